@@ -1,0 +1,49 @@
+# genebrain: `make` alone explains what there is.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+RUN    ?= runs/quickstart
+
+.DEFAULT_GOAL := help
+.PHONY: help env quickstart test test-fast check test-slow truth bench lock clean
+
+help:  ## show this help
+	@awk 'BEGIN{FS=":.*## "} /^[a-z-]+:.*## /{printf "  make %-11s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
+
+env: $(STAMP)  ## make .venv with everything (once; again when pyproject.toml changes)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+quickstart: env  ## simulate a cohort, train an alignment, judge it, write the report (under 3 minutes)
+	@$(BIN)/genebrain fit run=$(RUN)
+	@$(BIN)/genebrain evaluate run=$(RUN)
+	@$(BIN)/genebrain report run=$(RUN)
+
+check: env  ## lint, types and import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test: check  ## check, then every fast test (under 10 minutes on 2 cores)
+	@$(BIN)/pytest -m "not slow and not truth" -n 2
+
+test-slow: env  ## the tests that take minutes
+	@$(BIN)/pytest -m slow
+
+truth: env  ## the known-answer lines over several cohorts and seeds
+	@$(BIN)/pytest -m truth
+
+bench: env  ## paired timings; writes into benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks.run
+
+lock: env  ## write constraints.txt from the environment that passes the tests
+	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.txt
+
+clean:  ## remove the environment and quickstart runs
+	rm -rf $(VENV) runs

@@ -1,0 +1,1 @@
+"""The judge: arrays and ids in, evidence out. Trains nothing, reads no cohort."""

@@ -1,0 +1,1 @@
+"""What compares several arms: baselines, grids, negative controls."""
