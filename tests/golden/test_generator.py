@@ -1,0 +1,166 @@
+"""The DNA side against numbers of the published code: tokenizer, chunk ensemble, whole-sequence poolings.
+
+Cases are discovered from the files; a kind of file that is absent is skipped with its name.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from genebrain.genetics.chunk_ensemble import cut, encode_batch, encode_chunks, final_representation
+from genebrain.genetics.generator import GeneratorBackbone, load_generator
+from genebrain.genetics.tokenizer import BOS, CONTROL_TOKENS, EOS, VOCAB_SIZE, SixMerTokenizer, pad
+
+TOKENIZER = SixMerTokenizer()
+FRAME_OF_PADDING_MODE = {"pad": "pad_right", "truncate": "trim_right"}
+
+
+@pytest.fixture(scope="module")
+def folder(golden: Path) -> Path:
+    found = golden / "generator"
+    if not (found / "manifest.json").is_file():
+        pytest.skip("no generator/manifest.json among the golden files")
+    return found
+
+
+@pytest.fixture(scope="module")
+def tolerances(folder: Path) -> dict[str, Any]:
+    return _json(folder, "manifest")["tolerances"]
+
+
+@pytest.fixture(scope="module")
+def backbone(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> GeneratorBackbone:
+    weights = sorted(folder.glob("*llama*.safetensors"))
+    if not weights:
+        pytest.skip("no Llama weights among the golden files")
+    checkpoint = tmp_path_factory.mktemp("checkpoint")
+    shutil.copyfile(weights[0], checkpoint / "model.safetensors")
+    shutil.copyfile(weights[0].with_suffix(".config.json"), checkpoint / "config.json")
+    return load_generator("golden", checkpoint, dtype=torch.float32, device="cpu")
+
+
+def _json(folder: Path, stem: str) -> Any:
+    path = folder / f"{stem}.json"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} among the golden files")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _tensors(folder: Path, stem: str) -> dict[str, torch.Tensor]:
+    path = folder / f"{stem}.safetensors"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} among the golden files")
+    return load_file(path)
+
+
+def _agree(got: torch.Tensor, want: torch.Tensor, tolerance: float, what: str) -> None:
+    torch.testing.assert_close(got, want, atol=tolerance, rtol=0, msg=lambda text: f"{what}: {text}")
+
+
+def test_vocabulary(folder: Path) -> None:
+    vocab = _json(folder, "sequence_cases")["vocab"]
+    assert vocab["size"] == VOCAB_SIZE
+    assert tuple(vocab["special_tokens"]) == CONTROL_TOKENS
+    for token, token_id in vocab["samples"].items():
+        assert TOKENIZER.encode(token) == [token_id]
+
+
+def test_tokenizer(folder: Path) -> None:
+    cases = _json(folder, "sequence_cases")["tokenizer"]
+    assert cases
+    for case in cases:
+        assert TOKENIZER.tokenize(case["text"]) == case["tokens"], case["text"]
+        assert TOKENIZER.encode(case["text"]) == case["ids"], case["text"]
+        assert [BOS, *TOKENIZER.encode(case["text"])] == case["ids_with_default_special_tokens"], case["text"]
+        assert TOKENIZER.encode(case["text"]).count(0) == case["oov"], case["text"]
+
+
+def test_classification_inputs(folder: Path) -> None:
+    cases = _json(folder, "sequence_cases")["classification_inputs"]
+    assert cases
+    for case in cases:
+        rows = [[BOS, *TOKENIZER.encode(s), BOS] for s in case["sequences"]]
+        for row, ids, attention in zip(rows, case["input_ids"], case["attention_mask"], strict=True):
+            got, mask = pad([row], max_length=case["max_length"], truncation_side=case["side"])
+            assert got[0].tolist() == ids
+            assert mask[0].astype(int).tolist() == attention
+
+
+def test_finetune_collator(folder: Path) -> None:
+    cases = _json(folder, "sequence_cases")["finetune_collator"]
+    assert cases
+    for case in cases:
+        rule = FRAME_OF_PADDING_MODE[case["padding_mode"]]
+        framed = [TOKENIZER.frame(s.strip().upper(), rule) for s in case["sequences"]]
+        ids, mask = pad(
+            [[BOS, *TOKENIZER.encode(s), EOS] for s in framed],
+            side=case["padding_side"],
+            max_length=case["max_length"],
+            multiple_of=case["pad_to_multiple_of"] or 1,
+        )
+        assert ids.tolist() == case["input_ids"]
+        assert mask.astype(int).tolist() == case["attention_mask"]
+        assert np.where(mask, ids, -100).tolist() == case["labels"]
+
+
+def test_chunk_ensemble(folder: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone) -> None:
+    cases, tensors = _json(folder, "chunk_cases"), _tensors(folder, "chunk_cases")
+    assert cases
+    for name, case in cases.items():
+        of_case = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        chunks = cut(
+            of_case["input_ids"],
+            of_case["attention_mask"],
+            chunk_size=case["chunk_size"],
+            max_chunks=case["max_chunks"],
+            overlap_fraction=case["overlap_fraction"],
+            parity=True,
+        )
+        vectors, defined = encode_chunks(backbone, chunks)
+        final = final_representation(vectors["last"], case["max_chunks"])
+        assert torch.isfinite(final).all(), name
+        assert torch.equal(vectors["last"][~defined], torch.zeros_like(vectors["last"][~defined])), name
+        if "raises" in case:  # too short for the published code; here padded and masked
+            assert chunks.ids.shape[1:] == (1, case["chunk_size"]), name
+            continue
+        assert chunks.starts == case["chunk_starts"], name
+        assert chunks.mask.sum(-1).tolist() == case["chunk_valid_tokens"], name
+        assert chunks.tokens_never_read == case["tokens_never_read"], name
+        assert defined.tolist() == of_case["chunk_defined"].bool().tolist(), name
+        limit = tolerances["embeddings"]
+        if case["parity"] == "documents_a_defect":
+            _agree(vectors["last"], of_case["correct_last_token_embeddings"], limit, name)
+            continue
+        _agree(vectors["last"][defined], of_case["stacked_embeddings"][defined], limit, name)
+        if case["parity"] == "full":
+            _agree(final, of_case["final_representation"], limit, name)
+            _agree(final @ of_case["classifier_weight"].T, of_case["logits"], tolerances["logits"], name)
+        if "sequences" in case:
+            ids, mask = pad([[BOS, *TOKENIZER.encode(s), BOS] for s in case["sequences"]])
+            assert ids.tolist() == of_case["input_ids"].tolist(), name
+            assert mask.tolist() == of_case["attention_mask"].bool().tolist(), name
+
+
+def test_whole_sequence_poolings(
+    folder: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone
+) -> None:
+    cases, tensors = _json(folder, "backbone_cases"), _tensors(folder, "backbone_cases")
+    pooled = [name for name in cases if f"{name}.mean_pooled" in tensors]
+    assert pooled
+    limit = tolerances["embeddings"]
+    for name in pooled:
+        ids, mask = tensors[f"{name}.input_ids"], tensors[f"{name}.attention_mask"]
+        vectors = encode_batch(backbone, ids, mask)
+        _agree(vectors["last"], tensors[f"{name}.last_token"], limit, name)
+        _agree(vectors["mean"], tensors[f"{name}.mean_pooled"], limit, name)
+        _agree(vectors["max"], tensors[f"{name}.max_pooled"], limit, name)
+        without_mark = encode_batch(backbone, ids, mask, mean_from=1)["mean"]
+        _agree(without_mark, tensors[f"{name}.mean_pooled_no_bos"], limit, name)
