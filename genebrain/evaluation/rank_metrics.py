@@ -1,0 +1,79 @@
+"""From rank counts to metrics with intervals, at a gallery of any size.
+
+Contract: counts per query and direction in, the nested dictionaries of ``metrics.json`` out. Every metric
+is an average over subjects, so one bootstrap of whole families serves them all (the median through the
+rank's cumulative distribution). Does not know embeddings, strata or files.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genebrain.evaluation.intervals import FamilyBootstrap, median_of, rate_interval, summary
+from genebrain.evaluation.ranks import RankCounts, over_ties, recall_tables, reciprocal_table
+from genebrain.types import IntArray, Metrics
+
+RECALL_AT = (1, 5, 10)
+MEDIAN_POSITIONS = 512
+"""Up to this gallery size the median rank is exact; beyond, it is resolved to about two per cent."""
+
+
+def summarise(counts: dict[str, RankCounts], gallery_size: int, bootstrap: FamilyBootstrap) -> Metrics:
+    """Metrics with intervals for each direction in ``counts``, and for their mean."""
+    positions = _median_positions(gallery_size)
+    sums = {name: _family_sums(one, gallery_size, positions, bootstrap) for name, one in counts.items()}
+    sums["mean"] = np.mean(list(sums.values()), axis=0)
+    names = [*[f"recall@{k}" for k in RECALL_AT], "mrr", "mean_rank", "percentile_rank"]
+    width = len(names)
+    result: Metrics = {}
+    for direction, family_sums in sums.items():
+        metrics: Metrics = {}
+        value, draws = bootstrap.means(family_sums)
+        low, high = rate_interval(value[:width], draws[:, :width], bootstrap.n_subjects, bootstrap.n_families)
+        for column, name in enumerate(names):
+            if name.startswith("recall"):
+                share = min(max(float(value[column]), 0.0), 1.0)  # sums of many small chances may overshoot
+                metrics[name] = {"value": share, "ci": [float(low[column]), float(high[column])]}
+            else:
+                metrics[name] = summary(value[column], draws[:, column])
+        cdf, cdf_draws = value[width:], draws[:, width:]
+        metrics["median_rank"] = summary(float(median_of(cdf, positions)), median_of(cdf_draws, positions))
+        metrics["matched_auc"] = dict(metrics["percentile_rank"])
+        result[direction] = metrics
+    return result
+
+
+def recalls(counts: RankCounts, gallery_size: int, ks: list[int]) -> NDArray[np.float64]:
+    """Expected recall ``[len(ks), queries]`` at every k of ``ks``, increasing."""
+    out = np.empty((len(ks), len(counts.better)))
+    for negatives in np.unique(counts.negatives):
+        rows = np.flatnonzero(counts.negatives == negatives)
+        out[:, rows] = over_ties(recall_tables(int(negatives), gallery_size, ks), counts, rows)
+    return out
+
+
+def _family_sums(
+    counts: RankCounts, gallery_size: int, positions: IntArray, bootstrap: FamilyBootstrap
+) -> NDArray[np.float64]:
+    """Sums per family ``[families, statistics]``: recalls, mrr, mean rank, percentile, cdf of the rank."""
+    n = len(counts.better)
+    mrr = np.empty(n)
+    for negatives in np.unique(counts.negatives):
+        rows = np.flatnonzero(counts.negatives == negatives)
+        mrr[rows] = over_ties(reciprocal_table(int(negatives), gallery_size), counts, rows)
+    percentile = counts.percentile
+    mean_rank = 1 + (gallery_size - 1) * (1 - percentile)
+    shown = recalls(counts, gallery_size, list(RECALL_AT))
+    cdf = [bootstrap.sums(recalls(counts, gallery_size, part.tolist())) for part in _pieces(positions, 64)]
+    return np.concatenate([bootstrap.sums(np.vstack([shown, mrr, mean_rank, percentile])), *cdf], axis=1)
+
+
+def _median_positions(gallery_size: int) -> IntArray:
+    if gallery_size <= MEDIAN_POSITIONS:
+        return np.arange(1, gallery_size + 1)
+    return np.unique(np.geomspace(1, gallery_size, MEDIAN_POSITIONS).round().astype(np.int64))
+
+
+def _pieces(values: IntArray, size: int) -> list[IntArray]:
+    return [values[begin : begin + size] for begin in range(0, len(values), size)]
