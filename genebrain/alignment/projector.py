@@ -1,0 +1,76 @@
+"""The last step of both towers: features of one side to the shared space.
+
+Both sides have the same form: ``Linear(in, 1024) - GELU - Dropout(0.1) - Linear(1024, 512) -
+LayerNorm(512)``, or one linear map. Standardising the input and giving the output unit length are left to
+the tower. This module does not know which side it serves.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Projector(nn.Module):
+    """Features of one side to the shared space.
+
+    Parameters
+    ----------
+    in_features, hidden, out_features : int
+        Widths; ``hidden`` is not used by the linear kind.
+    dropout : float
+        Probability of dropping a hidden unit in training (multilayer kind).
+    kind : {"mlp", "linear"}
+        ``mlp``: Linear - GELU - Dropout - Linear - LayerNorm. ``linear``: one affine map.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden: int = 1024,
+        out_features: int = 512,
+        dropout: float = 0.1,
+        kind: str = "mlp",
+    ) -> None:
+        super().__init__()
+        if min(in_features, hidden, out_features) < 1 or not 0 <= dropout < 1:
+            raise ValueError(
+                f"widths must be at least 1 and dropout in [0, 1): in_features={in_features}, "
+                f"hidden={hidden}, out_features={out_features}, dropout={dropout}"
+            )
+        self.in_features, self.out_features = in_features, out_features
+        self.project: nn.Module
+        if kind == "mlp":
+            self.project = nn.Sequential(
+                nn.Linear(in_features, hidden),
+                nn.GELU(),
+                nn.Dropout(dropout),
+                nn.Linear(hidden, out_features),
+                nn.LayerNorm(out_features),
+            )
+        elif kind == "linear":
+            self.project = nn.Linear(in_features, out_features)
+        else:
+            raise ValueError(f"kind={kind!r} is unknown; choose mlp or linear")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project.
+
+        Parameters
+        ----------
+        x : Tensor
+            ``[..., in_features]``.
+
+        Returns
+        -------
+        Tensor
+            ``[..., out_features]``.
+
+        Raises
+        ------
+        ValueError
+            If the last dimension is not ``in_features``.
+        """
+        if x.shape[-1] != self.in_features:
+            raise ValueError(f"projector takes {self.in_features} features, got {x.shape[-1]}")
+        projected: Tensor = self.project(x)
+        return projected
