@@ -1,0 +1,138 @@
+"""Symmetric InfoNCE over people, exact across processes, without ever holding the score matrix.
+
+For an anchor row the loss is ``logsumexp over kept columns - mean over positive columns`` (the outer form
+of supervised contrastive learning, Khosla et al. 2020, arXiv 2004.11362), taken from gene to brain and from
+brain to gene, and averaged. If all genomes and families differ it is the loss of CLIP (Radford et al. 2021,
+2103.00020).
+
+Both directions read the same score matrix, so one pass over tiles of rows gives the log-sum-exp of the rows
+at once and that of the columns by streaming; the backward pass makes each tile again. Memory is one tile,
+not batch x batch. Across processes each holds the strip (its own genes) x (all brains): the rows are
+complete, the columns are combined over ranks. That is half the arithmetic of scoring both directions apart.
+
+Scores are float32 (or float64) even under autocast. The vectors are used as they come: unit length is the
+towers' business. This module knows nothing of encoders, of epochs or of who the people are beyond two ids.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from genebrain.alignment.distributed import (
+    check_equal_batch,
+    gather,
+    gather_with_gradient,
+    logsumexp_over_ranks,
+)
+from genebrain.alignment.relations import Relations, check_batch, check_relatives, tiles
+
+
+def _scores(x: Tensor, y: Tensor, scale: Tensor, relations: Relations, rows: slice) -> Tensor:
+    scores = (x[rows] * scale) @ y.T
+    ignored = relations.ignored(rows)
+    return scores if ignored is None else scores.masked_fill_(ignored, -math.inf)
+
+
+class _TiledLogSumExp(torch.autograd.Function):
+    """Log-sum-exp of ``scale * x @ y.T``, kept pairs only, of every row and of every column."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, scale: Tensor, relations: Relations, tile: int
+    ) -> tuple[Tensor, Tensor]:
+        row = x.new_empty(x.shape[0])
+        column = x.new_full((y.shape[0],), -math.inf)
+        for rows in tiles(x.shape[0], tile):
+            scores = _scores(x, y, scale, relations, rows)
+            row[rows] = scores.logsumexp(dim=1)
+            column = torch.logaddexp(column, scores.logsumexp(dim=0))
+        ctx.save_for_backward(x, y, scale, row, column)
+        ctx.relations, ctx.tile = relations, tile
+        return row, column
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_row: Tensor, grad_column: Tensor) -> tuple[Tensor | None, ...]:
+        x, y, scale, row, column = ctx.saved_tensors
+        # A column whose every local row is a relative has the sum 0 and the logarithm -inf: its share is 0,
+        # not NaN.
+        row, column = (lse.masked_fill(lse == -math.inf, math.inf) for lse in (row, column))
+        grad_x, grad_y, grad_scale = torch.empty_like(x), torch.zeros_like(y), torch.zeros_like(scale)
+        with torch.autocast(x.device.type, enabled=False):
+            for rows in tiles(x.shape[0], ctx.tile):
+                scores = _scores(x, y, scale, ctx.relations, rows)
+                share = (scores - row[rows, None]).exp_().mul_(grad_row[rows, None])
+                share += scores.sub_(column).exp_().mul_(grad_column)
+                pulled = share @ y
+                grad_scale += (x[rows] * pulled).sum()
+                grad_x[rows] = pulled.mul_(scale)
+                grad_y.addmm_(share.T, x[rows])
+        return grad_x, grad_y.mul_(scale), grad_scale, None, None
+
+
+class InfoNCE(nn.Module):
+    """Symmetric InfoNCE with relation-aware positives, tiled, exact on any number of processes.
+
+    Parameters
+    ----------
+    relatives : {"ignore", "negative"}
+        What people of the same family but of different genomes are to each other.
+    tile : int
+        Rows of the score matrix that are held at a time; memory is about three times ``tile x global batch``
+        numbers. It changes neither the value nor the gradient.
+    """
+
+    def __init__(self, relatives: str = "ignore", tile: int = 256) -> None:
+        super().__init__()
+        if tile < 1:
+            raise ValueError(f"tile must be at least 1 row, not {tile}")
+        self.relatives = check_relatives(relatives)
+        self.tile = tile
+
+    def forward(
+        self, gene: Tensor, brain: Tensor, log_scale: Tensor, genome_id: Tensor, family_id: Tensor
+    ) -> Tensor:
+        """Loss of this process's rows; its mean over processes is the loss of the global batch.
+
+        Parameters
+        ----------
+        gene, brain : Tensor
+            Tower vectors, ``[batch, features]`` each; row i of both is one (genome, scan) pair. The batch
+            must be equally long on every process.
+        log_scale : Tensor
+            ``[1]``, natural logarithm of the factor on the dot products (the inverse temperature).
+        genome_id, family_id : Tensor
+            Integer ids, ``[batch]`` each, meaning the same on every process.
+
+        Returns
+        -------
+        Tensor
+            Scalar. Gradients are exact under the mean over processes that distributed data parallel takes.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, ids are not integers, or processes bring different numbers of rows.
+        """
+        check_batch(gene, brain, log_scale, genome_id, family_id)
+        check_equal_batch(gene.shape[0], gene.device)
+        with torch.autocast(gene.device.type, enabled=False):
+            dtype = torch.promote_types(gene.dtype, torch.float32)
+            x, y, scale = gene.to(dtype), gather_with_gradient(brain.to(dtype)), log_scale.to(dtype).exp()
+            genomes, families = gather(torch.stack([genome_id, family_id], dim=1)).T.contiguous()
+            relations = Relations(genome_id, family_id, genomes, families, self.relatives)
+            row, partial = _TiledLogSumExp.apply(x, y, scale, relations, self.tile)
+            column = logsumexp_over_ranks(partial)
+            # Rows and columns are the same people, so the mean positive score of both directions is the
+            # same number.
+            positive = scale * (x * relations.positive_mean(y)).sum(dim=1)
+            return ((row + column) / 2 - positive).mean()
+
+    def extra_repr(self) -> str:
+        """Options, for printing the module."""
+        return f"relatives={self.relatives!r}, tile={self.tile}"

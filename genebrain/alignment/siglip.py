@@ -1,0 +1,135 @@
+"""Sigmoid loss over people (SigLIP, Zhai et al. 2023, arXiv 2303.15343), tiled and exact across processes.
+
+Every kept pair is one yes-or-no question: ``softplus(-z)`` for a positive and ``softplus(z)`` for a
+negative, with ``z = scale * dot product + bias``, summed over pairs and divided by the number of anchor
+rows. Pairs need no normalisation over the batch, so the gradient of a tile is known as soon as the tile is
+scored: it is taken in the forward pass, and nothing of the size batch x batch is ever kept.
+
+Scores are float32 (or float64) even under autocast. The vectors are used as they come. This module knows
+nothing of encoders or of who the people are beyond two ids.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from genebrain.alignment.distributed import check_equal_batch, gather, gather_with_gradient
+from genebrain.alignment.relations import Relations, check_batch, check_relatives, tiles
+
+
+class _TiledSigmoidLoss(torch.autograd.Function):
+    """Sum over kept pairs of the sigmoid loss of ``scale * x @ y.T + bias``, gradients made on the way."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        y: Tensor,
+        scale: Tensor,
+        bias: Tensor,
+        relations: Relations,
+        tile: int,
+        with_gradient: bool,
+    ) -> Tensor:
+        loss = x.new_zeros(())
+        grads = [torch.zeros_like(tensor) for tensor in (x, y, scale, bias)] if with_gradient else []
+        for rows in tiles(x.shape[0], tile):
+            sign = torch.where(relations.positive(rows), 1.0, -1.0).to(x.dtype)
+            agreement = torch.addmm(bias, x[rows] * scale, y.T).mul_(sign)
+            ignored = relations.ignored(rows)
+            if ignored is not None:
+                # Full agreement has no loss and no gradient.
+                agreement.masked_fill_(ignored, math.inf)
+            loss -= functional.logsigmoid(agreement).sum()
+            if with_gradient:
+                share = agreement.neg_().sigmoid_().mul_(sign).neg_()
+                pulled = share @ y
+                grads[2] += (x[rows] * pulled).sum()
+                grads[3] += share.sum()
+                grads[0][rows] = pulled.mul_(scale)
+                grads[1].addmm_(share.T, x[rows])
+        if with_gradient:
+            grads[1] *= scale
+        ctx.save_for_backward(*grads)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return (*(grad * saved for saved in ctx.saved_tensors), None, None, None)
+
+
+class SigLIP(nn.Module):
+    """Sigmoid loss with a learnable bias and relation-aware positives, tiled, exact on any number of
+    processes.
+
+    Parameters
+    ----------
+    relatives : {"ignore", "negative"}
+        What people of the same family but of different genomes are to each other.
+    tile : int
+        Rows of the score matrix that are held at a time.
+    bias : float
+        Start of the bias. The paper's -10 belongs with a starting scale of 10 (``log_scale = ln 10``):
+        nearly all pairs are negatives, and the loss should start near zero for them.
+
+    Attributes
+    ----------
+    bias : Parameter
+        ``[1]``; should take no weight decay.
+    """
+
+    def __init__(self, relatives: str = "ignore", tile: int = 256, bias: float = -10.0) -> None:
+        super().__init__()
+        if tile < 1:
+            raise ValueError(f"tile must be at least 1 row, not {tile}")
+        self.relatives = check_relatives(relatives)
+        self.tile = tile
+        self.bias = nn.Parameter(torch.tensor([bias], dtype=torch.float32))
+
+    def forward(
+        self, gene: Tensor, brain: Tensor, log_scale: Tensor, genome_id: Tensor, family_id: Tensor
+    ) -> Tensor:
+        """Loss of this process's rows; its mean over processes is the loss of the global batch.
+
+        Parameters
+        ----------
+        gene, brain : Tensor
+            Tower vectors, ``[batch, features]`` each; row i of both is one (genome, scan) pair. The batch
+            must be equally long on every process.
+        log_scale : Tensor
+            ``[1]``, natural logarithm of the factor on the dot products.
+        genome_id, family_id : Tensor
+            Integer ids, ``[batch]`` each, meaning the same on every process.
+
+        Returns
+        -------
+        Tensor
+            Scalar. Gradients are exact under the mean over processes that distributed data parallel takes.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, ids are not integers, or processes bring different numbers of rows.
+        """
+        check_batch(gene, brain, log_scale, genome_id, family_id)
+        check_equal_batch(gene.shape[0], gene.device)
+        with torch.autocast(gene.device.type, enabled=False):
+            dtype = torch.promote_types(gene.dtype, torch.float32)
+            x, y, scale = gene.to(dtype), gather_with_gradient(brain.to(dtype)), log_scale.to(dtype).exp()
+            genomes, families = gather(torch.stack([genome_id, family_id], dim=1)).T.contiguous()
+            relations = Relations(genome_id, family_id, genomes, families, self.relatives)
+            loss: Tensor = _TiledSigmoidLoss.apply(
+                x, y, scale, self.bias.to(dtype), relations, self.tile, torch.is_grad_enabled()
+            )
+            return loss / x.shape[0]
+
+    def extra_repr(self) -> str:
+        """Options, for printing the module."""
+        return f"relatives={self.relatives!r}, tile={self.tile}"
