@@ -1,0 +1,102 @@
+"""A few thousand common SNPs from a genome-wide VCF, BCF or PGEN, for kinship only.
+
+Keeps biallelic autosomal SNPs with a minor allele of at least one per cent, thinned evenly to a bounded
+number, so that memory depends on the number of people and not on the size of the file. Phase is ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cyvcf2
+import numpy as np
+import pandas as pd
+import pgenlib
+from numpy.typing import NDArray
+
+from genebrain.types import UserError
+
+AUTOSOMES = frozenset([str(i) for i in range(1, 23)] + [f"chr{i}" for i in range(1, 23)])
+BASES = frozenset("ACGT")
+
+
+def read_dosages(
+    path: Path, *, minimum_maf: float = 0.01, most: int = 20_000
+) -> tuple[list[str], NDArray[np.int8]]:
+    """Sample names and alternate-allele counts of evenly spread common SNPs.
+
+    Parameters
+    ----------
+    path : Path
+        ``.pgen`` (with ``.pvar`` and ``.psam`` beside it) or anything htslib reads as VCF/BCF.
+    minimum_maf : float
+        Smallest frequency of the rarer allele among known genotypes.
+    most : int
+        Upper bound of SNPs kept: when reached, every second one is dropped and only every second of the rest
+        read.
+
+    Returns
+    -------
+    samples : list of str
+    dosage : int8 ``[people, SNPs]``, -1 is missing
+    """
+    samples, snps = _pgen(path) if path.suffix == ".pgen" else _vcf(path)
+    kept: list[NDArray[np.int8]] = []
+    stride, seen = 1, 0
+    for calls in snps:
+        known = calls[calls >= 0]
+        frequency = known.mean() / 2 if len(known) else 0.0
+        if min(frequency, 1 - frequency) < minimum_maf:
+            continue
+        if seen % stride == 0:
+            kept.append(calls)
+        seen += 1
+        if len(kept) > most:
+            kept, stride = kept[::2], stride * 2
+    return samples, np.stack(kept, axis=1) if kept else np.zeros((len(samples), 0), np.int8)
+
+
+def _vcf(path: Path) -> tuple[list[str], Iterator[NDArray[np.int8]]]:
+    try:
+        reader = cyvcf2.VCF(str(path), gts012=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read as VCF/BCF: {error}") from error
+
+    def snps() -> Iterator[NDArray[np.int8]]:
+        for record in reader:
+            if record.CHROM in AUTOSOMES and record.is_snp and len(record.ALT) == 1:
+                calls = record.gt_types.astype(np.int8)
+                calls[calls == 3] = -1
+                yield calls
+        reader.close()
+
+    return list(reader.samples), snps()
+
+
+def _pgen(path: Path) -> tuple[list[str], Iterator[NDArray[np.int8]]]:
+    psam, pvar = path.with_suffix(".psam"), path.with_suffix(".pvar")
+    if absent := [str(file) for file in (psam, pvar) if not file.is_file()]:
+        raise UserError(f"{path.name} needs {' and '.join(absent)} beside it")
+    people = pd.read_csv(psam, sep=r"\s+", dtype=str, keep_default_na=False)
+    samples = list(people["IID" if "IID" in people.columns else "#IID"])
+    with pvar.open(encoding="utf-8") as lines:
+        n_comments = 0
+        while lines.readline().startswith("##"):
+            n_comments += 1
+    sites = pd.read_csv(pvar, sep="\t", skiprows=n_comments, dtype=str, usecols=["#CHROM", "REF", "ALT"])
+    n_alleles = sites["ALT"].str.count(",").to_numpy() + 2
+    usable = (
+        sites["#CHROM"].isin(AUTOSOMES) & sites["REF"].isin(BASES) & sites["ALT"].isin(BASES)
+    ).to_numpy()
+
+    def snps() -> Iterator[NDArray[np.int8]]:
+        offsets = np.concatenate([[0], np.cumsum(n_alleles)]).astype(np.uintp)
+        with pgenlib.PgenReader(str(path).encode(), len(samples), allele_idx_offsets=offsets) as reader:
+            for variant in np.flatnonzero(usable):
+                calls = np.empty(len(samples), dtype=np.int8)
+                reader.read(np.uint32(variant), calls)
+                calls[calls < 0] = -1
+                yield calls
+
+    return samples, snps()

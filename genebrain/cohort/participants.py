@@ -1,0 +1,169 @@
+"""The people of a cohort: from ``cohort.yaml`` to one table with one row per person who has a genome and a
+scan.
+
+Row numbers of this table are the only name of a person that later stages see; ids stay here. Raises one
+:class:`~genebrain.types.UserError` with every problem at once. Reads no genotypes and no scans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genebrain.cohort.assembly import Assembly, assemble
+from genebrain.cohort.kinship import Pairs
+from genebrain.cohort.problems import Problem, did_you_mean
+from genebrain.types import UserError
+
+EDGE_BYTES = 1 << 20
+BANDS = ("low", "middle", "high")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """People, their scans and the files of a cohort.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per person with genome and at least one scan, in the order of the participants table:
+        ``participant_id``, ``genotype_id`` (the sample name in the genotype file), ``family`` and ``genome``
+        (int codes; identical twins and duplicates share a genome), then the user's columns (``site``, ``sex``
+        and ``ancestry`` as text with ``missing``; ``age``, ``mean_fd`` and ``PC1``... as float with NaN).
+    scans : DataFrame
+        Scans of these people: ``person`` (row of ``table``), ``session``, ``path`` (absolute), ``tr``
+        (seconds, NaN when the table does not say), ``mask`` and ``confounds`` if given; sorted by person.
+    genotypes, reference, windows, atlas, known_answer : Path or None
+        The files of the cohort.
+    funnel : dict
+        People ``listed``, ``genotyped``, ``scanned``, ``both``, ``after_filters``; ``scans``; ``dropped`` by
+        reason.
+    pairs : Pairs
+        Known relatives by row.
+    relatedness : list of str
+        Where they are known from; empty when nothing is known.
+    warnings : list of Problem
+        What the user should read before believing a result.
+    fingerprint : str
+        Changes with people, their order, families or files; reveals no id. A copied cohort keeps it.
+    """
+
+    folder: Path
+    name: str
+    table: pd.DataFrame
+    scans: pd.DataFrame
+    genotypes: Path
+    reference: Path
+    windows: Path
+    atlas: Path | None
+    known_answer: Path | None
+    funnel: dict[str, Any]
+    pairs: Pairs
+    relatedness: list[str]
+    fingerprint: str
+    warnings: list[Problem] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def strata(self, columns: Sequence[str] = ("site", "ancestry")) -> list[str]:
+        """One label per person, such as ``A x EUR x low``, for stratified nulls and ranks within a stratum.
+
+        A numeric column with more than six values is cut into thirds (``low``, ``middle``, ``high``) of this
+        cohort.
+
+        Raises
+        ------
+        UserError
+            When a column does not exist.
+        """
+        if absent := [column for column in columns if column not in self.table.columns]:
+            words = ", ".join(f"`{column}`{did_you_mean(column, self.table.columns)}" for column in absent)
+            raise UserError(
+                f"no column {words} in the participants table; columns: {', '.join(self.table.columns)}"
+            )
+        labels = [_labels(self.table[column]) for column in columns]
+        return [" x ".join(parts) for parts in zip(*labels, strict=True)] if labels else ["all"] * len(self)
+
+
+def load_cohort(path: Path | str) -> Cohort:
+    """Read a cohort.
+
+    Parameters
+    ----------
+    path : Path or str
+        ``cohort.yaml``, or the folder that holds it.
+
+    Raises
+    ------
+    UserError
+        With all problems of files, keys, columns and ids together.
+    """
+    parts = assemble(Path(path))
+    parts.problems.raise_errors(f"cohort {parts.description.name}")
+    return cohort_of(parts)
+
+
+def cohort_of(parts: Assembly) -> Cohort:
+    """The cohort of an assembly whose table, scans and required files exist (ValueError otherwise)."""
+    files, table, scans, relatives = parts.description.files, parts.table, parts.person_scans, parts.relatives
+    if table is None or scans is None or relatives is None:
+        raise ValueError("the cohort is not complete; read its problems first")
+    return Cohort(
+        folder=parts.description.folder,
+        name=parts.description.name,
+        table=table,
+        scans=scans,
+        genotypes=files["genotypes"],
+        reference=files["reference"],
+        windows=files["windows"],
+        atlas=files.get("atlas"),
+        known_answer=files.get("known_answer"),
+        funnel=parts.funnel,
+        pairs=relatives.pairs,
+        relatedness=relatives.sources,
+        fingerprint=_fingerprint(parts, table, scans),
+        warnings=parts.problems.warnings,
+    )
+
+
+def _labels(column: pd.Series[Any]) -> list[str]:
+    if not pd.api.types.is_numeric_dtype(column) or column.nunique() <= 2 * len(BANDS):
+        return [str(value) for value in column]
+    values = column.to_numpy(dtype=np.float64)
+    known = ~np.isnan(values)
+    cuts = np.quantile(values[known], [1 / 3, 2 / 3])
+    bands = np.searchsorted(cuts, values, side="left")
+    return [BANDS[band] if ok else "missing" for band, ok in zip(bands, known, strict=True)]
+
+
+def _fingerprint(parts: Assembly, table: pd.DataFrame, scans: pd.DataFrame) -> str:
+    """Hash of who is in which row, and of the files: size for scans, size and both ends for the shared files.
+
+    Modification times are left out on purpose: copying a cohort to another machine changes them and nothing
+    else.
+    """
+    folder = parts.description.folder
+    digest = hashlib.sha256()
+    people = table[["participant_id", "genotype_id", "family", "genome"]].values.tolist()
+    visits = [
+        [int(person), str(session), Path(path).stat().st_size if Path(path).is_file() else -1]
+        for person, session, path in zip(scans["person"], scans["session"], scans["path"], strict=True)
+    ]
+    digest.update(json.dumps([people, visits]).encode())
+    for key in ("genotypes", "reference", "windows", "atlas"):
+        file = parts.description.files.get(key, folder)
+        if file.is_file():
+            with file.open("rb") as stream:
+                digest.update(f"{key} {file.stat().st_size}".encode())
+                digest.update(stream.read(EDGE_BYTES))
+                stream.seek(max(0, file.stat().st_size - EDGE_BYTES))
+                digest.update(stream.read())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_cohort import SmallCohort, write_table
+
+from genebrain.cohort.participants import load_cohort
+from genebrain.types import UserError
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> SmallCohort:
+    return SmallCohort(tmp_path)
+
+
+def test_a_clean_cohort_keeps_order_and_leading_zeros(small):
+    cohort = load_cohort(small.write())
+    assert list(cohort.table.columns[:4]) == ["participant_id", "genotype_id", "family", "genome"]
+    assert list(cohort.table["participant_id"]) == [f"{i:03d}" for i in range(24)]
+    assert cohort.funnel["listed"] == cohort.funnel["after_filters"] == cohort.funnel["scans"] == 24
+    assert all(count == 0 for count in cohort.funnel["dropped"].values())
+    assert cohort.table["age"].dtype.kind == "f"
+    assert all(Path(path).is_absolute() for path in cohort.scans["path"])
+
+
+def test_an_id_column_that_looks_like_a_number_stays_text(small):
+    small.participants[0]["participant_id"] = small.scans[0]["participant_id"] = small.samples[0] = "1e5"
+    assert load_cohort(small.write()).table["participant_id"].iloc[0] == "1e5"
+
+
+def test_losses_on_every_side_are_counted_and_the_rest_stays(small):
+    small.samples[0] = "stranger"  # 000 has no genome, the file has somebody unknown
+    small.scans[1]["participant_id"] = "nobody"  # 001 has no scan, a scan has nobody
+    small.participants.append({"participant_id": "900", "site": "A"})
+    cohort = load_cohort(small.write())
+    assert list(cohort.table["participant_id"]) == [f"{i:03d}" for i in range(2, 24)]
+    steps = ("listed", "genotyped", "scanned", "both", "after_filters", "scans")
+    assert [cohort.funnel[step] for step in steps] == [25, 23, 23, 22, 22, 22]
+    dropped = cohort.funnel["dropped"]
+    assert dropped["participants without genotypes"] == dropped["participants without scans"] == 2
+    assert dropped["genotypes without participant"] == dropped["scanned ids without participant"] == 1
+    assert dropped["scan rows of people not kept"] == 2
+    assert {"no genotypes", "no scans", "unlisted genotypes", "unlisted scans"} <= {
+        w.kind for w in cohort.warnings
+    }
+
+
+def test_scans_point_at_their_person_whatever_the_order_of_the_tables(small):
+    small.scans.reverse()
+    small.samples.reverse()
+    small.scans.append(small.scans[3] | {"session": "2", "path": "scans/second.npy"})
+    small.series["second"] = small.series["000"]
+    cohort = load_cohort(small.write())
+    ids = cohort.table["participant_id"].to_numpy()
+    assert list(ids[cohort.scans["person"]]) == list(cohort.scans["participant_id"])
+    assert list(cohort.scans["person"]) == sorted(cohort.scans["person"])
+    assert (cohort.scans["participant_id"] == "020").sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("in_genotypes", "in_scans"),
+    [("sub-{}", "{}"), ("{}", "sub-{}"), ("FAM{}_{}", "{}"), ("{}_{}", "sub-{}"), ("{}_sub-{}", "{}")],
+)
+def test_prefixes_and_family_ids_are_resolved_and_reported(small, in_genotypes, in_scans):
+    small.samples = [in_genotypes.replace("{}", name) for name in small.samples]
+    for scan in small.scans:
+        scan["participant_id"] = in_scans.replace("{}", str(scan["participant_id"]))
+    cohort = load_cohort(small.write())
+    assert len(cohort) == 24
+    assert cohort.table["genotype_id"].iloc[3] == in_genotypes.replace("{}", "003")
+    changed = (in_genotypes != "{}") + (in_scans != "{}")
+    assert sum(w.kind == "ids matched by rule" for w in cohort.warnings) == changed
+
+
+def test_an_ambiguous_rule_is_not_applied_but_named(small):
+    small.samples = [f"F{i % 2}_{i // 2:03d}" for i in range(24)]  # every IID twice
+    with pytest.raises(UserError, match=r"no id of the participants table.*FID_IID"):
+        load_cohort(small.write())
+
+
+def test_lost_leading_zeros_are_named_as_the_cause(small):
+    for row in small.participants:
+        row["participant_id"] = str(int(str(row["participant_id"])))
+    with pytest.raises(UserError, match="leading zeros"):
+        load_cohort(small.write())
+
+
+def test_all_problems_of_the_tables_come_in_one_error(small):
+    small.keys |= {"windows": "absent.bed", "kinshp": "x.kin0"}
+    del small.keys["reference"]
+    small.participants.append(dict(small.participants[0]))
+    small.participants[4]["age"] = "old"
+    del small.series["007"]
+    with pytest.raises(UserError) as caught:
+        load_cohort(small.write())
+    text = str(caught.value)
+    for part in (
+        "absent.bed",
+        "`reference` is missing",
+        "did you mean `kinship`?",
+        "1 rows repeat the participant_id",
+        "'old'",
+        "1 of 24 scan files do not exist",
+    ):
+        assert part in text
+
+
+def test_a_misspelt_column_is_guessed(small):
+    small.participants = [{"Participant": row["participant_id"]} for row in small.participants]
+    with pytest.raises(UserError, match="did you mean `Participant`"):
+        load_cohort(small.write())
+
+
+def test_exclude_list_and_motion_filter_are_applied_and_counted(small):
+    small.keys |= {"exclude": "withdrawn.txt", "max_mean_fd": 0.5}
+    for i, row in enumerate(small.participants):
+        row["mean_fd"] = "n/a" if i == 5 else 0.6 if i in (6, 7) else 0.1
+    (small.folder / "withdrawn.txt").write_text("# withdrawn 2026\nsub-003\n004\n999\n")
+    cohort = load_cohort(small.write())
+    assert set(cohort.table["participant_id"]) == {f"{i:03d}" for i in range(24)} - {
+        "003",
+        "004",
+        "005",
+        "006",
+        "007",
+    }
+    dropped = cohort.funnel["dropped"]
+    assert dropped["withdrawn (exclude list)"] == 2
+    assert dropped["excluded ids that are not listed"] == 1
+    assert dropped["mean_fd above max_mean_fd or unknown"] == 3
+
+
+def test_strata_join_columns_and_band_numbers_in_thirds(small):
+    cohort = load_cohort(small.write())
+    labels = pd.Series(cohort.strata(["site", "age"]))
+    assert set(labels) == {f"{site} x {band}" for site in "AB" for band in ("low", "middle", "high")}
+    assert labels.value_counts().eq(4).all()
+    with pytest.raises(UserError, match="did you mean `site`"):
+        cohort.strata(["sites"])
+
+
+def test_fingerprint_survives_a_copy_and_changes_with_people_and_files(small, tmp_path):
+    first = load_cohort(small.write()).fingerprint
+    copy = SmallCohort(tmp_path / "copy")
+    assert load_cohort(copy.write()).fingerprint == first
+    assert load_cohort(SmallCohort(tmp_path / "other", seed=1).write()).fingerprint != first
+    copy.participants[0], copy.participants[1] = copy.participants[1], copy.participants[0]
+    assert load_cohort(copy.write()).fingerprint != first
+    assert "000" not in first
+
+
+def test_family_column_and_kinship_table_join_into_families(small):
+    for row, family in zip(small.participants, ["x", "x", "", "y", "n/a"], strict=False):
+        row["family_id"] = family
+    small.keys["kinship"] = "pairs.kin0"
+    rows = [("001", "003", 0.12), ("002", "stranger", 0.25), ("005", "006", 0.05), ("007", "008", 0.49)]
+    write_table(
+        small.folder / "pairs.kin0", [{"#IID1": a, "IID2": b, "NSNP": 9999, "KINSHIP": k} for a, b, k in rows]
+    )
+    cohort = load_cohort(small.write())
+    family, genome = cohort.table["family"].tolist(), cohort.table["genome"].tolist()
+    assert family[0] == family[1] == family[3]
+    assert len({family[i] for i in (0, 2, 4, 5, 6, 7)}) == 6
+    assert (family[7], genome[7]) == (family[8], genome[8])
+    assert len(set(genome)) == 23
+    assert [w.counts["pairs"] for w in cohort.warnings if w.kind == "identical genomes"] == [1]
+    assert len(cohort.relatedness) == 2
+
+
+def test_without_any_source_of_relatedness_there_is_a_warning(small):
+    assert [w.kind for w in load_cohort(small.write()).warnings] == ["no relatedness"]
