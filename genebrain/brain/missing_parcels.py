@@ -36,7 +36,7 @@ class SharedParcels:
         if used.sum() < 2:
             raise UserError(
                 f"only {int(used.sum())} of {len(used)} parcels are valid in {min_present:.0%} "
-                f"of the {len(C0)} training subjects, at least 2 are needed: check the atlas and the coverage."
+                f"of the {len(C0)} training subjects, at least 2 are needed: check atlas and coverage."
             )
         keep = np.flatnonzero(used)
         # Rows of a missing parcel are zero: divide the sum by the number of subjects that have the pair.

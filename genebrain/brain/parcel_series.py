@@ -1,0 +1,122 @@
+"""Parcel series from tables, and the judgement which frames and parcels of a series can be used.
+
+Contract: ``.npy`` / ``.tsv`` / ``.csv`` of ``[frames, parcels]`` are read as float32; frames and parcels that
+cannot be used are marked, not imputed; a series of which too little is left is refused with the reason.
+
+What it does NOT know: atlases, images, time steps, subjects.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genebrain.types import BoolArray, FloatArray, UserError
+
+MISSING = {"", "n/a", "na", "nan"}
+
+
+def read_parcel_table(path: Path | str) -> NDArray[np.float32]:
+    """Read ``[frames, parcels]`` from ``.npy``, or from ``.tsv`` / ``.csv`` with or without a header line.
+
+    Raises
+    ------
+    UserError
+        Not a readable table of numbers with two axes.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".npy":
+            table = np.load(path, allow_pickle=False)
+        else:
+            separator = "," if path.suffix == ".csv" else "\t"
+            table = pd.read_csv(
+                path, sep=separator, header=0 if _has_header(path, separator) else None
+            ).to_numpy(dtype=np.float64)
+    except (ValueError, EOFError, OSError, pd.errors.ParserError) as error:
+        raise UserError(f"{path.suffix} table of parcel series cannot be read as numbers: {error}") from error
+    if table.ndim != 2 or table.dtype.kind not in "fiu":
+        raise UserError(
+            f"a table of parcel series must be numbers [frames, parcels], got {table.shape} {table.dtype}"
+        )
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite and are judged as not finite
+        return table.astype(np.float32)
+
+
+def _has_header(path: Path, separator: str) -> bool:
+    """Whether the first line names the columns: words, or label ids above lines of fractions."""
+    with path.open(newline="") as lines:
+        rows = [row for _, row in zip(range(2), csv.reader(lines, delimiter=separator), strict=False)]
+    if not rows:
+        raise UserError("the table of parcel series is empty")
+    first = [cell.strip().lower() for cell in rows[0]]
+    if any(cell not in MISSING and not _is_number(cell) for cell in first):
+        return True
+    ids = all(cell.isdigit() for cell in first) and all(int(a) < int(b) for a, b in itertools.pairwise(first))
+    return ids and len(rows) > 1 and any("." in cell for cell in rows[1])
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class UsableSeries:
+    """What of a series can be used.
+
+    Attributes
+    ----------
+    series
+        float [kept frames, P]; the columns of invalid parcels are zero.
+    valid
+        bool [P].
+    frame_numbers
+        int [kept frames]: position of each kept frame in the recording.
+    """
+
+    series: FloatArray
+    valid: BoolArray
+    frame_numbers: NDArray[np.int64]
+
+
+def usable_part(series: FloatArray, frame_numbers: NDArray[np.int64] | None = None) -> UsableSeries:
+    """Mark what cannot be used: frames that are mostly missing, then parcels with gaps, constants or none.
+
+    A frame goes when more than half of the parcels that are ever measured are not finite in it; a parcel is
+    invalid when a kept frame lacks it or when it does not vary (relative to its mean, float32 precision).
+
+    Raises
+    ------
+    UserError
+        No finite value, fewer than half of the parcels valid, or fewer than 3 frames left.
+    """
+    numbers = np.arange(len(series)) if frame_numbers is None else np.asarray(frame_numbers)
+    finite = np.isfinite(series)
+    measured = finite.any(axis=0)
+    if not measured.any():
+        raise UserError("the scan has no finite value")
+    kept = finite[:, measured].mean(axis=1) > 0.5
+    if kept.sum() < 3:
+        raise UserError(
+            f"only {int(kept.sum())} of {len(series)} frames have finite values, at least 3 are needed"
+        )
+    series, finite = series[kept], finite[kept]
+    valid = finite.all(axis=0)
+    clean = np.where(valid, series, 0.0)
+    mean, spread = clean.mean(axis=0, dtype=np.float64), clean.std(axis=0, dtype=np.float64)
+    valid &= spread > 1e-6 * np.abs(mean) + np.finfo(np.float32).tiny
+    if valid.mean() < 0.5:
+        raise UserError(
+            f"only {int(valid.sum())} of {len(valid)} parcels are finite and vary, half are needed"
+        )
+    return UsableSeries(np.where(valid, series, 0.0), valid, numbers[kept])
