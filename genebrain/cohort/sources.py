@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from genebrain.brain.scans import read_scan_table
 from genebrain.cohort.problems import Problems, named
 from genebrain.cohort.tables import is_missing, numbers, read_table
 from genebrain.types import UserError
@@ -27,10 +28,21 @@ def genotype_samples(path: Path, problems: Problems) -> list[str] | None:
 
 
 def read_scans(path: Path, problems: Problems) -> pd.DataFrame | None:
-    """Scan table with absolute ``path``, float ``tr`` in seconds (NaN: not given) and text ``session``.
+    """Scan table, or the scans that a derivatives folder holds.
 
-    Rows that repeat a path are an error; the first one stays.
+    Returns
+    -------
+    DataFrame or None
+        ``participant_id``, ``session``, ``path`` (Path, absolute), ``tr`` (seconds, NaN: not given), ``mask``
+        and ``confounds`` (Path or None), ``mean_fd`` if given. Rows that repeat a path are an error; the
+        first one stays.
     """
+    if path.is_dir():
+        try:
+            return read_scan_table(path)
+        except UserError as error:
+            problems.error("scan folder", str(error))
+            return None
     table = read_table(path, ["participant_id", "path"], problems)
     if table is None:
         return None
@@ -40,11 +52,10 @@ def read_scans(path: Path, problems: Problems) -> pd.DataFrame | None:
         )
         table = table[(table["path"] != "") & (table["participant_id"] != "")]
     for column in ("path", "mask", "confounds"):
-        if column in table.columns:
-            given = ~is_missing(table[column])
-            table[column] = [
-                str(path.parent / text) if ok else "" for text, ok in zip(table[column], given, strict=True)
-            ]
+        cells = table[column] if column in table.columns else pd.Series("", index=table.index)
+        skip = is_missing(cells)
+        files = [None if no else path.parent / cell for cell, no in zip(cells, skip, strict=True)]
+        table[column] = pd.Series(files, index=table.index, dtype=object)
     for column in ("tr", "mean_fd"):
         if column in table.columns:
             table[column] = numbers(table[column], f"{path.name}, column `{column}`", problems)
@@ -63,14 +74,15 @@ def read_scans(path: Path, problems: Problems) -> pd.DataFrame | None:
             rows=int(repeated.sum()),
         )
         table = table[~repeated]
-    absent = [row for row, file in enumerate(table["path"]) if not Path(file).exists()]
-    if absent:
-        files = named(Path(table["path"].iloc[row]).name for row in absent)
-        problems.error(
-            "missing scans",
-            f"{path.name}: {len(absent)} of {len(table)} scan files do not exist: {files}; restore them or "
-            f"take the rows out",
-            missing=len(absent),
-            scans=len(table),
-        )
+    for column in ("path", "mask", "confounds"):
+        given = [file for file in table[column] if file is not None]
+        if absent := [file.name for file in given if not file.exists()]:
+            problems.error(
+                f"missing {column}",
+                f"{path.name}, column `{column}`: {len(absent)} of {len(given)} files do not exist: "
+                f"{named(absent)}; "
+                "restore them or take them out of the table",
+                missing=len(absent),
+                given=len(given),
+            )
     return table.reset_index(drop=True)

@@ -102,7 +102,7 @@ def test_all_problems_of_the_tables_come_in_one_error(small):
         "did you mean `kinship`?",
         "1 rows repeat the participant_id",
         "'old'",
-        "1 of 24 scan files do not exist",
+        "column `path`: 1 of 24 files do not exist",
     ):
         assert part in text
 

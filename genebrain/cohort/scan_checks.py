@@ -1,0 +1,186 @@
+"""Look at scans before anything is computed: readable to the end, long enough, one time step, real numbers.
+
+Every header is read; the values of an evenly spaced sample (or of all) are read to the end, in bounded
+memory. Says what it found, drops nothing. Does not know genomes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from nibabel.filebasedimages import ImageFileError
+from tqdm import tqdm
+
+from genebrain.brain.parcel_series import read_parcel_table, usable_part
+from genebrain.brain.scans import repetition_time
+from genebrain.cohort.problems import Problems, named
+from genebrain.types import UserError
+
+SHORT_SECONDS = 240.0
+BLOCK_BYTES = 1 << 22
+
+
+@dataclass
+class _Findings:
+    """Scans (file names) by what is wrong with them, and what is needed to compare scans with each other."""
+
+    unreadable: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    time_step: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    short: list[str] = field(default_factory=list)
+    flawed: list[str] = field(default_factory=list)
+    n_flawed_parcels: int = 0
+    steps: dict[float, int] = field(default_factory=lambda: defaultdict(int))
+    widths: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    contents: dict[bytes, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+
+def check_scans(
+    scans: pd.DataFrame, problems: Problems, *, most: int | None = 50, progress: bool = False
+) -> dict[str, int]:
+    """Add the problems of ``scans`` (columns ``participant_id``, ``session``, ``path``, ``tr``) to
+    ``problems``.
+
+    Parameters
+    ----------
+    most : int or None
+        How many scans are read to the end, evenly spaced over the table; None reads all.
+
+    Returns
+    -------
+    dict
+        ``headers`` and ``values``: how many scans were looked at.
+    """
+    scans = scans[[Path(path).is_file() for path in scans["path"]]]
+    n = len(scans)
+    n_read = n if most is None else min(most, n)
+    read = set(np.linspace(0, n - 1, n_read).astype(int)) if n_read else set()
+    found = _Findings()
+    rows = zip(scans["path"], scans["tr"], scans["participant_id"], strict=True)
+    for row, (path, step, person) in enumerate(tqdm(rows, "scans", n, unit="scan", disable=not progress)):
+        try:
+            _look(Path(path), float(step), str(person), row in read, found)
+        except (UserError, OSError, ValueError, EOFError, ImageFileError) as error:
+            found.unreadable[str(error)].append(Path(path).name)
+    _report(found, n, n_read, problems)
+    visits = scans.groupby(["participant_id", "session"]).size()
+    if (repeated := visits[visits > 1]).size:
+        problems.warning(
+            "one visit twice",
+            f"{repeated.size} participants have several scans under one session: "
+            f"{named(person for person, _ in repeated.index)}; they count as repeat scans of one person",
+            visits=repeated.size,
+        )
+    return {"headers": n, "values": n_read}
+
+
+def _look(path: Path, step: float, person: str, read_values: bool, found: _Findings) -> None:
+    """Record what one scan shows; raises when it cannot be read."""
+    header = None
+    if path.name.endswith((".nii", ".nii.gz")):
+        image = nib.load(path)
+        if len(image.shape) != 4 or image.shape[3] < 2:
+            raise UserError(f"not a series of volumes [x, y, z, time] but {len(image.shape)}-dimensional")
+        header, n_frames = image.header, image.shape[3]
+        if read_values:
+            _read_volume_to_the_end(path, image)
+    elif path.suffix == ".npy" and not read_values:
+        n_frames, width = _two_axes(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+        found.widths[width] += 1
+    else:
+        series = read_parcel_table(path)
+        n_frames, width = series.shape
+        found.widths[width] += 1
+        found.contents[hashlib.blake2b(series.tobytes(), digest_size=16).digest()].add(person)
+        flawed = width - int(usable_part(series).valid.sum())
+        if flawed:
+            found.flawed.append(path.name)
+            found.n_flawed_parcels += flawed
+    try:
+        seconds = repetition_time(path, header, step)
+    except UserError as error:
+        found.time_step[str(error)].append(path.name)
+        return
+    if np.isnan(seconds):
+        found.time_step["the time step is unknown; state `tr` (seconds) in the scan table"].append(path.name)
+        return
+    found.steps[round(seconds, 4)] += 1
+    if n_frames * seconds < SHORT_SECONDS:
+        found.short.append(path.name)
+
+
+def _two_axes(shape: tuple[int, ...]) -> tuple[int, int]:
+    if len(shape) != 2:
+        raise UserError(f"a table of parcel series has two axes [frames, parcels], this has {len(shape)}")
+    return shape[0], shape[1]
+
+
+def _read_volume_to_the_end(path: Path, image: nib.Nifti1Image) -> None:
+    """Raise when the file ends early or holds floats that are not finite; memory stays bounded."""
+    dtype = image.header.get_data_dtype()
+    expected = int(np.prod(image.shape)) * dtype.itemsize
+    n_bytes = 0
+    bad = 0
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        stream.read(int(image.dataobj.offset))
+        while block := stream.read(BLOCK_BYTES):
+            n_bytes += len(block)
+            if dtype.kind == "f" and len(block) % dtype.itemsize == 0:
+                bad += int((~np.isfinite(np.frombuffer(block, dtype))).sum())
+    if n_bytes < expected:
+        raise UserError(f"the file ends early: {n_bytes} of {expected} bytes of data")
+    if bad:
+        raise UserError(f"{bad} values are not finite")
+
+
+def _report(found: _Findings, n: int, n_read: int, problems: Problems) -> None:
+    for kind, groups in (("unreadable scans", found.unreadable), ("time step", found.time_step)):
+        if groups:
+            count = sum(map(len, groups.values()))
+            reasons = named(f"{reason} [{len(files)}: {named(files)}]" for reason, files in groups.items())
+            problems.error(kind, f"{count} of {n} scans cannot be used: {reasons}", scans=count, of=n)
+    if len(found.widths) > 1:
+        counts = ", ".join(f"{width} parcels in {count}" for width, count in sorted(found.widths.items()))
+        problems.error(
+            "parcels differ", f"scans have different numbers of parcels: {counts}", widths=len(found.widths)
+        )
+    twice = [people for people in found.contents.values() if len(people) > 1]
+    if twice:
+        problems.error(
+            "one scan, several people",
+            f"{len(twice)} scans have exactly the values of another person's scan: "
+            f"{named('='.join(sorted(people)) for people in twice)}",
+            scans=len(twice),
+        )
+    if len(found.steps) > 1:
+        counts = ", ".join(f"{step:g} s in {count}" for step, count in sorted(found.steps.items())[:5])
+        problems.warning(
+            "mixed time steps",
+            f"scans have {len(found.steps)} different time steps ({counts}); features that compare "
+            f"neighbouring frames "
+            "would differ by scanner, so resample to one step or stratify by it",
+            steps=len(found.steps),
+        )
+    if found.short:
+        problems.warning(
+            "short scans",
+            f"{len(found.short)} of {n} scans are shorter than {SHORT_SECONDS / 60:g} minutes "
+            f"({named(found.short)}); "
+            "their connectivity is mostly noise",
+            scans=len(found.short),
+            of=n,
+        )
+    if found.flawed:
+        problems.warning(
+            "flawed parcels",
+            f"{len(found.flawed)} of {n_read} scans read to the end have constant or non-finite parcels "
+            f"({found.n_flawed_parcels} in all; {named(found.flawed)}); those parcels are masked",
+            scans=len(found.flawed),
+            parcels=found.n_flawed_parcels,
+        )
