@@ -1,0 +1,165 @@
+"""Cleaning of parcel series: which frames go, then confounds, trend and band-pass in one regression, then
+scale.
+
+Contract: works on parcel series ``[frames, parcels]`` (averaging and linear cleaning commute, and parcels
+are a thousand times smaller than voxels). The order is fixed and written into the provenance:
+parcel means -> frames dropped -> confounds + trend + band-pass together -> scaling. Doing these one after the
+other would bring back what an earlier step removed (Lindquist et al., Human Brain Mapping 2019). Everything
+is done by ``nilearn.signal.clean`` and ``nilearn.interfaces.fmriprep.load_confounds``.
+
+What it does NOT know: images' contents, atlases, subjects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genebrain.types import FloatArray, UserError
+
+ORDER = ["parcel summary", "drop frames", "confounds + trend + band-pass in one regression", "scaling"]
+FEWEST_FRAMES_FOR_FILTER = 34  # a fifth-order Butterworth filter pads 33 frames on either side
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What to remove. The default removes nothing.
+
+    Attributes
+    ----------
+    load_confounds
+        Arguments of ``nilearn.interfaces.fmriprep.load_confounds`` (``strategy``, ``motion``, ...); needs
+        files with fMRIPrep names. Non-steady-state frames are dropped with any strategy.
+    confound_columns
+        Columns of the confounds table of the scan table, for files with other names.
+    detrend, low_pass, high_pass
+        Linear trend; pass band in Hz.
+    standardize
+        ``None``, ``"zscore_sample"`` or ``"psc"``. ``None`` keeps the relative variances of parcels.
+    """
+
+    load_confounds: Mapping[str, Any] | None = None
+    confound_columns: tuple[str, ...] = ()
+    detrend: bool = False
+    low_pass: float | None = None
+    high_pass: float | None = None
+    standardize: str | None = None
+    order: list[str] = field(default_factory=lambda: list(ORDER), init=False)
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(
+            self.load_confounds or self.confound_columns or self.detrend or self.low_pass or self.high_pass
+        ) or (self.standardize is not None)
+
+    def describe(self) -> dict[str, Any]:
+        """The settings and their order, JSON-ready."""
+        return asdict(self)
+
+
+def clean(
+    series: FloatArray,
+    cleaning: Cleaning,
+    *,
+    tr: float,
+    scan: Path | str | None = None,
+    confounds: Path | str | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Clean one series.
+
+    Parameters
+    ----------
+    series
+        [frames, parcels], finite.
+    tr
+        Seconds between frames (needed for the band-pass).
+    scan
+        Path of the fMRIPrep image, beside which ``load_confounds`` finds its table.
+    confounds
+        Confounds table for ``confound_columns``.
+
+    Returns
+    -------
+    cleaned
+        float64 [kept frames, parcels].
+    frame_numbers
+        int64 [kept frames]: their positions in the recording; gaps are where frames were scrubbed.
+
+    Raises
+    ------
+    UserError
+        Confounds missing or of another length, a band-pass without time step, above the Nyquist frequency
+        or on too few frames.
+    """
+    if not cleaning.active:
+        return np.asarray(series, np.float64), np.arange(len(series))
+    from nilearn import signal  # 2 s and 100 MB, which scans without cleaning need not pay
+
+    _check_filter(cleaning, tr, len(series))
+    regressors, kept = _confounds(cleaning, len(series), scan, confounds)
+    cleaned = signal.clean(
+        np.asarray(series, np.float64),
+        detrend=cleaning.detrend,
+        standardize=cleaning.standardize,
+        standardize_confounds=True,
+        confounds=regressors,
+        sample_mask=kept,
+        low_pass=cleaning.low_pass,
+        high_pass=cleaning.high_pass,
+        t_r=None if np.isnan(tr) else tr,
+        ensure_finite=False,
+    )
+    return np.asarray(cleaned), np.arange(len(series)) if kept is None else np.asarray(kept, np.int64)
+
+
+def _check_filter(cleaning: Cleaning, tr: float, n_frames: int) -> None:
+    if cleaning.low_pass is None and cleaning.high_pass is None:
+        return
+    if np.isnan(tr):
+        raise UserError("a band-pass needs the time step, but nobody states it: add tr to the scan table")
+    if cleaning.low_pass is not None and cleaning.low_pass >= 0.5 / tr:
+        raise UserError(
+            f"low_pass {cleaning.low_pass:g} Hz is not below the Nyquist frequency {0.5 / tr:.3g} Hz "
+            f"of a time step of {tr:g} s"
+        )
+    if n_frames < FEWEST_FRAMES_FOR_FILTER:
+        raise UserError(f"a band-pass needs {FEWEST_FRAMES_FOR_FILTER} frames, the scan has {n_frames}")
+
+
+def _confounds(
+    cleaning: Cleaning, n_frames: int, scan: Path | str | None, confounds: Path | str | None
+) -> tuple[pd.DataFrame | None, NDArray[np.int64] | None]:
+    """Regressors [frames, columns] and the frames to keep (None = all)."""
+    if cleaning.load_confounds:
+        from nilearn.interfaces.fmriprep import load_confounds
+
+        if scan is None:
+            raise UserError("load_confounds needs an fMRIPrep image; use confound_columns for parcel tables")
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in cleaning.load_confounds.items()}
+        try:
+            table, kept = load_confounds(str(scan), **options)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"confounds cannot be loaded: {error}") from error
+    elif cleaning.confound_columns:
+        if confounds is None:
+            raise UserError("confound_columns are asked for, but the scan has no confounds file")
+        source = pd.read_csv(
+            confounds, sep="," if str(confounds).endswith(".csv") else "\t", na_values=["n/a"]
+        )
+        lacking = [c for c in cleaning.confound_columns if c not in source.columns]
+        if lacking:
+            raise UserError(f"the confounds file lacks the column(s) {', '.join(lacking)}")
+        table = source[list(cleaning.confound_columns)].astype(np.float64)
+        table, kept = table.fillna(table.mean()), None  # a derivative has no first value
+    else:
+        return None, None
+    if len(table) != n_frames:
+        raise UserError(f"the confounds have {len(table)} rows, the scan has {n_frames} frames")
+    return table, kept

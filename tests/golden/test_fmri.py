@@ -1,0 +1,155 @@
+"""Parcel series against nilearn's answers, read from the manifest of the golden folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from genebrain.brain.cleaning import Cleaning, clean
+from genebrain.brain.image_stream import open_image
+from genebrain.brain.parcel_series import usable_part
+from genebrain.brain.parcellation import Atlas
+from genebrain.brain.scaling import CohortScaling, robust_scale
+from genebrain.brain.scans import read_scan_table, repetition_time
+from genebrain.brain.volumes import normalise_volumes
+from genebrain.types import UserError
+
+FOLDER = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent)) / "fmri"
+MANIFEST: dict[str, Any] = (
+    json.loads((FOLDER / "manifest.json").read_text()) if (FOLDER / "manifest.json").is_file() else {}
+)
+CASES: dict[str, dict[str, Any]] = {case["id"]: case for case in MANIFEST.get("cases", [])}
+TOLERANCE = MANIFEST.get("tolerance", {})
+
+pytestmark = pytest.mark.skipif(not MANIFEST, reason="no manifest in the golden folder")
+
+
+def bold_of(case: dict[str, Any]) -> Path:
+    if "bold_in_package" not in case:
+        return FOLDER / case["bold"]
+    package, _, inside = case["bold_in_package"].partition(": ")[2].partition("/")
+    path = Path(str(resources.files(package))) / inside
+    if not path.is_file():
+        pytest.skip(f"{case['bold_in_package']} is not installed")
+    return path
+
+
+def parcel_series(case: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The project's answer to one masker case, and the label id of each column."""
+    settings = dict(case["masker"])
+    path = bold_of(case)
+    scan = open_image(path)
+    mask = settings.pop("mask_img", None)
+    result = Atlas.load(FOLDER / case["atlas"]).extract(
+        scan,
+        strategy=settings.pop("strategy", "mean"),
+        mask=FOLDER / mask if mask else None,
+        largest_loss=0.2,
+    )
+    settings.pop("resampling_target", None)
+    tr = settings.pop("t_r", MANIFEST["TR_s"])
+    cleaning = Cleaning(load_confounds=case.get("load_confounds"), **settings)
+    there = ~result.lost
+    assert np.isnan(result.series[:, result.lost]).all()
+    series, kept = clean(result.series[:, there], cleaning, tr=tr, scan=path)
+    if "sample_mask" in case:
+        assert kept.tolist() == case["sample_mask"]
+    return series, result.label_ids[there]
+
+
+def close(case: dict[str, Any], got: np.ndarray) -> None:
+    expected = np.load(FOLDER / case["expected"])
+    atol = case.get("atol", TOLERANCE.get("atol", 1e-5))
+    np.testing.assert_allclose(got, expected, rtol=TOLERANCE.get("rtol", 1e-5), atol=atol)
+
+
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if "masker" in c])
+def test_series_equal_nilearn(name):
+    case = CASES[name]
+    series, ids = parcel_series(case)
+    close(case, series)
+    if "columns_label_ids" in case:
+        assert ids.tolist() == case["columns_label_ids"]
+    scan = open_image(bold_of(case))
+    plain = not any(case["masker"].get(k) for k in ("standardize", "detrend", "low_pass", "high_pass"))
+    if plain and scan.slope == 1 and scan.header.get_data_dtype().kind in "iu":
+        np.testing.assert_array_equal(series, np.load(FOLDER / case["expected"]))  # exact on integers
+
+
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if "from" in c])
+def test_robust_scaling(name):
+    case = CASES[name]
+    series, _ = parcel_series(CASES[case["from"]])
+    _, _, names = case["formula"].partition("training scans (")
+    if names:
+        training = names.partition(")")[0].split(", ")
+        close(case, CohortScaling.fit(parcel_series(CASES[n])[0] for n in training).apply(series))
+    else:
+        close(case, robust_scale(series))
+
+
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if "target_shape" in c])
+def test_normalised_volume(name):
+    case = CASES[name]
+    data = np.asarray(nib.load(bold_of(case)).dataobj)
+    close(case, normalise_volumes(data, tuple(case["target_shape"]))[case["frame"]])
+
+
+def test_every_case_of_the_manifest_is_covered():
+    kinds = ("masker", "from", "target_shape")
+    assert [n for n, c in CASES.items() if sum(k in c for k in kinds) != 1] == []
+
+
+@pytest.mark.skipif(not (FOLDER / "bids").is_dir(), reason="no BIDS tree in the golden folder")
+def test_discovery_finds_the_scans_of_the_manifest():
+    table = read_scan_table(FOLDER / "bids")
+    assert {p.relative_to(FOLDER).as_posix() for p in table.path} == set(MANIFEST["bold"])
+    assert (table.tr == MANIFEST["TR_s"]).all()
+    assert all(Path(p).is_file() for p in [*table["mask"], *table["confounds"]])
+
+
+def small_series(path: Path) -> np.ndarray:
+    """Series of a broken input, as ingest would read it with a minimum of 5 frames."""
+    scan = open_image(path)
+    repetition_time(path, scan.header)
+    atlas = next(c["atlas"] for c in CASES.values() if "atlas" in c)
+    series = Atlas.load(FOLDER / atlas).extract(scan).series
+    if len(series) < 5:
+        raise UserError("too short")
+    return series
+
+
+@pytest.mark.parametrize("bad", MANIFEST.get("bad", []), ids=lambda b: Path(b["file"]).name)
+def test_broken_inputs(bad):
+    path, wanted = FOLDER / bad["file"], bad["expect"]
+    if wanted.startswith("error"):
+        with pytest.raises(UserError):
+            small_series(path)
+    elif wanted.startswith("TR read as"):
+        assert repetition_time(path, open_image(path).header) == pytest.approx(float(wanted.split()[3]))
+    elif "flagged invalid" in wanted:
+        label = int(wanted.split()[1])
+        atlas = Atlas.load(FOLDER / CASES["mean_int16"]["atlas"])
+        got = usable_part(atlas.extract(open_image(path)).series)
+        assert atlas.ids[~got.valid].tolist() == [label]
+        assert np.isfinite(robust_scale(got.series)).all()
+    elif wanted.startswith("value: NaN-aware mean"):
+        words = wanted.replace(" at t=", " ").split()
+        label, frame = int(words[words.index("label") + 1]), int(words[words.index("label") + 2])
+        atlas = Atlas.load(FOLDER / CASES["mean_int16"]["atlas"])
+        got = atlas.extract(open_image(path))
+        column = atlas.ids.tolist().index(label)
+        image = np.asarray(nib.load(path).dataobj, np.float64)
+        expected = np.nanmean(image[atlas.labels == label, frame])
+        np.testing.assert_allclose(got.series[frame, column], expected)
+        assert got.missing_voxels.tolist() == [int(i == column) for i in range(len(atlas.ids))]
+        assert np.isfinite(got.series).all()
+    else:
+        pytest.fail(f"the manifest wants something new of {bad['file']}: {wanted}")
