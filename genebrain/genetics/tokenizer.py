@@ -102,11 +102,6 @@ class SixMerTokenizer:
         ]
 
     @staticmethod
-    def n_tokens(n_letters: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Tokens of clean sequences of these lengths, marks not counted (a tail counts as one)."""
-        return -(-n_letters // K)
-
-    @staticmethod
     def frame(sequence: str, rule: FrameRule = "pad_right") -> str:
         """Bring a sequence to a multiple of six letters.
 

@@ -1,0 +1,92 @@
+"""From batches of chunk strings to finished shards: the loop that costs the time.
+
+Purpose: run a planned list of batches through the encoder and hand each result to the shard writer. Contract:
+batches run as given; what is encoded is written even when the run is interrupted; values that are not finite
+never reach the disk. What this module does NOT know: which chunks are stored already, and why these batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from genebrain.genetics.chunk_ensemble import encode_batch
+from genebrain.genetics.chunk_shards import ShardWriter
+from genebrain.genetics.embedding_plan import EmbedOptions
+from genebrain.genetics.generator import GeneratorBackbone
+from genebrain.genetics.tokenizer import BOS, OOV, SixMerTokenizer, pad
+from genebrain.types import UserError
+
+_TOKENIZER = SixMerTokenizer()
+
+
+@dataclass
+class TokenCounts:
+    """Running totals of an embedding run."""
+
+    chunks: int = 0
+    real: int = 0
+    padding: int = 0
+    oov: int = 0
+
+
+def encode_batches(
+    folder: Path,
+    keys: NDArray[np.uint8],
+    sequences: Sequence[bytes],
+    batches: list[NDArray[np.int64]],
+    backbone: GeneratorBackbone,
+    options: EmbedOptions,
+    bar_total: int | None,
+) -> TokenCounts:
+    """Encode rows of ``keys`` / ``sequences`` batch by batch into shards of ``folder``.
+
+    ``bar_total`` is the number of tokens for the progress bar; None shows no bar. ``UserError`` for values
+    that are not finite, and for a folder that can not be written.
+    """
+    counts = TokenCounts()
+    writer = ShardWriter(folder, options.chunks_per_shard, options.seconds_per_shard)
+    with tqdm(
+        total=bar_total, unit="token", unit_scale=True, desc="embed chunks", disable=bar_total is None
+    ) as bar:
+        try:
+            for rows in batches:
+                ids, mask = _tokens([sequences[i] for i in rows], options)
+                writer.add({"keys": keys[rows], **_vectors(ids, mask, backbone, options)})
+                real = int(mask.sum())
+                counts.chunks += len(rows)
+                counts.real += real
+                counts.padding += mask.size - real
+                counts.oov += int((ids[mask] == OOV).sum())
+                bar.update(real)
+        finally:  # on Ctrl-C, what is encoded is kept
+            writer.flush()
+    return counts
+
+
+def _tokens(sequences: list[bytes], options: EmbedOptions) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    framed = [_TOKENIZER.frame(s.decode("ascii"), options.frame).encode() for s in sequences]
+    front, behind = [BOS] * options.opening_mark, [BOS] * options.closing_mark
+    return pad([np.concatenate([front, ids, behind]) for ids in _TOKENIZER.encode_many(framed)])
+
+
+def _vectors(
+    ids: NDArray[np.int64], mask: NDArray[np.bool_], backbone: GeneratorBackbone, options: EmbedOptions
+) -> dict[str, NDArray[np.floating[Any]]]:
+    with torch.inference_mode():
+        pooled = encode_batch(backbone, torch.from_numpy(ids), torch.from_numpy(mask))
+    stored = {name: values.cpu().numpy().astype(options.storage) for name, values in pooled.items()}
+    broken = ~np.logical_and.reduce([np.isfinite(values).all(1) for values in stored.values()])
+    if broken.any():
+        raise UserError(
+            f"{backbone.name} gave non-finite values for {broken.sum()} of {len(broken)} chunks of a batch "
+            f"({backbone.dtype}, stored as {options.storage}); use float32"
+        )
+    return stored

@@ -1,0 +1,217 @@
+"""Private, checksummed, atomically written files of chunk embeddings, and their index by chunk key.
+
+Purpose: the lowest layer of the chunk store. Contract: a shard is one safetensors file with ``keys``
+uint8 ``[rows, 16]`` and one table ``[rows, hidden]`` per pooling; it is complete or it is not there;
+embeddings say as much about a person as genotypes do, so files have mode 0600 and folders 0700. What this
+module does NOT know: models, tokens, plans.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from genebrain.types import UserError
+
+KEY_BYTES = 16
+_TEMPORARY = ".tmp"
+
+
+def as_names(keys: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    """View keys uint8 ``[n, 16]`` as one fixed-width byte string each, which numpy can sort and search."""
+    keys = np.asarray(keys)
+    if keys.dtype != np.uint8 or keys.ndim != 2 or keys.shape[1] != KEY_BYTES:
+        raise ValueError(f"keys must be uint8 [n, {KEY_BYTES}], not {keys.dtype} {keys.shape}")
+    return np.ascontiguousarray(keys).view(f"S{KEY_BYTES}")[:, 0]
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder only its owner can enter. ``UserError`` if it can not be."""
+    with _explained(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file (mode 0600) under a temporary name in the same folder, flush it to disk, rename it.
+
+    Raises
+    ------
+    UserError
+        If the disk is full or the folder can not be written; nothing is left under the final name.
+    """
+    temporary = path.with_name(path.name + _TEMPORARY)
+    with _explained(path.parent):
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write named arrays with a checksum of their content in the header."""
+    contiguous = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    write_private(path, save(contiguous, metadata={"checksum": _checksum(contiguous)}))
+
+
+def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """Read named arrays and compare their checksum. ``UserError`` names the file if they differ."""
+    try:
+        with safe_open(path, framework="numpy") as stored:
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            expected = (stored.metadata() or {}).get("checksum")
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    if _checksum(tensors) != expected:
+        raise UserError(f"{path} is damaged: its content does not match its checksum")
+    return tensors
+
+
+def read_one(path: Path, name: str) -> NDArray[Any]:
+    """One array of a file, unchecked."""
+    with safe_open(path, framework="numpy") as stored:
+        return stored.get_tensor(name)
+
+
+@contextmanager
+def writing_alone(folder: Path) -> Iterator[None]:
+    """Hold the folder against a second writer, and clear what a killed writer left half-written.
+
+    The lock ends with the process, however that ends. File systems without locks are used without.
+    """
+    with _explained(folder):
+        lock = (folder / ".lock").open("w")
+    with lock:
+        with _explained(folder):
+            _lock(lock.fileno(), folder)
+            for leftover in folder.glob("*" + _TEMPORARY):
+                leftover.unlink()
+        yield
+
+
+class ShardWriter:
+    """Collects rows of named arrays; writes the next shard when enough rows or seconds have gathered."""
+
+    def __init__(self, folder: Path, rows: int, seconds: float) -> None:
+        self._folder, self._rows, self._seconds = folder, rows, seconds
+        self._parts: list[dict[str, NDArray[Any]]] = []
+        self._since = time.monotonic()
+
+    def add(self, part: dict[str, NDArray[Any]]) -> None:
+        """Take one batch of rows; a batch is never split over shards."""
+        self._parts.append(part)
+        waiting = sum(len(p["keys"]) for p in self._parts)
+        if waiting >= self._rows or time.monotonic() - self._since >= self._seconds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, if anything."""
+        parts, self._parts = self._parts, []
+        self._since = time.monotonic()
+        if not parts:
+            return
+        numbers = [int(p.stem.removeprefix("shard-")) for p in self._folder.glob("shard-*.safetensors")]
+        path = self._folder / f"shard-{max(numbers, default=-1) + 1:06d}.safetensors"
+        write_tensors(path, {name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """Where each stored key lies.
+
+    Attributes
+    ----------
+    shards : list of Path
+    names : bytes [rows], sorted
+    shard, row : int64 [rows]
+        Number in ``shards`` and row within it, in the order of ``names``.
+    """
+
+    shards: list[Path]
+    names: NDArray[np.bytes_]
+    shard: NDArray[np.int64]
+    row: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, folder: Path) -> ShardIndex:
+        """Index all shards of a folder (none if it is absent). ``UserError`` lists every unreadable one."""
+        shards = sorted(folder.glob("shard-*.safetensors"))
+        keys: list[NDArray[np.bytes_]] = [np.empty(0, f"S{KEY_BYTES}")]
+        damaged = []
+        for path in shards:
+            try:
+                with safe_open(path, framework="numpy") as stored:
+                    keys.append(as_names(stored.get_tensor("keys")))
+            except SafetensorError:
+                damaged.append(path)
+        if damaged:
+            raise damaged_error(damaged)
+        sizes = [len(k) for k in keys[1:]]
+        names = np.concatenate(keys)
+        order = np.argsort(names, kind="stable")
+        shard = np.repeat(np.arange(len(shards)), sizes)
+        row = np.concatenate([np.empty(0, np.int64), *map(np.arange, sizes)])
+        return cls(shards, names[order], shard[order], row[order])
+
+    def find(self, names: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """Position in the index of each name, -1 where it is not stored."""
+        if not len(self.names):
+            return np.full(len(names), -1, np.int64)
+        position = np.searchsorted(self.names, names).clip(max=len(self.names) - 1)
+        return np.where(self.names[position] == names, position, -1)
+
+
+def damaged_error(shards: list[Path]) -> UserError:
+    """The error that names damaged shards (all of them) and the way out."""
+    return UserError(
+        f"{len(shards)} damaged shards in {shards[0].parent}: {', '.join(p.name for p in shards)}; "
+        "embed again with repair=True to encode their chunks anew, or restore the files"
+    )
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"another process is writing to {folder}; wait for it, or stop it") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+
+
+def _checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
+        digest.update(tensors[name].data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "free space and run the same command again" if full else "check its permissions"
+        raise UserError(
+            f"can not write to {folder}: {error.strerror}. Finished shards are kept; {advice}"
+        ) from error

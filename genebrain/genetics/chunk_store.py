@@ -1,0 +1,255 @@
+"""The store of chunk embeddings: every distinct chunk is encoded once, ever, under one set of rules.
+
+Purpose: unique chunk strings -> table ``[chunks, hidden]`` per token pooling, kept on disk under the key
+of the chunk. Contract: what is embedded twice is encoded once; an interrupted run continues with the
+batches it had planned, so its table has the same bits as that of an undisturbed run (same machine, library
+versions and number of threads); tables made under different rules never mix. What this module does NOT
+know: subjects, windows, haplotypes; a chunk is a string and a key.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from genebrain import __version__
+from genebrain.genetics.chunk_encoding import TokenCounts, encode_batches
+from genebrain.genetics.chunk_ensemble import POOLINGS
+from genebrain.genetics.chunk_shards import (
+    ShardIndex,
+    as_names,
+    damaged_error,
+    make_private,
+    read_one,
+    read_tensors,
+    write_private,
+    writing_alone,
+)
+from genebrain.genetics.embedding_plan import BatchPlan, EmbedOptions, plan_batches
+from genebrain.genetics.generator import GeneratorBackbone
+from genebrain.types import UserError
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """What one call of :meth:`ChunkStore.embed` did; counts of chunks and tokens."""
+
+    fingerprint: str
+    requested: int
+    stored_before: int
+    encoded: int
+    batches: int
+    tokens: int
+    padding_tokens: int
+    oov_tokens: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, int | float | str]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+class ChunkStore:
+    """Chunk embeddings on disk.
+
+    Parameters
+    ----------
+    folder : path
+        Holds one sub-folder per fingerprint (model, tokenizer, marks, length rule, number formats), each with
+        ``provenance.json`` and shards.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._verified: set[Path] = set()
+
+    def embed(
+        self,
+        keys: NDArray[np.uint8],
+        sequences: Sequence[bytes],
+        backbone: GeneratorBackbone,
+        options: EmbedOptions | None = None,
+        *,
+        progress: bool = True,
+        repair: bool = False,
+    ) -> EmbedReport:
+        """Encode the chunks that are not stored yet; safe to interrupt and to repeat.
+
+        Parameters
+        ----------
+        keys : uint8 [chunks, 16]
+            Key of each sequence; equal keys are taken to be equal sequences.
+        sequences : list of bytes, length chunks
+            Upper-case DNA letters.
+        backbone, options
+            Together they choose the table.
+        progress : bool
+            Show a bar with tokens per second and time left.
+        repair : bool
+            Check all shards first, remove the damaged ones, and encode their chunks anew.
+
+        Raises
+        ------
+        UserError
+            If the folder can not be written, the disk is full, another process writes, shards are damaged, or
+            the model gives non-finite values. Finished shards stay in every case.
+        """
+        options = options or EmbedOptions()
+        names = as_names(keys)
+        if len(names) != len(sequences):
+            raise ValueError(f"{len(names)} keys but {len(sequences)} sequences")
+        started = time.monotonic()
+        fingerprint = options.fingerprint(backbone)
+        folder = self.folder / fingerprint
+        make_private(folder)
+        with writing_alone(folder):
+            _write_provenance(folder, backbone, options)
+            plan = BatchPlan(folder / "plan.safetensors")
+            if repair:
+                _remove_damaged(folder, plan)
+            distinct = np.unique(names, return_index=True)[1]
+            missing = distinct[ShardIndex.read(folder).find(names[distinct]) < 0]
+            n_tokens = options.n_tokens(np.array([len(sequences[i]) for i in missing], np.int64))
+            batches = plan_batches(names[missing], n_tokens, options.tokens_per_batch, plan.read())
+            counts = TokenCounts()
+            if batches:
+                plan.write(keys[missing], batches)
+                chosen = [missing[batch] for batch in batches]
+                total = int(n_tokens.sum())
+                counts = encode_batches(
+                    folder, keys, sequences, chosen, backbone, options, total if progress else None
+                )
+            plan.remove()
+        return EmbedReport(
+            fingerprint=fingerprint,
+            requested=len(distinct),
+            stored_before=len(distinct) - len(missing),
+            encoded=counts.chunks,
+            batches=len(batches),
+            tokens=counts.real,
+            padding_tokens=counts.padding,
+            oov_tokens=counts.oov,
+            seconds=time.monotonic() - started,
+        )
+
+    def missing(self, keys: NDArray[np.uint8], fingerprint: str | None = None) -> int:
+        """Number of distinct keys ``[chunks, 16]`` that are not stored under this fingerprint."""
+        names = np.unique(as_names(keys))
+        if fingerprint is None and not self.fingerprints():
+            return len(names)
+        return int((ShardIndex.read(self._table_folder(fingerprint)).find(names) < 0).sum())
+
+    def fingerprints(self) -> list[str]:
+        """Fingerprints of the tables in this store."""
+        return sorted(path.parent.name for path in self.folder.glob("*/provenance.json"))
+
+    def table(
+        self,
+        keys: NDArray[np.uint8],
+        pooling: str = "mean",
+        fingerprint: str | None = None,
+        *,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Gather the vectors of chunks in the order asked for.
+
+        Parameters
+        ----------
+        keys : uint8 [chunks, 16]
+        pooling : {"last", "mean", "max"}
+        fingerprint : str, optional
+            Which table, see ``EmbedOptions.fingerprint``; may be left out if the store holds one.
+        out : float32 [chunks, hidden], optional
+            Where to put them, for example a memory map; shards are read one at a time.
+
+        Returns
+        -------
+        float32 [chunks, hidden]
+
+        Raises
+        ------
+        UserError
+            If chunks are missing (both counts) or shards are damaged (all of those that are needed are
+            named).
+        """
+        if pooling not in POOLINGS:
+            raise UserError(f"unknown token pooling {pooling!r}; choose one of {', '.join(POOLINGS)}")
+        folder = self._table_folder(fingerprint)
+        names = as_names(keys)
+        index = ShardIndex.read(folder)
+        found = index.find(names)
+        if absent := int((found < 0).sum()):
+            raise UserError(
+                f"{absent} of {len(names)} chunks are not embedded in {folder}; run embed with the same "
+                "model and options first"
+            )
+        hidden = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["hidden_size"]
+        result = np.empty((len(names), hidden), np.float32) if out is None else out
+        if result.shape != (len(names), hidden):
+            raise ValueError(f"out has shape {result.shape}, needed is {(len(names), hidden)}")
+        damaged = []
+        shard = index.shard[found]
+        for number in np.unique(shard):
+            wanted = np.flatnonzero(shard == number)
+            try:
+                rows = self._read(index.shards[number], pooling)
+                result[wanted] = rows[index.row[found[wanted]]]
+            except UserError:
+                damaged.append(index.shards[number])
+        if damaged:
+            raise damaged_error(damaged)
+        return result
+
+    def _read(self, shard: Path, pooling: str) -> NDArray[np.floating[Any]]:
+        if shard in self._verified:  # checked once per store object: reading is as dear as checking
+            return read_one(shard, pooling)
+        values = read_tensors(shard)[pooling]
+        self._verified.add(shard)
+        return values
+
+    def _table_folder(self, fingerprint: str | None) -> Path:
+        if fingerprint is not None:
+            return self.folder / fingerprint
+        present = self.fingerprints()
+        if len(present) != 1:
+            raise UserError(
+                f"{self.folder} holds {len(present)} tables ({', '.join(present) or 'none'}); "
+                + ("name one by its fingerprint" if present else "run embed first")
+            )
+        return self.folder / present[0]
+
+
+def _remove_damaged(folder: Path, plan: BatchPlan) -> None:
+    for path in [*folder.glob("shard-*.safetensors"), *folder.glob(plan.path.name)]:
+        try:
+            read_tensors(path)
+        except UserError:
+            path.unlink()
+
+
+def _write_provenance(folder: Path, backbone: GeneratorBackbone, options: EmbedOptions) -> None:
+    path = folder / "provenance.json"
+    if path.exists():
+        return
+    facts = {
+        **options.identity(backbone),
+        "model_name": backbone.name,
+        "hidden_size": backbone.hidden_size,
+        "poolings": list(POOLINGS),
+        "device": backbone.device.type,
+        "versions": {
+            "genebrain": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+    write_private(path, json.dumps(facts, indent=1).encode())
