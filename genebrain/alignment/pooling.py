@@ -215,6 +215,7 @@ class GeM(Pooling):
         return 1 + functional.softplus(self.raw)
 
     def _pool(self, x: Tensor, mask: Tensor) -> Tensor:
+        mask = mask | ~mask.any(dim=-1, keepdim=True)
         # In logarithms, since floor^p underflows float32 from p = 7 on.
         powers = (self.p * x.clamp(min=self.floor).log()).masked_fill(~mask[..., None], -math.inf)
         count = mask.sum(dim=-1, keepdim=True).clamp(min=1)

@@ -73,8 +73,8 @@ class Relations:
         ordered = self.column_genome.sort().values
         # The place of an id in the sorted ids names its genome without a count of genomes, which would have
         # to travel from the device to the host.
-        column_slot = torch.searchsorted(ordered, self.column_genome)
-        row_slot = torch.searchsorted(ordered, self.row_genome)
+        column_slot = torch.searchsorted(ordered, self.column_genome.contiguous())
+        row_slot = torch.searchsorted(ordered, self.row_genome.contiguous())
         sums = torch.zeros_like(columns).index_add(0, column_slot, columns)
         counts = torch.zeros_like(ordered).index_add_(0, column_slot, torch.ones_like(ordered))
         return sums[row_slot].div_(counts[row_slot, None])
