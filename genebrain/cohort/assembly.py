@@ -169,7 +169,8 @@ def _report_pairing(
     """Say what did not match between the table and the genotype or scan side, in both directions."""
     if what == "genotypes":
         without = listed["participant_id"][match.rows < 0]
-        strangers = [name for row, name in enumerate(names) if row not in set(match.rows)]
+        known = set(match.rows.tolist())
+        strangers = [name for row, name in enumerate(names) if row not in known]
         wanted = list(listed["genotype_id"])
     else:
         without = listed["participant_id"][~np.isin(np.arange(len(listed)), match.rows)]

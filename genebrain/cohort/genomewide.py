@@ -11,10 +11,9 @@ from pathlib import Path
 
 import cyvcf2
 import numpy as np
-import pandas as pd
-import pgenlib
 from numpy.typing import NDArray
 
+from genebrain.cohort.raw_records import open_pgen, pgen_samples, pgen_sites
 from genebrain.types import UserError
 
 AUTOSOMES = frozenset([str(i) for i in range(1, 23)] + [f"chr{i}" for i in range(1, 23)])
@@ -75,24 +74,11 @@ def _vcf(path: Path) -> tuple[list[str], Iterator[NDArray[np.int8]]]:
 
 
 def _pgen(path: Path) -> tuple[list[str], Iterator[NDArray[np.int8]]]:
-    psam, pvar = path.with_suffix(".psam"), path.with_suffix(".pvar")
-    if absent := [str(file) for file in (psam, pvar) if not file.is_file()]:
-        raise UserError(f"{path.name} needs {' and '.join(absent)} beside it")
-    people = pd.read_csv(psam, sep=r"\s+", dtype=str, keep_default_na=False)
-    samples = list(people["IID" if "IID" in people.columns else "#IID"])
-    with pvar.open(encoding="utf-8") as lines:
-        n_comments = 0
-        while lines.readline().startswith("##"):
-            n_comments += 1
-    sites = pd.read_csv(pvar, sep="\t", skiprows=n_comments, dtype=str, usecols=["#CHROM", "REF", "ALT"])
-    n_alleles = sites["ALT"].str.count(",").to_numpy() + 2
-    usable = (
-        sites["#CHROM"].isin(AUTOSOMES) & sites["REF"].isin(BASES) & sites["ALT"].isin(BASES)
-    ).to_numpy()
+    samples, sites = pgen_samples(path), pgen_sites(path)
+    usable = sites["#CHROM"].isin(AUTOSOMES) & sites["REF"].isin(BASES) & sites["ALT"].isin(BASES)
 
     def snps() -> Iterator[NDArray[np.int8]]:
-        offsets = np.concatenate([[0], np.cumsum(n_alleles)]).astype(np.uintp)
-        with pgenlib.PgenReader(str(path).encode(), len(samples), allele_idx_offsets=offsets) as reader:
+        with open_pgen(path, len(samples), sites) as reader:
             for variant in np.flatnonzero(usable):
                 calls = np.empty(len(samples), dtype=np.int8)
                 reader.read(np.uint32(variant), calls)

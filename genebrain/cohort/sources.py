@@ -7,21 +7,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cyvcf2
 import numpy as np
 import pandas as pd
 
 from genebrain.brain.scans import read_scan_table
 from genebrain.cohort.problems import Problems, named
+from genebrain.cohort.raw_records import pgen_samples
 from genebrain.cohort.tables import is_missing, numbers, read_table
 from genebrain.types import UserError
 
 
 def genotype_samples(path: Path, problems: Problems) -> list[str] | None:
     """Sample names in the order of the genotype file; None (and an error) when it cannot be opened."""
-    from cyvcf2 import VCF
-
     try:
-        return list(VCF(str(path)).samples)
+        if path.suffix == ".pgen":
+            return pgen_samples(path)
+        reader = cyvcf2.VCF(str(path))
+        samples = list(reader.samples)
+        reader.close()
+        return samples
     except (UserError, OSError, ValueError) as error:
         problems.error("unreadable genotypes", f"genotypes {path.name} cannot be opened: {error}")
         return None

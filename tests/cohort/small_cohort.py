@@ -21,6 +21,8 @@ class SmallCohort:
     n: int = 24
     seed: int = 0
     contig: str = "chr1"
+    spacing: int = 20
+    write_reference: str = ""
     participants: list[dict[str, object]] = field(default_factory=list)
     samples: list[str] = field(default_factory=list)
     scans: list[dict[str, object]] = field(default_factory=list)
@@ -40,7 +42,7 @@ class SmallCohort:
         ]
         self.series = {name: random.normal(size=(400, 6)).astype(np.float32) for name in ids}
         self.sequence = "".join(random.choice(list("ACGT"), LENGTH))
-        self.sites = list(range(START + 10, END - 10, 20))
+        self.sites = list(range(START + 10, END - 10, self.spacing))
         self.alleles = [next(b for b in "ACGT" if b != self.sequence[pos]) for pos in self.sites]
         calls = random.integers(0, 2, size=(len(self.sites), self.n, 2))
         self.genotypes = [[f"{a}|{b}" for a, b in row] for row in calls]
@@ -61,7 +63,8 @@ class SmallCohort:
         write_table(folder / "scans.tsv", self.scans)
         for name, series in self.series.items():
             np.save(folder / "scans" / f"{name}.npy", series)
-        (folder / "reference.fa").write_text(f">chr1\n{self.sequence}\n")
+        (folder / "reference.fa.fai").unlink(missing_ok=True)
+        (folder / "reference.fa").write_text(f">chr1\n{self.write_reference or self.sequence}\n")
         (folder / "windows.bed").write_text(f"chr1\t{START}\t{END}\tGENE1\t0\t+\n")
         write_vcf(
             folder / "genotypes.vcf.gz",
