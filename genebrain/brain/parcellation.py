@@ -83,7 +83,7 @@ class Atlas:
         if wrong.any():
             examples = ", ".join(f"{v:g}" for v in np.unique(values[wrong])[:5])
             raise UserError(
-                f"the label image has {int(wrong.sum())} voxels that are no whole numbers from 0: {examples}; "
+                f"the label image has {int(wrong.sum())} voxels without a whole number: {examples}; "
                 "was it resampled with interpolation?"
             )
         whole = labels.astype(np.int32)
