@@ -207,7 +207,8 @@ def _per_stratum(
         part = {k: RankCounts(c.better[rows], c.ties[rows], c.negatives[rows]) for k, c in counts.items()}
         mean = summarise(part, size, FamilyBootstrap(family[rows], n_bootstrap, seed))["mean"]
         table.append(
-            {"name": str(names[s]), "n": len(rows)} | {k: mean[k] for k in ("recall@1", "percentile_rank")}
+            {"name": str(names[s]), "n": len(rows)}
+            | {k: mean[k] for k in ("recall@1", "recall@5", "percentile_rank")}
         )
     return table
 

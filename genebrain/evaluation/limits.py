@@ -1,0 +1,53 @@
+"""What a result does not show, in sentences derived from its own numbers.
+
+Contract: the content of ``metrics.json`` in, sentences out. Names every safeguard that was not used.
+"""
+
+from __future__ import annotations
+
+from genebrain.types import Metrics
+
+ENOUGH_TEST_SUBJECTS = 256
+ENOUGH_EXCHANGEABLE = 0.8
+
+
+def limits(metrics: Metrics) -> list[str]:
+    """Limits of this run, the specific ones first."""
+    found = []
+    n = metrics["n_subjects"]
+    if n < ENOUGH_TEST_SUBJECTS:
+        found.append(
+            f"The test set has {n} subjects; below about {ENOUGH_TEST_SUBJECTS} a recall moves by several "
+            "hundredths from one draw of people to the next. Read the interval, not the value."
+        )
+    permutation = metrics.get("permutation") or {}
+    if not permutation:
+        found.append("No permutation test was made.")
+    elif permutation.get("p_stratified") is None:
+        found.append(
+            "No strata were given, so nothing here separates genes from site, ancestry, sex or age. A cohort "
+            "in which ancestry goes with scanner passes the free permutation test without any biology."
+        )
+    elif permutation.get("exchangeable_stratified", 1.0) < ENOUGH_EXCHANGEABLE:
+        found.append(
+            f"Only {permutation['exchangeable_stratified']:.0%} of the test subjects could be dealt another "
+            "scan within their stratum; the stratified test is weaker than the size of the test set suggests."
+        )
+    if not metrics.get("within_stratum"):
+        found.append("Retrieval within strata could not be measured (no strata, or strata too small).")
+    if not (metrics.get("baselines") or {}).get("confound_only"):
+        found.append(
+            "No confound-only model was fitted, so what site, ancestry, age and sex reach alone is unknown."
+        )
+    if not metrics.get("ceiling"):
+        found.append("The best possible score is unknown; it is known for simulated cohorts only.")
+    found += [
+        "The permutation test deals the scans of the test set and does not retrain; it judges this model, "
+        "not every choice made on the way to it.",
+        "Confounds that were not recorded, or not put into the strata, are removed by none of these tests.",
+        "Retrieval says that the two sides share information about who is who. It names no mechanism and no "
+        "gene, and says nothing about cause.",
+        "Matching a brain to a genome is re-identification. Treat embeddings and model weights as "
+        "individual-level data, and do not run this on people who did not consent to it.",
+    ]
+    return found

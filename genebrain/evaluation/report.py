@@ -1,0 +1,203 @@
+"""One self-contained HTML page per run: what was found, how sure it is, and what it does not show.
+
+Contract: reads files of a run folder (``metrics.json``; if there, ``figures/*.png``, ``config.yaml``,
+``provenance.json``, ``funnel.json``, ``history.csv``) and writes ``report.html`` beside them. The page
+needs no network and no scripts. What is missing is said on the page. Computes no result of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from genebrain.evaluation.disclosure import MIN_CELL, shown_count, shown_strata
+from genebrain.evaluation.figure_style import pretty
+from genebrain.evaluation.figures_of_run import funnel_bars, training_curves
+from genebrain.evaluation.limits import limits
+from genebrain.evaluation.verdict import judge, number, share_of_possible
+from genebrain.types import Metrics, UserError
+
+TEMPLATE = "report.html.jinja"
+HEADINGS = {
+    "shared": "Genome and brain match, also within strata",
+    "open": "Above chance, not settled",
+    "confounded": "Explained by the strata",
+    "chance": "Not distinguishable from chance",
+    "reversed": "Below chance",
+    "leak": "Above what is possible",
+}
+OPTIONAL = ("ceiling", "oracle_pair", "permutation", "cost", "dropped", "splits", "seeds")
+HEADLINE = ("recall@1", "recall@5", "recall@10", "mrr", "median_rank", "percentile_rank")
+
+
+def write_report(run_folder: str | Path) -> Path:
+    """Write ``report.html`` of a run, whole or not at all.
+
+    Returns
+    -------
+    Path of the page.
+
+    Raises
+    ------
+    UserError
+        If ``metrics.json`` is missing, is not JSON or lacks the retrieval results.
+    """
+    folder = Path(run_folder)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(rate=rate, measured=measured, pretty=pretty, p=number, count=shown_count)
+    page = environment.get_template(TEMPLATE).render(context(folder))
+    path = folder / "report.html"
+    partial = folder / ".report.html.partial"
+    partial.write_text(page, encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def context(folder: Path) -> dict[str, Any]:
+    """Everything the template shows, read from the run folder."""
+    metrics = _metrics(folder)
+    kind, text = judge(metrics)
+    within = metrics.get("within_stratum")
+    funnel = _json(folder / "funnel.json")
+    history = _history(folder / "history.csv")
+    figures = {path.stem: _embed(path.read_bytes()) for path in sorted((folder / "figures").glob("*.png"))}
+    for name, figure in (("history", training_curves(history)), ("funnel", funnel_bars(funnel))):
+        if name not in figures and figure is not None:
+            figures[name] = _embed(_png(figure))
+    config = folder / "config.yaml"
+    return {
+        "metrics": dict.fromkeys(OPTIONAL) | metrics,
+        "kind": kind,
+        "heading": HEADINGS[kind],
+        "verdict": metrics.get("verdict") or text,
+        "possible": share_of_possible(metrics),
+        "headline": HEADLINE,
+        "full": _full_gallery(metrics),
+        "baselines": {k: v for k, v in (metrics.get("baselines") or {}).items() if v},
+        "not_run": [k for k, v in (metrics.get("baselines") or {}).items() if not v],
+        "within": within,
+        "strata": shown_strata(within),
+        "min_cell": MIN_CELL,
+        "model": {k: v for k, v in (metrics.get("model") or {}).items() if k != "arms"},
+        "arms": (metrics.get("model") or {}).get("arms") or {},
+        "flat": flat,
+        "flat_counts": flat_counts,
+        "rows_of": lambda named: [(name, one, "") for name, one in named.items()],
+        "rows_of_strata": lambda table: [(f"{one['name']} (n = {one['n']})", one, "") for one in table],
+        "funnel": funnel,
+        "figures": figures,
+        "limits": limits(metrics),
+        "provenance": _json(folder / "provenance.json"),
+        "config": config.read_text(encoding="utf-8") if config.exists() else None,
+        "run_name": folder.resolve().name,
+    }
+
+
+def rate(value: float | None, name: str = "") -> str:
+    """A number as the tables show it: a rate with three decimals, a rank with one, a dash for nothing."""
+    if value is None:
+        return "–"
+    return f"{value:.1f}" if name.endswith("_rank") and name != "percentile_rank" else f"{value:.3f}"
+
+
+def measured(metric: Metrics | None, name: str = "") -> str:
+    """A value with its interval: ``0.641 (0.597 to 0.683)``."""
+    if metric is None:
+        return "–"
+    value, low, high = (rate(v, name) for v in (metric["value"], *metric["ci"]))
+    return f"{value} ({low} to {high})"
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Rows (name, value) of a nested dictionary, names joined by a colon."""
+    rows: list[tuple[str, str]] = []
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            rows += flat(value, f"{prefix}{name}: ")
+        else:
+            shown = (
+                f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else value
+            )
+            rows.append((prefix + name, str(shown)))
+    return rows
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def flat_counts(nested: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Rows (name, count) of a nested dictionary of counts; other entries are passed over."""
+    rows: list[tuple[str, int]] = []
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            rows += [(f"{name} {inner}", count) for inner, count in flat_counts(value)]
+        elif isinstance(value, int):
+            rows.append((name, value))
+    return rows
+
+
+def _metrics(folder: Path) -> Metrics:
+    path = folder / "metrics.json"
+    if not path.exists():
+        raise UserError(f"There is no metrics.json in {folder}; run the evaluation of this run first.")
+    metrics = _json(path)
+    missing = [key for key in ("retrieval", "chance", "gallery_size", "n_subjects") if key not in metrics]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}; run the evaluation of this run again.")
+    return metrics
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON: {error}.") from error
+    return read
+
+
+def _history(path: Path) -> dict[str, list[float]]:
+    """Columns of a training log; an empty cell (not logged at that step) becomes NaN."""
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else {})}
+
+
+def _full_gallery(metrics: Metrics) -> dict[str, Any] | None:
+    full = metrics.get("gallery_full")
+    if not full or "mean" not in full:
+        return None
+    return {"gallery_size": full.get("gallery_size", metrics["n_subjects"]), "mean": full["mean"]}
+
+
+def _png(figure: Figure) -> bytes:
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160)
+    return buffer.getvalue()
+
+
+def _embed(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
