@@ -1,5 +1,4 @@
-"""Join the participants table, the genotype file and the scan table of a cohort by person, counting every
-loss.
+"""Join the participants table, the genotype file and the scan table by person, counting every loss.
 
 The work behind ``load_cohort`` and ``check_cohort``: goes on after a problem as far as anything can still be
 said, so that one look at a broken cohort tells everything. Opens only headers and tables, never genotypes or
@@ -8,7 +7,7 @@ scans (except a ``genomewide:`` file, for kinship).
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,9 @@ import pandas as pd
 from genebrain.cohort.pairing import Match, match_names
 from genebrain.cohort.problems import Problems, named
 from genebrain.cohort.relatives import Relatives, families_from
-from genebrain.cohort.sources import genotype_samples, read_scans
-from genebrain.cohort.tables import Description, is_missing, numbers, read_description, read_ids, read_table
+from genebrain.cohort.sources import genotype_samples, read_participants, read_scans
+from genebrain.cohort.tables import Description, read_description, read_ids, read_table
 from genebrain.types import BoolArray
-
-TEXT_COLUMNS = ("site", "sex", "ancestry")
-NUMERIC = re.compile(r"age|mean_fd|PC\d+")
 
 
 @dataclass
@@ -39,6 +35,7 @@ class Assembly:
     table: pd.DataFrame | None = None
     person_scans: pd.DataFrame | None = None
     relatives: Relatives | None = None
+    own_split: list[str] | None = None
     funnel: dict[str, Any] = field(default_factory=dict)
 
 
@@ -49,7 +46,7 @@ def assemble(path: Path) -> Assembly:
     parts = Assembly(description, problems)
     files = description.files
     if "participants" in files:
-        parts.participants = _read_participants(files["participants"], problems)
+        parts.participants = read_participants(files["participants"], problems)
     if "genotypes" in files:
         parts.samples = genotype_samples(files["genotypes"], problems)
     if "scans" in files:
@@ -59,108 +56,97 @@ def assemble(path: Path) -> Assembly:
     return parts
 
 
-def _read_participants(path: Path, problems: Problems) -> pd.DataFrame | None:
-    table = read_table(path, ["participant_id"], problems)
-    if table is None:
-        return None
-    if "genotype_id" not in table.columns:
-        table["genotype_id"] = table["participant_id"]
-    table["genotype_id"] = table["genotype_id"].mask(
-        is_missing(table["genotype_id"]), table["participant_id"]
-    )
-    if n_empty := int((table["participant_id"] == "").sum()):
-        problems.error("empty id", f"{path.name}: {n_empty} rows without a participant_id", rows=n_empty)
-    for column in ("participant_id", "genotype_id"):
-        repeated = table[column].duplicated() & (table[column] != "")
-        if repeated.any():
-            problems.error(
-                f"duplicate {column}",
-                f"{path.name}: {int(repeated.sum())} rows repeat the {column} of an earlier row: "
-                f"{named(table.loc[repeated, column].unique())}; one row per person, scans of several "
-                f"visits belong "
-                "in the scan table",
-                rows=int(repeated.sum()),
-            )
-            table = table[~repeated]
-    for column in [name for name in table.columns if NUMERIC.fullmatch(name)]:
-        table[column] = numbers(table[column], f"{path.name}, column `{column}`", problems)
-    for column in [name for name in TEXT_COLUMNS if name in table.columns]:
-        table[column] = table[column].mask(is_missing(table[column]), "missing")
-    reserved = table.columns.intersection(["family", "genome"])
-    if len(reserved):
-        problems.error(
-            "reserved column",
-            f"{path.name}: rename column {named(reserved)}; family_id and genome_id are read",
-        )
-    return table[table["participant_id"] != ""].reset_index(drop=True)
-
-
 def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.DataFrame) -> None:
-    """Fill ``table``, ``person_scans``, ``relatives`` and ``funnel`` of ``parts``."""
+    """Fill ``table``, ``person_scans``, ``relatives``, ``own_split`` and ``funnel`` of ``parts``."""
     problems, files = parts.problems, parts.description.files
     genomes = match_names(list(listed["genotype_id"]), samples)
     scan_ids = list(pd.unique(scans["participant_id"]))
     visits = match_names(scan_ids, list(listed["participant_id"]))
-    row_of_scan_id = {name: int(row) for name, row in zip(scan_ids, visits.rows, strict=True)}
-    scan_rows = scans["participant_id"].map(row_of_scan_id).to_numpy(dtype=np.int64)
+    listed_row = dict(zip(scan_ids, visits.rows.tolist(), strict=True))
+    scan_rows = scans["participant_id"].map(listed_row).to_numpy(dtype=np.int64)
     genotyped = genomes.rows >= 0
     scanned = np.isin(np.arange(len(listed)), scan_rows)
-    both = genotyped & scanned
     _report_pairing(listed, genomes, "genotypes", samples, problems)
     _report_pairing(listed, visits, "scans", scan_ids, problems)
 
-    motion = _mean_motion(listed, scans, scan_rows, parts)
+    kept = genotyped & scanned
     dropped = {
         "participants without genotypes": int((~genotyped).sum()),
         "participants without scans": int((~scanned).sum()),
         "genotypes without participant": len(samples) - genomes.n_matched,
         "scanned ids without participant": len(scan_ids) - visits.n_matched,
     }
-    withdrawn = np.zeros(len(listed), dtype=bool)
-    if "exclude" in files:
-        excluded = read_ids(files["exclude"])
-        found = match_names(list(dict.fromkeys(excluded)), list(listed["participant_id"]))
-        withdrawn[found.rows[found.rows >= 0]] = True
-        withdrawn |= listed["genotype_id"].isin(excluded).to_numpy()
-        dropped["withdrawn (exclude list)"] = int((both & withdrawn).sum())
-        dropped["excluded ids that are not listed"] = len(found.rows) - found.n_matched
-    kept = both & ~withdrawn
-    if motion is not None:
-        dropped["mean_fd above max_mean_fd or unknown"] = int((kept & ~motion).sum())
-        kept &= motion
+    parts.funnel = {
+        "listed": len(listed),
+        "genotyped": int(genotyped.sum()),
+        "scanned": int(scanned.sum()),
+        "both": int(kept.sum()),
+    }
+    if "mean_fd" not in listed.columns and "mean_fd" in scans.columns:
+        known = scan_rows >= 0
+        motion = scans["mean_fd"][known].groupby(scan_rows[known]).mean()
+        listed["mean_fd"] = motion.reindex(range(len(listed)))
+    for reason, unwanted in (*_withdrawn(parts, listed), *_too_much_motion(parts, listed)):
+        dropped[reason] = int((kept & unwanted).sum())
+        kept &= ~unwanted
 
     rows = np.flatnonzero(kept)
     table = listed.iloc[rows].reset_index(drop=True)
-    table = table[["participant_id", "genotype_id", *table.columns.drop(["participant_id", "genotype_id"])]]
     table["genotype_id"] = [samples[row] for row in genomes.rows[rows]]
-    person = np.full(
-        len(listed) + 1, -1, dtype=np.int64
-    )  # the last entry serves scans without a participant (-1)
+    person = np.full(len(listed) + 1, -1, dtype=np.int64)  # the last entry serves row -1: nobody's scans
     person[rows] = np.arange(len(rows))
     scans = scans.assign(person=person[scan_rows])
     dropped["scan rows of people not kept"] = int((scans["person"] < 0).sum())
     scans = scans[scans["person"] >= 0].sort_values("person", kind="stable").reset_index(drop=True)
     scans["participant_id"] = table["participant_id"].to_numpy()[scans["person"]]
-    parts.funnel = {
-        "listed": len(listed),
-        "genotyped": int(genotyped.sum()),
-        "scanned": int(scanned.sum()),
-        "both": int(both.sum()),
-        "after_filters": len(table),
-        "scans": len(scans),
-        "dropped": dropped,
-    }
-    if both.any() and table.empty:
-        problems.error(
-            "all filtered", f"all {int(both.sum())} people with genome and scan are filtered out: {dropped}"
-        )
+    parts.funnel |= {"after_filters": len(table), "scans": len(scans), "dropped": dropped}
     if table.empty:
+        if parts.funnel["both"]:
+            words = f"all {parts.funnel['both']} people with genome and scan are filtered out: {dropped}"
+            problems.error("all filtered", words, people=parts.funnel["both"])
         return
-    _attach_split(parts, table)
+    parts.own_split = _own_split(parts, table)
     parts.relatives = families_from(table, files.get("kinship"), files.get("genomewide"), problems)
-    for place, column in ((2, "family"), (3, "genome")):
-        table.insert(place, column, getattr(parts.relatives, column))
-    parts.table, parts.person_scans = table, scans
+    codes = {"family": parts.relatives.family, "genome": parts.relatives.genome}
+    names = ["participant_id", "genotype_id"]
+    parts.table = table.assign(**codes)[[*names, *codes, *table.columns.drop(names)]]
+    parts.person_scans = scans
+
+
+def _withdrawn(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, BoolArray]]:
+    """People of the ``exclude:`` list, by participant or genotype id."""
+    if "exclude" not in parts.description.files:
+        return
+    excluded = list(dict.fromkeys(read_ids(parts.description.files["exclude"])))
+    unwanted = np.zeros(len(listed), dtype=bool)
+    found = np.zeros(len(excluded), dtype=bool)
+    for column in ("participant_id", "genotype_id"):
+        match = match_names(excluded, list(listed[column]))
+        unwanted[match.rows[match.rows >= 0]] = True
+        found |= match.rows >= 0
+    if not found.all():
+        parts.problems.warning(
+            "exclude list",
+            f"{int((~found).sum())} of {len(excluded)} ids of the exclude list are not in the participants "
+            "table; if they are written another way there, these people are still in",
+            ids=int((~found).sum()),
+        )
+    yield "withdrawn (exclude list)", unwanted
+
+
+def _too_much_motion(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, BoolArray]]:
+    """People whose ``mean_fd`` (millimetres) is above ``max_mean_fd`` or unknown."""
+    limit = parts.description.settings.get("max_mean_fd")
+    if limit is None:
+        return
+    if "mean_fd" not in listed.columns or not isinstance(limit, int | float):
+        parts.problems.error(
+            "max_mean_fd",
+            f"`max_mean_fd: {limit}` needs a number (millimetres) and a column `mean_fd` in the participants "
+            "or scan table",
+        )
+        return
+    yield f"mean_fd above {limit:g} mm or unknown", ~(listed["mean_fd"] <= limit).to_numpy()
 
 
 def _report_pairing(
@@ -197,58 +183,32 @@ def _report_pairing(
     if len(without):
         problems.warning(
             f"no {what}",
-            f"{len(without)} of {len(listed)} participants have no {what}: {named(without)}; they are left "
-            f"out",
+            f"{len(without)} of {len(listed)} participants have no {what} (left out): {named(without)}",
             people=len(without),
         )
     if strangers:
         problems.warning(
             f"unlisted {what}",
-            f"{len(strangers)} of {len(names)} ids of the {what} are not in the participants table: "
-            f"{named(strangers)}; "
-            "they are left out",
+            f"{len(strangers)} of {len(names)} ids of the {what} are not in the participants table (left "
+            f"out): {named(strangers)}",
             ids=len(strangers),
         )
 
 
-def _mean_motion(
-    listed: pd.DataFrame, scans: pd.DataFrame, scan_rows: np.ndarray[Any, Any], parts: Assembly
-) -> BoolArray | None:
-    """Copy ``mean_fd`` of the scans to a table without it; True where ``max_mean_fd`` is kept."""
-    if "mean_fd" not in listed.columns and "mean_fd" in scans.columns:
-        known = scan_rows >= 0
-        listed["mean_fd"] = (
-            scans["mean_fd"][known].groupby(scan_rows[known]).mean().reindex(range(len(listed)))
-        )
-    limit = parts.description.settings.get("max_mean_fd")
-    if limit is None:
-        return None
-    if "mean_fd" not in listed.columns or not isinstance(limit, int | float):
-        parts.problems.error(
-            "max_mean_fd",
-            f"`max_mean_fd: {limit}` needs a number (millimetres) and a column `mean_fd` in the "
-            f"participants or scan table",
-        )
-        return None
-    return (listed["mean_fd"] <= limit).to_numpy()
-
-
-def _attach_split(parts: Assembly, table: pd.DataFrame) -> None:
-    """Put the user's own split (a column, or a file with participant_id and split) in column ``split``."""
+def _own_split(parts: Assembly, table: pd.DataFrame) -> list[str] | None:
+    """The user's word for the side of each person, from the column or the file that ``split:`` names."""
     wanted = parts.description.settings.get("split")
     if wanted is None:
-        return
+        return None
     if str(wanted) in table.columns:
-        table["split"] = table[str(wanted)]
-        return
+        return list(table[str(wanted)])
     file = parts.description.folder / str(wanted)
     if not file.is_file():
-        parts.problems.error(
-            "split", f"`split: {wanted}` is neither a column of the participants table nor a file"
-        )
-        return
+        words = f"`split: {wanted}` is neither a column of the participants table nor a file"
+        parts.problems.error("split", words)
+        return None
     given = read_table(file, ["participant_id", "split"], parts.problems)
-    if given is not None:
-        match = match_names(list(table["participant_id"]), list(given["participant_id"]))
-        words = given["split"].to_numpy()
-        table["split"] = [words[row] if row >= 0 else "" for row in match.rows]
+    if given is None:
+        return None
+    match = match_names(list(table["participant_id"]), list(given["participant_id"]))
+    return [str(given["split"].iloc[row]) if row >= 0 else "" for row in match.rows]

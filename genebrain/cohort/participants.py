@@ -49,6 +49,8 @@ class Cohort:
         Known relatives by row.
     relatedness : list of str
         Where they are known from; empty when nothing is known.
+    own_split : list of str or None
+        The user's own word for the side of each person, when ``cohort.yaml`` has a key ``split``.
     warnings : list of Problem
         What the user should read before believing a result.
     fingerprint : str
@@ -68,6 +70,7 @@ class Cohort:
     pairs: Pairs
     relatedness: list[str]
     fingerprint: str
+    own_split: list[str] | None = None
     warnings: list[Problem] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -130,6 +133,7 @@ def cohort_of(parts: Assembly) -> Cohort:
         pairs=relatives.pairs,
         relatedness=relatives.sources,
         fingerprint=_fingerprint(parts, table, scans),
+        own_split=parts.own_split,
         warnings=parts.problems.warnings,
     )
 

@@ -1,10 +1,11 @@
-"""The two sides of a cohort as lists of names: samples of the genotype file, rows of the scan table.
+"""The three sources of a cohort: the participants table, the genotype file's samples, the scan table.
 
 Reads headers and tables only. Problems are collected, not raised.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cyvcf2
@@ -16,6 +17,49 @@ from genebrain.cohort.problems import Problems, named
 from genebrain.cohort.raw_records import pgen_samples
 from genebrain.cohort.tables import is_missing, numbers, read_table
 from genebrain.types import UserError
+
+LABELS = ("site", "sex", "ancestry")
+NUMERIC = re.compile(r"age|mean_fd|PC\d+")
+
+
+def read_participants(path: Path, problems: Problems) -> pd.DataFrame | None:
+    """Participants table with ``genotype_id`` filled in, numbers as float and ``missing`` for unknown labels.
+
+    Rows that repeat a participant or a genotype are an error; the first one stays.
+    """
+    table = read_table(path, ["participant_id"], problems)
+    if table is None:
+        return None
+    if "genotype_id" not in table.columns:
+        table["genotype_id"] = table["participant_id"]
+    table["genotype_id"] = table["genotype_id"].mask(
+        is_missing(table["genotype_id"]), table["participant_id"]
+    )
+    if n_empty := int((table["participant_id"] == "").sum()):
+        problems.error("empty id", f"{path.name}: {n_empty} rows without a participant_id", rows=n_empty)
+    for column in ("participant_id", "genotype_id"):
+        repeated = table[column].duplicated() & (table[column] != "")
+        if repeated.any():
+            problems.error(
+                f"duplicate {column}",
+                f"{path.name}: {int(repeated.sum())} rows repeat the {column} of an earlier row: "
+                f"{named(table.loc[repeated, column].unique())}; one row per person, visits belong in the scan "
+                "table",
+                rows=int(repeated.sum()),
+            )
+            table = table[~repeated]
+    if reserved := [column for column in ("family", "genome") if column in table.columns]:
+        words = (
+            f"{path.name}: rename {named(reserved)} (family_id and genome_id are the columns that are read)"
+        )
+        problems.error("reserved column", words)
+    table = table[table["participant_id"] != ""].reset_index(drop=True)
+    for column in table.columns:
+        if NUMERIC.fullmatch(column):
+            table[column] = numbers(table[column], f"{path.name}, column `{column}`", problems)
+        elif column in LABELS:
+            table[column] = table[column].mask(is_missing(table[column]), "missing")
+    return table
 
 
 def genotype_samples(path: Path, problems: Problems) -> list[str] | None:

@@ -22,13 +22,7 @@ from genebrain.cohort.problems import did_you_mean, named
 from genebrain.types import IntArray, UserError
 
 PARTS = ("train", "validation", "test")
-SPELLINGS = {
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "dev": "validation",
-    "testing": "test",
-}
+SPELLINGS = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
 FEWEST = {"train": 10, "validation": 2, "test": 5}
 SCHEMA = 1
 
@@ -126,16 +120,14 @@ def make_split(
         Too few people for the sizes asked, an unknown site, or a family on two sides of the user's own split.
     """
     if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1):
-        raise UserError(
-            f"split shares test={test:g} and validation={validation:g} must leave room for training"
-        )
+        raise UserError(f"shares test={test:g} and validation={validation:g} must leave room for training")
     sites = _sites(cohort, site_column)
     fewest = dict(FEWEST, validation=FEWEST["validation"] if validation > 0 else 0)
     if held_out_site is not None:
         side = _leave_site_out(cohort, sites, site_column, held_out_site, validation, seed)
         how = f"site {held_out_site} left out"
-    elif "split" in cohort.table.columns:
-        side = _own_split(cohort.table["split"])
+    elif cohort.own_split is not None:
+        side = _own_split(pd.Series(cohort.own_split, dtype=str))
         how = "given by the user"
         fewest["validation"] = 0
     else:
@@ -150,10 +142,8 @@ def make_split(
     if crosses and crossing == "error":
         raise UserError(
             f"the split puts {audit['families_crossing']} families and {audit['genomes_crossing']} genomes "
-            f"on two "
-            f"sides ({audit['pairs_crossing']} related pairs): test results would be too good. Move whole "
-            f"families "
-            "to one side"
+            f"on two sides ({audit['pairs_crossing']} related pairs): test results would be too good. Move "
+            "whole families to one side"
         )
     return Split(**rows, left_out=np.flatnonzero(side < 0), audit=audit, fingerprint=cohort.fingerprint)
 
@@ -170,9 +160,9 @@ def _enough(sizes: list[int], fewest: dict[str, int]) -> None:
         if size < fewest[part]
     ]
     if short:
+        shares = ", ".join(short)
         raise UserError(
-            f"{sum(sizes)} people are too few for this split: {', '.join(short)}; add people or change the "
-            f"shares"
+            f"{sum(sizes)} people are too few for this split: {shares}; add people or change shares"
         )
 
 
@@ -184,7 +174,7 @@ def _sites(cohort: Cohort, site_column: str | None) -> pd.Series[str]:
 
 def _own_split(words: pd.Series[str]) -> IntArray:
     """Side of each person from the user's words; an empty cell leaves a person out."""
-    lower = words.fillna("").str.lower().replace(SPELLINGS)
+    lower = words.str.lower().replace(SPELLINGS)
     unknown = lower[~lower.isin([*PARTS, "", "na", "n/a", "nan"])]
     if len(unknown):
         raise UserError(

@@ -6,6 +6,7 @@ the files; does not know which person of one file is which person of another.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ from genebrain.types import FloatArray, UserError
 REQUIRED_FILES = ("participants", "genotypes", "reference", "windows", "scans")
 OPTIONAL_FILES = ("atlas", "kinship", "genomewide", "known_answer", "exclude")
 SETTINGS = ("name", "split", "max_mean_fd")
+KNOWN_COLUMNS = (
+    *("participant_id", "genotype_id", "family_id", "genome_id", "site", "sex", "age", "ancestry", "mean_fd"),
+    *("session", "path", "tr", "mask", "confounds", "split"),
+)
 MISSING = ("", "NA", "N/A", "n/a", "na", "NaN", "nan", ".", "None", "null")
 
 
@@ -97,7 +102,7 @@ def read_table(path: Path, required: Sequence[str], problems: Problems) -> pd.Da
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         problems.error("unreadable table", f"{path.name} is not a readable table: {error}")
         return None
-    table.columns = [str(column).strip() for column in table.columns]
+    table.columns = [_usual_case(str(column).strip(), list(table.columns)) for column in table.columns]
     table = table.apply(lambda column: column.str.strip())
     missing = [column for column in required if column not in table.columns]
     if missing:
@@ -114,6 +119,13 @@ def read_table(path: Path, required: Sequence[str], problems: Problems) -> pd.Da
         problems.error("empty table", f"{path.name} has a header and no rows")
         return None
     return table
+
+
+def _usual_case(column: str, columns: Sequence[str]) -> str:
+    """``Site`` as ``site`` and ``pc1`` as ``PC1``: capitals must not decide whether a column is used."""
+    usual = column.upper() if re.fullmatch(r"(?i)pc\d+", column) else column.lower()
+    is_known = usual in KNOWN_COLUMNS or usual.startswith("PC")
+    return usual if is_known and usual not in columns else column
 
 
 def is_missing(column: pd.Series[str]) -> pd.Series[bool]:

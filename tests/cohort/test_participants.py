@@ -128,8 +128,24 @@ def test_exclude_list_and_motion_filter_are_applied_and_counted(small):
     }
     dropped = cohort.funnel["dropped"]
     assert dropped["withdrawn (exclude list)"] == 2
-    assert dropped["excluded ids that are not listed"] == 1
-    assert dropped["mean_fd above max_mean_fd or unknown"] == 3
+    assert dropped["mean_fd above 0.5 mm or unknown"] == 3
+    assert [w.counts for w in cohort.warnings if w.kind == "exclude list"] == [{"ids": 1}]
+
+
+def test_capitals_of_a_column_name_do_not_matter(small):
+    for row in small.participants:
+        row["Site"], row["pc1"] = row.pop("site"), 0.5
+    cohort = load_cohort(small.write())
+    assert cohort.table["PC1"].tolist() == [0.5] * 24
+    assert set(cohort.strata(["site"])) == {"A", "B"}
+
+
+def test_motion_of_the_scans_is_averaged_over_a_person(small):
+    for scan in small.scans:
+        scan["mean_fd"] = 0.1
+    small.scans.append(small.scans[2] | {"session": "2", "path": "scans/second.npy", "mean_fd": 0.3})
+    small.series["second"] = small.series["002"]
+    assert load_cohort(small.write()).table["mean_fd"].tolist()[1:4] == pytest.approx([0.1, 0.2, 0.1])
 
 
 def test_strata_join_columns_and_band_numbers_in_thirds(small):
