@@ -1,0 +1,151 @@
+"""Scores between a predicted and an observed brain vector, and the criterion that chooses among models.
+
+The log-likelihood ratio (LLR) compares "these two belong to one person" with "they belong to two people" under
+``u | genes ~ N(slope * ghat, inflation * s)`` and ``u ~ N(0, variance)``. It is written as a dot product of one
+gene vector and one brain vector, so it costs no more than cosine and any retrieval code can use it.
+
+This file knows nothing of how ``ghat``, ``u`` and ``s`` were estimated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy.special import gammaln
+
+from genebrain.types import FloatArray, IntArray
+
+MAX_SLOPE = 1.2
+"""Upper clip of the calibrated slope: more would mean that a held-out prediction is systematically too small."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Three scalars, pooled over people and dimensions, estimated on held-out predictions.
+
+    Attributes
+    ----------
+    variance : float
+        Mean square of the observed brain latents ``u``.
+    slope : float
+        Regression slope of ``u`` on ``ghat``; 0 means that the genes predict nothing and makes the score constant.
+    inflation : float
+        Mean of ``(u - slope * ghat)^2 / s``: above 1 where the model underestimates its own error.
+    """
+
+    variance: float = 1.0
+    slope: float = 1.0
+    inflation: float = 1.0
+
+    def as_dict(self) -> dict[str, float]:
+        """Give the scalars as a JSON-ready dictionary."""
+        return asdict(self)
+
+
+def calibrate(ghat: FloatArray, u: FloatArray, s: FloatArray) -> Calibration:
+    """Estimate the three calibration scalars from held-out predictions.
+
+    Parameters
+    ----------
+    ghat, u : array [people, dims]
+        Held-out prediction from the genes, and the observed latent.
+    s : array [people, dims]
+        Predictive variance that the model claims for ``u`` given the genes.
+    """
+    if not u.size:  # identical brains have no latent at all
+        return Calibration(slope=0.0)
+    variance = float(np.mean(u**2))
+    power = float(np.sum(ghat**2 / s))
+    slope = float(np.clip(np.sum(ghat * u / s) / power, 0.0, MAX_SLOPE)) if power > 1e-9 * u.size else 0.0
+    inflation = float(np.mean((u - slope * ghat) ** 2 / s))
+    if not (variance > 0 and inflation > 0):
+        return Calibration(slope=0.0)
+    return Calibration(variance, slope, inflation)
+
+
+def llr_vectors(
+    ghat: FloatArray | None, u: FloatArray | None, s: FloatArray, calibration: Calibration
+) -> tuple[FloatArray | None, FloatArray | None]:
+    """Gene and brain vectors whose dot product is the calibrated LLR (up to a constant shared by all pairs).
+
+    Parameters
+    ----------
+    ghat : array [people, dims] or None
+        Prediction from the genes; None where only brain vectors are wanted.
+    u : array [people, dims] or None
+        Observed brain latents; None where only gene vectors are wanted.
+    s : array [dims]
+        Predictive variance per dimension, before inflation.
+
+    Returns
+    -------
+    gene, brain : arrays [people, dims + 2]
+        ``[slope*ghat/sqrt(s'), -|slope*ghat|^2/s'/2, 1]`` and ``[u/sqrt(s'), 1, -sum u^2 (1/s' - 1/variance)/2]``.
+    """
+    c, noise = calibration.slope, calibration.inflation * s
+    gene = brain = None
+    if ghat is not None:
+        scaled = c * ghat / np.sqrt(noise)
+        norm = -0.5 * np.sum(scaled**2, axis=1, keepdims=True)
+        gene = np.concatenate([scaled, norm, np.ones_like(norm)], axis=1)
+    if u is not None:
+        scaled = u / np.sqrt(noise)
+        # Without a signal the brain's own norm must not rank anybody: the score is constant.
+        weight = (1.0 / noise - 1.0 / calibration.variance) * float(c > 0)
+        norm = -0.5 * (u**2 @ weight)[:, None]
+        brain = np.concatenate([scaled, np.ones_like(norm), norm], axis=1)
+    return gene, brain
+
+
+def unit_rows(x: FloatArray) -> FloatArray:
+    """Scale each row to length one; an all-zero row stays zero, so that it scores the same against everybody."""
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / np.where(length > 0, length, 1.0)
+
+
+def expected_recall_at_1(scores: FloatArray, families: IntArray | None = None, gallery: int = 32) -> float:
+    """Expected recall@1, mean of both directions, over all galleries of a given size: smooth and exact.
+
+    With ``b`` candidates above the match among ``m`` distractors, a gallery of ``gallery - 1`` random
+    distractors holds none of them with probability ``C(m - b, gallery - 1) / C(m, gallery - 1)``. Ties are
+    broken at random, in expectation: a constant score gives exactly ``1 / gallery``. (Inserting the mid-rank
+    into the formula instead would give a constant score almost zero.)
+
+    Parameters
+    ----------
+    scores : array [people, people]
+        Row: gene query; column: brain candidate; the diagonal holds the matches.
+    families : int array [people], optional
+        Relatives are no distractors of each other.
+    gallery : int
+        Gallery size, capped by the number of people that can be drawn for a query.
+    """
+    n = len(scores)
+    if n < 2:
+        return 1.0
+    distractor = ~np.eye(n, dtype=bool) if families is None else families[:, None] != families[None, :]
+    values = []
+    for table in (scores, scores.T):
+        match = np.diag(table)[:, None]
+        above = np.sum((table > match) & distractor, axis=1)
+        ties = np.sum((table == match) & distractor, axis=1)
+        m = distractor.sum(axis=1)
+        values.append(np.mean(_chance_of_none(above, ties, m, np.minimum(gallery - 1, m))))
+    return float(np.mean(values))
+
+
+def _chance_of_none(above: IntArray, ties: IntArray, m: IntArray, drawn: IntArray) -> FloatArray:
+    """Mean over b = above..above+ties of C(m-b, drawn) / C(m, drawn), by the hockey-stick identity."""
+
+    def log_choose(a: IntArray, b: IntArray) -> FloatArray:
+        return gammaln(a + 1.0) - gammaln(b + 1.0) - gammaln(np.maximum(a - b, 0) + 1.0)
+
+    def tail(b: IntArray) -> FloatArray:  # sum over b' >= b of C(m-b', drawn) / C(m, drawn)
+        top = m - b + 1
+        possible = top >= drawn + 1
+        return np.where(
+            possible, np.exp(log_choose(np.maximum(top, drawn + 1), drawn + 1) - log_choose(m, drawn)), 0.0
+        )
+
+    return (tail(above) - tail(above + ties + 1)) / (ties + 1)

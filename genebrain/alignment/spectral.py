@@ -1,0 +1,134 @@
+"""Principal components, whitening and ridge canonical correlation analysis, in primal or dual form.
+
+Everything is computed from one thin singular value decomposition per side, so that the cost follows the smaller
+of people and columns, and a ridge only rescales singular values. This file knows nothing of genes or scans.
+
+Source: ridge CCA as in Vinod (1976); both sides are shrunk towards the identity,
+``R = (1 - gamma) X'X/n + gamma I``, the form used for imaging genetics by Zhuang et al. (2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from genebrain.types import FloatArray, IntArray
+
+RANK_TOLERANCE = 1e-6
+"""Directions with a singular value below this share of the largest one are rounding error of float32 input."""
+
+
+@dataclass(frozen=True)
+class PrincipalComponents:
+    """Mean and leading principal axes of a table.
+
+    Attributes
+    ----------
+    mean : array [columns]
+    axes : array [columns, components], orthonormal columns
+    variances : array [components], in descending order
+    total_variance : float
+        Sum over all directions, kept or not.
+    """
+
+    mean: FloatArray
+    axes: FloatArray
+    variances: FloatArray
+    total_variance: float
+
+    def scores(self, x: FloatArray, *, whiten: bool = True) -> FloatArray:
+        """Project ``x [people, columns]`` to ``[people, components]``; whitened: unit variance on the fitted rows."""
+        z = (x.astype(np.float64) - self.mean) @ self.axes
+        return z / np.sqrt(self.variances) if whiten else z
+
+
+def principal_components(x: FloatArray, max_components: int | None = None) -> PrincipalComponents:
+    """Fit principal components by an eigendecomposition of the smaller of covariance and Gram matrix.
+
+    Parameters
+    ----------
+    x : array [people, columns]
+    max_components : int, optional
+        Components beyond the numerical rank never appear, so a constant table gives none.
+    """
+    mean = x.mean(axis=0, dtype=np.float64)
+    centred = x - mean
+    n, p = centred.shape
+    small = centred.T @ centred if p <= n else centred @ centred.T
+    values, vectors = np.linalg.eigh(small)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    largest = max(values[0], 0.0) if len(values) else 0.0
+    # A constant column leaves a rounding residue: compare with its own magnitude too.
+    floor = max(largest * RANK_TOLERANCE**1.5, n * float(np.sum(mean**2)) * 1e-13)
+    keep = values > floor
+    total = float(np.sum(values[keep])) / n
+    values, vectors = values[keep][:max_components], vectors[:, keep][:, :max_components]
+    axes = vectors if p <= n else centred.T @ vectors / np.sqrt(values)
+    largest_entry = np.abs(axes).argmax(axis=0) if axes.size else np.zeros(0, dtype=int)
+    axes = axes * np.sign(axes[largest_entry, np.arange(axes.shape[1])])  # the same signs on every machine
+    return PrincipalComponents(mean, axes, values / n, total)
+
+
+def grouped_folds(families: IntArray, n_folds: int, seed: int) -> list[IntArray]:
+    """Split rows into folds of nearly equal size that keep families whole.
+
+    Returns
+    -------
+    list of int arrays
+        Held-out rows of each fold. Fewer folds than asked for where there are fewer families.
+    """
+    labels, member = np.unique(families, return_inverse=True)
+    sizes = np.bincount(member)
+    if len(labels) < 2:
+        raise ValueError(f"cross-validation needs at least 2 families, got {len(labels)}")
+    n_folds = min(n_folds, len(labels))
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    filled = np.zeros(n_folds)
+    fold_of_family = np.empty(len(labels), dtype=np.int64)
+    for family in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        target = int(filled.argmin())
+        fold_of_family[family] = target
+        filled[target] += sizes[family]
+    return [np.flatnonzero(fold_of_family[member] == fold) for fold in range(n_folds)]
+
+
+@dataclass(frozen=True)
+class CanonicalBasis:
+    """Thin decompositions of two tables, from which every ridge CCA solution follows at little cost."""
+
+    gene: PrincipalComponents
+    brain: PrincipalComponents
+    cross: FloatArray  # correlation of whitened gene with whitened brain components [gene rank, brain rank]
+
+    @classmethod
+    def fit(cls, gene: FloatArray, brain: FloatArray, max_brain_components: int) -> CanonicalBasis:
+        """Decompose ``gene [people, columns]`` and ``brain [people, features]``."""
+        gene_pc, brain_pc = principal_components(gene), principal_components(brain, max_brain_components)
+        return cls(gene_pc, brain_pc, gene_pc.scores(gene).T @ brain_pc.scores(brain) / len(gene))
+
+    def solve(
+        self, gamma_gene: float, gamma_brain: float, k: int
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Leading ``k`` canonical directions in component coordinates.
+
+        Returns
+        -------
+        gene_map [gene rank, k], brain_map [brain rank, k]
+            They act on *unwhitened* component scores and give unit variance on the fitted rows.
+        correlations [k]
+            Singular values of the regularised cross-covariance, in [0, 1].
+        """
+        variance_x = self.gene.variances / max(self.gene.variances.mean(), 1e-300)
+        variance_f = self.brain.variances / max(self.brain.variances.mean(), 1e-300)
+        shrunk_x = np.sqrt((1 - gamma_gene) * variance_x + gamma_gene)
+        shrunk_f = np.sqrt((1 - gamma_brain) * variance_f + gamma_brain)
+        table = (np.sqrt(variance_x) / shrunk_x)[:, None] * self.cross * (np.sqrt(variance_f) / shrunk_f)
+        values, right = np.linalg.eigh(table.T @ table)
+        values, right = values[::-1][:k], right[:, ::-1][:, :k]
+        correlations = np.sqrt(np.clip(values, 0.0, 1.0))
+        left = table @ right / np.maximum(correlations, 1e-12)
+        gene_map, brain_map = left / shrunk_x[:, None], right / shrunk_f[:, None]
+        gene_sd = np.sqrt(np.sum(gene_map**2 * self.gene.variances[:, None], axis=0))
+        brain_sd = np.sqrt(np.sum(brain_map**2 * self.brain.variances[:, None], axis=0))
+        return gene_map / np.maximum(gene_sd, 1e-12), brain_map / np.maximum(brain_sd, 1e-12), correlations
