@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from genebrain.brain.correlation import Correlation, PartialCorrelation
 from genebrain.brain.moments import Moments, lag_moments, scan_moments, stack_moments, subject_moments
+from genebrain.brain.store_moments import ComponentProjection, moments_from_store
 from genebrain.brain.tangent_space import InnovationTangent, Lag0Tangent, innovation_covariance
 
 __all__ = [
     "FEATURES",
+    "ComponentProjection",
     "Correlation",
     "InnovationTangent",
     "Lag0Tangent",
@@ -26,6 +28,7 @@ __all__ = [
     "PartialCorrelation",
     "innovation_covariance",
     "lag_moments",
+    "moments_from_store",
     "scan_moments",
     "stack_moments",
     "subject_moments",

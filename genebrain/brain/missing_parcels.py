@@ -11,6 +11,7 @@ What it does NOT know: why a parcel is missing, or what is done with the moments
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,22 @@ from numpy.typing import NDArray
 from genebrain.types import BoolArray, FloatArray, UserError
 
 Float64 = NDArray[np.float64]
+
+
+class ParcelSums:
+    """Sums over subjects of C0 and C1 [P, P], and how many subjects have each pair of parcels."""
+
+    def __init__(self, n_parcels: int) -> None:
+        self.n = 0
+        self.C0, self.C1, self.pairs = (np.zeros((n_parcels, n_parcels)) for _ in range(3))
+
+    def add(self, C0: FloatArray, C1: FloatArray) -> None:
+        """Add a batch [m, P, P]; the rows of a missing parcel are zero and add nothing."""
+        present = (np.diagonal(C0, axis1=1, axis2=2) > 0).astype(np.float64)
+        self.n += len(C0)
+        self.C0 += C0.sum(axis=0, dtype=np.float64)
+        self.C1 += C1.sum(axis=0, dtype=np.float64)
+        self.pairs += present.T @ present
 
 
 @dataclass(frozen=True)
@@ -31,19 +48,32 @@ class SharedParcels:
     @classmethod
     def fit(cls, C0: FloatArray, C1: FloatArray, min_present: float = 0.95) -> SharedParcels:
         """Learn from training moments [n, P, P]; zero diagonals mark missing parcels."""
-        present = np.diagonal(C0, axis1=1, axis2=2) > 0
-        used = present.mean(axis=0) >= min_present
+        sums = ParcelSums(C0.shape[-1])
+        for start in range(0, len(C0), 64):  # no float64 copy of the whole cohort
+            sums.add(C0[start : start + 64], C1[start : start + 64])
+        return cls.from_sums(sums, min_present)
+
+    @classmethod
+    def from_sums(cls, sums: ParcelSums, min_present: float = 0.95) -> SharedParcels:
+        """Learn from sums over training subjects, when their moments do not fit into memory together."""
+        used = np.diagonal(sums.pairs) >= min_present * sums.n
         if used.sum() < 2:
             raise UserError(
                 f"only {int(used.sum())} of {len(used)} parcels are valid in {min_present:.0%} "
-                f"of the {len(C0)} training subjects, at least 2 are needed: check atlas and coverage."
+                f"of the {sums.n} training subjects, at least 2 are needed: check atlas and coverage."
             )
         keep = np.flatnonzero(used)
-        # Rows of a missing parcel are zero: divide the sum by the number of subjects that have the pair.
-        seen = present[:, keep].astype(np.float64)
-        pairs = np.maximum(seen.T @ seen, 1)
-        return cls(used, _sum(C0, keep) / pairs, _sum(C1, keep) / pairs)
+        pairs = np.maximum(sums.pairs[np.ix_(keep, keep)], 1)
+        return cls(used, sums.C0[np.ix_(keep, keep)] / pairs, sums.C1[np.ix_(keep, keep)] / pairs)
 
+    @overload
+    def apply(
+        self, C0: FloatArray, C1: FloatArray, edges: FloatArray
+    ) -> tuple[Float64, Float64, Float64, int]: ...
+    @overload
+    def apply(
+        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None
+    ) -> tuple[Float64, Float64, Float64 | None, int]: ...
     def apply(
         self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None
     ) -> tuple[Float64, Float64, Float64 | None, int]:
@@ -81,11 +111,3 @@ class SharedParcels:
         residual = np.diag(missing.astype(np.float64))
         residual[np.ix_(gone, seen)] = -weights
         return fill, residual
-
-
-def _sum(C: FloatArray, keep: NDArray[np.intp], chunk: int = 64) -> Float64:
-    """Sum over subjects in float64 without a float64 copy of the cohort."""
-    total = np.zeros((len(keep), len(keep)))
-    for start in range(0, len(C), chunk):
-        total += C[start : start + chunk].sum(axis=0, dtype=np.float64)[np.ix_(keep, keep)]
-    return total

@@ -100,7 +100,7 @@ class InnovationTangent(ConnectomeFeature):
     ) -> Self:
         """Learn parcels, basis, autoregression and mean from TRAINING subjects: C0, C1 [n, P, P]."""
         shared = self.fit_parcels(C0, C1)
-        self.basis = _leading(shared.C0, self.n_components)
+        self.basis = leading_components(shared.C0, self.n_components)
         q = self.basis.shape[1]
         sums = [np.zeros((q, q)) for _ in range(3)]
         for rows, c0, c1, e in self.batches(C0, C1, edges, self.basis):
@@ -168,7 +168,7 @@ class Lag0Tangent(InnovationTangent):
     innovation = False
 
 
-def _leading(covariance: Float64, n_components: int | None) -> Float64:
+def leading_components(covariance: Float64, n_components: int | None) -> Float64:
     """The ``q`` leading eigenvectors [P, q], or the identity when all are kept."""
     P = len(covariance)
     if n_components is None:
