@@ -110,7 +110,7 @@ def align_left(token_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """
     mask = mask.bool()
     lengths = mask.sum(1)
-    first = mask.int().argmax(1)
+    first = (mask.cumsum(1) == 0).sum(1)
     position = torch.arange(mask.shape[1], device=mask.device)
     run = (position >= first[:, None]) & (position < (first + lengths)[:, None])
     if not torch.equal(run, mask):

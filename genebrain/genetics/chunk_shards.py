@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -67,28 +68,23 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Write named arrays with a checksum of their content in the header."""
+    """Write named arrays with a checksum of each in the header."""
     contiguous = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
-    write_private(path, save(contiguous, metadata={"checksum": _checksum(contiguous)}))
+    checksums = {name: _checksum(values) for name, values in contiguous.items()}
+    write_private(path, save(contiguous, metadata={"checksums": json.dumps(checksums, sort_keys=True)}))
 
 
-def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Read named arrays and compare their checksum. ``UserError`` names the file if they differ."""
+def read_array(path: Path, name: str) -> NDArray[Any]:
+    """Read one array and compare its checksum. ``UserError`` names the file if they differ."""
     try:
         with safe_open(path, framework="numpy") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-            expected = (stored.metadata() or {}).get("checksum")
-    except SafetensorError as error:
+            values = stored.get_tensor(name)
+            expected = json.loads(stored.metadata()["checksums"])[name]
+    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    if _checksum(tensors) != expected:
-        raise UserError(f"{path} is damaged: its content does not match its checksum")
-    return tensors
-
-
-def read_one(path: Path, name: str) -> NDArray[Any]:
-    """One array of a file, unchecked."""
-    with safe_open(path, framework="numpy") as stored:
-        return stored.get_tensor(name)
+    if _checksum(values) != expected:
+        raise UserError(f"{path} is damaged: {name} does not match its checksum")
+    return values
 
 
 @contextmanager
@@ -98,10 +94,10 @@ def writing_alone(folder: Path) -> Iterator[None]:
     The lock ends with the process, however that ends. File systems without locks are used without.
     """
     with _explained(folder):
-        lock = (folder / ".lock").open("w")
-    with lock:
+        lock = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o600)
+    with os.fdopen(lock, "w"):
         with _explained(folder):
-            _lock(lock.fileno(), folder)
+            _lock(lock, folder)
             for leftover in folder.glob("*" + _TEMPORARY):
                 leftover.unlink()
         yield
@@ -158,9 +154,8 @@ class ShardIndex:
         damaged = []
         for path in shards:
             try:
-                with safe_open(path, framework="numpy") as stored:
-                    keys.append(as_names(stored.get_tensor("keys")))
-            except SafetensorError:
+                keys.append(as_names(read_array(path, "keys")))
+            except UserError:
                 damaged.append(path)
         if damaged:
             raise damaged_error(damaged)
@@ -197,11 +192,9 @@ def _lock(descriptor: int, folder: Path) -> None:
             raise
 
 
-def _checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
-        digest.update(tensors[name].data)
+def _checksum(values: NDArray[Any]) -> str:
+    digest = hashlib.blake2b(f"{values.dtype} {values.shape}".encode(), digest_size=16)
+    digest.update(values.data)
     return digest.hexdigest()
 
 

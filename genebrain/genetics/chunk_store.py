@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,8 +28,7 @@ from genebrain.genetics.chunk_shards import (
     as_names,
     damaged_error,
     make_private,
-    read_one,
-    read_tensors,
+    read_array,
     write_private,
     writing_alone,
 )
@@ -70,7 +68,6 @@ class ChunkStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._verified: set[Path] = set()
 
     def embed(
         self,
@@ -110,6 +107,7 @@ class ChunkStore:
         started = time.monotonic()
         fingerprint = options.fingerprint(backbone)
         folder = self.folder / fingerprint
+        make_private(self.folder)
         make_private(folder)
         with writing_alone(folder):
             _write_provenance(folder, backbone, options)
@@ -201,20 +199,12 @@ class ChunkStore:
         for number in np.unique(shard):
             wanted = np.flatnonzero(shard == number)
             try:
-                rows = self._read(index.shards[number], pooling)
-                result[wanted] = rows[index.row[found[wanted]]]
+                result[wanted] = read_array(index.shards[number], pooling)[index.row[found[wanted]]]
             except UserError:
                 damaged.append(index.shards[number])
         if damaged:
             raise damaged_error(damaged)
         return result
-
-    def _read(self, shard: Path, pooling: str) -> NDArray[np.floating[Any]]:
-        if shard in self._verified:  # checked once per store object: reading is as dear as checking
-            return read_one(shard, pooling)
-        values = read_tensors(shard)[pooling]
-        self._verified.add(shard)
-        return values
 
     def _table_folder(self, fingerprint: str | None) -> Path:
         if fingerprint is not None:
@@ -229,9 +219,11 @@ class ChunkStore:
 
 
 def _remove_damaged(folder: Path, plan: BatchPlan) -> None:
-    for path in [*folder.glob("shard-*.safetensors"), *folder.glob(plan.path.name)]:
+    contents = dict.fromkeys(folder.glob("shard-*.safetensors"), ("keys", *POOLINGS))
+    for path, names in {**contents, plan.path: ("keys", "sizes")}.items():
         try:
-            read_tensors(path)
+            for name in names if path.exists() else ():
+                read_array(path, name)
         except UserError:
             path.unlink()
 

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.genetics.chunk_shards import as_names, read_tensors, write_tensors
+from genebrain.genetics.chunk_shards import as_names, read_array, write_tensors
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.tokenizer import RULE, FrameRule, SixMerTokenizer
 from genebrain.types import UserError
@@ -97,8 +97,8 @@ class BatchPlan:
         """Names of the chunks of every batch of an interrupted run; empty without one."""
         if not self.path.exists():
             return []
-        stored = read_tensors(self.path)
-        return np.split(as_names(stored["keys"]), np.cumsum(stored["sizes"])[:-1])
+        names = as_names(read_array(self.path, "keys"))
+        return np.split(names, np.cumsum(read_array(self.path, "sizes"))[:-1])
 
     def write(self, keys: NDArray[np.uint8], batches: list[NDArray[np.int64]]) -> None:
         """Keep the batches (rows of ``keys`` uint8 [chunks, 16]) before the first one runs."""

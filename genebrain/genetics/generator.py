@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 from transformers import LlamaConfig, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
@@ -109,8 +108,7 @@ def load_generator(
     if path is None and name == TINY:
         config = _tiny_config()
         weights = _seeded_weights(_empty_model(config), seed)
-        fingerprint = hashlib.blake2b(save(weights), digest_size=16).hexdigest()
-        return _assemble(config, weights, fingerprint, name, dtype, device)
+        return _assemble(config, weights, _content(weights), name, dtype, device)
     checkpoint = CHECKPOINTS.get(name)
     if path is None:
         if checkpoint is None:
@@ -164,6 +162,13 @@ def _seeded_weights(model: LlamaModel, seed: int) -> dict[str, Tensor]:
         scale = 1.0 if key.startswith("embed_tokens") else parameter.shape[1] ** -0.5
         weights[key] = (torch.rand(parameter.shape, generator=generator) * 2 - 1) * (3**0.5 * scale)
     return weights
+
+
+def _content(weights: dict[str, Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for key, value in sorted(weights.items()):
+        digest.update(key.encode() + value.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _empty_model(config: LlamaConfig) -> LlamaModel:
