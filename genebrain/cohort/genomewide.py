@@ -7,13 +7,16 @@ number, so that memory depends on the number of people and not on the size of th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import cyvcf2
 import numpy as np
+import pandas as pd
+import pgenlib
 from numpy.typing import NDArray
 
-from genebrain.cohort.raw_records import open_pgen, pgen_samples, pgen_sites
+from genebrain.genetics.haplotypes import open_genotypes
 from genebrain.types import UserError
 
 AUTOSOMES = frozenset([str(i) for i in range(1, 23)] + [f"chr{i}" for i in range(1, 23)])
@@ -74,11 +77,16 @@ def _vcf(path: Path) -> tuple[list[str], Iterator[NDArray[np.int8]]]:
 
 
 def _pgen(path: Path) -> tuple[list[str], Iterator[NDArray[np.int8]]]:
-    samples, sites = pgen_samples(path), pgen_sites(path)
+    samples = open_genotypes(path).samples
+    with path.with_suffix(".pvar").open(encoding="utf-8") as lines:
+        n_comments = sum(1 for _ in takewhile(lambda line: line.startswith("##"), lines))
+    sites = pd.read_csv(path.with_suffix(".pvar"), sep="\t", skiprows=n_comments, dtype=str)
     usable = sites["#CHROM"].isin(AUTOSOMES) & sites["REF"].isin(BASES) & sites["ALT"].isin(BASES)
+    n_alleles = sites["ALT"].str.count(",").to_numpy() + 2
+    offsets = np.concatenate([[0], np.cumsum(n_alleles)]).astype(np.uintp)
 
     def snps() -> Iterator[NDArray[np.int8]]:
-        with open_pgen(path, len(samples), sites) as reader:
+        with pgenlib.PgenReader(str(path).encode(), len(samples), allele_idx_offsets=offsets) as reader:
             for variant in np.flatnonzero(usable):
                 calls = np.empty(len(samples), dtype=np.int8)
                 reader.read(np.uint32(variant), calls)

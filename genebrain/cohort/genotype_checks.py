@@ -1,26 +1,28 @@
-"""Look at genotypes before anything is computed: contig names, reference build, phase, missing calls,
-duplicates.
+"""Look at genotypes before anything is computed: contigs, reference build, phase, missing calls, duplicates.
 
-Streams variant records of the windows, as many as asked for, straight from the file and before any policy is
-applied. Says what it found, changes nothing. Does not know scans or what a policy would make of an odd
-record.
+Reads variant records of the windows, as many as asked for, before any policy is applied. Says what it found,
+changes nothing. Does not know scans, or what a policy would make of an odd record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pysam
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from genebrain.cohort.contig_checks import windows_on_known_contigs
 from genebrain.cohort.problems import Problems, named
-from genebrain.cohort.raw_records import RawRecords, open_records
+from genebrain.genetics.genotype_files import MISSING, GenotypeFile, Sites
+from genebrain.genetics.haplotypes import open_genotypes
+from genebrain.genetics.reference import Reference
 from genebrain.genetics.windows import Window, read_windows
 from genebrain.types import IntArray, UserError
 
+SLICE_BP = 10_000
 FEWEST_PER_WINDOW = 20
 MISSING_PER_PERSON = 0.1
 DUPLICATE_SITES = 200
@@ -29,25 +31,42 @@ MOST_DUPLICATE_SITES = 2000
 
 @dataclass
 class _Tally:
-    """Counts over the records that were looked at."""
+    """Counts over the records that were looked at; ``missing`` is per person."""
 
     missing: IntArray
     records: int = 0
     mismatches: list[str] = field(default_factory=list)
-    n_mismatches: int = 0
     heterozygous: int = 0
     unphased: int = 0
-    calls: int = 0
     empty_windows: list[str] = field(default_factory=list)
-    dosages: list[IntArray] = field(default_factory=list)
+    dosages: list[NDArray[np.int8]] = field(default_factory=list)
+
+    def add(self, sites: Sites, rows: NDArray[np.intp], contig: str, letters: list[bytes]) -> None:
+        """Count the records ``rows`` of ``sites``; ``letters`` are what the reference has under them."""
+        for row, expected in zip(rows, letters, strict=True):
+            written = sites.reference[row].upper()
+            if written != expected:
+                where = f"{contig}:{sites.position[row] + 1}"
+                self.mismatches.append(
+                    f"{where} {written[:10].decode()} (reference {expected[:10].decode()})"
+                )
+        alleles, phased = sites.alleles[rows], sites.phased[rows]
+        missing = (alleles == MISSING).any(axis=2)
+        heterozygous = (alleles >= 0).all(axis=2) & (alleles[..., 0] != alleles[..., 1])
+        self.records += len(rows)
+        self.missing += missing.sum(axis=0)
+        self.heterozygous += int(heterozygous.sum())
+        self.unphased += int((heterozygous & ~phased).sum())
+        if len(self.dosages) < MOST_DUPLICATE_SITES:
+            dosage = np.where(missing, -1, (alleles > 0).sum(axis=2)).astype(np.int8)
+            self.dosages.extend(dosage[heterozygous.any(axis=1)])
 
 
 @dataclass(frozen=True)
 class GenotypeFindings:
-    """``records`` looked at in ``windows``; groups of people (rows of ``people``) of ``identical`` calls."""
+    """How many ``records`` were looked at, and groups of ``people`` (rows) with ``identical`` calls."""
 
     records: int = 0
-    windows: int = 0
     identical: tuple[tuple[int, ...], ...] = ()
 
 
@@ -71,128 +90,58 @@ def check_genotypes(
     most : int
         Records to look at in all, spread evenly over the windows.
     unphased : str
-        The policy for unphased heterozygous calls that the run will use; with ``error`` they are an error
-        here too.
+        Policy for unphased heterozygous calls that the run will use; with ``error`` an error here too.
     """
     try:
+        file = open_genotypes(genotypes)
         regions = read_windows(windows)
-        records = open_records(genotypes)
-        fasta = pysam.FastaFile(str(reference))
-    except (UserError, OSError, ValueError) as error:
-        problems.error("unreadable genetics", f"genotypes, reference or windows cannot be opened: {error}")
+        fasta = Reference(reference)
+    except UserError as error:
+        problems.error("unreadable genetics", str(error))
         return GenotypeFindings()
-    with fasta, records:
-        usable = _check_contigs(regions, records, fasta, problems)
+    with fasta:
+        usable = windows_on_known_contigs(regions, file.contigs, fasta.contigs, problems)
         if not usable:
             return GenotypeFindings()
-        row = {name: i for i, name in enumerate(records.samples)}
-        rows = np.array([row[name] for name in people]) if people is not None else np.arange(len(row))
+        fasta.check(usable)
+        row_of = {name: row for row, name in enumerate(file.samples)}
+        rows = [row_of[name] for name in people] if people is not None else list(range(len(row_of)))
         n_windows = max(1, min(len(usable), most // FEWEST_PER_WINDOW))
         chosen = [usable[i] for i in np.linspace(0, len(usable) - 1, n_windows).astype(int)]
-        tally = _Tally(missing=np.zeros(len(rows), np.int64))
-        for window, in_records, in_fasta in tqdm(chosen, "variants", unit="window", disable=not progress):
-            sequence = fasta.fetch(in_fasta, window.start, window.end).upper()
-            _look(window, in_records, sequence, records, rows, max(1, most // n_windows), tally)
+        tally = _Tally(np.zeros(len(rows), np.int64))
+        for window in tqdm(chosen, "variants", unit="window", disable=not progress):
+            try:
+                _look(window, file, rows, fasta.fetch(window), most // n_windows, tally)
+            except UserError as error:
+                problems.error("unreadable genetics", f"window {window.name}: {error}")
+                break
     _report(tally, len(chosen), genotypes.name, reference.name, unphased, problems)
-    return GenotypeFindings(tally.records, len(chosen), _identical(tally))
+    return GenotypeFindings(tally.records, _identical(tally))
 
 
-def _other_name(contig: str) -> str:
-    """``chr1`` for ``1`` and the reverse; the mitochondrion is ``chrM`` and ``MT``."""
-    if contig.startswith("chr"):
-        return {"chrM": "MT"}.get(contig, contig[3:])
-    return {"MT": "chrM"}.get(contig, f"chr{contig}")
-
-
-def _names_in(wanted: list[str], present: Sequence[str]) -> dict[str, str]:
-    """Name that each wanted contig has among those ``present``, as it is or with the other prefix."""
-    names: dict[str, str] = {}
-    for contig in wanted:
-        for name in (contig, _other_name(contig)):
-            if name in present:
-                names.setdefault(contig, name)
-    return names
-
-
-def _check_contigs(
-    windows: list[Window], records: RawRecords, fasta: pysam.FastaFile, problems: Problems
-) -> list[tuple[Window, str, str]]:
-    """Windows that can be looked at, with their contig's names in the genotype file and the reference."""
-    names: list[dict[str, str]] = []
-    wanted = list(dict.fromkeys(window.contig for window in windows))
-    for what, present in (("genotype file", records.contigs), ("reference", list(fasta.references))):
-        found = _names_in(wanted, present)
-        absent = [contig for contig in wanted if contig not in found]
-        renamed = [contig for contig, name in found.items() if contig != name]
-        if absent:
-            lost = sum(window.contig in absent for window in windows)
-            problems.error(
-                "contig absent",
-                f"{lost} of {len(windows)} windows lie on contigs that the {what} does not have: "
-                f"{named(absent)}; "
-                f"it has {named(present)}",
-                windows=lost,
-                contigs=len(absent),
-            )
-        if renamed:
-            problems.warning(
-                "contig naming",
-                f"windows say {named(renamed)}, the {what} says "
-                f"{named(found[contig] for contig in renamed)}; "
-                "they are taken as the same contigs",
-                contigs=len(renamed),
-            )
-        names.append(found)
-    in_records, in_fasta = names
-    both = in_records.keys() & in_fasta.keys()
-    usable = [(w, in_records[w.contig], in_fasta[w.contig]) for w in windows if w.contig in both]
-    beyond = [window.name for window, _, contig in usable if window.end > fasta.get_reference_length(contig)]
-    if beyond:
-        problems.error(
-            "window beyond contig",
-            f"{len(beyond)} of {len(windows)} windows end beyond their contig of the reference: "
-            f"{named(beyond)}; wrong "
-            "genome build?",
-            windows=len(beyond),
-        )
-    return [entry for entry in usable if entry[0].name not in beyond]
+def _slices(window: Window) -> Iterator[Window]:
+    """Short pieces of a window, so that a gene of a million bases never fills the memory with calls."""
+    for start in range(window.start, window.end, SLICE_BP):
+        yield Window(window.contig, start, min(start + SLICE_BP, window.end), window.name)
 
 
 def _look(
-    window: Window,
-    contig: str,
-    sequence: str,
-    records: RawRecords,
-    rows: IntArray,
-    most: int,
-    tally: _Tally,
+    window: Window, file: GenotypeFile, people: list[int], sequence: bytes, most: int, tally: _Tally
 ) -> None:
-    """Add up to ``most`` records of one window to the tally."""
-    seen = 0
-    for record in records.read(contig, window.start, window.end):
-        offset = record.position - window.start
-        if offset < 0 or offset + len(record.reference) > len(sequence):
-            continue
-        seen += 1
-        expected = sequence[offset : offset + len(record.reference)]
-        if record.reference.upper() != expected:
-            tally.n_mismatches += 1
-            if len(tally.mismatches) < 5:
-                where = f"{contig}:{record.position + 1}"
-                tally.mismatches.append(f"{where} {record.reference[:10]} (reference has {expected[:10]})")
-        alleles, phased = record.alleles[rows], record.phased[rows]
-        missing = (alleles == -1).any(axis=1)
-        heterozygous = (alleles >= 0).all(axis=1) & (alleles[:, 0] != alleles[:, 1])
-        tally.missing += missing
-        tally.calls += len(rows)
-        tally.heterozygous += int(heterozygous.sum())
-        tally.unphased += int((heterozygous & ~phased).sum())
-        if len(tally.dosages) < MOST_DUPLICATE_SITES and heterozygous.any():
-            tally.dosages.append(np.where(missing, -1, (alleles > 0).sum(axis=1)).astype(np.int8))
-        if seen == most:
+    """Add up to ``most`` records that lie whole inside a window with the letters ``sequence``."""
+    n_left = most
+    for piece in _slices(window):
+        sites = file.read(piece, people)
+        lengths = np.array([len(reference) for reference in sites.reference], dtype=np.int64)
+        starts_here = (sites.position >= piece.start) & (sites.position < piece.end)
+        rows = np.flatnonzero(starts_here & (sites.position + lengths <= window.end))[:n_left]
+        offsets = sites.position[rows] - window.start
+        letters = [sequence[i : i + n] for i, n in zip(offsets, lengths[rows], strict=True)]
+        tally.add(sites, rows, window.contig, letters)
+        n_left -= len(rows)
+        if n_left == 0:
             break
-    tally.records += seen
-    if not seen:
+    if n_left == most:
         tally.empty_windows.append(window.name)
 
 
@@ -213,15 +162,14 @@ def _report(
         words = f"{genotypes} has no variant in any of the {n_windows} windows looked at"
         problems.error("no records", words, windows=n_windows)
         return
-    if tally.n_mismatches:
-        share = tally.n_mismatches / tally.records
+    if n_wrong := len(tally.mismatches):
+        share = n_wrong / tally.records
         cause = "Is it another genome build?" if share > 0.2 else "Mend these records or take them out"
         problems.error(
             "reference mismatch",
-            f"{tally.n_mismatches} of {tally.records} records ({share:.1%}) have a REF that {reference} "
-            f"does not have "
-            f"there: {'; '.join(tally.mismatches)}. {cause}",
-            mismatches=tally.n_mismatches,
+            f"{n_wrong} of {tally.records} records ({share:.1%}) have a REF that {reference} does not have "
+            f"there: {named(tally.mismatches)}. {cause}",
+            mismatches=n_wrong,
             records=tally.records,
         )
     if tally.unphased:
@@ -229,28 +177,26 @@ def _report(
         add(
             "unphased",
             f"{tally.unphased} of {tally.heterozygous} heterozygous calls "
-            f"({tally.unphased / tally.heterozygous:.1%}) "
-            "are unphased: which copy carries the variant is unknown. Phase the file, or choose the policy "
-            "`unphased: as_written` or `unphased: random`",
+            f"({tally.unphased / tally.heterozygous:.1%}) are unphased: which copy carries the variant is "
+            "unknown. Phase the file, or choose the policy `unphased: as_written` or `unphased: random`",
             unphased=tally.unphased,
             heterozygous=tally.heterozygous,
         )
     if n_missing := int(tally.missing.sum()):
+        n_calls = tally.records * len(tally.missing)
         many = int((tally.missing > MISSING_PER_PERSON * tally.records).sum())
         problems.warning(
             "missing genotypes",
-            f"{n_missing} of {tally.calls} calls ({n_missing / tally.calls:.2%}) are missing; {many} people "
-            f"miss more than "
-            f"{MISSING_PER_PERSON:.0%}. A missing allele counts as the reference allele",
+            f"{n_missing} of {n_calls} calls ({n_missing / n_calls:.2%}) are missing; {many} people miss "
+            f"more than {MISSING_PER_PERSON:.0%}. A missing allele counts as the reference allele",
             missing=n_missing,
-            calls=tally.calls,
+            calls=n_calls,
             people=many,
         )
     if tally.empty_windows:
         problems.warning(
             "empty windows",
             f"{len(tally.empty_windows)} of {n_windows} windows looked at have no variant: "
-            f"{named(tally.empty_windows)}; "
-            "there everybody has the reference sequence",
+            f"{named(tally.empty_windows)}; there everybody has the reference sequence",
             windows=len(tally.empty_windows),
         )

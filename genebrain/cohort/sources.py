@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import cyvcf2
 import numpy as np
 import pandas as pd
 
 from genebrain.brain.scans import read_scan_table
 from genebrain.cohort.problems import Problems, named
-from genebrain.cohort.raw_records import pgen_samples
 from genebrain.cohort.tables import is_missing, numbers, read_table
+from genebrain.genetics.haplotypes import open_genotypes
 from genebrain.types import UserError
 
 LABELS = ("site", "sex", "ancestry")
@@ -43,7 +42,7 @@ def read_participants(path: Path, problems: Problems) -> pd.DataFrame | None:
             problems.error(
                 f"duplicate {column}",
                 f"{path.name}: {int(repeated.sum())} rows repeat the {column} of an earlier row: "
-                f"{named(table.loc[repeated, column].unique())}; one row per person, visits belong in the scan "
+                f"{named(table.loc[repeated, column].unique())}; one row per person, visits belong in the "
                 "table",
                 rows=int(repeated.sum()),
             )
@@ -65,14 +64,9 @@ def read_participants(path: Path, problems: Problems) -> pd.DataFrame | None:
 def genotype_samples(path: Path, problems: Problems) -> list[str] | None:
     """Sample names in the order of the genotype file; None (and an error) when it cannot be opened."""
     try:
-        if path.suffix == ".pgen":
-            return pgen_samples(path)
-        reader = cyvcf2.VCF(str(path))
-        samples = list(reader.samples)
-        reader.close()
-        return samples
-    except (UserError, OSError, ValueError) as error:
-        problems.error("unreadable genotypes", f"genotypes {path.name} cannot be opened: {error}")
+        return open_genotypes(path).samples
+    except UserError as error:
+        problems.error("unreadable genotypes", str(error))
         return None
 
 

@@ -154,3 +154,17 @@ def test_only_a_missing_yaml_raises(tmp_path):
     (tmp_path / "cohort.yaml").write_text("name: empty\n")
     result = check_cohort(tmp_path)
     assert [problem.kind for problem in result.problems] == ["missing key"] * 5
+
+
+def test_a_big_window_is_read_in_pieces_and_a_budget_is_kept(small, monkeypatch):
+    path = small.write()
+    whole = check_cohort(path).funnel["records_looked_at"]
+    monkeypatch.setattr("genebrain.cohort.genotype_checks.SLICE_BP", 37)
+    assert check_cohort(path).funnel["records_looked_at"] == whole
+    assert check_cohort(path, most_records=30).funnel["records_looked_at"] == 30
+
+
+def test_unreadable_genotypes_are_a_problem_and_not_a_crash(small):
+    path = small.write()
+    (small.folder / "genotypes.vcf.gz").write_bytes(b"no genotypes")
+    assert "unreadable genotypes" in kinds(check_cohort(path))
