@@ -1,0 +1,112 @@
+"""The unique chunks of a cohort and who has which: what the encoder reads, and how subjects find its output.
+
+Purpose: hold, save and load one cohort's chunks. Contract: rows are in the order in which samples were asked
+for, and no name of a subject is kept. What this module does NOT know: how the chunks were made, embeddings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genebrain.types import UserError
+
+FORMAT = 1
+_ARRAYS = ("keys", "index", "n_chunks")
+
+
+@dataclass(frozen=True)
+class ChunkSet:
+    """Unique chunks, and an index of subjects into them.
+
+    Attributes
+    ----------
+    keys : uint8 ``[unique, 16]``
+        blake2b of each string.
+    sequences : list of bytes
+        The strings: upper case, strand applied.
+    index : int32 ``[subjects, 2, windows, chunks]``
+        Row of ``keys``, in the direction of transcription; -1 where there is nothing: no second haplotype, a
+        masked window, only N, all bases deleted, or fewer chunks than the longest window has.
+    window_names : list of str
+    n_chunks : int64 ``[windows]``
+        Pieces that each window was cut into.
+    report : dict
+        JSON-ready counts of every policy event.
+    """
+
+    keys: NDArray[np.uint8]
+    sequences: list[bytes]
+    index: NDArray[np.int32]
+    window_names: list[str]
+    n_chunks: NDArray[np.int64]
+    report: dict[str, Any]
+
+    @property
+    def n_unique(self) -> int:
+        """Strings that the encoder has to read."""
+        return len(self.sequences)
+
+    @property
+    def n_naive(self) -> int:
+        """Strings that it would read if every haplotype of every subject were encoded."""
+        return int((self.index >= 0).sum())
+
+    def save(self, folder: str | Path) -> None:
+        """Write plain files (npy, FASTA-like text, json); an interrupted writer leaves no folder of that name.
+
+        Raises
+        ------
+        UserError
+            The folder exists and holds something else.
+        """
+        folder = Path(folder)
+        if folder.exists() and any(folder.iterdir()) and not (folder / "report.json").is_file():
+            raise UserError(f"{folder} exists and holds no chunk set; choose another folder")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            for name in _ARRAYS:
+                np.save(scratch / f"{name}.npy", getattr(self, name), allow_pickle=False)
+            (scratch / "sequences.txt").write_bytes(b"".join(line + b"\n" for line in self.sequences))
+            meta = {"format": FORMAT, "window_names": self.window_names, "report": self.report}
+            (scratch / "report.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+            scratch.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(scratch, folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ChunkSet:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        UserError
+            Absent, unreadable or inconsistent files.
+        """
+        folder = Path(folder)
+        try:
+            meta = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+            arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
+            sequences = (folder / "sequences.txt").read_bytes().split(b"\n")[:-1]
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{folder} is no readable chunk set ({error}); delete it to build it again"
+            ) from error
+        if meta.get("format") != FORMAT or len(sequences) != len(arrays["keys"]):
+            raise UserError(
+                f"{folder}: format {meta.get('format')} (this version writes {FORMAT}), {len(sequences)} strings "
+                f"for {len(arrays['keys'])} keys; delete it to build it again"
+            )
+        return cls(sequences=sequences, window_names=meta["window_names"], report=meta["report"], **arrays)

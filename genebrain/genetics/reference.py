@@ -1,0 +1,109 @@
+"""The reference genome: upper-case letters of a window from a FASTA file.
+
+Purpose: look-ups in a plain or bgzipped FASTA. Contract: every window lies inside its contig, or one error
+names all that do not. What this module does NOT know: genotypes, chunks.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import pysam
+
+from genebrain.genetics.contigs import match_contigs
+from genebrain.genetics.windows import SHOWN, Window
+from genebrain.types import UserError
+
+COMPLEMENT = bytes.maketrans(b"ACGTUNRYSWKMBDHV", b"TGCAANYRSWMKVHDB")
+"""Upper-case letters and the ambiguity codes of IUPAC."""
+
+
+def reverse_complement(sequence: bytes) -> bytes:
+    """Other strand of upper-case letters, read in its own direction."""
+    return sequence.translate(COMPLEMENT)[::-1]
+
+
+class Reference:
+    """An open FASTA file.
+
+    Parameters
+    ----------
+    path : Path
+        Plain or bgzipped FASTA. A missing index is made beside the file, or in a temporary folder when that
+        place cannot be written.
+
+    Raises
+    ------
+    UserError
+        File absent, not a FASTA, or compressed with gzip instead of bgzip.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise UserError(f"reference {self.path} does not exist")
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        try:
+            self._fasta = self._open()
+        except (OSError, ValueError, pysam.SamtoolsError) as error:
+            self._drop_scratch()
+            raise UserError(
+                f"reference {self.path} cannot be read as FASTA ({error}); a compressed one must be made with "
+                "`bgzip`, an index with `samtools faidx`"
+            ) from error
+        self.contigs: dict[str, int] = dict(zip(self._fasta.references, self._fasta.lengths, strict=True))
+
+    def _open(self) -> pysam.FastaFile:
+        with self.path.open("rb") as raw:
+            compressed = raw.read(2) == b"\x1f\x8b"
+        fai, gzi = Path(f"{self.path}.fai"), Path(f"{self.path}.gzi")
+        if not (fai.is_file() and (gzi.is_file() or not compressed)):
+            self._scratch = tempfile.TemporaryDirectory(prefix="genebrain-faidx-")
+            fai, gzi = (Path(self._scratch.name) / f"reference.{kind}" for kind in ("fai", "gzi"))
+            arguments = [str(self.path), "--fai-idx", str(fai)]
+            pysam.faidx(*arguments, *(["--gzi-idx", str(gzi)] if compressed else []))
+        return pysam.FastaFile(
+            str(self.path),
+            filepath_index=str(fai),
+            filepath_index_compressed=str(gzi) if compressed else None,
+        )
+
+    def check(self, windows: Sequence[Window]) -> None:
+        """Resolve the contigs of the windows and make sure that all windows lie inside them."""
+        self._names = match_contigs((w.contig for w in windows), list(self.contigs), str(self.path))
+        outside = [w for w in windows if w.end > self.contigs[self._names[w.contig]]]
+        if outside:
+            raise UserError(
+                f"{len(outside)} of {len(windows)} windows reach over the end of their contig in {self.path}: "
+                + ", ".join(
+                    f"{w.name} ends at {w.end:,}, {w.contig} at {self.contigs[self._names[w.contig]]:,}"
+                    for w in outside[:SHOWN]
+                )
+                + ". Is this the genome build of the windows?"
+            )
+
+    def fetch(self, window: Window) -> bytes:
+        """Upper-case plus-strand letters of a window that was checked before."""
+        text: str = self._fasta.fetch(self._names[window.contig], window.start, window.end)
+        if len(text) != len(window):
+            raise UserError(
+                f"{self.path}: {len(text)} of {len(window)} bases of window {window.name} could be read; the file "
+                "is truncated or its index (.fai, .gzi) belongs to another file"
+            )
+        return text.upper().encode("ascii")
+
+    def _drop_scratch(self) -> None:
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    def __enter__(self) -> Reference:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._fasta.close()
+        self._drop_scratch()
