@@ -1,0 +1,69 @@
+"""The truth that a simulated cohort carries beside its files, and the best score that it allows.
+
+``known_answer.json`` holds settings and ceilings; ``truth.safetensors`` the true genetic value ``g``, trait
+``z`` and optimal reading of the scans ``u``, each float32 ``[people, k]``, in the order of
+``participants.tsv``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save
+
+from genebrain.evaluation.ceiling import bayes_ceiling
+from genebrain.types import UserError
+
+FILE, TRUTH = "known_answer.json", "truth.safetensors"
+GALLERIES = (8, 16, 32, 64, 128, 256, 512, 1024)
+ORACLE_NOTE = (
+    "Score the true pairs of the test people with genebrain.evaluation.ceiling.oracle_pair_vectors(g, u, r2): the "
+    "ceiling is an expectation over cohorts, the oracle pair is the same score on these very people."
+)
+
+
+def ceilings(k: int, r2: float, mislabelled: float) -> dict[str, dict[str, float]]:
+    """Ceiling of every gallery size in :data:`GALLERIES`, by size as text."""
+    return {str(size): bayes_ceiling(k, r2, size, mislabelled=mislabelled) for size in GALLERIES}
+
+
+def write_known_answer(folder: Path, answer: dict[str, Any], truth: dict[str, NDArray[np.floating]]) -> None:
+    """Write both files into ``folder``; ``answer`` names its truth file under ``truth``."""
+    arrays = {name: np.ascontiguousarray(values, dtype=np.float32) for name, values in truth.items()}
+    (folder / TRUTH).write_bytes(save(arrays))
+    (folder / FILE).write_text(json.dumps({**answer, "truth": TRUTH}, indent=2) + "\n")
+
+
+def read_known_answer(path: Path | str) -> dict[str, Any]:
+    """Read ``known_answer.json``; ``ceiling`` is by gallery size as int.
+
+    Raises
+    ------
+    UserError
+        When the file is absent or not of this kind.
+    """
+    path = Path(path)
+    try:
+        answer = json.loads(path.read_text())
+        for part in ("ceiling", "ceiling_within_strata"):
+            if answer[part] is not None:
+                answer[part] = {int(size): values for size, values in answer[part].items()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} is not the known answer of a simulated cohort: {error!r}") from error
+    return dict(answer)
+
+
+def read_truth(path: Path | str) -> dict[str, NDArray[np.float32]]:
+    """Arrays ``g``, ``z``, ``u`` (and ``mislabelled``) that belong to a ``known_answer.json``.
+
+    Rows follow ``participants.tsv``.
+    """
+    path = Path(path)
+    file = path.parent / read_known_answer(path)["truth"]
+    if not file.is_file():
+        raise UserError(f"{file} is missing; simulate the cohort again")
+    return dict(load_file(file))

@@ -1,0 +1,255 @@
+"""Write a cohort whose best possible gene-to-brain retrieval is known exactly.
+
+Genomes with real linkage make a latent trait, the trait shapes the powers of connectome modes, the modes make
+scans; every file has the form of a real cohort's. Same settings and seed, same bytes. The cohort is written
+beside its place and renamed when whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from genebrain.cohort.genome_sources import REAL_GENOMES, Genomes, RealGenomes, SimulatedGenomes
+from genebrain.cohort.known_answer import FILE, ORACLE_NOTE, ceilings, read_known_answer, write_known_answer
+from genebrain.cohort.simulated_families import Pedigree, plan_families
+from genebrain.cohort.simulated_scans import BrainModel, loudness_for, reliability, synthetic_connectome
+from genebrain.cohort.simulated_tables import People, write_participants, write_scans
+from genebrain.cohort.simulated_traits import choose_causal, genetic_values
+from genebrain.cohort.tiers import REFERENCE_FRAMES, Tier, get_tier
+from genebrain.types import UserError
+
+DEFAULT_SUBJECTS, REAL_SUBJECTS = 1500, 300
+FST = 0.05
+VERSION = 1
+SOURCE = (
+    "exact Bayes-optimal retrieval of the simulated model (genebrain.evaluation.ceiling), standardised g and u with "
+    "squared correlation r2 per dimension; galleries of unrelated people"
+)
+STREAMS = ("genomes", "causal", "people", "trait", "brain")
+
+
+def simulate_cohort(
+    out: Path | str,
+    tier: str = "smoke",
+    n_subjects: int = DEFAULT_SUBJECTS,
+    seed: int = 0,
+    *,
+    n_windows: int = 12,
+    window_bp: int = 20_000,
+    n_contigs: int = 3,
+    n_genomewide: int = 2_000,
+    genomes: Literal["msprime", "chr20_1000g"] = "msprime",
+    scans: Literal["parcels", "nifti"] = "parcels",
+    awkward: bool = False,
+    n_frames: int = REFERENCE_FRAMES,
+    tr: float = 0.735,
+    n_parcels: int = 80,
+    **model: Any,
+) -> Path:
+    """Simulate a cohort, or return the one that stands there with the same settings.
+
+    Parameters
+    ----------
+    out : Path or str
+        Folder; created. Must not exist, be empty, or hold a cohort of these very settings.
+    tier : str
+        Name in :data:`genebrain.cohort.tiers.TIERS`.
+    n_subjects : int
+        People. With the real genomes at most 300; the default then means all of them.
+    seed : int
+        Decides everything random.
+    n_windows, window_bp, n_contigs : int
+        Simulated gene windows, their length in bases, and the contigs they lie on.
+    n_genomewide : int
+        Unlinked SNPs outside the windows, for principal components and kinship.
+    genomes : {"msprime", "chr20_1000g"}
+        Simulated, or the 300 real people that the project ships.
+    scans : {"parcels", "nifti"}
+        Parcel series as ``.npy``, or 4D images with a label image.
+    awkward : bool
+        Add to the genotypes and the reference what real files hold. The truth stays;
+        ``policies`` in ``known_answer.json`` says which reading policies are then needed.
+    n_frames, tr, n_parcels
+        Frames per scan, repetition time in seconds, parcels (even).
+    **model
+        Fields of :class:`~genebrain.cohort.tiers.Tier` to change, such as ``h2=0.3``.
+
+    Returns
+    -------
+    Path of ``cohort.yaml``.
+
+    Raises
+    ------
+    UserError
+        Impossible settings, a folder that holds something else, a disk that cannot be written.
+    """
+    out = Path(out)
+    if genomes == REAL_GENOMES and n_subjects == DEFAULT_SUBJECTS:
+        n_subjects = REAL_SUBJECTS
+    settings = {
+        "version": VERSION, "tier": tier, "n_subjects": n_subjects, "seed": seed, "n_windows": n_windows,
+        "window_bp": window_bp, "n_contigs": n_contigs, "n_genomewide": n_genomewide, "genomes": genomes,
+        "scans": scans, "awkward": awkward, "n_frames": n_frames, "tr": tr, "n_parcels": n_parcels, "model": model,
+    }  # fmt: skip
+    chosen = _checked(settings)
+    if _stands_already(out, settings):
+        return out / "cohort.yaml"
+    work: Path | None = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-", dir=out.parent))
+        work.chmod(0o755)
+        _write(work, chosen, settings)
+        if out.is_dir():
+            out.rmdir()
+        work.rename(out)
+    except OSError as error:
+        raise UserError(f"the cohort cannot be written to {out}: {error}; nothing was left there") from error
+    finally:
+        if work is not None and work.exists():
+            shutil.rmtree(work, ignore_errors=True)
+    return out / "cohort.yaml"
+
+
+def _write(folder: Path, tier: Tier, settings: dict[str, Any]) -> None:
+    n, seed = settings["n_subjects"], settings["seed"]
+    rng = {name: np.random.default_rng([seed, stream]) for stream, name in enumerate(STREAMS)}
+    pedigree = plan_families(n, tier.siblings, tier.twins)
+    groups = np.arange(pedigree.n_founders) * tier.n_groups // pedigree.n_founders
+    source = _genomes(settings, tier, pedigree, groups, rng["genomes"])
+    dosages = source.dosages
+    causal = choose_causal(dosages, source.usable, tier.k * tier.causal_per_dim, rng["causal"])
+    columns = np.stack([dosages[window][site] for window, site in causal], axis=1)
+    groups = groups[:n] if tier.n_groups > 1 else np.zeros(n, np.int64)
+    g = genetic_values(columns, tier.k, tier.architecture, groups, rng["trait"])
+    z = np.sqrt(tier.h2) * g + np.sqrt(1 - tier.h2) * rng["trait"].normal(size=g.shape)
+
+    people = People.draw(source.samples, groups, pedigree, tier, rng["people"])
+    loudness = loudness_for(tier.rel, REFERENCE_FRAMES)
+    brain = BrainModel.build(
+        synthetic_connectome(settings["n_parcels"], rng["brain"]),
+        k=tier.k, n_active=tier.n_active, loudness=loudness, tr=settings["tr"], rng=rng["brain"],
+    )  # fmt: skip
+    shift = tier.site_shift * rng["brain"].normal(size=(tier.n_sites, settings["n_parcels"]))
+    files = source.write(folder, causal)
+    u, atlas = write_scans(folder, people, brain, z, shift, tier.n_sessions, settings)
+    write_participants(folder / "participants.tsv", people, source.panel, has_groups=tier.n_groups > 1)
+
+    rel = reliability(loudness, settings["n_frames"], tier.n_sessions)
+    answer = _answer(tier, settings, rel, loudness, len(causal))
+    truth = {"g": g[people.genome], "z": z[people.order], "u": np.sqrt(rel) * u[people.order]}
+    if tier.mislabelled:
+        truth["mislabelled"] = (people.genome != people.order).astype(np.float32)
+    write_known_answer(folder, answer, truth)
+    description = {"name": f"{settings['genomes']}-{settings['tier']}", "participants": "participants.tsv", **files}
+    description |= {"scans": "scans.tsv", **atlas, "known_answer": FILE}
+    (folder / "cohort.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
+
+
+def _genomes(
+    settings: dict[str, Any], tier: Tier, pedigree: Pedigree, groups: NDArray[np.int64], rng: np.random.Generator
+) -> Genomes:
+    n = settings["n_subjects"]
+    if settings["genomes"] == REAL_GENOMES:
+        return RealGenomes.read(n)
+    numbers = np.random.default_rng([settings["seed"], len(STREAMS)]).permutation(n)
+    return SimulatedGenomes.simulate(
+        pedigree,
+        groups,
+        [f"G{number + 1:06d}" for number in numbers],
+        n_windows=settings["n_windows"],
+        window_bp=settings["window_bp"],
+        n_contigs=settings["n_contigs"],
+        n_genomewide=settings["n_genomewide"],
+        fst=FST,
+        awkward_seed=settings["seed"] + 1 if settings["awkward"] else None,
+        write_panel=bool(tier.siblings or tier.twins),
+        rng=rng,
+    )
+
+
+def _answer(tier: Tier, settings: dict[str, Any], rel: float, loudness: float, n_causal: int) -> dict[str, Any]:
+    """Settings, theory and ceilings; with a confound the ceiling holds within strata only."""
+    r2 = tier.h2 * rel
+    table = ceilings(tier.k, r2, tier.mislabelled)
+    confounded = tier.n_groups > 1 and tier.site_shift > 0
+    scope = "within site x ancestry" if confounded else "all unrelated people"
+    return {
+        "tier": settings["tier"],
+        "k": tier.k,
+        "h2": tier.h2,
+        "rel": rel,
+        "r2": r2,
+        "seed": settings["seed"],
+        "n_subjects": settings["n_subjects"],
+        "loudness": loudness,
+        "n_causal": n_causal,
+        "source": SOURCE,
+        "scope": scope,
+        "ceiling": None if confounded else table,
+        "ceiling_within_strata": table if confounded else None,
+        "oracle": ORACLE_NOTE,
+        "policies": {"unphased": "as_written", "symbolic": "drop"} if settings["awkward"] else {},
+        "model": asdict(tier),
+        "settings": settings,
+    }
+
+
+def _checked(settings: dict[str, Any]) -> Tier:
+    """The tier with the user's changes; raises one UserError that names everything impossible."""
+    tier = get_tier(settings["tier"])
+    known = {field.name for field in fields(Tier)}
+    if unknown := sorted(set(settings["model"]) - known):
+        raise UserError(f"unknown settings {', '.join(unknown)}; a tier has {', '.join(sorted(known))}")
+    tier = replace(tier, **settings["model"])
+    real, n = settings["genomes"] == REAL_GENOMES, settings["n_subjects"]
+    wrong = [
+        (settings["genomes"] not in ("msprime", REAL_GENOMES), f"genomes={settings['genomes']} is not msprime or {REAL_GENOMES}"),
+        (settings["scans"] not in ("parcels", "nifti"), f"scans={settings['scans']} is not parcels or nifti"),
+        (real and n > REAL_SUBJECTS, f"n_subjects={n}, but {REAL_GENOMES} has {REAL_SUBJECTS} people"),
+        (
+            real and (tier.n_groups > 1 or tier.siblings + tier.twins > 0 or settings["awkward"]),
+            f"{REAL_GENOMES} has no ancestry groups, families or awkward records: use genomes=msprime for this",
+        ),
+        (n < max(tier.k + 1, 2 * tier.n_groups), f"n_subjects={n} is too few for k={tier.k}, n_groups={tier.n_groups}"),
+        (settings["n_parcels"] % 2 == 1, f"n_parcels={settings['n_parcels']} must be even (two hemispheres)"),
+        (
+            not tier.k < tier.n_active < settings["n_parcels"],
+            f"need k < n_active < n_parcels, got {tier.k}, {tier.n_active}, {settings['n_parcels']}",
+        ),
+        (settings["n_frames"] < 2, f"n_frames={settings['n_frames']} must be at least 2"),
+        (not 0 < settings["tr"] <= 10, f"tr={settings['tr']} s must lie in (0, 10]"),
+        (min(settings["n_windows"], settings["window_bp"], settings["n_contigs"]) < 1, "windows need a number and a length"),
+        (not 0 <= tier.h2 < 1 or not 0 < tier.rel < 1, f"need 0 <= h2 < 1 and 0 < rel < 1, got {tier.h2}, {tier.rel}"),
+        (not 0 <= tier.siblings + tier.twins <= 1, "siblings and twins are shares and sum to at most 1"),
+    ]  # fmt: skip
+    if problems := [text for bad, text in wrong if bad]:
+        raise UserError("this cohort cannot be simulated: " + "; ".join(problems))
+    return tier
+
+
+def _stands_already(out: Path, settings: dict[str, Any]) -> bool:
+    """Whether the very same cohort stands at ``out``; raises when something else does."""
+    if not out.exists():
+        return False
+    if not out.is_dir():
+        raise UserError(f"{out} is a file; give a folder for the cohort")
+    if not any(out.iterdir()):
+        return False
+    if not (out / FILE).is_file():
+        raise UserError(f"{out} is not empty and holds no simulated cohort; give another folder or empty it")
+    found = read_known_answer(out / FILE).get("settings", {})
+    if found == settings:
+        return True
+    differing = [
+        f"{key}: {found.get(key)} there, {value} wanted" for key, value in settings.items() if found.get(key) != value
+    ]
+    raise UserError(f"{out} holds another simulated cohort ({'; '.join(differing)}); give another folder")

@@ -1,0 +1,175 @@
+"""The tables and scan files of a simulated cohort: who is who, at which site, and where each scan lies.
+
+Participants, genotypes and scans stand in three different orders under unrelated names, as in real studies,
+so that joining by position shows at once. Scan files carry a running number, never a person's id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse.linalg import svds
+
+from genebrain.cohort.simulated_families import Pedigree
+from genebrain.cohort.simulated_scans import BrainModel
+from genebrain.cohort.simulated_volumes import LabelImage
+from genebrain.cohort.tiers import Tier
+
+N_COMPONENTS = 10
+BATCH = 256
+SCAN_STREAM, VOXEL_STREAM = 101, 102
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class People:
+    """Columns of ``participants.tsv``; rows of the table unless said otherwise.
+
+    Attributes
+    ----------
+    order : int ``[rows]``
+        Person (in the order of the genotype file) of each row.
+    genome : int ``[rows]``
+        Person whose genome the row carries; differs from ``order`` for the mislabelled.
+    genotype_id, participant_id, sex : list of str ``[rows]``
+    group, site, family : int ``[people]``
+    age, mean_fd : float ``[rows]``
+        Years, and mean framewise displacement in mm.
+    """
+
+    order: NDArray[np.int64]
+    genome: NDArray[np.int64]
+    participant_id: list[str]
+    genotype_id: list[str]
+    group: NDArray[np.int64]
+    site: NDArray[np.int64]
+    family: NDArray[np.int64]
+    birth: NDArray[np.int64]
+    has_relatives: bool
+    sex: NDArray[np.str_]
+    age: Floats
+    mean_fd: Floats
+
+    @classmethod
+    def draw(
+        cls, samples: list[str], groups: NDArray[np.int64], pedigree: Pedigree, tier: Tier, rng: np.random.Generator
+    ) -> People:
+        """Shuffle people into rows, give them sites, and swap the genomes of the mislabelled in a ring."""
+        n = len(samples)
+        order = rng.permutation(n)
+        site = rng.integers(0, tier.n_sites, n)
+        matched = rng.random(n) < tier.site_match
+        site[matched] = groups[matched] % tier.n_sites
+        genome = order.copy()
+        swapped = rng.choice(n, round(tier.mislabelled * n), replace=False)
+        genome[swapped] = np.roll(order[swapped], 1)
+        return cls(
+            order=order,
+            genome=genome,
+            participant_id=[f"S{row + 1:06d}" for row in range(n)],
+            genotype_id=[samples[person] for person in genome],
+            group=groups,
+            site=site,
+            family=pedigree.family,
+            birth=pedigree.birth,
+            has_relatives=tier.siblings + tier.twins > 0,
+            sex=rng.choice(["F", "M"], n),
+            age=rng.uniform(22, 78, n).round(1),
+            mean_fd=rng.lognormal(np.log(0.12), 0.4, n).round(4),
+        )
+
+
+def write_participants(path: Path, people: People, panel: NDArray[np.int8], *, has_groups: bool) -> None:
+    """Write ``participants.tsv``; components come from the dosages ``panel`` ``[people, SNPs]``."""
+    order = people.order
+    table = pd.DataFrame({"participant_id": people.participant_id, "genotype_id": people.genotype_id})
+    if people.has_relatives:
+        table["family_id"] = [f"F{people.family[person] + 1:06d}" for person in order]
+    table["site"] = [f"site{people.site[person] + 1:02d}" for person in order]
+    table["sex"], table["age"] = people.sex, people.age
+    if has_groups:
+        table["ancestry"] = [f"group{people.group[person] + 1:02d}" for person in order]
+    components = principal_components(panel)[people.genome]
+    for number, column in enumerate(components.T):
+        table[f"PC{number + 1}"] = column.round(6)
+    table["mean_fd"] = people.mean_fd
+    table.to_csv(path, sep="\t", index=False, lineterminator="\n")
+
+
+def principal_components(panel: NDArray[np.int8]) -> Floats:
+    """First components ``[people, at most 10]`` of common SNPs, unit variance."""
+    frequency = panel.mean(axis=0) / 2
+    common = np.minimum(frequency, 1 - frequency) >= 0.05
+    scaled = (panel[:, common] - 2 * frequency[common]) / np.sqrt(2 * frequency * (1 - frequency))[common]
+    wanted = min(N_COMPONENTS, min(scaled.shape) - 1)
+    start = np.random.default_rng(0).normal(size=min(scaled.shape))
+    left, power, right = svds(scaled, k=wanted, v0=start)
+    # The sign of a singular vector is arbitrary: fix it, so that the same genomes give the same table.
+    sign = np.sign(right[np.arange(wanted), np.abs(right).argmax(axis=1)])
+    return np.asarray((left * sign)[:, np.argsort(-power)] * np.sqrt(len(panel)))
+
+
+def write_scans(
+    folder: Path,
+    people: People,
+    brain: BrainModel,
+    trait: Floats,
+    shift: Floats,
+    n_sessions: int,
+    settings: dict[str, Any],
+) -> tuple[Floats, dict[str, str]]:
+    """Write scans and ``scans.tsv``.
+
+    Parameters
+    ----------
+    trait : ``[people, k]``
+    shift : ``[sites, modes]``
+        Effect of each scanner on the log innovation variance.
+
+    Returns
+    -------
+    reading : float ``[people, k]``
+        The sufficient statistic, averaged over sessions, not standardised.
+    files : dict
+        ``atlas`` for images, else empty.
+    """
+    (folder / "scans").mkdir()
+    seed, n = settings["seed"], len(trait)
+    number = np.random.default_rng([seed, SCAN_STREAM]).permutation(n * n_sessions).reshape(n_sessions, n)
+    labels = LabelImage.build(settings["n_parcels"]) if settings["scans"] == "nifti" else None
+    suffix = "npy" if labels is None else "nii.gz"
+    reading = np.zeros_like(trait)
+    for session in range(n_sessions):
+        for first in range(0, n, BATCH):
+            batch = slice(first, first + BATCH)
+            rng = np.random.default_rng([seed, SCAN_STREAM, session, first])
+            offset = shift[people.site[batch]]
+            series = brain.scans(trait[batch], offset, settings["n_frames"], rng)
+            reading[batch] += brain.read_trait(series, offset) / n_sessions
+            for scan, one in zip(number[session, batch], series, strict=True):
+                path = folder / "scans" / f"{scan + 1:06d}.{suffix}"
+                if labels is None:
+                    np.save(path, one)
+                else:
+                    labels.write_scan(path, one, settings["tr"], np.random.default_rng([seed, VOXEL_STREAM, scan]))
+    row_of = np.argsort(people.order)
+    scans = [
+        (scan, people.participant_id[row_of[person]], session + 1, people.site[person])
+        for session in range(n_sessions)
+        for person, scan in enumerate(number[session])
+    ]
+    lines = ["participant_id\tsession\tpath\ttr\tsite\n"]
+    for scan, participant, visit, site in sorted(scans):
+        path_text = f"scans/{scan + 1:06d}.{suffix}"
+        lines.append(f"{participant}\t{visit}\t{path_text}\t{settings['tr']}\tsite{site + 1:02d}\n")
+    (folder / "scans.tsv").write_text("".join(lines))
+    if labels is None:
+        return reading, {}
+    labels.write(folder / "atlas.nii.gz")
+    return reading, {"atlas": "atlas.nii.gz"}

@@ -1,0 +1,142 @@
+"""From genotypes to the latent trait: which variants act, how, and with what noise.
+
+The genetic value is whitened over the cohort, so that the closed-form ceiling holds on linked genomes where
+the dimensions would be correlated otherwise. Knows nothing of files and scans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genebrain.cohort.tiers import Architecture
+from genebrain.types import UserError
+
+MINIMUM_MAF = 0.05
+LINKAGE_STEPS = (0.1, 0.3, 0.6, 1.0)
+"""Largest squared correlation allowed between causal variants, relaxed until there are enough."""
+
+Floats = NDArray[np.float64]
+
+
+def choose_causal(
+    dosages: Sequence[NDArray[np.integer]], usable: Sequence[NDArray[np.bool_]], wanted: int, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Pick causal variants in turn from the windows, little linked among each other.
+
+    Parameters
+    ----------
+    dosages : one int ``[sites, people]`` per window
+    usable : one bool ``[sites]`` per window
+        Records that lie wholly inside their window.
+    wanted : int
+        Number of variants; all candidates when there are fewer.
+
+    Returns
+    -------
+    list of (window, site)
+        Sorted.
+    """
+    queues: list[list[int]] = []
+    for dosage, inside in zip(dosages, usable, strict=True):
+        frequency = dosage.mean(axis=1) / 2
+        common = np.minimum(frequency, 1 - frequency) >= MINIMUM_MAF
+        queues.append(list(rng.permutation(np.flatnonzero(common & inside))))
+    chosen: list[tuple[int, int]] = []
+    picked: list[list[Floats]] = [[] for _ in queues]
+    for limit in LINKAGE_STEPS:
+        waiting: list[list[int]] = [[] for _ in queues]
+        while any(queues) and len(chosen) < wanted:
+            for window in rng.permutation(len(queues)):
+                while queues[window] and len(chosen) < wanted:
+                    site = int(queues[window].pop())
+                    column = dosages[window][site].astype(np.float64)
+                    column = (column - column.mean()) / (column.std() * np.sqrt(len(column)))
+                    if all((column @ other) ** 2 <= limit for other in picked[window]):
+                        picked[window].append(column)
+                        chosen.append((int(window), site))
+                        break
+                    waiting[window].append(site)
+        queues = [list(reversed(rest)) for rest in waiting]
+    return sorted(chosen)
+
+
+def genetic_values(
+    causal: NDArray[np.integer],
+    k: int,
+    architecture: Architecture,
+    groups: NDArray[np.integer],
+    rng: np.random.Generator,
+) -> Floats:
+    """Genetic values ``[people, k]``: mean 0 and identity covariance over the cohort.
+
+    Variant j acts on dimension j mod k with a normal weight. Values are centred within ancestry groups:
+    ancestry as such shifts no trait, so that any gain from knowing it is confounding.
+
+    Parameters
+    ----------
+    causal : int ``[people, variants]``
+        Dosages.
+    groups : int ``[people]``
+        Ancestry group.
+
+    Raises
+    ------
+    UserError
+        With fewer than ``k`` causal variants (2 k for epistasis), or people than dimensions.
+    """
+    n_people, n_variants = causal.shape
+    needed = 2 * k if architecture == "epistasis" else k
+    if n_variants < needed or n_people <= k:
+        raise UserError(
+            f"{n_variants} causal variants (MAF >= {MINIMUM_MAF}) and {n_people} people for {k} dimensions, but "
+            f"{needed} variants and more than {k} people are needed; take more or longer windows, or more people"
+        )
+    additive = _standardised(causal.astype(np.float64))
+    if architecture == "dominance":
+        value = _mix(_dominance(causal), k, rng)
+    elif architecture == "epistasis":
+        half = n_variants // 2
+        # Partners lie half the list apart, hence usually in different windows.
+        products = _standardised(additive[:, :half] * additive[:, half : 2 * half])
+        value = _unit(_mix(additive, k, rng)) + _unit(_mix(products, k, rng))
+    else:
+        value = _mix(additive, k, rng)
+    for group in np.unique(groups):
+        value[groups == group] -= value[groups == group].mean(axis=0)
+    covariance = value.T @ value / n_people
+    power, axes = np.linalg.eigh(covariance)
+    if power[0] < 1e-10 * power[-1]:
+        raise UserError(
+            f"the causal variants of these {n_people} people span fewer than {k} dimensions; take more people or windows"
+        )
+    # The symmetric root moves the dimensions least, so each stays near its own variants.
+    return np.asarray(value @ (axes / np.sqrt(power)) @ axes.T)
+
+
+def _dominance(causal: NDArray[np.integer]) -> Floats:
+    """Deviation of heterozygotes that no additive effect of the same variant explains, ``[people, variants]``."""
+    dosage = causal.astype(np.float64)
+    dosage -= dosage.mean(axis=0)
+    heterozygote = (causal == 1).astype(np.float64)
+    heterozygote -= heterozygote.mean(axis=0)
+    slope = (dosage * heterozygote).sum(axis=0) / (dosage**2).sum(axis=0)
+    return _standardised(heterozygote - slope * dosage)
+
+
+def _mix(columns: Floats, k: int, rng: np.random.Generator) -> Floats:
+    weights = np.zeros((columns.shape[1], k))
+    variant = np.arange(len(weights))
+    weights[variant, variant % k] = rng.normal(size=len(weights))
+    return np.asarray(columns @ weights)
+
+
+def _unit(values: Floats) -> Floats:
+    return np.asarray(values / values.std(axis=0))
+
+
+def _standardised(columns: Floats) -> Floats:
+    spread = columns.std(axis=0)
+    return np.asarray((columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1))
