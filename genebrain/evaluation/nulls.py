@@ -16,7 +16,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from genebrain.evaluation.ranks import BLOCK_SCORES, check_embeddings, distinct_rows
 from genebrain.types import FloatArray, IntArray, Metrics, UserError
@@ -65,7 +64,7 @@ def permutation_test(
     deals = [deal(family, one, n, rng)]
     if strata is not None:
         deals.append(deal(family, np.unique(np.asarray(strata), return_inverse=True)[1], n, rng))
-    identity = np.arange(len(gene))[None]
+    identity = np.arange(len(gene), dtype=np.int32)[None]
     values = mean_percentile(gene, brain, np.concatenate([identity, *deals]))
     observed, nulls = float(values[0]), [values[1 : n + 1], values[n + 1 :]]
     result: Metrics = {
@@ -97,7 +96,7 @@ def deal(family: IntArray, stratum: IntArray, n: int, rng: np.random.Generator) 
     order = np.lexsort((stratum, family))
     for members in np.split(order, np.flatnonzero(np.diff(family[order])) + 1):
         groups.setdefault(tuple(stratum[members].tolist()), []).append(members)
-    dealt = np.tile(np.arange(len(family)), (n, 1))
+    dealt = np.tile(np.arange(len(family), dtype=np.int32), (n, 1))
     for make_up, listed in groups.items():
         members = np.stack(listed)
         donor = rng.permuted(np.tile(np.arange(len(members)), (n, 1)), axis=1)
@@ -114,7 +113,7 @@ def mean_percentile(gene: FloatArray, brain: FloatArray, pairings: IntArray) -> 
     The ranks of all candidates of a query are computed once (in blocks of queries) and every pairing only
     looks its partners up, so a thousand permutations cost little more than one.
     """
-    inverse = np.argsort(pairings, axis=1)
+    inverse = np.argsort(pairings, axis=1).astype(np.int32)
     return 0.5 * (_looked_up(gene, brain, pairings) + _looked_up(brain, gene, inverse))
 
 
@@ -122,14 +121,19 @@ def _looked_up(query: FloatArray, candidate: FloatArray, pairings: IntArray) -> 
     n = len(query)
     distinct, which = distinct_rows(candidate)
     total = np.zeros(len(pairings))
-    step = max(1, BLOCK_SCORES // (8 * n))
+    step = max(1, BLOCK_SCORES // n)
     for begin in range(0, n, step):
         rows = slice(begin, min(begin + step, n))
-        # rankdata counts from the lowest score, ties at their middle
-        percentile = (rankdata((query[rows] @ distinct.T)[:, which], axis=1) - 1) / (n - 1)
-        local = np.arange(len(percentile))
-        total += percentile[local, pairings[:, rows]].sum(axis=1)
-    return total / n
+        scores = (query[rows] @ distinct.T)[:, which]
+        partners = np.ascontiguousarray(pairings[:, rows].T)
+        ordered = np.sort(scores, axis=1)
+        tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+        for row, values in enumerate(ordered):
+            given = scores[row, partners[row]]
+            below = np.searchsorted(values, given)
+            up_to = np.searchsorted(values, given, side="right") if tied[row] else below + 1
+            total += below + up_to - 1  # twice the mid-rank among ties, the partner itself not counted
+    return total / (2 * n * (n - 1))
 
 
 def _runs(labels: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -50,7 +50,13 @@ def judge(metrics: Metrics) -> Verdict:
     if high < 0.5:
         text = f"Below chance: {score}. Check that genomes and scans are matched row by row."
         return Verdict("reversed", text)
-    if (p_free if p_free is not None else (0.0 if low > 0.5 else 1.0)) > LEVEL:
+    without_test = 0.0 if low > 0.5 else 1.0
+    if (without_test if p_free is None else p_free) > LEVEL:
+        if p_stratified is not None and p_stratified <= LEVEL:
+            tests = _tests(p_free, p_stratified)
+            return Verdict(
+                "open", f"Unclear: {score}; only the permutation within strata finds it ({tests})."
+            )
         tested = "" if p_free is None else f", permutation p = {number(p_free)}"
         return Verdict("chance", f"Not distinguishable from chance: {score}{tested}.")
     excess = _above_ceiling(mean, metrics)
@@ -63,8 +69,8 @@ def judge(metrics: Metrics) -> Verdict:
     if p_stratified is not None and p_stratified > LEVEL:
         if inside != "above":
             text = (
-                f"Explained by site, ancestry or whatever the strata stand for: {score}, but "
-                f"{_inside_words(inside)} ({tests})."
+                f"Explained by site, ancestry or whatever the strata stand for, as far as this test set can "
+                f"tell: {score}, but {_inside_words(inside)} ({tests})."
             )
             return Verdict("confounded", text)
         return Verdict(

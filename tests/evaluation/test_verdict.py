@@ -63,6 +63,7 @@ def test_site_effect_is_called_so(within: dict | None):
         ({"permutation": None}, "no permutation test"),
         ({"within_stratum": {"mean": measured(0.07, 0.51)}}, "Weak"),
         ({"permutation": {"p_free": 0.001, "p_stratified": 0.2}}, "Unclear"),
+        ({"permutation": {"p_free": 0.3, "p_stratified": 0.01}}, "only the permutation within strata"),
         ({"baselines": {"confound_only": measured(0.63, 0.9)}}, "not clearly above the confound-only"),
     ],
 )
