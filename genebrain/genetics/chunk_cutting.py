@@ -1,14 +1,15 @@
 """Cut the haplotypes of a window at fixed places of the reference, and write down each distinct piece once.
 
-Purpose: reference-cut chunks. Contract: a record belongs to the piece that holds its position, inserted bases
-stay with their anchor, a deletion over a cut takes the head of the next pieces; the joined pieces of a
-haplotype are the haplotype. Only distinct allele patterns become letters, never one string per subject. What
-this module does NOT know: files, policies, keys.
+Purpose: reference-cut chunks. Contract: a record belongs to the piece that holds its position, inserted
+bases stay with their anchor, a deletion over a cut takes the head of the next pieces; the joined pieces of
+a haplotype are the haplotype. Only distinct allele patterns become letters, never one string per subject.
+What this module does NOT know: files, policies, keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -53,7 +54,7 @@ def distinct_pieces(
     alleles = found.alleles[:, found.exists]
     borders = np.searchsorted(found.position, cuts)
     longest = int((found.end - found.position).max(initial=0))
-    for piece, (start, stop) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+    for piece, (start, stop) in enumerate(pairwise(cuts)):
         rows = slice(borders[piece], borders[piece + 1])
         earlier = slice(int(np.searchsorted(found.position, start - longest)), int(borders[piece]))
         reach = np.maximum(found.end[earlier] - start, 0)

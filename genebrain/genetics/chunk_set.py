@@ -1,7 +1,8 @@
 """The unique chunks of a cohort and who has which: what the encoder reads, and how subjects find its output.
 
-Purpose: hold, save and load one cohort's chunks. Contract: rows are in the order in which samples were asked
-for, and no name of a subject is kept. What this module does NOT know: how the chunks were made, embeddings.
+Purpose: hold, save and load one cohort's chunks. Contract: rows are in the order in which samples were
+asked for, and no name of a subject is kept. What this module does NOT know: how the chunks were made,
+embeddings.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class ChunkSet:
         return int((self.index >= 0).sum())
 
     def save(self, folder: str | Path) -> None:
-        """Write plain files (npy, FASTA-like text, json); an interrupted writer leaves no folder of that name.
+        """Write plain files (npy, text, json); an interrupted writer leaves no folder of that name.
 
         Raises
         ------
@@ -101,12 +102,10 @@ class ChunkSet:
             arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
             sequences = (folder / "sequences.txt").read_bytes().split(b"\n")[:-1]
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{folder} is no readable chunk set ({error}); delete it to build it again"
-            ) from error
+            raise UserError(f"{folder} is no readable chunk set ({error}); delete it and build again") from error
         if meta.get("format") != FORMAT or len(sequences) != len(arrays["keys"]):
             raise UserError(
-                f"{folder}: format {meta.get('format')} (this version writes {FORMAT}), {len(sequences)} strings "
-                f"for {len(arrays['keys'])} keys; delete it to build it again"
+                f"{folder}: format {meta.get('format')} (this version writes {FORMAT}), "
+                f"{len(sequences)} strings for {len(arrays['keys'])} keys; delete it to build it again"
             )
         return cls(sequences=sequences, window_names=meta["window_names"], report=meta["report"], **arrays)

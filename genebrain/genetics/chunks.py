@@ -1,9 +1,10 @@
 """Genotypes, reference and windows in; unique chunks and the chunk index out.
 
-Purpose: the one pass over a cohort's genotype file, its cost prediction, and the fingerprint that says whether
-a saved result still holds. Contract: subjects are rows in the order asked for; every window is looked at before
-anything is refused, so that all problems of a kind are told at once; nothing per subject is ever a string. What
-this module does NOT know: embeddings, scans, who is in the training set (a caller may say so).
+Purpose: the one pass over a cohort's genotype file, its cost prediction, and the fingerprint that says
+whether a saved result still holds. Contract: subjects are rows in the order asked for; every window is
+looked at before anything is refused, so that all problems of a kind are told at once; nothing per subject
+is ever a string. What this module does NOT know: embeddings, scans, who is in the training set (a caller
+may say so).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ __all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages", "predic
 KEY_BYTES = 16
 BASES_PER_TOKEN = 6
 CHUNKS_PER_SITE = 0.96
-"""Unique chunks per variable site of a window: 0.9 to 1.02 in simulated and real data from 300 subjects on."""
+"""Unique chunks per variable site of a window: 0.9 to 1.02, simulated and real, from 300 subjects on."""
 
 FULLY_HASHED = 64 * 2**20
 """Files up to this many bytes are hashed whole; of larger ones size, time of change and both ends are."""
@@ -89,8 +90,8 @@ def build_chunks(
         start.
     policies : Policies, optional
     counting_rows : sequence of int, optional
-        Rows of ``samples`` whose alleles are counted for the rare-allele mask: the training subjects. Required
-        when that mask is on.
+        Rows of ``samples`` whose alleles are counted for the rare-allele mask: the training subjects.
+        Required when that mask is on.
     progress : bool
         Show a bar over windows.
 
@@ -101,19 +102,17 @@ def build_chunks(
     Raises
     ------
     UserError
-        Unknown samples, absent contigs, windows over a contig's end, unphased, symbolic or mismatching records
-        under an ``error`` policy: each kind once, with counts.
+        Unknown samples, absent contigs, windows over a contig's end, unphased, symbolic or mismatching
+        records under an ``error`` policy: each kind once, with counts.
     """
     policies = policies or Policies()
     if not windows or chunk_bp < 1 or cut_origin not in ("genome", "window"):
         raise ValueError(
-            f"{len(windows)} windows, chunk_bp={chunk_bp}, cut_origin={cut_origin!r}: need at least one window, "
-            "a positive chunk_bp and 'genome' or 'window'"
+            f"{len(windows)} windows, chunk_bp={chunk_bp}, cut_origin={cut_origin!r}: need at least one "
+            "window, a positive chunk_bp and 'genome' or 'window'"
         )
     if policies.masks_rare and counting_rows is None:
-        raise UserError(
-            "the rare-allele mask counts alleles of training subjects only; say which rows those are"
-        )
+        raise UserError("the rare-allele mask counts alleles of training subjects only: name their rows")
     source = Path(genotypes)
     with open_genotypes(source) as file, Reference(reference) as fasta:
         rows = sample_rows(file, samples, source)
@@ -151,7 +150,7 @@ def _fill(
     cuts: NDArray[np.int64],
     chunks: _UniqueChunks,
 ) -> dict[str, int]:
-    """Write one window's rows into ``slots [subjects, 2, chunks]``; counts of what an encoder will not see."""
+    """Write one window's rows into ``slots [subjects, 2, chunks]``; count what an encoder will not see."""
     counts = {"all_n_chunks": 0, "deleted_chunks": 0, "mostly_n_chunks": 0}
     last = len(cuts) - 2
     distinct: set[int] = set()
@@ -183,7 +182,7 @@ def _drop_absent_copies(
     """
     recorded = np.array([counts["records"] > 0 for counts in report.per_window])
     changed = 0
-    for number in np.flatnonzero(~recorded):
+    for number in np.flatnonzero(~recorded).tolist():
         same = recorded & np.array([window.contig == windows[number].contig for window in windows])
         if same.any():
             single = haploid[same].all(axis=0) & (index[:, 1, number] >= 0).any(axis=1)

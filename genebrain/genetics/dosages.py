@@ -49,9 +49,7 @@ def dosages(
         window make no column. An array may have no column.
     """
     if min_allele_count < 1:
-        raise ValueError(
-            f"min_allele_count={min_allele_count}; an allele without a carrier is no column, use >= 1"
-        )
+        raise ValueError(f"min_allele_count={min_allele_count}: an allele without a carrier is no column")
     source = Path(genotypes)
     counted = slice(None) if counting_rows is None else np.asarray(counting_rows, np.int64)
     with open_genotypes(source) as file:

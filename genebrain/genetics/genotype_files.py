@@ -1,8 +1,8 @@
 """Genotype files: what every reader returns, and the reader of VCF and BCF.
 
 Purpose: the records of one window as arrays, exactly as the file has them. Contract: records in file order,
-multiallelic records whole, missing, haploid and unphased calls told apart; a truncated file or a missing index
-is an error, never fewer records. What this module does NOT know: the reference sequence, policies.
+multiallelic records whole, missing, haploid and unphased calls told apart; a truncated file or a missing
+index is an error, never fewer records. What this module does NOT know: the reference sequence, policies.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Sites:
 
 
 class GenotypeFile(Protocol):
-    """What a reader offers; ``read`` takes rows of ``samples`` (any order, repeats allowed) or None for all."""
+    """What a reader offers; ``read`` takes rows of ``samples`` (any order, repeats allowed), None for all."""
 
     samples: list[str]
     contigs: list[str]
@@ -167,8 +167,8 @@ class VcfFile:
             return array
         if array.shape[1] != 2:
             raise UserError(
-                f"{self.path}: the record at {record.CHROM}:{record.POS} has genotypes of {array.shape[1] - 1} "
-                "alleles; one or two are supported"
+                f"{self.path}: the record at {record.CHROM}:{record.POS} has genotypes of "
+                f"{array.shape[1] - 1} alleles; one or two are supported"
             )
         out = np.full((n, 3), ABSENT, np.int16)
         out[:, 0], out[:, 2] = array[:, 0], 1

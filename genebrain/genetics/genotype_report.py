@@ -1,8 +1,8 @@
-"""Adds up what was odd in the genotypes of all windows, refuses what a policy forbids, and says so in numbers.
+"""Adds up what was odd in the genotypes of all windows and refuses what a policy forbids, in numbers.
 
-Purpose: one place where counts of windows become totals, shares and messages. Contract: JSON-ready, no subject
-named; every kind of problem is told once, with its share and first examples. What this module does NOT know:
-how events are found.
+Purpose: one place where counts of windows become totals, shares and messages. Contract: JSON-ready, no
+subject named; every kind of problem is told once, with its share and first examples. What this module does
+NOT know: how events are found.
 """
 
 from __future__ import annotations
@@ -52,13 +52,14 @@ class GenotypeReport:
         if unphased and policies.unphased == "error":
             problems.append(
                 f"{unphased:,} of {het:,} heterozygous genotypes ({_share(unphased, het):.1%}) in "
-                f"{self._windows_with('used_unphased_het_genotypes')} are unphased, so their haplotypes are not "
-                "known. Phase the file (SHAPEIT, Beagle, Eagle), or set unphased=as_written or unphased=random."
+                f"{self._windows_with('used_unphased_het_genotypes')} are unphased, so their haplotypes are "
+                "not known. Phase the file (SHAPEIT, Beagle, Eagle), or set unphased=as_written or random."
             )
         if (symbolic := self.total("symbolic_records")) and policies.symbolic == "error":
             problems.append(
-                f"{symbolic:,} of {self.total('records'):,} records in {self._windows_with('symbolic_records')} "
-                "have symbolic alleles (<DEL>, breakends). Remove them or set symbolic=drop."
+                f"{symbolic:,} of {self.total('records'):,} records in "
+                f"{self._windows_with('symbolic_records')} have symbolic alleles (<DEL>, breakends). "
+                "Remove them or set symbolic=drop."
             )
         if problems:
             raise UserError(f"{self.genotypes}: " + "\n".join(problems))

@@ -1,4 +1,4 @@
-"""From the records of a window to the alleles that each haplotype really carries, and a count of what was odd.
+"""From the records of a window to the alleles that each haplotype carries, and a count of what was odd.
 
 Purpose: apply one explicit policy to every irregularity of real genotype files. Contract: the result lies
 inside the window, holds only records that some haplotype uses, and no record starts inside bases that an
@@ -49,8 +49,8 @@ class Policies:
     seed : int
         Only for ``unphased="random"``.
     min_allele_count, min_allele_frequency : int, float
-        ALT alleles rarer than either among the subjects used for counting become reference. Off by default: it
-        makes the number of chunks nearly independent of the number of subjects, but drops rare variants.
+        ALT alleles rarer than either among the subjects used for counting become reference. Off by default:
+        it makes the number of chunks nearly independent of the number of subjects, but drops rare variants.
     """
 
     unphased: Literal["error", "as_written", "random"] = "error"
@@ -141,7 +141,7 @@ def is_symbolic(allele: bytes) -> bool:
 
 
 def usable(sites: Sites, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Masks over records: used, symbolic, and reaching over an edge of the window (bool ``[records]`` each)."""
+    """Masks over records: used, symbolic, reaching over an edge of the window (bool ``[records]`` each)."""
     end = sites.position + np.array([len(ref) for ref in sites.reference], np.int64)
     symbolic = np.array([any(map(is_symbolic, alts)) for alts in sites.alternatives], bool)
     edge = (sites.position < window.start) | (~symbolic & (end > window.end))

@@ -3,8 +3,8 @@
 Purpose: the same arrays as from a VCF, about 25 times faster. Contract: multiallelic and phased records are
 read whole; the ploidy of X, Y and MT follows from SEX, because a .pgen stores every call as diploid. Known
 limits of the format: a half-missing call (``.|1``) is missing, the order of an unphased genotype is lost
-(the lower allele number comes first), and pseudo-autosomal regions must be split off (``plink2 --split-par``).
-What this module does NOT know: the reference sequence, policies.
+(the lower allele number comes first), and pseudo-autosomal regions must be split off (``plink2 --split-
+par``). What this module does NOT know: the reference sequence, policies.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class PgenFile:
         sex = self._sex[wanted]
         if name != "MT" and (n_unknown := int(np.sum((sex != 1) & (sex != 2)))):
             raise UserError(
-                f"{self.path}: the ploidy of contig {contig} follows from SEX, which the .psam does not give for "
-                f"{n_unknown} of {len(wanted)} people; fill it (1 male, 2 female) or drop the windows on {contig}"
+                f"{self.path}: the ploidy of contig {contig} follows from SEX, which the .psam does not give "
+                f"for {n_unknown} of {len(wanted)} people; fill it (1 male, 2 female) or drop those windows"
             )
         haploid = np.ones(len(wanted), bool) if name == "MT" else sex == 1
         calls = alleles[:, haploid]
@@ -129,9 +129,7 @@ def _read_psam(path: Path) -> tuple[list[str], NDArray[np.int64]]:
         raise UserError(f"{path}: no IID column among {', '.join(header)}")
     short = [number for number, fields in enumerate(lines, start=1) if len(fields) < len(header)]
     if short:
-        raise UserError(
-            f"{path}: {len(short)} rows have fewer than {len(header)} columns, first: {short[:SHOWN]}"
-        )
+        raise UserError(f"{path}: {len(short)} rows have fewer than {len(header)} columns: {short[:SHOWN]}")
     names = [fields[header.index("IID")] for fields in lines]
     if len(set(names)) < len(names):
         raise UserError(f"{path}: {len(names) - len(set(names))} of {len(names)} IIDs are not unique")
@@ -173,7 +171,5 @@ def _contig_spans(contigs: NDArray[np.object_], path: Path) -> dict[str, tuple[i
     stops = np.r_[starts[1:], len(contigs)]
     names = [str(contigs[start]) for start in starts]
     if len(set(names)) < len(names):
-        raise UserError(
-            f"{path}: records of one contig are not together; run `plink2 --make-pgen --sort-vars`"
-        )
+        raise UserError(f"{path}: a contig is in two places; run `plink2 --make-pgen --sort-vars`")
     return {name: (int(a), int(b)) for name, a, b in zip(names, starts, stops, strict=True)}

@@ -51,8 +51,8 @@ class Reference:
         except (OSError, ValueError, pysam.SamtoolsError) as error:
             self._drop_scratch()
             raise UserError(
-                f"reference {self.path} cannot be read as FASTA ({error}); a compressed one must be made with "
-                "`bgzip`, an index with `samtools faidx`"
+                f"reference {self.path} cannot be read as FASTA ({error}); a compressed one must be made "
+                "with `bgzip`, an index with `samtools faidx`"
             ) from error
         self.contigs: dict[str, int] = dict(zip(self._fasta.references, self._fasta.lengths, strict=True))
 
@@ -77,7 +77,7 @@ class Reference:
         outside = [w for w in windows if w.end > self.contigs[self._names[w.contig]]]
         if outside:
             raise UserError(
-                f"{len(outside)} of {len(windows)} windows reach over the end of their contig in {self.path}: "
+                f"{len(outside)} of {len(windows)} windows end behind their contig in {self.path}: "
                 + ", ".join(
                     f"{w.name} ends at {w.end:,}, {w.contig} at {self.contigs[self._names[w.contig]]:,}"
                     for w in outside[:SHOWN]
@@ -90,8 +90,8 @@ class Reference:
         text: str = self._fasta.fetch(self._names[window.contig], window.start, window.end)
         if len(text) != len(window):
             raise UserError(
-                f"{self.path}: {len(text)} of {len(window)} bases of window {window.name} could be read; the file "
-                "is truncated or its index (.fai, .gzi) belongs to another file"
+                f"{self.path}: {len(text)} of {len(window)} bases of window {window.name} could be read; "
+                "the file is truncated or its index (.fai, .gzi) belongs to another file"
             )
         return text.upper().encode("ascii")
 

@@ -1,8 +1,8 @@
 """Windows of the reference genome, read from BED, GTF or GFF3.
 
-Purpose: turn a table of genes or regions into :class:`Window` objects in one coordinate system. Contract: what
-comes back is 0-based half-open, in the order of the file, with unique names; lines that cannot be used are
-reported together. What this module does NOT know: genotypes, sequences, which contigs exist.
+Purpose: turn a table of genes or regions into :class:`Window` objects in one coordinate system. Contract:
+what comes back is 0-based half-open, in the order of the file, with unique names; lines that cannot be used
+are reported together. What this module does NOT know: genotypes, sequences, which contigs exist.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def read_windows(path: str | Path) -> list[Window]:
     Raises
     ------
     UserError
-        No such file, unknown format, no usable row, rows that do not parse (all counted, first five shown), or
-        the same window listed twice.
+        No such file, unknown format, no usable row, rows that do not parse (all counted, first five shown),
+        or the same window listed twice.
     """
     path = Path(path)
     parse = _row_parser(path)

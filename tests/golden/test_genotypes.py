@@ -70,9 +70,7 @@ def _windows(folder: Path) -> list[Window]:
     return read_windows(_one(folder, "*.bed", "*.bed.gz", "*.gtf*", "*.gff*"))
 
 
-def _build(
-    folder: Path, genotypes: Path, chunk_bp: int, **kw: object
-) -> tuple[ChunkSet, list[str], list[Window]]:
+def _build(folder: Path, genotypes: Path, chunk_bp: int, **kw: object) -> tuple[ChunkSet, list[str], list[Window]]:
     samples, windows = _samples(genotypes), _windows(folder)
     options = {"policies": AS_BCFTOOLS, "cut_origin": "window", "progress": False} | kw
     return (
@@ -160,9 +158,7 @@ def test_planted_reference_errors_are_all_reported(golden):
             expected = {(canonical(row["chrom"]), int(row["pos_1based"])) for row in _rows(sites)}
             genotypes = _genotypes(folder)[0]
             samples = _samples(genotypes)
-            chunks = build_chunks(
-                genotypes, reference, windows, samples, policies=AS_BCFTOOLS, progress=False
-            )
+            chunks = build_chunks(genotypes, reference, windows, samples, policies=AS_BCFTOOLS, progress=False)
             found = chunks.report["reference_mismatches"]
             touched = {
                 (canonical(m["contig"]), m["position"] + k)
@@ -194,7 +190,7 @@ def test_an_unphased_file_is_refused_with_counts(golden):
         strict = Policies(missing_threshold=1.0)
         arguments = (genotypes, _references(folder)[0], _windows(folder), _samples(genotypes))
         if n:
-            with pytest.raises(UserError, match="heterozygous genotypes .* are unphased"):
+            with pytest.raises(UserError, match=r"heterozygous genotypes .* are unphased"):
                 build_chunks(*arguments, policies=strict, progress=False)
             checked += 1
         else:
