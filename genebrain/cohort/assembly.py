@@ -35,7 +35,6 @@ class Assembly:
     table: pd.DataFrame | None = None
     person_scans: pd.DataFrame | None = None
     relatives: Relatives | None = None
-    own_split: list[str] | None = None
     funnel: dict[str, Any] = field(default_factory=dict)
 
 
@@ -57,7 +56,7 @@ def assemble(path: Path) -> Assembly:
 
 
 def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.DataFrame) -> None:
-    """Fill ``table``, ``person_scans``, ``relatives``, ``own_split`` and ``funnel`` of ``parts``."""
+    """Fill ``table``, ``person_scans``, ``relatives`` and ``funnel`` of ``parts``."""
     problems, files = parts.problems, parts.description.files
     genomes = match_names(list(listed["genotype_id"]), samples)
     scan_ids = list(pd.unique(scans["participant_id"]))
@@ -105,7 +104,9 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
             words = f"all {parts.funnel['both']} people with genome and scan are filtered out: {dropped}"
             problems.error("all filtered", words, people=parts.funnel["both"])
         return
-    parts.own_split = _own_split(parts, table)
+    own_split = _own_split(parts, table)
+    if own_split is not None:
+        table["own_split"] = own_split
     parts.relatives = families_from(table, files.get("kinship"), files.get("genomewide"), problems)
     codes = {"family": parts.relatives.family, "genome": parts.relatives.genome}
     names = ["participant_id", "genotype_id"]
@@ -149,9 +150,7 @@ def _too_much_motion(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[st
     yield f"mean_fd above {limit:g} mm or unknown", ~(listed["mean_fd"] <= limit).to_numpy()
 
 
-def _report_pairing(
-    listed: pd.DataFrame, match: Match, what: str, names: list[str], problems: Problems
-) -> None:
+def _report_pairing(listed: pd.DataFrame, match: Match, what: str, names: list[str], problems: Problems) -> None:
     """Say what did not match between the table and the genotype or scan side, in both directions."""
     if what == "genotypes":
         without = listed["participant_id"][match.rows < 0]

@@ -17,9 +17,7 @@ from genebrain.cohort.participants import Cohort
 from genebrain.types import IntArray
 
 
-def audit_split(
-    cohort: Cohort, side: IntArray, parts: Sequence[str], sites: pd.Series[str]
-) -> dict[str, Any]:
+def audit_split(cohort: Cohort, side: IntArray, parts: Sequence[str], sites: pd.Series[str]) -> dict[str, Any]:
     """Count what crosses between the sides.
 
     Parameters

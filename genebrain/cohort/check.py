@@ -123,7 +123,7 @@ def _check_confounding(cohort: Cohort, problems: Problems) -> None:
     if strength >= STRONG_ASSOCIATION and p < 0.01:
         problems.warning(
             "site and ancestry",
-            f"site and {ancestry} go together (Cramer's V {strength:.2f}, p {p:.1g}): a model that reads "
+            f"site and {ancestry} go together (Cramer's V {strength:.2f}): a model that reads "
             f"either can match "
             f"people without any biology. Stratify nulls and retrieval by site and {ancestry}",
             cramers_v=strength,
@@ -155,18 +155,19 @@ def _check_relatives(cohort: Cohort, problems: Problems) -> None:
 
 def _check_duplicates(cohort: Cohort, genotypes: GenotypeFindings, problems: Problems) -> None:
     """Warn about people with equal calls everywhere who are not known to share a genome."""
-    genome = cohort.table["genome"].to_numpy()
-    ids = cohort.table["participant_id"].to_numpy()
+    genome, family = cohort.table["genome"].to_numpy(), cohort.table["family"].to_numpy()
     unknown = [list(group) for group in genotypes.identical if len(set(genome[list(group)])) > 1]
     if unknown:
+        ids = cohort.table["participant_id"].to_numpy()
+        apart = sum(len(set(family[group])) > 1 for group in unknown)
         problems.warning(
             "unknown duplicates",
-            f"{len(unknown)} groups of people have the same genotype at every site looked at and are not "
-            f"known as one "
-            f"genome: {named('='.join(ids[group]) for group in unknown)}. Identical twins or swapped "
-            f"samples? Give a "
-            "`genome_id` column or a source of relatedness, or they may stand on both sides of the split",
+            f"{len(unknown)} groups of people have the same genotype at every site looked at and are not known as one "
+            f"genome: {named('='.join(ids[group]) for group in unknown)}. Identical twins, or one sample twice? "
+            f"{apart} of them are not even known as relatives and may be split apart. Give a `genome_id` column or "
+            "a source of relatedness",
             groups=len(unknown),
+            apart=apart,
         )
 
 
@@ -184,9 +185,7 @@ def _text(parts: Assembly, funnel: dict[str, Any]) -> str:
         lines.append(f"  looked at: {funnel['records_looked_at']:,} variant records")
     if "scans_looked_at" in funnel:
         looked = funnel["scans_looked_at"]
-        lines.append(
-            f"  looked at: {looked['headers']:,} scan headers, {looked['values']:,} scans to the end"
-        )
+        lines.append(f"  looked at: {looked['headers']:,} scan headers, {looked['values']:,} scans to the end")
     for title, problems in (("errors", parts.problems.errors), ("warnings", parts.problems.warnings)):
         if problems:
             lines += ["", f"{len(problems)} {title}:", *(f"  - {problem.message}" for problem in problems)]

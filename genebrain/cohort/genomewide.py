@@ -23,9 +23,7 @@ AUTOSOMES = frozenset([str(i) for i in range(1, 23)] + [f"chr{i}" for i in range
 BASES = frozenset("ACGT")
 
 
-def read_dosages(
-    path: Path, *, minimum_maf: float = 0.01, most: int = 20_000
-) -> tuple[list[str], NDArray[np.int8]]:
+def read_dosages(path: Path, *, minimum_maf: float = 0.01, most: int = 20_000) -> tuple[list[str], NDArray[np.int8]]:
     """Sample names and alternate-allele counts of evenly spread common SNPs.
 
     Parameters

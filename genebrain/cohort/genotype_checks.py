@@ -47,9 +47,7 @@ class _Tally:
             written = sites.reference[row].upper()
             if written != expected:
                 where = f"{contig}:{sites.position[row] + 1}"
-                self.mismatches.append(
-                    f"{where} {written[:10].decode()} (reference {expected[:10].decode()})"
-                )
+                self.mismatches.append(f"{where} {written[:10].decode()} (reference {expected[:10].decode()})")
         alleles, phased = sites.alleles[rows], sites.phased[rows]
         missing = (alleles == MISSING).any(axis=2)
         heterozygous = (alleles >= 0).all(axis=2) & (alleles[..., 0] != alleles[..., 1])
@@ -125,9 +123,7 @@ def _slices(window: Window) -> Iterator[Window]:
         yield Window(window.contig, start, min(start + SLICE_BP, window.end), window.name)
 
 
-def _look(
-    window: Window, file: GenotypeFile, people: list[int], sequence: bytes, most: int, tally: _Tally
-) -> None:
+def _look(window: Window, file: GenotypeFile, people: list[int], sequence: bytes, most: int, tally: _Tally) -> None:
     """Add up to ``most`` records that lie whole inside a window with the letters ``sequence``."""
     n_left = most
     for piece in _slices(window):
@@ -155,9 +151,7 @@ def _identical(tally: _Tally) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
-def _report(
-    tally: _Tally, n_windows: int, genotypes: str, reference: str, unphased: str, problems: Problems
-) -> None:
+def _report(tally: _Tally, n_windows: int, genotypes: str, reference: str, unphased: str, problems: Problems) -> None:
     if tally.records == 0:
         words = f"{genotypes} has no variant in any of the {n_windows} windows looked at"
         problems.error("no records", words, windows=n_windows)

@@ -107,9 +107,7 @@ def king_robust(dosage: NDArray[np.generic], *, block: int = 512) -> NDArray[np.
     return kinship
 
 
-def related_pairs(
-    dosage: NDArray[np.generic], *, threshold: float = SECOND_DEGREE, block: int = 512
-) -> Pairs:
+def related_pairs(dosage: NDArray[np.generic], *, threshold: float = SECOND_DEGREE, block: int = 512) -> Pairs:
     """Pairs of people whose KING-robust kinship is ``threshold`` or more, without holding the full matrix.
 
     ``dosage`` as in :func:`king_robust`; rows of the result are sorted by first, then second person.

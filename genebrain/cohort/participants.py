@@ -36,7 +36,8 @@ class Cohort:
         One row per person with genome and at least one scan, in the order of the participants table:
         ``participant_id``, ``genotype_id`` (the sample name in the genotype file), ``family`` and ``genome``
         (int codes; identical twins and duplicates share a genome), then the user's columns (``site``, ``sex``
-        and ``ancestry`` as text with ``missing``; ``age``, ``mean_fd`` and ``PC1``... as float with NaN).
+        and ``ancestry`` as text with ``missing``; ``age``, ``mean_fd`` and ``PC1``... as float with NaN), and
+        ``own_split`` when ``cohort.yaml`` has a key ``split``.
     scans : DataFrame
         Scans of these people: ``person`` (row of ``table``), ``session``, ``path`` (absolute), ``tr``
         (seconds, NaN when the table does not say), ``mask`` and ``confounds`` if given; sorted by person.
@@ -49,8 +50,6 @@ class Cohort:
         Known relatives by row.
     relatedness : list of str
         Where they are known from; empty when nothing is known.
-    own_split : list of str or None
-        The user's own word for the side of each person, when ``cohort.yaml`` has a key ``split``.
     warnings : list of Problem
         What the user should read before believing a result.
     fingerprint : str
@@ -70,7 +69,6 @@ class Cohort:
     pairs: Pairs
     relatedness: list[str]
     fingerprint: str
-    own_split: list[str] | None = None
     warnings: list[Problem] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -89,9 +87,7 @@ class Cohort:
         """
         if absent := [column for column in columns if column not in self.table.columns]:
             words = ", ".join(f"`{column}`{did_you_mean(column, self.table.columns)}" for column in absent)
-            raise UserError(
-                f"no column {words} in the participants table; columns: {', '.join(self.table.columns)}"
-            )
+            raise UserError(f"no column {words} in the participants table; columns: {', '.join(self.table.columns)}")
         labels = [_labels(self.table[column]) for column in columns]
         return [" x ".join(parts) for parts in zip(*labels, strict=True)] if labels else ["all"] * len(self)
 
@@ -133,7 +129,6 @@ def cohort_of(parts: Assembly) -> Cohort:
         pairs=relatives.pairs,
         relatedness=relatives.sources,
         fingerprint=_fingerprint(parts, table, scans),
-        own_split=parts.own_split,
         warnings=parts.problems.warnings,
     )
 

@@ -35,9 +35,7 @@ class Relatives:
     sources: list[str] = field(default_factory=list)
 
 
-def families_from(
-    table: pd.DataFrame, kinship: Path | None, genome_wide: Path | None, problems: Problems
-) -> Relatives:
+def families_from(table: pd.DataFrame, kinship: Path | None, genome_wide: Path | None, problems: Problems) -> Relatives:
     """Join all sources of relatedness for the people of ``table``.
 
     Parameters
@@ -75,11 +73,7 @@ def families_from(
     same = related.at_least(SAME_GENOME)
     genome = families(len(table), same.first, same.second)
     if len(same):
-        people = (
-            table["participant_id"].iloc[same.first]
-            + "="
-            + table["participant_id"].iloc[same.second].to_numpy()
-        )
+        people = table["participant_id"].iloc[same.first] + "=" + table["participant_id"].iloc[same.second].to_numpy()
         problems.warning(
             "identical genomes",
             f"{len(same)} pairs share one genome (identical twins or one person twice): {named(people)}. "
@@ -102,9 +96,7 @@ def _joined(links: list[Pairs]) -> Pairs:
         }
     )
     frame = frame.groupby(["first", "second"], as_index=False, sort=True).agg({"kinship": "max"})
-    return Pairs(
-        frame["first"].to_numpy(np.int64), frame["second"].to_numpy(np.int64), frame["kinship"].to_numpy()
-    )
+    return Pairs(frame["first"].to_numpy(np.int64), frame["second"].to_numpy(np.int64), frame["kinship"].to_numpy())
 
 
 def _pairs_of_column(column: pd.Series[str], kinship: float) -> Pairs:
@@ -129,19 +121,14 @@ def read_kinship(path: Path, table: pd.DataFrame, problems: Problems) -> Pairs |
     """
     pairs = pd.read_csv(path, sep=r"\s+", dtype=str, keep_default_na=False)
     by_upper = {str(column).lstrip("#").upper(): column for column in pairs.columns}
-    chosen = {
-        role: next((by_upper[n] for n in names if n in by_upper), None) for role, names in COLUMNS.items()
-    }
+    chosen = {role: next((by_upper[n] for n in names if n in by_upper), None) for role, names in COLUMNS.items()}
     absent = [
-        f"`{COLUMNS[role][0]}`{did_you_mean(COLUMNS[role][0], by_upper)}"
-        for role, c in chosen.items()
-        if c is None
+        f"`{COLUMNS[role][0]}`{did_you_mean(COLUMNS[role][0], by_upper)}" for role, c in chosen.items() if c is None
     ]
     if absent:
         problems.error(
             "kinship columns",
-            f"kinship table {path.name} has no column {', '.join(absent)}; columns present: "
-            f"{', '.join(pairs.columns)}",
+            f"kinship table {path.name} has no column {', '.join(absent)}; columns present: {', '.join(pairs.columns)}",
         )
         return None
     kinship = numbers(pairs[chosen["kinship"]], f"{path.name}, column `{chosen['kinship']}`", problems)
@@ -154,8 +141,7 @@ def read_kinship(path: Path, table: pd.DataFrame, problems: Problems) -> Pairs |
     if everybody and match.n_matched == 0:
         problems.error(
             "kinship ids",
-            f"none of the {len(everybody)} ids of kinship table {path.name} is in the cohort "
-            f"({named(everybody)})",
+            f"none of the {len(everybody)} ids of kinship table {path.name} is in the cohort ({named(everybody)})",
             ids=len(everybody),
         )
         return None

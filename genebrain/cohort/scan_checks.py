@@ -147,9 +147,7 @@ def _report(found: _Findings, n: int, n_read: int, problems: Problems) -> None:
             problems.error(kind, f"{count} of {n} scans cannot be used: {reasons}", scans=count, of=n)
     if len(found.widths) > 1:
         counts = ", ".join(f"{width} parcels in {count}" for width, count in sorted(found.widths.items()))
-        problems.error(
-            "parcels differ", f"scans have different numbers of parcels: {counts}", widths=len(found.widths)
-        )
+        problems.error("parcels differ", f"scans have different numbers of parcels: {counts}", widths=len(found.widths))
     twice = [people for people in found.contents.values() if len(people) > 1]
     if twice:
         problems.error(
@@ -172,7 +170,7 @@ def _report(found: _Findings, n: int, n_read: int, problems: Problems) -> None:
             "short scans",
             f"{len(found.short)} of {n} scans are shorter than {SHORT_SECONDS / 60:g} minutes "
             f"({named(found.short)}); "
-            "their connectivity is mostly noise",
+            "connectivity from so few frames is unreliable",
             scans=len(found.short),
             of=n,
         )

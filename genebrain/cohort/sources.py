@@ -31,9 +31,7 @@ def read_participants(path: Path, problems: Problems) -> pd.DataFrame | None:
         return None
     if "genotype_id" not in table.columns:
         table["genotype_id"] = table["participant_id"]
-    table["genotype_id"] = table["genotype_id"].mask(
-        is_missing(table["genotype_id"]), table["participant_id"]
-    )
+    table["genotype_id"] = table["genotype_id"].mask(is_missing(table["genotype_id"]), table["participant_id"])
     if n_empty := int((table["participant_id"] == "").sum()):
         problems.error("empty id", f"{path.name}: {n_empty} rows without a participant_id", rows=n_empty)
     for column in ("participant_id", "genotype_id"):
@@ -47,10 +45,8 @@ def read_participants(path: Path, problems: Problems) -> pd.DataFrame | None:
                 rows=int(repeated.sum()),
             )
             table = table[~repeated]
-    if reserved := [column for column in ("family", "genome") if column in table.columns]:
-        words = (
-            f"{path.name}: rename {named(reserved)} (family_id and genome_id are the columns that are read)"
-        )
+    if reserved := [column for column in ("family", "genome", "own_split") if column in table.columns]:
+        words = f"{path.name}: rename {named(reserved)} (family_id and genome_id are the columns that are read)"
         problems.error("reserved column", words)
     table = table[table["participant_id"] != ""].reset_index(drop=True)
     for column in table.columns:
@@ -90,9 +86,7 @@ def read_scans(path: Path, problems: Problems) -> pd.DataFrame | None:
     if table is None:
         return None
     if n_empty := int(((table["path"] == "") | (table["participant_id"] == "")).sum()):
-        problems.error(
-            "empty scan row", f"{path.name}: {n_empty} rows without participant_id or path", rows=n_empty
-        )
+        problems.error("empty scan row", f"{path.name}: {n_empty} rows without participant_id or path", rows=n_empty)
         table = table[(table["path"] != "") & (table["participant_id"] != "")]
     for column in ("path", "mask", "confounds"):
         cells = table[column] if column in table.columns else pd.Series("", index=table.index)

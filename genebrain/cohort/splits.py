@@ -126,8 +126,8 @@ def make_split(
     if held_out_site is not None:
         side = _leave_site_out(cohort, sites, site_column, held_out_site, validation, seed)
         how = f"site {held_out_site} left out"
-    elif cohort.own_split is not None:
-        side = _own_split(pd.Series(cohort.own_split, dtype=str))
+    elif "own_split" in cohort.table.columns:
+        side = _own_split(cohort.table["own_split"])
         how = "given by the user"
         fewest["validation"] = 0
     else:
@@ -161,9 +161,7 @@ def _enough(sizes: list[int], fewest: dict[str, int]) -> None:
     ]
     if short:
         shares = ", ".join(short)
-        raise UserError(
-            f"{sum(sizes)} people are too few for this split: {shares}; add people or change shares"
-        )
+        raise UserError(f"{sum(sizes)} people are too few for this split: {shares}; add people or change shares")
 
 
 def _sites(cohort: Cohort, site_column: str | None) -> pd.Series[str]:
@@ -177,9 +175,7 @@ def _own_split(words: pd.Series[str]) -> IntArray:
     lower = words.str.lower().replace(SPELLINGS)
     unknown = lower[~lower.isin([*PARTS, "", "na", "n/a", "nan"])]
     if len(unknown):
-        raise UserError(
-            f"{len(unknown)} people have a split other than {', '.join(PARTS)}: {named(unknown.unique())}"
-        )
+        raise UserError(f"{len(unknown)} people have a split other than {', '.join(PARTS)}: {named(unknown.unique())}")
     return lower.map({part: code for code, part in enumerate(PARTS)}).fillna(-1).to_numpy(dtype=np.int64)
 
 
@@ -188,9 +184,7 @@ def _leave_site_out(
 ) -> IntArray:
     known = list(sites.unique())
     if site not in known:
-        raise UserError(
-            f"no site `{site}` in column `{site_column}`{did_you_mean(site, known)}; sites: {named(known)}"
-        )
+        raise UserError(f"no site `{site}` in column `{site_column}`{did_you_mean(site, known)}; sites: {named(known)}")
     family = cohort.table["family"].to_numpy()
     held_out = (sites == site).to_numpy()
     kin = np.isin(family, family[held_out]) & ~held_out

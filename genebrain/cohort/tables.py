@@ -56,9 +56,7 @@ def read_description(path: Path, problems: Problems) -> Description:
     if path.is_dir():
         path = path / "cohort.yaml"
     if not path.is_file():
-        raise UserError(
-            f"no cohort file at {path}; it is a YAML file with the keys {', '.join(REQUIRED_FILES)}"
-        )
+        raise UserError(f"no cohort file at {path}; it is a YAML file with the keys {', '.join(REQUIRED_FILES)}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -96,9 +94,7 @@ def read_table(path: Path, required: Sequence[str], problems: Problems) -> pd.Da
         None when a required column is missing or the file is no table; the problem is in ``problems`` then.
     """
     try:
-        table = pd.read_csv(
-            path, sep="," if path.suffix.lower() == ".csv" else "\t", dtype=str, keep_default_na=False
-        )
+        table = pd.read_csv(path, sep="," if path.suffix.lower() == ".csv" else "\t", dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         problems.error("unreadable table", f"{path.name} is not a readable table: {error}")
         return None

@@ -37,9 +37,7 @@ class SmallCohort:
             {"participant_id": name, "site": "AB"[i % 2], "sex": "FM"[i // 2 % 2], "age": 40 + i}
             for i, name in enumerate(ids)
         ]
-        self.scans = [
-            {"participant_id": name, "session": "1", "path": f"scans/{name}.npy", "tr": 0.8} for name in ids
-        ]
+        self.scans = [{"participant_id": name, "session": "1", "path": f"scans/{name}.npy", "tr": 0.8} for name in ids]
         self.series = {name: random.normal(size=(400, 6)).astype(np.float32) for name in ids}
         self.sequence = "".join(random.choice(list("ACGT"), LENGTH))
         self.sites = list(range(START + 10, END - 10, self.spacing))
@@ -86,16 +84,12 @@ def write_table(path: Path, rows: list[dict[str, object]]) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def write_vcf(
-    path: Path, contig: str, samples: list[str], records: list[tuple[int, str, str, list[str]]]
-) -> None:
+def write_vcf(path: Path, contig: str, samples: list[str], records: list[tuple[int, str, str, list[str]]]) -> None:
     """A bgzipped, tabix-indexed VCF; positions are 0-based."""
     plain = path.with_suffix("")
     header = ["##fileformat=VCFv4.2", f"##contig=<ID={contig},length={LENGTH}>"]
     header.append('##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">')
-    header.append(
-        "\t".join(["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *samples])
-    )
+    header.append("\t".join(["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *samples]))
     body = [
         "\t".join([contig, str(pos + 1), ".", reference, alternate, ".", "PASS", ".", "GT", *calls])
         for pos, reference, alternate, calls in records

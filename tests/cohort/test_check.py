@@ -142,7 +142,7 @@ def test_unknown_twins_are_found_by_equal_genotypes(tmp_path):
     for row in small.genotypes:
         row[3] = row[2]
     small.participants[2]["genome_id"] = ""
-    assert kinds(check_cohort(small.write()))["unknown duplicates"] == {"groups": 1}
+    assert kinds(check_cohort(small.write()))["unknown duplicates"] == {"groups": 1, "apart": 1}
     for i in (2, 3):
         small.participants[i]["genome_id"] = "same"
     assert "unknown duplicates" not in kinds(check_cohort(small.write()))

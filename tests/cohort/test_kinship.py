@@ -150,9 +150,7 @@ def test_pgen_gives_the_same_dosages_as_vcf(people, tmp_path):
 
 
 def test_gene_windows_are_refused_as_a_source_of_kinship(tmp_path):
-    write_vcf(
-        tmp_path / "gene.vcf.gz", "1", ["a", "b"], [(pos, "G", "T", ["0|1", "1|1"]) for pos in range(60)]
-    )
+    write_vcf(tmp_path / "gene.vcf.gz", "1", ["a", "b"], [(pos, "G", "T", ["0|1", "1|1"]) for pos in range(60)])
     table = pd.DataFrame({"participant_id": ["a", "b"], "genotype_id": ["a", "b"]})
     problems = Problems()
     families_from(table, None, tmp_path / "gene.vcf.gz", problems)

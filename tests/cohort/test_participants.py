@@ -42,9 +42,7 @@ def test_losses_on_every_side_are_counted_and_the_rest_stays(small):
     assert dropped["participants without genotypes"] == dropped["participants without scans"] == 2
     assert dropped["genotypes without participant"] == dropped["scanned ids without participant"] == 1
     assert dropped["scan rows of people not kept"] == 2
-    assert {"no genotypes", "no scans", "unlisted genotypes", "unlisted scans"} <= {
-        w.kind for w in cohort.warnings
-    }
+    assert {"no genotypes", "no scans", "unlisted genotypes", "unlisted scans"} <= {w.kind for w in cohort.warnings}
 
 
 def test_scans_point_at_their_person_whatever_the_order_of_the_tables(small):
@@ -172,9 +170,7 @@ def test_family_column_and_kinship_table_join_into_families(small):
         row["family_id"] = family
     small.keys["kinship"] = "pairs.kin0"
     rows = [("001", "003", 0.12), ("002", "stranger", 0.25), ("005", "006", 0.05), ("007", "008", 0.49)]
-    write_table(
-        small.folder / "pairs.kin0", [{"#IID1": a, "IID2": b, "NSNP": 9999, "KINSHIP": k} for a, b, k in rows]
-    )
+    write_table(small.folder / "pairs.kin0", [{"#IID1": a, "IID2": b, "NSNP": 9999, "KINSHIP": k} for a, b, k in rows])
     cohort = load_cohort(small.write())
     family, genome = cohort.table["family"].tolist(), cohort.table["genome"].tolist()
     assert family[0] == family[1] == family[3]

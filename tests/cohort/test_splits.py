@@ -125,9 +125,7 @@ def test_a_saved_split_holds_no_ids_and_belongs_to_its_cohort(cohort, tmp_path):
 
 def test_too_few_people_and_impossible_shares_are_refused_with_numbers(tmp_path):
     cohort = load_cohort(SmallCohort(tmp_path, n=9).write())
-    with pytest.raises(
-        UserError, match=r"9 people are too few.*train 5 \(at least 10\).*test 3 \(at least 5\)"
-    ):
+    with pytest.raises(UserError, match=r"9 people are too few.*train 5 \(at least 10\).*test 3 \(at least 5\)"):
         make_split(cohort)
     with pytest.raises(UserError, match="room for training"):
         make_split(cohort, test=0.7, validation=0.4)
