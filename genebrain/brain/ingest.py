@@ -129,7 +129,7 @@ def ingest_scans(
             ScanJob(key, Path(row["path"]), array_path(folder, key), row["tr"], row["mask"], row["confounds"])
             for key, row in zip(keys, table.to_dict("records"), strict=True)
         ]
-        todo = [job for job in listed if not journal.done(job.key, job.path)]
+        todo = [job for job in listed if not journal.done(job, options)]
         for prefix in {job.key[:2] for job in todo}:
             (folder / prefix).mkdir(exist_ok=True, mode=0o700)
         results = _processed(todo, options, jobs)
@@ -186,9 +186,7 @@ def _quarantine_odd_widths(records: list[Record]) -> None:
         return
     (common, n), (_, second) = widths.most_common(2)
     if n == second:
-        raise UserError(
-            f"scans have different numbers of parcels, and no width is the commonest: {dict(widths)}"
-        )
+        raise UserError(f"scans have different numbers of parcels, and no width is the commonest: {dict(widths)}")
     for record in records:
         if record["status"] == "stored" and record["n_parcels"] != common:
             record["status"] = "failed"

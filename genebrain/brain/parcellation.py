@@ -169,9 +169,7 @@ def _means(values: NDArray[np.generic], columns: NDArray[np.intp], P: int) -> ND
     return np.asarray(np.bincount(columns, weights=values, minlength=P), np.float64)
 
 
-def _medians(
-    values: NDArray[np.generic], columns: NDArray[np.intp], counts: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def _medians(values: NDArray[np.generic], columns: NDArray[np.intp], counts: NDArray[np.intp]) -> NDArray[np.float64]:
     """One sort for all parcels; an empty parcel gives a number that the caller ignores."""
     ordered = values[np.lexsort((values, columns))].astype(np.float64)
     start = np.concatenate([[0], np.cumsum(counts)[:-1]])
@@ -201,10 +199,10 @@ def _read_volume(path: Path | str, what: str) -> tuple[NDArray[np.float64], NDAr
         image = nib.load(path)
         values = np.asarray(image.dataobj, np.float64)
     except Exception as error:  # nibabel raises a dozen kinds for damaged files
-        raise UserError(f"the {what} {Path(path).name} cannot be read: {error}") from error
+        raise UserError(f"the {what} cannot be read: {error}") from error
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
     if values.ndim != 3:
-        raise UserError(f"the {what} {Path(path).name} must have three axes, it has shape {values.shape}")
+        raise UserError(f"the {what} must have three axes, it has shape {values.shape}")
     check_orientation(image)
     return values, np.asarray(image.affine, np.float64)

@@ -17,7 +17,14 @@ from typing import Any, Self
 
 import pandas as pd
 
-from genebrain.brain.scan_reader import Record, source_stamp, write_private
+from genebrain.brain.scan_reader import (
+    ReadingOptions,
+    Record,
+    ScanJob,
+    long_enough,
+    source_stamp,
+    write_private,
+)
 from genebrain.types import UserError
 
 INDEX, PARTIAL, SETTINGS, SECRET = "index.jsonl", "index.partial.jsonl", "settings.json", "secret"
@@ -42,9 +49,7 @@ def scan_keys(folder: Path, table: pd.DataFrame, *, create: bool = False) -> lis
     if create and not path.exists():
         write_private(path, os.urandom(32).hex().encode())
     if not path.is_file():
-        raise UserError(
-            f"{folder} has no file named {SECRET}: it is not a scan store, or it was copied in part"
-        )
+        raise UserError(f"{folder} has no file named {SECRET}: it is not a scan store, or it was copied in part")
     secret = bytes.fromhex(path.read_text())
     names = [
         "\0".join((str(participant), str(session), Path(scan).name))
@@ -91,14 +96,15 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def done(self, key: str, source: Path) -> bool:
-        """Whether this very scan is stored already."""
-        record = self.records.get(key)
+    def done(self, job: ScanJob, options: ReadingOptions) -> bool:
+        """Whether this very scan is stored already, and long enough for the limits of this run."""
+        record = self.records.get(job.key)
         return (
             record is not None
             and record["status"] == "stored"
-            and record["source"] == source_stamp(source)
-            and array_path(self.folder, key).is_file()
+            and record["source"] == source_stamp(job)
+            and long_enough(record, options)
+            and job.target.is_file()
         )
 
     def add(self, record: Record) -> None:

@@ -67,15 +67,18 @@ def process(job: ScanJob, options: ReadingOptions) -> Record:
         # Names of files and folders carry ids; reasons end up in reports.
         reason = re.sub(r"\S*/\S*|\S*sub-\S*", "<file>", str(error)).replace(job.path.name, "<file>")
         record = {"key": job.key, "status": "failed", "reason": reason}
-    return record | {"source": source_stamp(job.path)}
+    return record | {"source": source_stamp(job)}
 
 
-def source_stamp(path: Path) -> list[int]:
-    """Size and time stamp of a source file: another file under the same name is another scan."""
-    if not path.is_file():
-        return []
-    facts = path.stat()
-    return [facts.st_size, facts.st_mtime_ns]
+def source_stamp(job: ScanJob) -> list[Any]:
+    """Stated time step, size and time of the files of a scan: when one changes, the scan is read again."""
+    facts: list[Any] = [None if math.isnan(job.tr) else job.tr]
+    for path in (job.path, job.mask, job.confounds):
+        if path is not None and path.is_file():
+            facts += [path.stat().st_size, path.stat().st_mtime_ns]
+        else:
+            facts += [None, None]
+    return facts
 
 
 def _process(job: ScanJob, options: ReadingOptions) -> Record:
@@ -139,6 +142,14 @@ def _read(job: ScanJob, options: ReadingOptions) -> tuple[NDArray[Any], float, i
     mask = job.mask if options.use_masks else None
     result = _atlas(options.atlas).extract(scan, options.strategy, mask, options.largest_loss)
     return result.series, tr, int(result.lost.sum()), int(result.missing_voxels.sum())
+
+
+def long_enough(record: Record, options: ReadingOptions) -> bool:
+    """Whether a stored scan meets the limits on length (which may differ from those it was stored under)."""
+    if options.keep_short:
+        return True
+    duration = 0.0 if record["tr"] is None else record["n_frames"] * record["tr"]
+    return record["n_frames"] >= options.min_frames and bool(duration >= options.min_seconds)
 
 
 def _short(key: str, n_frames: int, tr: float, why: str) -> Record:

@@ -167,10 +167,7 @@ def test_short_scans_get_stronger_shrinkage_and_are_counted(scans):
     got = feature.transform(*cut)
     assert np.isfinite(got).all()
     assert feature.report["subjects_short"] == 3
-    assert (
-        np.linalg.norm(got[:3], axis=1).max()
-        < np.linalg.norm(feature.transform(cut.C0, cut.C1)[:3], axis=1).max()
-    )
+    assert np.linalg.norm(got[:3], axis=1).max() < np.linalg.norm(feature.transform(cut.C0, cut.C1)[:3], axis=1).max()
 
 
 def test_missing_parcels_are_dropped_or_filled_and_counted(scans):

@@ -124,6 +124,9 @@ def test_short_scans_follow_the_policy(tmp_path):
     assert (report.n_stored, len(report.short), report.n_reused) == (1, 1, 1)
     report = run(table, tmp_path / "store", short="keep")
     assert (report.n_stored, len(report.short)) == (2, 0)
+    # What was kept once is judged again when the next run does not keep it.
+    report = run(table, tmp_path / "store", short="skip")
+    assert (report.n_stored, len(report.short)) == (1, 1)
     with pytest.raises(UserError, match="shorter than 45 s"):
         run(table, tmp_path / "other", min_seconds=45, min_frames=5)
 
@@ -133,6 +136,8 @@ def test_duration_cannot_be_judged_without_a_time_step(tmp_path):
     with pytest.raises(UserError, match="time step is unknown"):
         run(table, tmp_path / "store", min_seconds=10)
     assert run(table, tmp_path / "store").time_steps == {"unknown": 1}
+    with pytest.raises(UserError, match="time step is unknown"):  # also when it is stored already
+        run(table, tmp_path / "store", min_seconds=10)
 
 
 def test_mixed_time_steps_are_reported(tmp_path):
@@ -252,9 +257,7 @@ def test_reasons_hold_no_file_names(tmp_path):
 def test_many_small_tables_are_read_fast(tmp_path):
     """300 scans of [200, 80] take a second here; a process per scan or a slow reader would take ten."""
     rng = np.random.default_rng(0)
-    table = make_table(
-        tmp_path / "in", {f"p{i}": rng.normal(size=(200, 80)).astype(np.float32) for i in range(300)}
-    )
+    table = make_table(tmp_path / "in", {f"p{i}": rng.normal(size=(200, 80)).astype(np.float32) for i in range(300)})
     start = time.perf_counter()
     assert run(table, tmp_path / "store").n_stored == 300
     assert time.perf_counter() - start < 8

@@ -103,9 +103,7 @@ def test_time_step_order_table_sidecar_header(tmp_path):
     assert np.isnan(repetition_time(tmp_path / "x.npy"))
 
 
-@pytest.mark.parametrize(
-    ("step", "unit"), [(0.0, "sec"), (735.0, "sec"), (1.0, "unknown"), (735.0, "unknown")]
-)
+@pytest.mark.parametrize(("step", "unit"), [(0.0, "sec"), (735.0, "sec"), (1.0, "unknown"), (735.0, "unknown")])
 def test_impossible_time_steps_are_refused(tmp_path, step, unit):
     with pytest.raises(UserError, match="state tr"):
         repetition_time(tmp_path / "scan.nii.gz", header(step, unit))
