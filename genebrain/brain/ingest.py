@@ -104,7 +104,7 @@ def ingest_scans(
     Raises
     ------
     UserError
-        All scans failed; short scans with ``short="error"``; other settings than the folder was made with;
+        No scan can be used; short scans with ``short="error"``; other settings than the folder was made with;
         two scans that cannot be told apart; no width that most scans share.
     """
     if short not in ("error", "skip", "keep"):
@@ -138,8 +138,9 @@ def ingest_scans(
         records = [journal.records[key] for key in keys]
         _quarantine_odd_widths(records)
         report = _report(records, n_reused=len(keys) - len(todo))
-        if not report.n_stored and not report.short:
-            raise UserError(f"none of the {len(keys)} scans could be read: {_reasons(report.quarantine)}")
+        if not report.n_stored and not (report.short and short == "error"):
+            reasons = _reasons(report.quarantine + report.short)
+            raise UserError(f"none of the {len(keys)} scans can be used: {reasons}")
         if report.short and short == "error":
             raise UserError(
                 f"{len(report.short)} of {len(keys)} scans are too short ({_reasons(report.short)}), "

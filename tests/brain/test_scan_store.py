@@ -110,7 +110,7 @@ def test_bad_scans_go_to_quarantine_with_reasons(tmp_path):
 
 def test_nothing_readable_is_an_error(tmp_path):
     table = make_table(tmp_path / "in", {"a": np.full((50, 4), np.nan), "b": np.zeros((50, 4))})
-    with pytest.raises(UserError, match="none of the 2 scans could be read"):
+    with pytest.raises(UserError, match="none of the 2 scans can be used"):
         run(table, tmp_path / "store")
     with pytest.raises(UserError, match="no finished scan store"):
         ScanStore(tmp_path / "store")
@@ -124,6 +124,8 @@ def test_short_scans_follow_the_policy(tmp_path):
     assert (report.n_stored, len(report.short), report.n_reused) == (1, 1, 1)
     report = run(table, tmp_path / "store", short="keep")
     assert (report.n_stored, len(report.short)) == (2, 0)
+    with pytest.raises(UserError, match=r"none of the 2 scans can be used.*fewer than 60 frames"):
+        run(table, tmp_path / "store", short="skip", min_frames=60)
     # What was kept once is judged again when the next run does not keep it.
     report = run(table, tmp_path / "store", short="skip")
     assert (report.n_stored, len(report.short)) == (1, 1)
