@@ -128,8 +128,8 @@ def _withdrawn(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, Boo
     if not found.all():
         parts.problems.warning(
             "exclude list",
-            f"{int((~found).sum())} of {len(excluded)} ids of the exclude list are not in the participants "
-            "table; if they are written another way there, these people are still in",
+            f"{int((~found).sum())} of {len(excluded)} ids of the exclude list are not in the participants table; if "
+            "they are written another way there, these people are still in",
             ids=int((~found).sum()),
         )
     yield "withdrawn (exclude list)", unwanted
@@ -143,8 +143,8 @@ def _too_much_motion(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[st
     if "mean_fd" not in listed.columns or not isinstance(limit, int | float):
         parts.problems.error(
             "max_mean_fd",
-            f"`max_mean_fd: {limit}` needs a number (millimetres) and a column `mean_fd` in the participants "
-            "or scan table",
+            f"`max_mean_fd: {limit}` needs a number (millimetres) and a column `mean_fd` in the participants or scan "
+            "table",
         )
         return
     yield f"mean_fd above {limit:g} mm or unknown", ~(listed["mean_fd"] <= limit).to_numpy()
@@ -188,8 +188,8 @@ def _report_pairing(listed: pd.DataFrame, match: Match, what: str, names: list[s
     if strangers:
         problems.warning(
             f"unlisted {what}",
-            f"{len(strangers)} of {len(names)} ids of the {what} are not in the participants table (left "
-            f"out): {named(strangers)}",
+            f"{len(strangers)} of {len(names)} ids of the {what} are not in the participants table (left out): "
+            f"{named(strangers)}",
             ids=len(strangers),
         )
 

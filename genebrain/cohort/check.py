@@ -123,9 +123,8 @@ def _check_confounding(cohort: Cohort, problems: Problems) -> None:
     if strength >= STRONG_ASSOCIATION and p < 0.01:
         problems.warning(
             "site and ancestry",
-            f"site and {ancestry} go together (Cramer's V {strength:.2f}): a model that reads "
-            f"either can match "
-            f"people without any biology. Stratify nulls and retrieval by site and {ancestry}",
+            f"site and {ancestry} go together (Cramer's V {strength:.2f}): a model that reads either can match people "
+            f"without any biology. Stratify nulls and retrieval by site and {ancestry}",
             cramers_v=strength,
         )
 
@@ -137,10 +136,8 @@ def _check_relatives(cohort: Cohort, problems: Problems) -> None:
     if related:
         problems.warning(
             "relatives",
-            f"{related} of {len(cohort)} people have relatives in the cohort ({int((sizes > 1).sum())} "
-            f"families, largest "
-            f"{int(sizes.max())}; kinship of {SECOND_DEGREE} or more); families stay on one side of the "
-            f"split",
+            f"{related} of {len(cohort)} people have relatives in the cohort ({int((sizes > 1).sum())} families, "
+            f"largest {int(sizes.max())}; kinship of {SECOND_DEGREE} or more); families stay on one side of the split",
             people=related,
             largest=int(sizes.max()),
         )
@@ -164,8 +161,8 @@ def _check_duplicates(cohort: Cohort, genotypes: GenotypeFindings, problems: Pro
             "unknown duplicates",
             f"{len(unknown)} groups of people have the same genotype at every site looked at and are not known as one "
             f"genome: {named('='.join(ids[group]) for group in unknown)}. Identical twins, or one sample twice? "
-            f"{apart} of them are not even known as relatives and may be split apart. Give a `genome_id` column or "
-            "a source of relatedness",
+            f"{apart} of them are not even known as relatives and may be split apart. Give a `genome_id` column or a "
+            "source of relatedness",
             groups=len(unknown),
             apart=apart,
         )

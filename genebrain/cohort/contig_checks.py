@@ -33,16 +33,16 @@ def windows_on_known_contigs(
             n_lost = sum(window.contig in absent for window in windows)
             problems.error(
                 "contig absent",
-                f"{n_lost} of {len(windows)} windows lie on contigs that the {what} does not have: "
-                f"{named(absent)}; it has {named(present)}",
+                f"{n_lost} of {len(windows)} windows lie on contigs that the {what} does not have: {named(absent)}; "
+                f"it has {named(present)}",
                 windows=n_lost,
                 contigs=len(absent),
             )
         if renamed:
             problems.warning(
                 "contig naming",
-                f"windows say {named(renamed)}, the {what} says {named(found[name] for name in renamed)}; "
-                "they are taken as the same contigs",
+                f"windows say {named(renamed)}, the {what} says {named(found[name] for name in renamed)}; they are "
+                "taken as the same contigs",
                 contigs=len(renamed),
             )
     usable = [w for w in windows if w.contig in in_genotypes and w.contig in in_reference]

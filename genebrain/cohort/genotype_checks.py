@@ -161,8 +161,8 @@ def _report(tally: _Tally, n_windows: int, genotypes: str, reference: str, unpha
         cause = "Is it another genome build?" if share > 0.2 else "Mend these records or take them out"
         problems.error(
             "reference mismatch",
-            f"{n_wrong} of {tally.records} records ({share:.1%}) have a REF that {reference} does not have "
-            f"there: {named(tally.mismatches)}. {cause}",
+            f"{n_wrong} of {tally.records} records ({share:.1%}) have a REF that {reference} does not have there: "
+            f"{named(tally.mismatches)}. {cause}",
             mismatches=n_wrong,
             records=tally.records,
         )
@@ -170,9 +170,9 @@ def _report(tally: _Tally, n_windows: int, genotypes: str, reference: str, unpha
         add = problems.error if unphased == "error" else problems.warning
         add(
             "unphased",
-            f"{tally.unphased} of {tally.heterozygous} heterozygous calls "
-            f"({tally.unphased / tally.heterozygous:.1%}) are unphased: which copy carries the variant is "
-            "unknown. Phase the file, or choose the policy `unphased: as_written` or `unphased: random`",
+            f"{tally.unphased} of {tally.heterozygous} heterozygous calls ({tally.unphased / tally.heterozygous:.1%}) "
+            "are unphased: which copy carries the variant is unknown. Phase the file, or choose the policy "
+            "`unphased: as_written` or `unphased: random`",
             unphased=tally.unphased,
             heterozygous=tally.heterozygous,
         )
@@ -181,8 +181,8 @@ def _report(tally: _Tally, n_windows: int, genotypes: str, reference: str, unpha
         many = int((tally.missing > MISSING_PER_PERSON * tally.records).sum())
         problems.warning(
             "missing genotypes",
-            f"{n_missing} of {n_calls} calls ({n_missing / n_calls:.2%}) are missing; {many} people miss "
-            f"more than {MISSING_PER_PERSON:.0%}. A missing allele counts as the reference allele",
+            f"{n_missing} of {n_calls} calls ({n_missing / n_calls:.2%}) are missing; {many} people miss more than "
+            f"{MISSING_PER_PERSON:.0%}. A missing allele counts as the reference allele",
             missing=n_missing,
             calls=n_calls,
             people=many,

@@ -4,6 +4,9 @@ Sources: a ``family_id`` (and ``genome_id``) column, a kinship table (``kinship:
 UK Biobank ``rel.dat``), genome-wide genotypes (``genomewide:``). All that are given are joined: two people
 are of one family when any source says so, because a missed relative leaks from training into test and a false
 one costs little. Gene windows are never used for this: they hold far too few independent SNPs.
+
+Kinship from genotypes grows with the square of the people (1,500 people and 10,000 SNPs: 4 s on one core, at every
+load): for tens of thousands make the table once with PLINK 2 and give it as ``kinship:``.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from genebrain.cohort.kinship import SAME_GENOME, SECOND_DEGREE, Pairs, families
 from genebrain.cohort.pairing import match_names
 from genebrain.cohort.problems import Problems, did_you_mean, named
 from genebrain.cohort.tables import is_missing, numbers
-from genebrain.types import IntArray
+from genebrain.types import IntArray, UserError
 
 MINIMUM_SNPS = 1000
 COLUMNS = {"first": ("IID1", "ID1"), "second": ("IID2", "ID2"), "kinship": ("KINSHIP", "PHI")}
@@ -63,11 +66,9 @@ def families_from(table: pd.DataFrame, kinship: Path | None, genome_wide: Path |
     if not sources:
         problems.warning(
             "no relatedness",
-            "nothing says who is related: every person is taken as an own family, so relatives may stand on "
-            "both sides "
-            "of the split. Give a `family_id` column, a `kinship:` table (plink2 --make-king-table) or a "
-            "`genomewide:` "
-            "VCF/PGEN; genotypes of gene windows alone cannot tell relatives from strangers",
+            "nothing says who is related: every person is taken as an own family, so relatives may stand on both "
+            "sides of the split. Give a `family_id` column, a `kinship:` table (plink2 --make-king-table) or a "
+            "`genomewide:` VCF/PGEN; genotypes of gene windows alone cannot tell relatives from strangers",
         )
     related = _joined(links).at_least(SECOND_DEGREE)
     same = related.at_least(SAME_GENOME)
@@ -76,9 +77,8 @@ def families_from(table: pd.DataFrame, kinship: Path | None, genome_wide: Path |
         people = table["participant_id"].iloc[same.first] + "=" + table["participant_id"].iloc[same.second].to_numpy()
         problems.warning(
             "identical genomes",
-            f"{len(same)} pairs share one genome (identical twins or one person twice): {named(people)}. "
-            f"They count as "
-            "one genome in the loss and stay on one side of the split",
+            f"{len(same)} pairs share one genome (identical twins or one person twice): {named(people)}. They count "
+            "as one genome in the loss and stay on one side of the split",
             pairs=len(same),
         )
     return Relatives(families(len(table), related.first, related.second), genome, related, sources)
@@ -114,12 +114,15 @@ def _pairs_of_column(column: pd.Series[str], kinship: float) -> Pairs:
 
 
 def read_kinship(path: Path, table: pd.DataFrame, problems: Problems) -> Pairs | None:
-    """Pairs of a ``.kin0``-like table whose two people are in ``table``; None (and an error) if it is no such
-    table.
+    """Pairs of a ``.kin0``-like table whose two people are in ``table``; None (and an error) if it is none.
 
     Ids may be genotype or participant ids. Pairs with somebody outside the cohort are expected and left out.
     """
-    pairs = pd.read_csv(path, sep=r"\s+", dtype=str, keep_default_na=False)
+    try:
+        pairs = pd.read_csv(path, sep=r"\s+", dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+        problems.error("unreadable kinship", f"kinship table {path.name} cannot be read: {error}")
+        return None
     by_upper = {str(column).lstrip("#").upper(): column for column in pairs.columns}
     chosen = {role: next((by_upper[n] for n in names if n in by_upper), None) for role, names in COLUMNS.items()}
     absent = [
@@ -155,7 +158,11 @@ def read_kinship(path: Path, table: pd.DataFrame, problems: Problems) -> Pairs |
 
 def pairs_of_genotypes(path: Path, table: pd.DataFrame, problems: Problems) -> Pairs | None:
     """KING-robust on a genome-wide file for the people of ``table`` in it; None if it cannot serve."""
-    samples, dosage = genomewide.read_dosages(path)
+    try:
+        samples, dosage = genomewide.read_dosages(path)
+    except UserError as error:
+        problems.error("unreadable genomewide", str(error))
+        return None
     match = match_names(list(table["genotype_id"]), samples)
     people = np.flatnonzero(match.rows >= 0)
     if len(people) < len(table):
@@ -168,8 +175,7 @@ def pairs_of_genotypes(path: Path, table: pd.DataFrame, problems: Problems) -> P
     if dosage.shape[1] < MINIMUM_SNPS:
         problems.error(
             "genomewide SNPs",
-            f"{path.name} has {dosage.shape[1]} usable SNPs (biallelic, autosomal, common); kinship needs "
-            f"at least "
+            f"{path.name} has {dosage.shape[1]} usable SNPs (biallelic, autosomal, common); kinship needs at least "
             f"{MINIMUM_SNPS}, spread over the genome",
             snps=dosage.shape[1],
         )

@@ -35,6 +35,7 @@ class _Findings:
     time_step: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     short: list[str] = field(default_factory=list)
     flawed: list[str] = field(default_factory=list)
+    not_finite: list[str] = field(default_factory=list)
     n_flawed_parcels: int = 0
     steps: dict[float, int] = field(default_factory=lambda: defaultdict(int))
     widths: dict[int, int] = field(default_factory=lambda: defaultdict(int))
@@ -44,11 +45,12 @@ class _Findings:
 def check_scans(
     scans: pd.DataFrame, problems: Problems, *, most: int | None = 50, progress: bool = False
 ) -> dict[str, int]:
-    """Add the problems of ``scans`` (columns ``participant_id``, ``session``, ``path``, ``tr``) to
-    ``problems``.
+    """Add the problems of ``scans`` to ``problems``.
 
     Parameters
     ----------
+    scans : DataFrame
+        Columns ``participant_id``, ``session``, ``path`` and ``tr`` (seconds).
     most : int or None
         How many scans are read to the end, evenly spaced over the table; None reads all.
 
@@ -88,8 +90,8 @@ def _look(path: Path, step: float, person: str, read_values: bool, found: _Findi
         if len(image.shape) != 4 or image.shape[3] < 2:
             raise UserError(f"not a series of volumes [x, y, z, time] but {len(image.shape)}-dimensional")
         header, n_frames = image.header, image.shape[3]
-        if read_values:
-            _read_volume_to_the_end(path, image)
+        if read_values and _non_finite_values(path, image):
+            found.not_finite.append(path.name)
     elif path.suffix == ".npy" and not read_values:
         n_frames, width = _two_axes(np.load(path, mmap_mode="r", allow_pickle=False).shape)
         found.widths[width] += 1
@@ -121,8 +123,8 @@ def _two_axes(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
-def _read_volume_to_the_end(path: Path, image: nib.Nifti1Image) -> None:
-    """Raise when the file ends early or holds floats that are not finite; memory stays bounded."""
+def _non_finite_values(path: Path, image: nib.Nifti1Image) -> int:
+    """Read volumes to the end in bounded memory and count what is not finite; raises when the file ends early."""
     dtype = image.header.get_data_dtype()
     expected = int(np.prod(image.shape)) * dtype.itemsize
     n_bytes = 0
@@ -135,8 +137,7 @@ def _read_volume_to_the_end(path: Path, image: nib.Nifti1Image) -> None:
                 bad += int((~np.isfinite(np.frombuffer(block, dtype))).sum())
     if n_bytes < expected:
         raise UserError(f"the file ends early: {n_bytes} of {expected} bytes of data")
-    if bad:
-        raise UserError(f"{bad} values are not finite")
+    return bad
 
 
 def _report(found: _Findings, n: int, n_read: int, problems: Problems) -> None:
@@ -160,19 +161,24 @@ def _report(found: _Findings, n: int, n_read: int, problems: Problems) -> None:
         counts = ", ".join(f"{step:g} s in {count}" for step, count in sorted(found.steps.items())[:5])
         problems.warning(
             "mixed time steps",
-            f"scans have {len(found.steps)} different time steps ({counts}); features that compare "
-            f"neighbouring frames "
-            "would differ by scanner, so resample to one step or stratify by it",
+            f"scans have {len(found.steps)} different time steps ({counts}); features that compare neighbouring "
+            "frames would differ by scanner, so resample to one step or stratify by it",
             steps=len(found.steps),
         )
     if found.short:
         problems.warning(
             "short scans",
-            f"{len(found.short)} of {n} scans are shorter than {SHORT_SECONDS / 60:g} minutes "
-            f"({named(found.short)}); "
+            f"{len(found.short)} of {n} scans are shorter than {SHORT_SECONDS / 60:g} minutes ({named(found.short)}); "
             "connectivity from so few frames is unreliable",
             scans=len(found.short),
             of=n,
+        )
+    if found.not_finite:
+        problems.warning(
+            "non-finite voxels",
+            f"{len(found.not_finite)} of {n_read} scans read to the end have voxels that are not finite "
+            f"({named(found.not_finite)}); parcels are averaged over the others",
+            scans=len(found.not_finite),
         )
     if found.flawed:
         problems.warning(

@@ -40,8 +40,7 @@ def read_participants(path: Path, problems: Problems) -> pd.DataFrame | None:
             problems.error(
                 f"duplicate {column}",
                 f"{path.name}: {int(repeated.sum())} rows repeat the {column} of an earlier row: "
-                f"{named(table.loc[repeated, column].unique())}; one row per person, visits belong in the "
-                "table",
+                f"{named(table.loc[repeated, column].unique())}; one row per person, visits belong in the table",
                 rows=int(repeated.sum()),
             )
             table = table[~repeated]
@@ -106,8 +105,7 @@ def read_scans(path: Path, problems: Problems) -> pd.DataFrame | None:
         problems.error(
             "duplicate scan",
             f"{path.name}: {int(repeated.sum())} rows repeat the file of an earlier row (participants "
-            f"{named(people)}); "
-            "one scan cannot count twice",
+            f"{named(people)}); one scan cannot count twice",
             rows=int(repeated.sum()),
         )
         table = table[~repeated]
@@ -116,8 +114,7 @@ def read_scans(path: Path, problems: Problems) -> pd.DataFrame | None:
         if absent := [file.name for file in given if not file.exists()]:
             problems.error(
                 f"missing {column}",
-                f"{path.name}, column `{column}`: {len(absent)} of {len(given)} files do not exist: "
-                f"{named(absent)}; "
+                f"{path.name}, column `{column}`: {len(absent)} of {len(given)} files do not exist: {named(absent)}; "
                 "restore them or take them out of the table",
                 missing=len(absent),
                 given=len(given),

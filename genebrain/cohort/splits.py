@@ -82,8 +82,8 @@ def load_split(path: Path, cohort: Cohort) -> Split:
     if fingerprint != cohort.fingerprint:
         raise UserError(
             f"split {path.name} belongs to another cohort or an older state of this one (fingerprint "
-            f"{fingerprint[:8]}, this cohort {cohort.fingerprint[:8]}): people, families or files changed; "
-            f"make it anew"
+            f"{fingerprint[:8]}, this cohort {cohort.fingerprint[:8]}): people, families or files changed; make it "
+            "anew"
         )
     return Split(**rows, audit=content.get("audit", {}), fingerprint=fingerprint)
 
@@ -141,9 +141,9 @@ def make_split(
     crosses = any(audit[f"{what}_crossing"] for what in ("families", "genomes", "pairs"))
     if crosses and crossing == "error":
         raise UserError(
-            f"the split puts {audit['families_crossing']} families and {audit['genomes_crossing']} genomes "
-            f"on two sides ({audit['pairs_crossing']} related pairs): test results would be too good. Move "
-            "whole families to one side"
+            f"the split puts {audit['families_crossing']} families and {audit['genomes_crossing']} genomes on two "
+            f"sides ({audit['pairs_crossing']} related pairs): test results would be too good. Move whole families to "
+            "one side"
         )
     return Split(**rows, left_out=np.flatnonzero(side < 0), audit=audit, fingerprint=cohort.fingerprint)
 

@@ -76,7 +76,7 @@ def read_description(path: Path, problems: Problems) -> Description:
             if key in REQUIRED_FILES:
                 problems.error("missing key", f"key `{key}` is missing in {path.name}")
             continue
-        target = (path.parent / str(value)).expanduser()
+        target = path.parent / Path(str(value)).expanduser()
         if target.exists():
             files[key] = target
         else:
@@ -95,7 +95,7 @@ def read_table(path: Path, required: Sequence[str], problems: Problems) -> pd.Da
     """
     try:
         table = pd.read_csv(path, sep="," if path.suffix.lower() == ".csv" else "\t", dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         problems.error("unreadable table", f"{path.name} is not a readable table: {error}")
         return None
     table.columns = [_usual_case(str(column).strip(), list(table.columns)) for column in table.columns]

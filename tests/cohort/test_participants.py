@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 from small_cohort import SmallCohort, write_table
@@ -183,3 +185,33 @@ def test_family_column_and_kinship_table_join_into_families(small):
 
 def test_without_any_source_of_relatedness_there_is_a_warning(small):
     assert [w.kind for w in load_cohort(small.write()).warnings] == ["no relatedness"]
+
+
+def test_scans_may_be_a_derivatives_folder(small):
+    image = nib.Nifti1Image(np.zeros((2, 2, 2, 3), np.float32), np.eye(4))
+    for name in small.samples[:6]:
+        folder = small.folder / "derivatives" / f"sub-{name}" / "func"
+        folder.mkdir(parents=True)
+        nib.save(image, folder / f"sub-{name}_task-rest_bold.nii")
+    small.keys["scans"] = "derivatives"
+    cohort = load_cohort(small.write())
+    assert list(cohort.table["participant_id"]) == small.samples[:6]
+    assert cohort.scans["path"].iloc[2].name == "sub-002_task-rest_bold.nii"
+
+
+def test_unreadable_sources_of_relatedness_are_named_together(small):
+    small.keys |= {"kinship": "empty.kin0", "genomewide": "gone.vcf"}
+    (small.folder / "empty.kin0").write_text("")
+    (small.folder / "gone.vcf").write_text("no header")
+    with pytest.raises(UserError, match=r"(?s)2 problems.*empty\.kin0.*gone\.vcf"):
+        load_cohort(small.write())
+
+
+def test_a_kinship_table_of_other_people_or_columns_is_refused(small):
+    small.keys["kinship"] = "pairs.kin0"
+    write_table(small.folder / "pairs.kin0", [{"#IID1": "x", "IID2": "y", "KINSHIP": 0.2}])
+    with pytest.raises(UserError, match="none of the 2 ids"):
+        load_cohort(small.write())
+    write_table(small.folder / "pairs.kin0", [{"#IID1": "000", "IID2": "001", "KINSHP": 0.2}])
+    with pytest.raises(UserError, match=r"did you mean `KINSHP`"):
+        load_cohort(small.write())

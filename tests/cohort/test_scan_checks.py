@@ -104,4 +104,8 @@ def test_volumes_are_read_to_the_end(scans, tmp_path):
     flat = nib.Nifti1Image(np.zeros((8, 8, 8), np.float32), np.eye(4))
     nib.save(flat, tmp_path / "three.nii")
     scans.row(tmp_path / "three.nii", 0.8)
-    assert scans.check() == {"unreadable scans": {"scans": 3, "of": 8}}
+    holes = np.asarray(image.dataobj).copy()
+    holes[0, 0, 0] = np.nan
+    nib.save(nib.Nifti1Image(holes, np.eye(4), image.header), tmp_path / "holes.nii.gz")
+    scans.row(tmp_path / "holes.nii.gz", np.nan)
+    assert scans.check() == {"unreadable scans": {"scans": 3, "of": 9}, "non-finite voxels": {"scans": 1}}
