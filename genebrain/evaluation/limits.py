@@ -36,9 +36,7 @@ def limits(metrics: Metrics) -> list[str]:
     if not metrics.get("within_stratum"):
         found.append("Retrieval within strata could not be measured (no strata, or strata too small).")
     if not (metrics.get("baselines") or {}).get("confound_only"):
-        found.append(
-            "No confound-only model was fitted, so what site, ancestry, age and sex reach alone is unknown."
-        )
+        found.append("No confound-only model was fitted, so what site, ancestry, age and sex reach alone is unknown.")
     if not metrics.get("ceiling"):
         found.append("The best possible score is unknown; it is known for simulated cohorts only.")
     found += [

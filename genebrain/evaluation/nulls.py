@@ -45,7 +45,6 @@ def permutation_test(
 
     Returns
     -------
-    -------
     ``n``, ``statistic`` (mean percentile rank over subjects and both directions, chance 0.5),
     ``statistic_name``, ``p_free``, ``p_stratified`` (None without strata), ``exchangeable_free`` and
     ``exchangeable_stratified`` (share of subjects that can be dealt elsewhere), ``null_free`` and

@@ -15,6 +15,7 @@ from genebrain.evaluation.ranks import RankCounts, over_ties, recall_tables, rec
 from genebrain.types import IntArray, Metrics
 
 RECALL_AT = (1, 5, 10)
+AVERAGES = ("mrr", "mean_rank", "percentile_rank")
 MEDIAN_POSITIONS = 512
 """Up to this gallery size the median rank is exact; beyond, it is resolved to about two per cent."""
 
@@ -24,20 +25,21 @@ def summarise(counts: dict[str, RankCounts], gallery_size: int, bootstrap: Famil
     positions = _median_positions(gallery_size)
     sums = {name: _family_sums(one, gallery_size, positions, bootstrap) for name, one in counts.items()}
     sums["mean"] = np.mean(list(sums.values()), axis=0)
-    names = [*[f"recall@{k}" for k in RECALL_AT], "mrr", "mean_rank", "percentile_rank"]
-    width = len(names)
+    n_rates, n_averages = len(RECALL_AT), len(RECALL_AT) + len(AVERAGES)
     result: Metrics = {}
     for direction, family_sums in sums.items():
-        metrics: Metrics = {}
         value, draws = bootstrap.means(family_sums)
-        low, high = rate_interval(value[:width], draws[:, :width], bootstrap.n_subjects, bootstrap.n_families)
-        for column, name in enumerate(names):
-            if name.startswith("recall"):
-                share = min(max(float(value[column]), 0.0), 1.0)  # sums of many small chances may overshoot
-                metrics[name] = {"value": share, "ci": [float(low[column]), float(high[column])]}
-            else:
-                metrics[name] = summary(value[column], draws[:, column])
-        cdf, cdf_draws = value[width:], draws[:, width:]
+        low, high = rate_interval(value[:n_rates], draws[:, :n_rates], bootstrap.n_subjects, bootstrap.n_families)
+        metrics: Metrics = {
+            f"recall@{k}": {
+                "value": float(np.clip(value[i], 0, 1)),  # sums of many small chances may overshoot
+                "ci": [float(low[i]), float(high[i])],
+            }
+            for i, k in enumerate(RECALL_AT)
+        }
+        for column, name in enumerate(AVERAGES, start=n_rates):
+            metrics[name] = summary(value[column], draws[:, column])
+        cdf, cdf_draws = value[n_averages:], draws[:, n_averages:]
         metrics["median_rank"] = summary(float(median_of(cdf, positions)), median_of(cdf_draws, positions))
         metrics["matched_auc"] = dict(metrics["percentile_rank"])
         result[direction] = metrics
@@ -56,7 +58,7 @@ def recalls(counts: RankCounts, gallery_size: int, ks: list[int]) -> NDArray[np.
 def _family_sums(
     counts: RankCounts, gallery_size: int, positions: IntArray, bootstrap: FamilyBootstrap
 ) -> NDArray[np.float64]:
-    """Sums per family ``[families, statistics]``: recalls, mrr, mean rank, percentile, cdf of the rank."""
+    """Sums per family ``[families, statistics]``: `RECALL_AT`, `AVERAGES`, then the cdf of the rank."""
     n = len(counts.better)
     mrr = np.empty(n)
     for negatives in np.unique(counts.negatives):

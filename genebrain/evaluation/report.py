@@ -83,6 +83,7 @@ def context(folder: Path) -> dict[str, Any]:
     config = folder / "config.yaml"
     return {
         "metrics": dict.fromkeys(OPTIONAL) | metrics,
+        "ceiling": _ceiling(metrics),
         "kind": kind,
         "heading": HEADINGS[kind],
         "verdict": metrics.get("verdict") or text,
@@ -116,10 +117,10 @@ def rate(value: float | None, name: str = "") -> str:
     return f"{value:.1f}" if name.endswith("_rank") and name != "percentile_rank" else f"{value:.3f}"
 
 
-def measured(metric: Metrics | None, name: str = "") -> str:
-    """A value with its interval: ``0.641 (0.597 to 0.683)``."""
-    if metric is None:
-        return "–"
+def measured(metric: Metrics | float | None, name: str = "") -> str:
+    """A value with its interval: ``0.641 (0.597 to 0.683)``; just the value where there is no interval."""
+    if not isinstance(metric, Mapping):
+        return rate(metric, name)
     value, low, high = (rate(v, name) for v in (metric["value"], *metric["ci"]))
     return f"{value} ({low} to {high})"
 
@@ -131,9 +132,7 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             rows += flat(value, f"{prefix}{name}: ")
         else:
-            shown = (
-                f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else value
-            )
+            shown = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else value
             rows.append((prefix + name, str(shown)))
     return rows
 
@@ -183,6 +182,14 @@ def _history(path: Path) -> dict[str, list[float]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else {})}
+
+
+def _ceiling(metrics: Metrics) -> Metrics | None:
+    """The ceiling; its chance to beat one distractor is the percentile rank."""
+    ceiling = metrics.get("ceiling")
+    if not ceiling:
+        return None
+    return {"percentile_rank": ceiling.get("matched_auc"), **ceiling}
 
 
 def _full_gallery(metrics: Metrics) -> dict[str, Any] | None:

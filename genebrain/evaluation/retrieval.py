@@ -64,9 +64,8 @@ def evaluate_retrieval(
 
     Returns
     -------
-    -------
-    ``{"gene_to_brain": M, "brain_to_gene": M, "mean": M}``, M: metric -> ``{"value", "ci": [low,
-    high]}`` for recall@1/5/10, mrr, median_rank, mean_rank (in a gallery of ``gallery_size``), and
+    ``{"gene_to_brain": M, "brain_to_gene": M, "mean": M}``, M: metric -> ``{"value", "ci": [low, high]}``
+    for recall@1/5/10, mrr, median_rank, mean_rank (in a gallery of ``gallery_size``), and
     percentile_rank, matched_auc (against all candidates). ``mean`` averages the two ranks of each subject
     before the bootstrap. ``matched_auc`` is the chance that the match beats a random other candidate of the
     same query (two-way identification), numerically the percentile rank.
@@ -113,8 +112,7 @@ def recall_curve(
     bootstrap = FamilyBootstrap(_labels(families, len(gene), "families"), n_bootstrap, seed)
     ks = list(range(1, gallery_size + 1))
     hits = [
-        bootstrap.sums(recalls(rank_counts(*pair, genome), gallery_size, ks))
-        for pair in ((gene, brain), (brain, gene))
+        bootstrap.sums(recalls(rank_counts(*pair, genome), gallery_size, ks)) for pair in ((gene, brain), (brain, gene))
     ]
     value, draws = bootstrap.means(np.mean(hits, axis=0))
     low, high = rate_interval(value, draws, bootstrap.n_subjects, bootstrap.n_families)
@@ -146,10 +144,9 @@ def within_stratum(
 
     Returns
     -------
-    -------
     ``strata`` (names kept), ``gallery_size``, ``chance``, ``n_subjects``, ``left_out``
     (``subjects``, ``strata``), the three M of `evaluate_retrieval`, and ``per_stratum`` (name, n, recall@1,
-    percentile_rank; mean of both directions). None when no stratum holds two subjects.
+    recall@5, percentile_rank; mean of both directions). None when no stratum holds two subjects.
     """
     gene, brain = check_embeddings(gene, brain)
     n = len(gene)
@@ -207,8 +204,7 @@ def _per_stratum(
         part = {k: RankCounts(c.better[rows], c.ties[rows], c.negatives[rows]) for k, c in counts.items()}
         mean = summarise(part, size, FamilyBootstrap(family[rows], n_bootstrap, seed))["mean"]
         table.append(
-            {"name": str(names[s]), "n": len(rows)}
-            | {k: mean[k] for k in ("recall@1", "recall@5", "percentile_rank")}
+            {"name": str(names[s]), "n": len(rows)} | {k: mean[k] for k in ("recall@1", "recall@5", "percentile_rank")}
         )
     return table
 

@@ -54,16 +54,12 @@ def judge(metrics: Metrics) -> Verdict:
     if (without_test if p_free is None else p_free) > LEVEL:
         if p_stratified is not None and p_stratified <= LEVEL:
             tests = _tests(p_free, p_stratified)
-            return Verdict(
-                "open", f"Unclear: {score}; only the permutation within strata finds it ({tests})."
-            )
+            return Verdict("open", f"Unclear: {score}; only the permutation within strata finds it ({tests}).")
         tested = "" if p_free is None else f", permutation p = {number(p_free)}"
         return Verdict("chance", f"Not distinguishable from chance: {score}{tested}.")
     excess = _above_ceiling(mean, metrics)
     if excess:
-        return Verdict(
-            "leak", f"Above what is possible: {score}, {excess}. Look for a leak before reading on."
-        )
+        return Verdict("leak", f"Above what is possible: {score}, {excess}. Look for a leak before reading on.")
     tests = _tests(p_free, p_stratified)
     inside = _within(metrics)
     if p_stratified is not None and p_stratified > LEVEL:
@@ -174,6 +170,5 @@ def _against_confounds(mean: Metrics, metrics: Metrics, evidence: str) -> Verdic
         return Verdict("shared", text)
     return Verdict(
         "open",
-        f"Above chance, also within strata, but not clearly above the confound-only model ({reference}): "
-        f"{evidence}.",
+        f"Above chance, also within strata, but not clearly above the confound-only model ({reference}): {evidence}.",
     )

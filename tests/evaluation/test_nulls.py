@@ -39,9 +39,7 @@ def test_p_is_uniform_without_signal_in_families():
     families = np.repeat(np.arange(15), 3)
     by_family, by_subject = [], []
     for seed in range(200):
-        gene, brain = (
-            rng.standard_normal((15, 3))[families] + 0.3 * rng.standard_normal((45, 3)) for _ in range(2)
-        )
+        gene, brain = (rng.standard_normal((15, 3))[families] + 0.3 * rng.standard_normal((45, 3)) for _ in range(2))
         by_family.append(permutation_test(gene, brain, families=families, n=99, seed=seed)["p_free"])
         by_subject.append(permutation_test(gene, brain, n=99, seed=seed)["p_free"])
     assert kstest(by_family, "uniform").pvalue > 0.01

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from genebrain.evaluation.ceiling import bayes_ceiling
 from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.power import detectable_effect, expected_retrieval, learned_r2
 from genebrain.evaluation.retrieval import chance, evaluate_retrieval
@@ -23,9 +24,9 @@ def test_expected_retrieval_equals_simulated(axes: int, r2: float):
     brain = np.sqrt(r2) * gene + np.sqrt(1 - r2) * rng.standard_normal((1500, axes))
     # the likelihood ratio as a dot product: -|u - g / r|^2 up to a term of the query
     nearest = -0.5 * np.sqrt(r2) * (brain**2).sum(axis=1, keepdims=True)
-    got = evaluate_retrieval(
-        np.column_stack([gene, np.ones(1500)]), np.column_stack([brain, nearest]), n_bootstrap=10
-    )["gene_to_brain"]
+    got = evaluate_retrieval(np.column_stack([gene, np.ones(1500)]), np.column_stack([brain, nearest]), n_bootstrap=10)[
+        "gene_to_brain"
+    ]
     for name, value in expected_retrieval(axes, r2, 64).items():
         assert got[name]["value"] == pytest.approx(value, abs=0.03)
 
@@ -35,11 +36,12 @@ def test_small_and_large_correlations_meet():
     assert below == pytest.approx(above, abs=1e-3)
 
 
-def test_published_ceiling():
-    """16 axes, r^2 .48: recall@1 .814 and recall@5 .975 in a gallery of 64, .657 and .895 in one of 256."""
-    small, large = (expected_retrieval(16, 0.48, size) for size in (64, 256))
-    assert [small["recall@1"], small["recall@5"]] == pytest.approx([0.814, 0.975], abs=0.01)
-    assert [large["recall@1"], large["recall@5"]] == pytest.approx([0.657, 0.895], abs=0.01)
+@pytest.mark.parametrize(("axes", "r2", "size"), [(16, 0.48, 64), (16, 0.48, 256), (1, 0.1, 20)])
+def test_agrees_with_the_ceiling_drawn_by_monte_carlo(axes: int, r2: float, size: int):
+    drawn = bayes_ceiling(axes, r2, size, n_draws=20_000)
+    expected = expected_retrieval(axes, r2, size)
+    assert expected.pop("percentile_rank") == pytest.approx(drawn["matched_auc"], abs=0.01)
+    assert expected == pytest.approx({name: drawn[name] for name in expected}, abs=0.012)
 
 
 @pytest.mark.parametrize(("n_train", "measured"), [(250, 0.422), (1000, 0.714), (4000, 0.776)])
@@ -63,8 +65,7 @@ def test_detectable_percentile_is_detected_about_as_often_as_promised():
 
 def test_more_subjects_detect_less():
     effects = [
-        detectable_effect(n_train=n, n_test=n // 2, gene_columns=200, gallery_size=32)
-        for n in (100, 400, 1600, 6400)
+        detectable_effect(n_train=n, n_test=n // 2, gene_columns=200, gallery_size=32) for n in (100, 400, 1600, 6400)
     ]
     for name in ("percentile_rank", "recall@1", "test_r2", "true_r2"):
         values = [effect[name] for effect in effects]

@@ -48,9 +48,7 @@ def run_folder(tmp_path: Path, metrics: dict, embeddings: dict) -> Path:
     write_figures(tmp_path / "figures", metrics, **embeddings)
     (tmp_path / "config.yaml").write_text("name: <b>demo</b>\n")
     (tmp_path / "provenance.json").write_text(json.dumps({"commit": "abc1234", "packages": {"numpy": "2"}}))
-    (tmp_path / "funnel.json").write_text(
-        json.dumps({"listed": 470, "both": 450, "dropped": {"no genome": 20}})
-    )
+    (tmp_path / "funnel.json").write_text(json.dumps({"listed": 470, "both": 450, "dropped": {"no genome": 20}}))
     (tmp_path / "history.csv").write_text("epoch,train_loss,val_loss\n0,2.0,\n0,,2.5\n1,1.5,2.2\n")
     return tmp_path
 
@@ -64,9 +62,7 @@ def test_complete_run(run_folder: Path, metrics: dict):
     assert "abc1234" in page
     assert "&lt;b&gt;demo&lt;/b&gt;" in page
     assert "Not available in this run: PLS" in page
-    assert (
-        page.count("data:image/png;base64,") == 7
-    )  # also training curves and funnel, drawn from their tables
+    assert page.count("data:image/png;base64,") == 7  # also training curves and funnel, drawn from their tables
     assert "123,456" in page
     assert [path.name for path in run_folder.glob(".report*")] == []
 

@@ -204,17 +204,17 @@ def test_families_widen_the_interval():
 def test_interval_holds_chance_at_the_nominal_rate_without_signal():
     rng = np.random.default_rng(5)
     held = {"recall@5": 0, "percentile_rank": 0, "recall@1": 0}
-    repeats = 150
+    repeats = 100
     for seed in range(repeats):
-        gene, brain = rng.standard_normal((2, 150, 16))
-        result = evaluate_retrieval(gene, brain, n_bootstrap=200, seed=seed)["gene_to_brain"]
+        gene, brain = rng.standard_normal((2, 120, 8))
+        result = evaluate_retrieval(gene, brain, n_bootstrap=100, seed=seed)["gene_to_brain"]
         for name in held:
             low, high = result[name]["ci"]
             held[name] += low <= chance(64)[name] <= high
     rates = {name: count / repeats for name, count in held.items()}
-    assert 0.90 <= rates["percentile_rank"] <= 0.99
-    assert rates["recall@5"] >= 0.93  # nominal or more
-    assert rates["recall@1"] >= 0.93
+    assert 0.88 <= rates["percentile_rank"] <= 1.0
+    assert rates["recall@5"] >= 0.92  # nominal or more
+    assert rates["recall@1"] >= 0.92
 
 
 def test_curve_passes_through_the_metrics():

@@ -39,9 +39,7 @@ def test_signal_within_strata_above_confounds():
 
 
 def test_chance():
-    kind, text = judge(
-        metrics(0.02, 0.51, permutation={"p_free": 0.4, "p_stratified": 0.6}, within_stratum=None)
-    )
+    kind, text = judge(metrics(0.02, 0.51, permutation={"p_free": 0.4, "p_stratified": 0.6}, within_stratum=None))
     assert kind == "chance"
     assert text.startswith("Not distinguishable from chance")
     assert "possible" not in text
