@@ -103,6 +103,9 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
         if parts.funnel["both"]:
             words = f"all {parts.funnel['both']} people with genome and scan are filtered out: {dropped}"
             problems.error("all filtered", words, people=parts.funnel["both"])
+        elif genotyped.any() and scanned.any():
+            words = f"{genotyped.sum()} people have genotypes and {scanned.sum()} have scans, but nobody has both"
+            problems.error("nobody has both", words, genotyped=int(genotyped.sum()), scanned=int(scanned.sum()))
         return
     own_split = _own_split(parts, table)
     if own_split is not None:

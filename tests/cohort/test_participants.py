@@ -215,3 +215,18 @@ def test_a_kinship_table_of_other_people_or_columns_is_refused(small):
     write_table(small.folder / "pairs.kin0", [{"#IID1": "000", "IID2": "001", "KINSHP": 0.2}])
     with pytest.raises(UserError, match=r"did you mean `KINSHP`"):
         load_cohort(small.write())
+
+
+def test_genomes_of_some_and_scans_of_others_are_no_cohort(small):
+    small.samples = [name if i < 12 else f"X{i}" for i, name in enumerate(small.samples)]
+    small.scans = small.scans[12:]
+    with pytest.raises(UserError, match="12 people have genotypes and 12 have scans, but nobody has both"):
+        load_cohort(small.write())
+
+
+def test_a_filter_that_leaves_nobody_says_so(small):
+    small.keys["max_mean_fd"] = 0.01
+    for row in small.participants:
+        row["mean_fd"] = 0.2
+    with pytest.raises(UserError, match="all 24 people with genome and scan are filtered out"):
+        load_cohort(small.write())
