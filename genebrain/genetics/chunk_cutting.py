@@ -100,7 +100,9 @@ def _write(
     parts: list[bytes] = []
     for row, insert in enumerate(inserts):
         if insert is not None:
-            parts += [letters[cursor - origin : int(position[row]) - origin], insert]
+            # An indel's anchor may already be replaced or deleted by the record before: then it is not repeated.
+            written = max(0, cursor - int(position[row]))
+            parts += [letters[cursor - origin : int(position[row]) - origin], insert[written:]]
             cursor = int(end[row])
     if cursor < stop:
         parts.append(letters[cursor - origin : stop - origin])

@@ -26,7 +26,8 @@ from genebrain.genetics.contigs import match_contigs
 from genebrain.genetics.dosages import dosages
 from genebrain.genetics.genotype_files import sample_rows
 from genebrain.genetics.genotype_report import GenotypeReport
-from genebrain.genetics.haplotypes import Policies, WindowAlleles, open_genotypes, resolve
+from genebrain.genetics.haplotypes import WindowAlleles, open_genotypes, resolve
+from genebrain.genetics.policies import Policies
 from genebrain.genetics.reference import Reference, reverse_complement
 from genebrain.genetics.windows import Window
 from genebrain.types import UserError

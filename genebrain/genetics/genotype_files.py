@@ -14,6 +14,7 @@ from typing import Protocol
 
 import cyvcf2
 import numpy as np
+import pysam
 from numpy.typing import NDArray
 
 from genebrain.genetics.contigs import match_contigs
@@ -147,6 +148,7 @@ class VcfFile:
             alternatives.append(tuple(alt.encode() for alt in record.ALT))
             calls.append(self._calls(record, len(rows)))
             passed.append(record.FILTER is None)
+        self._check_count(contig, window, len(position))
         stacked = np.stack(calls) if calls else np.zeros((0, len(rows), 3), np.int16)
         stacked = stacked[:, order]
         return Sites(
@@ -157,6 +159,25 @@ class VcfFile:
             stacked[:, :, 2].astype(bool),
             np.asarray(passed, bool),
         )
+
+    def _check_count(self, contig: str, window: Window, n_read: int) -> None:
+        """Count the records again: cyvcf2 takes a damaged block for the end of the region, pysam raises."""
+        binary = self.path.suffix == ".bcf"
+        n_there = 0
+        try:
+            with pysam.VariantFile(str(self.path)) if binary else pysam.TabixFile(str(self.path)) as file:
+                if binary or contig in file.contigs:
+                    n_there = sum(1 for _ in file.fetch(contig, window.start, window.end))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.path} is damaged: after {n_there} records of window {window.name} reading failed "
+                f"({error}). Copy or download it again and index it again."
+            ) from error
+        if n_there != n_read:
+            raise UserError(
+                f"{self.path}: {n_read} of {n_there} records of window {window.name} could be read; the file or "
+                "its index is damaged. Copy it again and index it again."
+            )
 
     def _calls(self, record: cyvcf2.Variant, n: int) -> NDArray[np.int16]:
         """``[samples, 3]``: two alleles and the phase flag; haploid files come with one allele column."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from genebrain.genetics.haplotypes import Policies, WindowAlleles
+from genebrain.genetics.haplotypes import WindowAlleles
+from genebrain.genetics.policies import Policies
 from genebrain.genetics.windows import SHOWN, Window
 from genebrain.types import UserError
 

@@ -1,7 +1,7 @@
 """From the records of a window to the alleles that each haplotype carries, and a count of what was odd.
 
 Purpose: apply one explicit policy to every irregularity of real genotype files. Contract: the result lies
-inside the window, holds only records that some haplotype uses, and no record starts inside bases that an
+inside the window, holds only records that some haplotype uses, and no record touches bases that an
 earlier record of the same haplotype has replaced (the first one wins, as in ``bcftools consensus``);
 everything dropped or changed is counted. What this module does NOT know: chunks, embeddings.
 """
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,66 +20,11 @@ from numpy.typing import NDArray
 from genebrain.genetics.contigs import canonical
 from genebrain.genetics.genotype_files import ABSENT, MISSING, GenotypeFile, Sites, VcfFile
 from genebrain.genetics.pgen_file import PgenFile
+from genebrain.genetics.policies import Policies
 from genebrain.genetics.windows import Window
 from genebrain.types import UserError
 
-_CHOICES = {
-    "unphased": ("error", "as_written", "random"),
-    "symbolic": ("drop", "error"),
-    "reference_mismatch": ("error", "report"),
-}
-
-
-@dataclass(frozen=True)
-class Policies:
-    """What to do with genotypes that do not say plainly what the two haplotypes are.
-
-    Attributes
-    ----------
-    unphased : {"error", "as_written", "random"}
-        Heterozygous genotypes without phase. ``0/0`` and ``1/1`` are always fine. ``random`` draws the order
-        from ``seed`` and the place of the record.
-    missing_threshold : float
-        Missing alleles count as reference; a window of a subject with a larger share of records that miss an
-        allele is masked (0..1).
-    symbolic : {"drop", "error"}
-        Records with ``<DEL>``-like alleles or breakends. Dropped whole, other alleles of the record included.
-    reference_mismatch : {"error", "report"}
-        REF differs from the FASTA. ``report`` uses the record as it is.
-    seed : int
-        Only for ``unphased="random"``.
-    min_allele_count, min_allele_frequency : int, float
-        ALT alleles rarer than either among the subjects used for counting become reference. Off by default:
-        it makes the number of chunks nearly independent of the number of subjects, but drops rare variants.
-    """
-
-    unphased: Literal["error", "as_written", "random"] = "error"
-    missing_threshold: float = 0.1
-    symbolic: Literal["drop", "error"] = "drop"
-    reference_mismatch: Literal["error", "report"] = "error"
-    seed: int = 0
-    min_allele_count: int = 0
-    min_allele_frequency: float = 0.0
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name}={getattr(self, name)!r} (use {', '.join(choices)})"
-            for name, choices in _CHOICES.items()
-            if getattr(self, name) not in choices
-        ]
-        if not 0 <= self.missing_threshold <= 1:
-            problems.append(f"missing_threshold={self.missing_threshold} (a share, 0 to 1)")
-        if self.min_allele_count < 0:
-            problems.append(f"min_allele_count={self.min_allele_count} (0 switches it off)")
-        if not 0 <= self.min_allele_frequency < 1:
-            problems.append(f"min_allele_frequency={self.min_allele_frequency} (a share, 0 switches it off)")
-        if problems:
-            raise UserError("genotype policies: " + "; ".join(problems))
-
-    @property
-    def masks_rare(self) -> bool:
-        """Whether rare alleles are turned into reference."""
-        return self.min_allele_count > 0 or self.min_allele_frequency > 0
+__all__ = ["Policies", "WindowAlleles", "is_symbolic", "open_genotypes", "resolve", "usable"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +38,8 @@ class WindowAlleles:
     alternatives : list of tuple of bytes
         ALT alleles, upper case.
     alleles : int16 ``[sites, subjects, 2]``
-        0 = reference letters; every other number is applied, none overlaps another on its haplotype.
+        0 = reference letters; every other number is applied, none overlaps another on its haplotype (but for
+        the anchor base of an indel, which may lie under the record before it).
     exists : bool ``[subjects, 2]``
         False where the haplotype does not exist (haploid) or the window of the subject is masked.
     counts : dict of str to int
@@ -204,7 +150,7 @@ def resolve(
     if policies.masks_rare:
         _mask_rare(alleles, raw, counting_rows, policies, counts)
     alleles[:, ~exists] = 0
-    counts["overlapping_alleles"] = _first_wins(position, end, alleles)
+    counts["overlapping_alleles"] = _first_wins(position, references, alternatives, alleles)
 
     carried = np.flatnonzero(alleles.any(axis=(1, 2)))
     counts["carried_records"] = len(carried)
@@ -292,14 +238,31 @@ def _mask_rare(
         alleles[row][rare[alleles[row]]] = 0
 
 
-def _first_wins(position: NDArray[np.int64], end: NDArray[np.int64], alleles: NDArray[np.int16]) -> int:
-    """Drop, in place, alleles that start inside bases already replaced on their haplotype; how many."""
+def _first_wins(
+    position: NDArray[np.int64],
+    references: list[bytes],
+    alternatives: list[tuple[bytes, ...]],
+    alleles: NDArray[np.int16],
+) -> int:
+    """Drop, in place, alleles that overlap an earlier one of their haplotype; how many.
+
+    The first base of an indel is an anchor that the indel does not change. So an indel whose anchor is the last
+    base that the earlier record replaced stands, unless that record inserted bases there: what
+    ``bcftools consensus`` 1.16 does.
+    """
     replaced_to = np.full(alleles.shape[1:], -1, np.int64)
+    inserted = np.zeros(alleles.shape[1:], bool)
     dropped = 0
-    for row, (start, stop) in enumerate(zip(position, end, strict=True)):
-        carries = alleles[row] > 0
-        late = carries & (replaced_to > start)
+    for row, (start, ref, alts) in enumerate(zip(position, references, alternatives, strict=True)):
+        calls = alleles[row]
+        carries = calls > 0
+        longer = np.array([False] + [len(alt) > len(ref) for alt in alts])
+        anchored = np.array([False] + [len(alt) != len(ref) and alt[:1] == ref[:1] for alt in alts])
+        stands = anchored[calls] & (replaced_to == start + 1) & ~inserted
+        late = carries & (replaced_to > start) & ~stands
         dropped += int(late.sum())
-        alleles[row][late] = 0
-        replaced_to[carries & ~late] = stop
+        calls[late] = 0
+        applied = carries & ~late
+        replaced_to[applied] = start + len(ref)
+        inserted[applied] = longer[calls][applied]
     return dropped

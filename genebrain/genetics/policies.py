@@ -1,0 +1,70 @@
+"""The choices a user makes about genotypes that do not say plainly what the two haplotypes are.
+
+Purpose: one validated set of policies. Contract: every wrong setting is named in one error. What this module does
+NOT know: records, files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from genebrain.types import UserError
+
+_CHOICES = {
+    "unphased": ("error", "as_written", "random"),
+    "symbolic": ("drop", "error"),
+    "reference_mismatch": ("error", "report"),
+}
+
+
+@dataclass(frozen=True)
+class Policies:
+    """What to do with genotypes that do not say plainly what the two haplotypes are.
+
+    Attributes
+    ----------
+    unphased : {"error", "as_written", "random"}
+        Heterozygous genotypes without phase. ``0/0`` and ``1/1`` are always fine. ``random`` draws the order
+        from ``seed`` and the place of the record.
+    missing_threshold : float
+        Missing alleles count as reference; a window of a subject with a larger share of records that miss an
+        allele is masked (0..1).
+    symbolic : {"drop", "error"}
+        Records with ``<DEL>``-like alleles or breakends. Dropped whole, other alleles of the record included.
+    reference_mismatch : {"error", "report"}
+        REF differs from the FASTA. ``report`` uses the record as it is.
+    seed : int
+        Only for ``unphased="random"``.
+    min_allele_count, min_allele_frequency : int, float
+        ALT alleles rarer than either among the subjects used for counting become reference. Off by default:
+        it makes the number of chunks nearly independent of the number of subjects, but drops rare variants.
+    """
+
+    unphased: Literal["error", "as_written", "random"] = "error"
+    missing_threshold: float = 0.1
+    symbolic: Literal["drop", "error"] = "drop"
+    reference_mismatch: Literal["error", "report"] = "error"
+    seed: int = 0
+    min_allele_count: int = 0
+    min_allele_frequency: float = 0.0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name}={getattr(self, name)!r} (use {', '.join(choices)})"
+            for name, choices in _CHOICES.items()
+            if getattr(self, name) not in choices
+        ]
+        if not 0 <= self.missing_threshold <= 1:
+            problems.append(f"missing_threshold={self.missing_threshold} (a share, 0 to 1)")
+        if self.min_allele_count < 0:
+            problems.append(f"min_allele_count={self.min_allele_count} (0 switches it off)")
+        if not 0 <= self.min_allele_frequency < 1:
+            problems.append(f"min_allele_frequency={self.min_allele_frequency} (a share, 0 switches it off)")
+        if problems:
+            raise UserError("genotype policies: " + "; ".join(problems))
+
+    @property
+    def masks_rare(self) -> bool:
+        """Whether rare alleles are turned into reference."""
+        return self.min_allele_count > 0 or self.min_allele_frequency > 0
