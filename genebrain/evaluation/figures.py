@@ -134,7 +134,8 @@ def retrieval_curve(metrics: Metrics, curves: Mapping[str, Metrics] | None = Non
     ceiling = metrics.get("ceiling")
     if ceiling:
         known = [(k, ceiling[f"recall@{k}"]) for k in (1, 5, 10) if ceiling.get(f"recall@{k}") is not None]
-        ax.plot(*zip(*known, strict=True), color=COLOURS["ceiling"], linestyle="--", marker="D", label="ceiling")
+        at, best = np.array(known, dtype=float).reshape(-1, 2).T
+        ax.plot(at, best, color=COLOURS["ceiling"], linestyle="--", marker="D", label="ceiling")
     every = np.arange(1, size + 1)
     ax.plot(every, every / size, color=COLOURS["chance"], linestyle=":", label="chance")
     ax.set_xscale("log")
@@ -165,7 +166,8 @@ def null_distribution(permutation: Metrics | None) -> Figure | None:
         ax.set_title(f"{words}: p = {number(permutation[p])}", fontsize=9, loc="left")
         ax.set(yticks=[])
         ax.spines["left"].set_visible(False)
-    panels[-1].set_xlabel(f"mean percentile rank (chance 0.5); line: the true pairing; {permutation['n']} permutations")
+    label = f"mean percentile rank (chance 0.5); line: the true pairing; {permutation['n']} permutations"
+    panels[-1].set_xlabel(label)
     return figure
 
 

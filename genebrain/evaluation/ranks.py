@@ -51,6 +51,7 @@ def check_embeddings(gene: FloatArray, brain: FloatArray) -> tuple[FloatArray, F
     """Refuse what would score silently wrong: other shapes, fewer than two rows, values that are not finite.
 
     A NaN loses every comparison, so naive ranking puts its match first; hence the error instead of a number.
+    Values whose dot product would overflow come to the same.
     """
     gene, brain = np.asarray(gene), np.asarray(brain)
     if gene.ndim != 2 or gene.shape != brain.shape:
@@ -72,6 +73,12 @@ def check_embeddings(gene: FloatArray, brain: FloatArray) -> tuple[FloatArray, F
             "Look for a diverged training or an empty input of these subjects; their ranks mean nothing."
         )
     dtype = np.promote_types(np.result_type(gene, brain), np.float32)
+    largest = float(np.abs(gene).max()) * float(np.abs(brain).max()) * gene.shape[1]
+    if largest > float(np.finfo(dtype).max):
+        raise UserError(
+            f"Embeddings are so large (up to {np.abs(gene).max():.0e} and {np.abs(brain).max():.0e}) that their "
+            f"dot product may overflow {dtype}. Scale them, or look for a diverged training."
+        )
     return gene.astype(dtype, copy=False), brain.astype(dtype, copy=False)
 
 

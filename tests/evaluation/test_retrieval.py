@@ -128,6 +128,12 @@ def test_values_that_are_not_finite_raise_and_name_the_rows(bad: float):
         evaluate_retrieval(gene, brain, gallery_size=8)
 
 
+def test_values_that_would_overflow_raise():
+    gene, brain = pair(20)
+    with pytest.raises(UserError, match="may overflow float32"):
+        evaluate_retrieval(gene.astype(np.float32) * 1e30, brain.astype(np.float32) * 1e30, gallery_size=8)
+
+
 def test_gallery_beyond_the_test_set_raises_with_both_numbers():
     gene, brain = pair(20)
     with pytest.raises(UserError, match=r"gallery of 64 .* at most 20"):
