@@ -7,10 +7,14 @@ never reach the disk. What this module does NOT know: which chunks are stored al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +29,7 @@ from genebrain.genetics.tokenizer import BOS, OOV, SixMerTokenizer, pad
 from genebrain.types import UserError
 
 _TOKENIZER = SixMerTokenizer()
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -35,6 +40,13 @@ class TokenCounts:
     real: int = 0
     padding: int = 0
     oov: int = 0
+
+    def add(self, other: TokenCounts) -> None:
+        """Add the counts of one batch."""
+        self.chunks += other.chunks
+        self.real += other.real
+        self.padding += other.padding
+        self.oov += other.oov
 
 
 def encode_batches(
@@ -53,22 +65,55 @@ def encode_batches(
     """
     counts = TokenCounts()
     writer = ShardWriter(folder, options.chunks_per_shard, options.seconds_per_shard)
-    with tqdm(
-        total=bar_total, unit="token", unit_scale=True, desc="embed chunks", disable=bar_total is None
-    ) as bar:
+
+    def encode(rows: NDArray[np.int64]) -> tuple[TokenCounts, dict[str, NDArray[np.floating[Any]]]]:
+        ids, mask = _tokens([sequences[i] for i in rows], options)
+        real = int(mask.sum())
+        seen = TokenCounts(len(rows), real, mask.size - real, int((ids[mask] == OOV).sum()))
+        return seen, _vectors(ids, mask, backbone, options)
+
+    with (
+        tqdm(total=bar_total, unit="token", unit_scale=True, desc="embed", disable=bar_total is None) as bar,
+        closing(_in_order(encode, batches, backbone.device)) as results,
+    ):
         try:
-            for rows in batches:
-                ids, mask = _tokens([sequences[i] for i in rows], options)
-                writer.add({"keys": keys[rows], **_vectors(ids, mask, backbone, options)})
-                real = int(mask.sum())
-                counts.chunks += len(rows)
-                counts.real += real
-                counts.padding += mask.size - real
-                counts.oov += int((ids[mask] == OOV).sum())
-                bar.update(real)
+            for rows, (seen, vectors) in results:
+                writer.add({"keys": keys[rows], **vectors})
+                counts.add(seen)
+                bar.update(seen.real)
         finally:  # on Ctrl-C, what is encoded is kept
             writer.flush()
     return counts
+
+
+def _in_order(
+    work: Callable[[NDArray[np.int64]], Result], batches: list[NDArray[np.int64]], device: torch.device
+) -> Generator[tuple[NDArray[np.int64], Result]]:
+    """Results of the batches in their order, worked out by threads that run a little ahead.
+
+    On CPU every batch runs on one core and several run at once: as fast as all cores on one batch when the
+    machine is idle, many times faster when it is not (no waiting for the slowest core after every operation),
+    and the bits of a vector can not depend on the number of cores. On a GPU one thread prepares the next
+    batch.
+    """
+    threads = torch.get_num_threads()
+    on_cpu = device.type == "cpu"
+    workers = threads if on_cpu else 1
+    waiting: deque[tuple[NDArray[np.int64], Future[Result]]] = deque()
+    limit = partial(torch.set_num_threads, 1) if on_cpu else None
+    with ThreadPoolExecutor(workers, initializer=limit) as pool:
+        try:
+            for rows in batches:
+                waiting.append((rows, pool.submit(work, rows)))
+                if len(waiting) > workers:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
 
 
 def _tokens(sequences: list[bytes], options: EmbedOptions) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -1,10 +1,10 @@
 """The store of chunk embeddings: every distinct chunk is encoded once, ever, under one set of rules.
 
-Purpose: unique chunk strings -> table ``[chunks, hidden]`` per token pooling, kept on disk under the key
-of the chunk. Contract: what is embedded twice is encoded once; an interrupted run continues with the
-batches it had planned, so its table has the same bits as that of an undisturbed run (same machine, library
-versions and number of threads); tables made under different rules never mix. What this module does NOT
-know: subjects, windows, haplotypes; a chunk is a string and a key.
+Purpose: unique chunk strings -> table ``[chunks, hidden]`` per token pooling, kept on disk under the key of
+the chunk. Contract: what is asked for twice is encoded once; an interrupted run continues with the batches it
+had planned, so its table has the same bits as that of an undisturbed run (same processor type and library
+versions; the number of cores does not matter); tables made under different rules never mix. What this module
+does NOT know: subjects, windows, haplotypes; a chunk is a string and a key.
 """
 
 from __future__ import annotations
@@ -117,15 +117,14 @@ class ChunkStore:
             distinct = np.unique(names, return_index=True)[1]
             missing = distinct[ShardIndex.read(folder).find(names[distinct]) < 0]
             n_tokens = options.n_tokens(np.array([len(sequences[i]) for i in missing], np.int64))
-            batches = plan_batches(names[missing], n_tokens, options.tokens_per_batch, plan.read())
+            budget = options.token_budget(backbone.device)
+            batches = plan_batches(names[missing], n_tokens, budget, plan.read())
             counts = TokenCounts()
             if batches:
                 plan.write(keys[missing], batches)
                 chosen = [missing[batch] for batch in batches]
                 total = int(n_tokens.sum())
-                counts = encode_batches(
-                    folder, keys, sequences, chosen, backbone, options, total if progress else None
-                )
+                counts = encode_batches(folder, keys, sequences, chosen, backbone, options, total if progress else None)
             plan.remove()
         return EmbedReport(
             fingerprint=fingerprint,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from genebrain.genetics.chunk_shards import as_names, read_array, write_tensors
@@ -39,8 +40,9 @@ class EmbedOptions:
     storage : {"float32", "float16"}
         Number format on disk. One changed 6-mer moves each entry of the mean over 250 tokens by about 0.006
         (tiny model); float16 rounds values near 1 at 0.0005 and costs some of that signal.
-    tokens_per_batch : int
+    tokens_per_batch : int, optional
         Upper limit of tokens, padding included, in one forward pass (a single longer chunk goes alone).
+        Default: 4096 on CPU, where every core has its own batch, 32768 on GPU.
     chunks_per_shard, seconds_per_shard : int, float
         A shard is written when either is reached: the most that a kill can cost.
     """
@@ -49,7 +51,7 @@ class EmbedOptions:
     closing_mark: bool = True
     frame: FrameRule = "pad_right"
     storage: Literal["float32", "float16"] = "float32"
-    tokens_per_batch: int = 32_768
+    tokens_per_batch: int | None = None
     chunks_per_shard: int = 4096
     seconds_per_shard: float = 120.0
 
@@ -57,7 +59,8 @@ class EmbedOptions:
         SixMerTokenizer.frame("", self.frame)
         if self.storage not in ("float32", "float16"):
             raise UserError(f"storage must be float32 or float16, not {self.storage!r}")
-        if min(self.tokens_per_batch, self.chunks_per_shard) < 1:
+        limits = self.chunks_per_shard, 1 if self.tokens_per_batch is None else self.tokens_per_batch
+        if min(limits) < 1:
             raise UserError(
                 f"tokens_per_batch ({self.tokens_per_batch}) and chunks_per_shard ({self.chunks_per_shard}) "
                 "must be at least 1"
@@ -79,6 +82,10 @@ class EmbedOptions:
         """Name of the table these rules make with this backbone, 32 hex digits."""
         text = json.dumps(self.identity(backbone), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def token_budget(self, device: torch.device) -> int:
+        """Limit of tokens in one forward pass on this device."""
+        return self.tokens_per_batch or (4096 if device.type == "cpu" else 32_768)
 
     def n_tokens(self, n_letters: NDArray[np.int64]) -> NDArray[np.int64]:
         """Tokens of upper-case chunks of these lengths, marks included."""
@@ -142,9 +149,7 @@ def plan_batches(
     return batches + list(_filled(rest, n_tokens, tokens_per_batch))
 
 
-def _filled(
-    rows: NDArray[np.int64], n_tokens: NDArray[np.int64], tokens_per_batch: int
-) -> Iterator[NDArray[np.int64]]:
+def _filled(rows: NDArray[np.int64], n_tokens: NDArray[np.int64], tokens_per_batch: int) -> Iterator[NDArray[np.int64]]:
     start = 0
     while start < len(rows):
         longest = max(1, int(n_tokens[rows[start]]))

@@ -83,9 +83,7 @@ def keys(sequences: list[bytes]) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def watched(
-    backbone: GeneratorBackbone, before_call: Callable[[int], None] = lambda _: None
-) -> Iterator[list[Any]]:
+def watched(backbone: GeneratorBackbone, before_call: Callable[[int], None] = lambda _: None) -> Iterator[list[Any]]:
     """Record the token batches the model sees; ``before_call`` gets the number of calls and may raise."""
     seen: list[Any] = []
 
@@ -174,6 +172,17 @@ def test_killed_run_continues_to_the_same_bits(
     assert resumed == planned[-len(resumed) :]
     assert all_bytes(store, keys) == all_bytes(undisturbed, keys)
     assert not list((tmp_path / "store").rglob("plan*"))
+
+
+def test_number_of_cores_changes_no_bit(
+    tmp_path: Path, backbone: GeneratorBackbone, keys: NDArray[np.uint8], sequences: list[bytes]
+) -> None:
+    one, three = ChunkStore(tmp_path / "1"), ChunkStore(tmp_path / "3")
+    one.embed(keys, sequences, backbone, OPTIONS, progress=False)
+    torch.set_num_threads(3)
+    three.embed(keys, sequences, backbone, OPTIONS, progress=False)
+    assert torch.get_num_threads() == 3
+    assert all_bytes(one, keys) == all_bytes(three, keys)
 
 
 def test_interrupt_keeps_what_is_encoded(
