@@ -1,0 +1,109 @@
+"""AlignmentModule: two towers, one loss. The step reads like the paper's pseudo-code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor, nn
+
+from genebrain.alignment.score import expected_recall_at_1
+from genebrain.alignment.temperature import LogitScale
+
+Batch = dict[str, Tensor]
+
+
+class AlignmentModule(lightning.LightningModule):
+    """Contrastive training of two towers.
+
+    Parameters
+    ----------
+    gene_tower, brain_tower : nn.Module
+        Batch of one side in, ``[batch, columns]`` out.
+    loss : nn.Module
+        Called as ``loss(gene, brain, log_scale, genome_id, family_id)``, e.g.
+        :class:`~genebrain.alignment.infonce.InfoNCE`.
+    logit_scale : LogitScale
+        Learnable multiplier of the score (its logarithm is the parameter).
+    learning_rate, weight_decay : float
+        AdamW; scales, biases and norms are not decayed.
+    validation_gallery : int
+        Size of the galleries of the validation recall@1 (exact expectation).
+    """
+
+    def __init__(
+        self,
+        gene_tower: nn.Module,
+        brain_tower: nn.Module,
+        loss: nn.Module,
+        logit_scale: LogitScale,
+        *,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-2,
+        validation_gallery: int = 32,
+    ) -> None:
+        super().__init__()
+        self.gene_tower = gene_tower
+        self.brain_tower = brain_tower
+        self.loss = loss
+        self.logit_scale = logit_scale
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.validation_gallery = validation_gallery
+        self._validation: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return both towers' float32 vectors, ``[batch, columns]`` each."""
+        return self.gene_tower(batch["gene"]).float(), self.brain_tower(batch["brain"]).float()
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """One step: embed, embed, loss."""
+        gene, brain = self(batch)
+        loss: Tensor = self.loss(gene, brain, self.logit_scale.log_scale, batch["genome_id"], batch["family_id"])
+        self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(gene))
+        self.log("logit_scale", self.logit_scale.log_scale.exp().mean(), on_step=False, on_epoch=True)
+        return loss
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Keep the scale below its cap."""
+        self.logit_scale.clamp_()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Collect vectors: retrieval needs the whole gallery."""
+        self._validation.append((*self(batch), batch["genome_id"], batch["family_id"]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss and the expected recall@1 (mean of both directions) over all validation subjects."""
+        gene, brain, genome, family = (torch.cat(parts) for parts in zip(*self._validation, strict=True))
+        self._validation.clear()
+        gallery = min(self.validation_gallery, len(gene))
+        scores = (gene @ brain.T).cpu().numpy()
+        recall = expected_recall_at_1(scores, family.cpu().numpy(), gallery)
+        self.log("validation_recall", recall, prog_bar=True)
+        if self.trainer.world_size == 1:
+            # Every rank holds all validation subjects; gathered, each would meet itself as a second positive.
+            self.log("validation_loss", self.loss(gene, brain, self.logit_scale.log_scale, genome, family))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW on what is trainable; one-dimensional parameters are not decayed."""
+        trainable = [p for p in self.parameters() if p.requires_grad]
+        matrices = [p for p in trainable if p.ndim > 1]
+        vectors = [p for p in trainable if p.ndim <= 1]
+        return torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": self.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
+            lr=self.learning_rate,
+        )
+
+    def count_parameters(self) -> dict[str, dict[str, int]]:
+        """Trainable and total parameters of each tower."""
+        return {
+            name: {
+                "trainable": sum(p.numel() for p in tower.parameters() if p.requires_grad),
+                "total": sum(p.numel() for p in tower.parameters()),
+            }
+            for name, tower in (("gene", self.gene_tower), ("brain", self.brain_tower))
+        }

@@ -1,0 +1,114 @@
+"""What an experiment may change about an alignment: start, training, score, loss, projector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from genebrain.alignment.infonce import InfoNCE
+from genebrain.alignment.projector import Projector
+from genebrain.alignment.siglip import SigLIP
+from genebrain.types import UserError
+
+
+@dataclass(frozen=True)
+class ProjectorSettings:
+    """Form of both projectors: ``Linear(in, hidden) - GELU - Dropout - Linear(hidden, width) - LayerNorm(width)``.
+
+    Parameters
+    ----------
+    kind : {"mlp", "linear"}
+    hidden, width : int
+    dropout : float
+    """
+
+    kind: str = "mlp"
+    hidden: int = 1024
+    width: int = 512
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        _one_of("projector.kind", self.kind, ("mlp", "linear"))
+        if not 0 <= self.dropout < 1 or min(self.hidden, self.width) < 1:
+            raise UserError(
+                f"projector: dropout={self.dropout} must lie in [0, 1), hidden={self.hidden} and "
+                f"width={self.width} must be positive"
+            )
+
+    def build(self, features: int, training: Tensor | None = None) -> Projector:
+        """Make a projector, standardised with the training features ``[subjects, features]`` when given."""
+        made = Projector(features, self.hidden, self.width, self.dropout, self.kind)
+        if training is not None:
+            made.standardise.fit_(training)
+        return made
+
+
+@dataclass(frozen=True)
+class AlignmentSettings:
+    """Where the towers start, what is trained, and how a pair is scored.
+
+    Parameters
+    ----------
+    start : {"closed_form", "random"}
+    train : {"none", "residual", "full"}
+        ``residual``: a correction on the frozen start; ``full``: everything.
+    score : {"llr", "cosine"}
+        Calibrated log-likelihood ratio, or cosine.
+    loss : {"infonce", "siglip"}
+    relatives : {"ignore", "negative"}
+        What members of one family with different genomes are to each other.
+    projector : ProjectorSettings
+    """
+
+    start: str = "closed_form"
+    train: str = "residual"
+    score: str = "llr"
+    loss: str = "infonce"
+    relatives: str = "ignore"
+    projector: ProjectorSettings = field(default_factory=ProjectorSettings)
+
+    def __post_init__(self) -> None:
+        _one_of("alignment.start", self.start, ("closed_form", "random"))
+        _one_of("alignment.train", self.train, ("none", "residual", "full"))
+        _one_of("alignment.score", self.score, ("llr", "cosine"))
+        _one_of("alignment.loss", self.loss, ("infonce", "siglip"))
+        _one_of("alignment.relatives", self.relatives, ("ignore", "negative"))
+        if self.start == "random" and self.train != "full":
+            raise UserError(
+                f"alignment.start=random with train={self.train} leaves random projectors as they are: "
+                "use train=full, or start=closed_form"
+            )
+        if self.start == "random" and self.score == "llr":
+            raise UserError(
+                "alignment.score=llr needs the variances that the closed form estimates: use score=cosine with "
+                "start=random"
+            )
+
+    def build_loss(self) -> nn.Module:
+        """Make the loss."""
+        return InfoNCE(self.relatives) if self.loss == "infonce" else SigLIP(self.relatives)
+
+
+def standardise_table(table: Tensor, rows: Tensor) -> Tensor:
+    """Standardise chunk vectors with the statistics of the rows that training subjects carry.
+
+    People share 99.9 % of their sequence, so raw vectors are nearly equal; without this nothing is learned.
+
+    Parameters
+    ----------
+    table : Tensor
+        ``[unique, hidden]``.
+    rows : Tensor
+        Rows of the table that occur in training subjects.
+    """
+    seen = table[rows].double()
+    mean, spread = seen.mean(dim=0), seen.std(dim=0, correction=0)
+    alive = spread > 1e-6 * seen.abs().amax(dim=0)
+    return ((table - mean) / torch.where(alive, spread, 1.0)).float()
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"{key}={value}: use one of {', '.join(allowed)}")

@@ -1,0 +1,115 @@
+"""The two towers: features of one side in, float32 vectors whose dot product is the score out.
+
+A tower starts from the closed form (:class:`ResidualTower`: the closed form plus a correction that begins at
+zero) or at random (:class:`ProjectorTower`: the projector of the published recipe, behind a trainable pooling
+where one is asked for). Which features, and where they come from, is decided outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genebrain.alignment.pooling import DiploidPooling, build
+from genebrain.alignment.projector import Projector
+
+
+class ResidualTower(nn.Module):
+    """``to_score(start(x) + correction(x))``: equals the closed form exactly until training moves it.
+
+    Parameters
+    ----------
+    start : nn.Module
+        Head of the closed form, ``[batch, features] -> [batch, latent]``.
+    to_score : nn.Module
+        Puts a latent into the form whose dot product is the score, ``[batch, latent] -> [batch, columns]``.
+    projector : Projector
+        Body of the correction; a zero-initialised linear map brings it to the latent.
+    latent : int
+    train_start : bool
+        Whether the start itself moves as well (``train: full``).
+    """
+
+    def __init__(
+        self,
+        start: nn.Module,
+        to_score: nn.Module,
+        projector: Projector,
+        latent: int,
+        *,
+        train_start: bool = False,
+    ) -> None:
+        super().__init__()
+        self.start = start.requires_grad_(train_start)
+        self.to_score = to_score.requires_grad_(False)
+        self.projector = projector
+        self.correction = nn.Linear(projector.out_features, latent, bias=False)
+        nn.init.zeros_(self.correction.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[batch, features] -> [batch, columns]``."""
+        latent = self.start(features) + self.correction(self.projector(features))
+        out: Tensor = self.to_score(latent)
+        return out
+
+
+class ProjectorTower(nn.Module):
+    """Project to the shared space, unit length: the tower of the textbook recipe.
+
+    Parameters
+    ----------
+    projector : Projector
+    pooling : nn.Module, optional
+        Trainable pooling in front, ``[batch, ...] -> [batch, features]``.
+    """
+
+    def __init__(self, projector: Projector, pooling: nn.Module | None = None) -> None:
+        super().__init__()
+        self.pooling = pooling if pooling is not None else nn.Identity()
+        self.projector = projector
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[batch, features]`` (or what the pooling takes) ``-> [batch, width]``, unit length."""
+        return functional.normalize(self.projector(self.pooling(features)), dim=-1)
+
+
+class PooledChunks(nn.Module):
+    """Chunk embeddings of each subject, pooled with trainable weights: chunk -> diploid -> window -> subject.
+
+    The table of unique chunks is a buffer that is never saved: it is individual-level data and lives in the
+    store. Subjects are rows of the chunk index.
+
+    Parameters
+    ----------
+    table : Tensor
+        ``[unique, hidden]``, standardised.
+    levels : mapping
+        Pooling names of the levels ``chunk``, ``diploid`` and ``window``.
+    n_chunks, n_windows : int
+        Sizes that ``flatten`` needs.
+    """
+
+    table: Tensor
+
+    def __init__(self, table: Tensor, levels: Mapping[str, str], n_chunks: int, n_windows: int) -> None:
+        super().__init__()
+        self.register_buffer("table", table, persistent=False)
+        self.chunk = build(levels["chunk"], table.shape[1], n_chunks)
+        self.diploid = DiploidPooling(levels["diploid"], self.chunk.out_features)
+        self.window = build(levels["window"], self.diploid.out_features, n_windows)
+        self.out_features: int = self.window.out_features
+
+    def forward(self, index: Tensor) -> Tensor:
+        """``[batch, haplotypes, windows, chunks] -> [batch, out_features]``; -1 does not exist."""
+        chunks = index.permute(0, 2, 1, 3)
+        exists = chunks >= 0
+        haplotypes = exists.any(dim=-1)
+        present = haplotypes.any(dim=-1)
+        embedded = self.table[chunks.clamp_min(0)] * exists.unsqueeze(-1)
+        # What does not exist at all must only not be empty here; the next level masks it.
+        copies = self.chunk(embedded, exists | ~haplotypes.unsqueeze(-1))
+        windows = self.diploid(copies, haplotypes | ~present.unsqueeze(-1))
+        out: Tensor = self.window(windows, present)
+        return out

@@ -1,0 +1,168 @@
+"""The command line: ``genebrain VERB [key=value ...]``.
+
+Each verb is a function of :mod:`genebrain.tasks` and a file ``configs/<verb>.yaml``. A single run composes the
+configuration here; a sweep (``-m``) is handed to Hydra, whose launchers (local, SLURM) then run the same function.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from genebrain.types import UserError
+
+VERBS = {
+    "simulate": "write a cohort whose best possible score is known",
+    "check": "name every problem of a cohort and print who is paired with what",
+    "plan": "predict the work of the DNA encoder before anything runs",
+    "embed": "run the DNA encoder once on every distinct piece of sequence; ingest the scans",
+    "fit": "train an alignment (embeds what is missing first)",
+    "evaluate": "judge a run on its test subjects: metrics.json and figures",
+    "report": "one page to read: report.html",
+    "ablate": "run a grid, e.g. over pooling strategies: results.csv",
+    "power": "which effect can a cohort of this size detect? Ask before training",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code (0 done, 2 something the user can mend, 130 interrupted)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        from genebrain import __version__
+
+        print(__version__)
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    try:
+        return _run(verb, rest)
+    except UserError as error:
+        print(f"genebrain {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            f"\ngenebrain {verb}: interrupted; what was finished is kept, the same command goes on from there",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(verb: str, rest: list[str]) -> int:
+    from genebrain import config
+
+    if verb not in VERBS:
+        raise UserError(f"no such verb{config.nearest(verb, VERBS)} (verbs: {', '.join(VERBS)})")
+    if {"-h", "--help"} & set(rest):
+        print(_help(verb, config))
+        return 0
+    # Telemetry and hub look-ups stay off unless the user's environment says otherwise.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("WANDB_MODE", "disabled")
+    if {"-m", "--multirun"} & set(rest):
+        return _sweep(verb, [r for r in rest if r not in ("-m", "--multirun")], config)
+    _call(verb, config.build(config.compose(verb, rest)))
+    return 0
+
+
+def _call(verb: str, arguments: dict[str, Any]) -> Any:
+    from genebrain import tasks
+
+    return getattr(tasks, verb)(**arguments)
+
+
+def _sweep(verb: str, overrides: list[str], config: Any) -> int:
+    """Give a sweep to Hydra: every combination becomes a run folder below ``run``."""
+    import hydra
+
+    singles = [_first_of_sweep(o) for o in overrides if not o.startswith("hydra")]
+    checked = config.compose(verb, singles)
+    launcher = next((o for o in overrides if o.startswith("hydra/launcher=")), "hydra/launcher=basic")
+    devices = checked.get("trainer", {}).get("devices", 1)
+    if devices not in (1, "1", "auto") and "submitit" not in launcher:
+        raise UserError(
+            f"a sweep (-m) with trainer.devices={devices} would start every combination once per device: use "
+            "hydra/launcher=submitit_slurm with one task per device, or sweep with trainer.devices=1"
+        )
+    folder = Path(str(checked.get("run", f"runs/{verb}")))
+
+    def job(cfg: Any) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        name = HydraConfig.get().job.override_dirname or "run"
+        # A launched DDP child repeats the command it sees: it must see ours, with the verb.
+        sys.argv = ["genebrain", verb, *overrides]
+        problems = config.check(cfg, verb)
+        if problems:
+            raise UserError("; ".join(problems))
+        arguments = config.build(cfg)
+        if "run" in arguments:
+            arguments["run"] = folder / name
+        _call(verb, arguments)
+
+    job.__module__ = "__main__"
+    sys.argv = [
+        "genebrain",
+        "--multirun",
+        f"hydra.sweep.dir={folder}",
+        "hydra.sweep.subdir=.hydra-${hydra.job.num}",
+        "hydra.job.config.override_dirname.item_sep=_",
+        *[o for o in overrides if not o.startswith("run=")],
+    ]
+    hydra.main(config_path=str(config.config_folder()), config_name=verb, version_base="1.3")(job)()
+    return 0
+
+
+def _first_of_sweep(override: str) -> str:
+    key, _, value = override.partition("=")
+    return f"{key}={value.split(',')[0]}" if not value.startswith(("[", "{", "'", '"')) else override
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = "\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items())
+    return (
+        "genebrain aligns genomes with brain scans and says honestly whether the alignment is real.\n\n"
+        f"usage: genebrain VERB [key=value ...]\n\n{lines}\n\n"
+        "genebrain VERB --help explains a verb and its options. Start with: genebrain fit"
+    )
+
+
+def _help(verb: str, config: Any) -> str:
+    """Build the help of a verb from its YAML file: the comments there are the documentation."""
+    folder = config.config_folder()
+    text = (folder / f"{verb}.yaml").read_text()
+    header: list[str] = []
+    options: list[str] = []
+    used: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("#") and not options and not used:
+            header.append(line[1:].removeprefix(" "))
+        elif line.startswith("  - ") and ":" in line:
+            used.append(line[4:].split(":")[0].replace("optional ", "").strip())
+        elif line and not line.startswith((" ", "#", "defaults")):
+            options.append("  " + line.replace(": ", "=", 1))
+    parts = [f"genebrain {verb}: {VERBS[verb]}\n", *header, "", "options (key=default):", *options]
+    choices = config.groups()
+    for group in [g for g in used if g in choices]:
+        parts += ["", f"group {group}= one of:"]
+        for choice in choices[group]:
+            lines = (folder / group / f"{choice}.yaml").read_text().splitlines()
+            first = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
+            parts.append(f"  {choice:<24} {first}")
+        default = next((c for c in choices[group] if f"{group}: {c}" in text), choices[group][0])
+        for line in (folder / group / f"{default}.yaml").read_text().splitlines():
+            if line and not line.startswith(("#", " ", "_target_", "defaults")):
+                parts.append(f"    {group}." + line.replace(": ", "=", 1))
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

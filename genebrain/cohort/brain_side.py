@@ -1,0 +1,111 @@
+"""The scans of a cohort as connectome features, one vector per person.
+
+Joins the scan room (ingest, store, connectome) with the people of a cohort. What needs statistics of a population
+is fitted on the training subjects that the caller names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from genebrain.brain.connectome import (
+    Correlation,
+    InnovationTangent,
+    Lag0Tangent,
+    Moments,
+    PartialCorrelation,
+    moments_from_store,
+)
+from genebrain.brain.scan_store import ScanStore
+from genebrain.cohort.participants import Cohort
+from genebrain.types import IntArray, UserError
+
+Feature = InnovationTangent | Correlation
+"""A connectome feature; the other two are kinds of these."""
+
+TANGENT = {"innovation": InnovationTangent, "lag0": Lag0Tangent}
+CORRELATION = {"correlation": Correlation, "partial_correlation": PartialCorrelation}
+WIDEST = 128  # parcels; "all" components above it would give more features than any cohort can carry
+
+
+@dataclass(frozen=True)
+class ConnectomeSide:
+    """Functional connectivity of each person, averaged over the person's scans.
+
+    Parameters
+    ----------
+    kind : {"innovation", "lag0", "correlation", "partial_correlation"}
+        ``innovation``: tangent space of the innovation covariance of a group first-order autoregression.
+    components : sequence
+        Numbers of leading components to try; the alignment chooses by cross-validation inside training. ``all``
+        keeps every parcel (left out above 128 parcels). The two correlations use all parcels.
+    shrinkage : float
+        Towards the training mean, in the tangent space.
+    min_frames : int
+        Shorter scans are left out, counted in the ingest report.
+    """
+
+    kind: str = "innovation"
+    components: tuple[int | str, ...] = (15, 25, 40, "all")
+    shrinkage: float = 0.05
+    min_frames: int = 40
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "components", tuple(self.components))
+        if self.kind not in (*TANGENT, *CORRELATION):
+            raise UserError(f"brain.kind={self.kind}: use one of {', '.join([*TANGENT, *CORRELATION])}")
+        wrong = [c for c in self.components if c != "all" and (not isinstance(c, int) or c < 2)]
+        if wrong or not self.components:
+            raise UserError(f"brain.components={list(self.components)}: whole numbers of at least 2, or all")
+        if not 0 <= self.shrinkage < 1:
+            raise UserError(f"brain.shrinkage={self.shrinkage} must lie in [0, 1)")
+
+    def features(self, n_parcels: int) -> dict[str, Feature]:
+        """Unfitted candidates by name, for scans of ``n_parcels``."""
+        if self.kind in CORRELATION:
+            return {self.kind: CORRELATION[self.kind]()}
+        made: dict[str, Feature] = {}
+        for wanted in self.components:
+            q = n_parcels if wanted == "all" else min(int(wanted), n_parcels)
+            if wanted != "all" or n_parcels <= WIDEST:
+                made[f"{self.kind}-{q}"] = TANGENT[self.kind](None if q == n_parcels else q, self.shrinkage)
+        if not made:
+            raise UserError(
+                f"brain.components={list(self.components)} leaves nothing to try for {n_parcels} parcels: "
+                f"'all' is only used up to {WIDEST} parcels; add a number such as 40"
+            )
+        return made
+
+    def fit(self, moments: Moments, rows: IntArray) -> dict[str, Feature]:
+        """Fit every candidate on the given (training) rows."""
+        training = Moments(moments.C0[rows], moments.C1[rows], moments.edges[rows], moments.frames[rows])
+        return {name: f.fit(*training) for name, f in self.features(moments.C0.shape[-1]).items()}
+
+    def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> Feature:
+        """Take a fitted candidate back from a checkpoint."""
+        kinds: dict[str, Any] = {**TANGENT, **CORRELATION}
+        restored: Feature = kinds[name.split("-")[0]].from_state(state)
+        return restored
+
+
+def stored_moments(cohort: Cohort, store: ScanStore, *, progress: bool = True) -> Moments:
+    """Lag moments of every person of the cohort, in the order of its table, averaged over the person's scans.
+
+    Raises
+    ------
+    UserError
+        If a person has no scan in the store: the cohort must be restricted to people with usable scans first.
+    """
+    keys = store.keys(cohort.scans)
+    scans: list[list[str]] = [[] for _ in range(len(cohort))]
+    for person, key in zip(cohort.scans["person"], keys, strict=True):
+        if key is not None:
+            scans[person].append(key)
+    empty = sum(not one for one in scans)
+    if empty:
+        raise UserError(f"{empty} of {len(cohort)} people have no usable scan in the store")
+
+    return moments_from_store(store, scans, progress=progress)

@@ -1,0 +1,40 @@
+"""Where a cohort comes from: the user's own ``cohort.yaml``, or a known-answer cohort made on first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from genebrain.cohort.simulate import simulate_cohort
+
+
+@dataclass(frozen=True)
+class CohortSource:
+    """A path, or the recipe of a simulated cohort.
+
+    Parameters
+    ----------
+    path : str, optional
+        A ``cohort.yaml``. When given, the other settings have no meaning.
+    tier, n_subjects, seed, genomes
+        Settings of :func:`genebrain.cohort.simulate.simulate_cohort`.
+    folder : str
+        Where simulated cohorts are kept, one folder each, made once.
+    """
+
+    path: str | None = None
+    tier: str = "smoke"
+    n_subjects: int = 1500
+    seed: int = 7
+    genomes: str = "msprime"
+    folder: str = "runs/cohorts"
+
+    def resolve(self) -> Path:
+        """Return the path of ``cohort.yaml``, simulating the cohort if it does not exist yet."""
+        if self.path is not None:
+            return Path(self.path)
+        name = f"{self.genomes}-{self.tier}-{self.n_subjects}-seed{self.seed}"
+        out = Path(self.folder) / name
+        if (out / "cohort.yaml").exists():
+            return out / "cohort.yaml"
+        return simulate_cohort(out, tier=self.tier, n_subjects=self.n_subjects, seed=self.seed, genomes=self.genomes)

@@ -1,0 +1,142 @@
+"""From a cohort to a fitted run folder: split, features, recipe, checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file, save_file
+
+from genebrain.alignment.model import AlignmentModel
+from genebrain.alignment.settings import AlignmentSettings
+from genebrain.alignment.training import TrainerSettings
+from genebrain.cohort.brain_side import ConnectomeSide
+from genebrain.cohort.gene_pooling import GenePooling
+from genebrain.cohort.gene_side import GeneSide
+from genebrain.cohort.participants import Cohort
+from genebrain.cohort.recipe import FittedAlignment, Subjects, fit_alignment, pooled_chunks
+from genebrain.cohort.run_folder import RunFolder, write_json
+from genebrain.cohort.split_settings import SplitSettings
+from genebrain.cohort.splits import Split, load_split
+from genebrain.cohort.workspace import Workspace
+from genebrain.types import IntArray
+
+STRATA = ("site", "ancestry")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides the numbers of a run, besides the cohort."""
+
+    genetics: GeneSide
+    brain: ConnectomeSide
+    pooling: GenePooling
+    alignment: AlignmentSettings
+    trainer: TrainerSettings
+    split: SplitSettings
+    seed: int = 0
+
+
+def run_fit(
+    experiment: Experiment,
+    workspace: Workspace,
+    run: Path,
+    *,
+    progress: bool = True,
+) -> Path:
+    """Fit an experiment on a cohort; returns the run folder.
+
+    A folder that holds the same experiment and is finished is returned as it is; an unfinished one goes on.
+    """
+    folder = RunFolder(run)
+    with folder.stage("scans"):
+        ingested = workspace.ingest(experiment.brain)
+    cohort = workspace.cohort
+    folder.claim({"cohort": cohort.fingerprint, **asdict(experiment)})
+    if folder.finished:
+        return run
+    with folder.stage("embed"):
+        workspace.embed(experiment.genetics)
+    with folder.stage("features"):
+        split = experiment.split.make(cohort, experiment.seed)
+        split.save(run / "split.json")
+        subjects = gather_subjects(experiment, workspace, split.training)
+    with folder.stage("fit"):
+        fitted = fit_alignment(
+            subjects,
+            split.train,
+            split.validation,
+            experiment.alignment,
+            experiment.trainer,
+            folder.checkpoints,
+            seed=experiment.seed,
+            progress=progress,
+        )
+    fitted.model.save(folder.checkpoints)
+    features, _ = workspace.brain_features(experiment.brain, split.training)
+    save_file(features[fitted.brain_name].state(), folder.checkpoints / "brain_features.safetensors")
+    pd.DataFrame(fitted.history).to_csv(run / "history.csv", index=False)
+    chunks = workspace.chunks(experiment.genetics)
+    folder.record(experiment.genetics.cost(chunks))
+    write_json(run / "funnel.json", {**cohort.funnel, "split": sizes(split), "ingest": ingested})
+    folder.finish({"cohort_fingerprint": cohort.fingerprint, "seed": experiment.seed})
+    return run
+
+
+def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntArray) -> Subjects:
+    """Features of everybody; what is fitted is fitted on ``training``."""
+    cohort, pooling = workspace.cohort, experiment.pooling
+    _, brain = workspace.brain_features(experiment.brain, training)
+    common: dict[str, Any] = {
+        "brain": brain,
+        "genome": cohort.table["genome"].to_numpy(np.int64),
+        "family": cohort.table["family"].to_numpy(np.int64),
+        "strata": strata_codes(cohort),
+    }
+    if not pooling.trainable:
+        return Subjects(blocks=workspace.blocks(experiment.genetics, pooling), **common)
+    # The closed form beside a trained pooling reads the default pooling of the same tokens.
+    plain = GenePooling(token=pooling.token)
+    return Subjects(
+        blocks=workspace.blocks(experiment.genetics, plain),
+        pooling=pooling,
+        table=workspace.table(experiment.genetics, pooling.token),
+        index=workspace.chunks(experiment.genetics).index,
+        **common,
+    )
+
+
+def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[FittedAlignment, Subjects, Split]:
+    """Read a fitted run back, with the features it was fitted on."""
+    workspace.ingest(experiment.brain)
+    split = load_split(run / "split.json", workspace.cohort)
+    subjects = gather_subjects(experiment, workspace, split.training)
+    model = AlignmentModel.load(run / "checkpoints", pooled_chunks(subjects, split.train))
+    name = str(model.closed_form.chosen["brain"])
+    restored = experiment.brain.restore(name, load_file(run / "checkpoints" / "brain_features.safetensors"))
+    # The checkpoint carries its own statistics: they, not a refit, decide the features that are judged.
+    subjects.brain[name] = restored.transform(*workspace.moments(experiment.brain))
+    history = run / "history.csv"
+    rows = pd.read_csv(history).astype(float).to_dict("records") if history.stat().st_size > 1 else []
+    return FittedAlignment(model, [{str(k): v for k, v in row.items()} for row in rows]), subjects, split
+
+
+def sizes(split: Split) -> dict[str, int]:
+    """People per side of a split."""
+    return {part: len(getattr(split, part)) for part in ("train", "validation", "test", "left_out")}
+
+
+def strata_columns(cohort: Cohort) -> list[str]:
+    """Columns that could tell people apart without genes: those of site and ancestry that vary."""
+    return [c for c in STRATA if c in cohort.table.columns and cohort.table[c].nunique() > 1]
+
+
+def strata_codes(cohort: Cohort) -> IntArray | None:
+    """One code per person for the sampler ``within_stratum``; None when there is nothing to stratify by."""
+    columns = strata_columns(cohort)
+    if not columns:
+        return None
+    return np.unique(cohort.strata(columns), return_inverse=True)[1].astype(np.int64)

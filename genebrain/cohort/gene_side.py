@@ -1,0 +1,134 @@
+"""The genomes of a cohort as rows of the table of unique chunks.
+
+Joins the DNA room (haplotypes, chunks, encoder, store) with the people of a cohort. Nothing here is fitted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genebrain.cohort.participants import Cohort
+from genebrain.genetics.chunk_store import ChunkStore
+from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages, predict
+from genebrain.genetics.embedding_plan import EmbedOptions
+from genebrain.genetics.generator import GeneratorBackbone, load_generator
+from genebrain.genetics.haplotypes import Policies
+from genebrain.genetics.windows import read_windows
+from genebrain.types import FloatArray, UserError
+
+
+@dataclass(frozen=True)
+class GeneSide:
+    """Which DNA encoder reads which pieces of the genome, under which policies.
+
+    Parameters
+    ----------
+    name : str
+        ``generator_tiny`` (random weights, offline) or a published checkpoint.
+    path : str, optional
+        Local folder with ``config.json`` and safetensors weights.
+    revision : str, optional
+        Hub revision; the pinned one by default.
+    weights_seed : int
+        Seed of the random weights of ``generator_tiny``.
+    chunk_bp : int
+        Bases of reference per chunk, a multiple of 6. Work grows with it: 1.5 kb needs 8 times fewer tokens
+        than 12 kb.
+    cut_origin : str
+        ``genome`` (cuts at multiples of ``chunk_bp``, so cohorts share chunks) or ``window``.
+    unphased, symbolic, reference_mismatch : str
+        Policies, see :class:`genebrain.genetics.haplotypes.Policies`.
+    missing_threshold : float
+        A window of a subject with a larger share of missing genotypes is masked.
+    allow_download : bool
+        Whether weights may be fetched from the hub.
+    """
+
+    name: str = "generator_tiny"
+    path: str | None = None
+    revision: str | None = None
+    weights_seed: int = 0
+    chunk_bp: int = 1500
+    cut_origin: str = "genome"
+    unphased: str = "error"
+    symbolic: str = "drop"
+    reference_mismatch: str = "error"
+    missing_threshold: float = 0.1
+    allow_download: bool = False
+
+    def __post_init__(self) -> None:
+        if self.chunk_bp < 6 or self.chunk_bp % 6:
+            raise UserError(
+                f"chunk_bp={self.chunk_bp}: GENERator reads 6 bases a token, so chunks must be a multiple of 6 "
+                f"(nearest: {max(6, round(self.chunk_bp / 6) * 6)})"
+            )
+        if self.cut_origin not in ("genome", "window"):
+            raise UserError(f"cut_origin='{self.cut_origin}': use genome or window")
+        self._policies()
+
+    def _policies(self) -> Policies:
+        return Policies(
+            unphased=self.unphased,  # type: ignore[arg-type]
+            symbolic=self.symbolic,  # type: ignore[arg-type]
+            reference_mismatch=self.reference_mismatch,  # type: ignore[arg-type]
+            missing_threshold=self.missing_threshold,
+        )
+
+    def _inputs(self, cohort: Cohort) -> dict[str, Any]:
+        return {
+            "genotypes": cohort.genotypes,
+            "reference": cohort.reference,
+            "windows": read_windows(cohort.windows),
+            "samples": cohort.table["genotype_id"].tolist(),
+            "chunk_bp": self.chunk_bp,
+            "cut_origin": self.cut_origin,
+            "policies": self._policies(),
+        }
+
+    def chunk_set(self, cohort: Cohort, store: Path, *, progress: bool = True) -> ChunkSet:
+        """Unique chunks and the chunk index of a cohort's people, in the order of its table; built once."""
+        inputs = self._inputs(cohort)
+        folder = store / "chunk_index" / content_fingerprint(**inputs)
+        if (folder / "report.json").exists():
+            return ChunkSet.load(folder)
+        chunks = build_chunks(**inputs, progress=progress)
+        chunks.save(folder)
+        return chunks
+
+    def plan(self, cohort: Cohort) -> dict[str, Any]:
+        """Predict the encoder's work: naive and unique chunks, tokens."""
+        return predict(**self._inputs(cohort))
+
+    def backbone(self) -> GeneratorBackbone:
+        """Load the encoder."""
+        return load_generator(
+            self.name,
+            self.path,
+            revision=self.revision,
+            seed=self.weights_seed,
+            allow_download=self.allow_download,
+        )
+
+    def embed(self, chunks: ChunkSet, store: Path, *, progress: bool = True) -> dict[str, Any]:
+        """Encode the chunks that the store does not hold yet; returns what was done."""
+        report = ChunkStore(store / "chunks").embed(
+            chunks.keys, chunks.sequences, self.backbone(), EmbedOptions(), progress=progress
+        )
+        return {"chunks_naive": chunks.n_naive, "chunks_unique": chunks.n_unique, **report.as_dict()}
+
+    def table(self, chunks: ChunkSet, store: Path, pooling: str) -> FloatArray:
+        """Stored embeddings, ``[unique, hidden]`` in the order of the chunk set."""
+        fingerprint = EmbedOptions().fingerprint(self.backbone())
+        return ChunkStore(store / "chunks").table(chunks.keys, pooling, fingerprint)
+
+    @staticmethod
+    def cost(chunks: ChunkSet) -> dict[str, int]:
+        """Chunks with and without sharing, and the tokens that the encoder reads (two marks per chunk)."""
+        tokens = sum(-(-len(sequence) // 6) + 2 for sequence in chunks.sequences)
+        return {"chunks_naive": chunks.n_naive, "chunks_unique": chunks.n_unique, "encoder_tokens": tokens}
+
+    def dosage_blocks(self, cohort: Cohort) -> list[FloatArray]:
+        """True dosages of all variants, one block ``[subjects, variants]`` per window."""
+        return dosages(cohort.genotypes, read_windows(cohort.windows), cohort.table["genotype_id"].tolist())

@@ -1,0 +1,129 @@
+"""A cohort with everything that was computed from it, each thing once.
+
+The verbs ask here for pooled genomes, moments of scans and connectome features; what one arm of an ablation has
+computed, the next one finds. Only features fitted on the very rows that are asked for are ever given back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genebrain.brain.connectome import Moments
+from genebrain.brain.scan_store import ScanStore, ingest_scans
+from genebrain.cohort.brain_side import ConnectomeSide, Feature, stored_moments
+from genebrain.cohort.gene_pooling import GenePooling
+from genebrain.cohort.gene_side import GeneSide
+from genebrain.cohort.participants import Cohort, load_cohort
+from genebrain.cohort.restriction import restrict
+from genebrain.genetics.chunks import ChunkSet
+from genebrain.types import FloatArray, IntArray, UserError
+
+
+class Workspace:
+    """Features of one cohort.
+
+    Parameters
+    ----------
+    cohort : Cohort or path of ``cohort.yaml``
+    store : Path, optional
+        Folder of embeddings, chunk indexes and scans; ``store`` beside ``cohort.yaml`` by default.
+    progress : bool
+        Show progress bars.
+    """
+
+    def __init__(self, cohort: Cohort | Path | str, store: Path | str | None = None, *, progress: bool = True):
+        self.cohort = cohort if isinstance(cohort, Cohort) else load_cohort(cohort)
+        self.store = Path(store) if store is not None else self.cohort.folder / "store"
+        self.progress = progress
+        self._kept: dict[Hashable, Any] = {}
+        try:
+            self.store.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise UserError(
+                f"cannot make the store {self.store}: {error.strerror}; name another folder with store="
+            ) from error
+        if not os.access(self.store, os.W_OK):
+            raise UserError(f"the store {self.store} is read-only; name another folder with store=")
+
+    def chunks(self, gene: GeneSide) -> ChunkSet:
+        """Unique chunks and chunk index of the cohort."""
+        return self._once(("chunks", gene), lambda: gene.chunk_set(self.cohort, self.store, progress=self.progress))
+
+    def embed(self, gene: GeneSide) -> dict[str, Any]:
+        """Encode the chunks that are not stored yet."""
+        chunks = self.chunks(gene)
+        return self._once(("embed", gene), lambda: gene.embed(chunks, self.store, progress=self.progress))
+
+    def table(self, gene: GeneSide, token: str) -> FloatArray:
+        """Embeddings of the unique chunks, ``[unique, hidden]``."""
+        return self._once(("table", gene, token), lambda: gene.table(self.chunks(gene), self.store, token))
+
+    def blocks(self, gene: GeneSide, pooling: GenePooling) -> list[FloatArray]:
+        """Pooled genomes, ``[people, features]`` per window."""
+        chunks = self.chunks(gene)
+        return self._once(
+            ("blocks", gene, pooling),
+            lambda: pooling.blocks(self.table(gene, pooling.token), chunks.index, chunks.n_chunks),
+        )
+
+    def dosage_blocks(self, gene: GeneSide) -> list[FloatArray]:
+        """True dosages of the variants, ``[people, variants]`` per window."""
+        return self._once(("dosages", gene), lambda: gene.dosage_blocks(self.cohort))
+
+    def ingest(self, brain: ConnectomeSide) -> dict[str, Any]:
+        """Bring the scans into the store and leave out people without a usable one; returns the counts.
+
+        Comes before everything else: row numbers mean the people that are left.
+        """
+
+        def work() -> dict[str, Any]:
+            report = ingest_scans(
+                self.cohort.scans,
+                self.store / "scans",
+                atlas=self.cohort.atlas,
+                min_frames=brain.min_frames,
+                short="skip",
+                progress=self.progress,
+            )
+            stored = ScanStore(self.store / "scans").keys(self.cohort.scans)
+            usable = {p for p, key in zip(self.cohort.scans["person"], stored, strict=True) if key is not None}
+            lost = len(self.cohort) - len(usable)
+            if lost:
+                keep = np.array(sorted(usable), dtype=np.int64)
+                self.cohort = restrict(self.cohort, keep, "no usable scan")
+                print(f"left out: {lost} people without a usable scan (reasons: {report.summary()['quarantine']})")
+            return {**report.summary(), "people_without_usable_scan": lost}
+
+        return self._once(("ingest", brain.min_frames), work)
+
+    def moments(self, brain: ConnectomeSide) -> Moments:
+        """Lag moments of every person."""
+        self.ingest(brain)
+        return self._once(
+            ("moments", brain.min_frames),
+            lambda: stored_moments(self.cohort, ScanStore(self.store / "scans"), progress=self.progress),
+        )
+
+    def brain_features(self, brain: ConnectomeSide, rows: IntArray) -> tuple[dict[str, Feature], dict[str, FloatArray]]:
+        """Connectome features fitted on ``rows`` (training people), and their values for everybody."""
+
+        def work() -> tuple[dict[str, Feature], dict[str, FloatArray]]:
+            moments = self.moments(brain)
+            fitted = brain.fit(moments, rows)
+            return fitted, {name: feature.transform(*moments) for name, feature in fitted.items()}
+
+        return self._once(("features", brain, rows.tobytes()), work)
+
+    def _once(self, key: Hashable, make: Any) -> Any:
+        if key not in self._kept:
+            if key[0] == "blocks":  # type: ignore[index]
+                # Pooled genomes are the largest thing here, and arms come one after another.
+                for old in [k for k in self._kept if k[0] == "blocks"]:  # type: ignore[index]
+                    del self._kept[old]
+            self._kept[key] = make()
+        return self._kept[key]

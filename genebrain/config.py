@@ -1,0 +1,255 @@
+"""Compose a configuration, check all of it before anything is built, then build it.
+
+Plain YAML with ``_target_``: a node names a class or function and its arguments, so every default lives once, in
+the constructor. :func:`compose` turns command-line overrides into a configuration and reports every wrong key,
+choice, type and argument together, each with the nearest right name. This module and :mod:`genebrain.cli` are the
+only ones that know Hydra.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from genebrain.types import UserError
+
+TASKS = "genebrain.tasks"
+
+
+def config_folder() -> Path:
+    """Folder of the shipped YAML files: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parent
+    for folder in (package / "configs", package.parent / "configs"):
+        if (folder / "fit.yaml").exists():
+            return folder
+    raise UserError(f"the configuration files are missing: looked in {package} and {package.parent}")
+
+
+def groups() -> dict[str, list[str]]:
+    """Config groups and their choices, e.g. ``{"pooling": ["components", "mean", ...]}``."""
+    return {
+        folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
+        for folder in sorted(config_folder().iterdir())
+        if folder.is_dir()
+    }
+
+
+def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
+    """Compose and check the configuration of one verb.
+
+    Parameters
+    ----------
+    verb : str
+        Name of a file ``configs/<verb>.yaml`` and of a function in :mod:`genebrain.tasks`.
+    overrides : iterable of str
+        ``key=value`` or ``group=choice``, as typed on the command line.
+
+    Raises
+    ------
+    UserError
+        Naming every wrong override at once, with suggestions.
+    """
+    problems: list[str] = []
+    parsed = _parse(overrides, problems)
+    choices = groups()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        group_overrides = [o for o in parsed if _is_group(o, choices)]
+        good_groups = [o for o in group_overrides if _check_choice(o, choices, problems)]
+        base = hydra_compose(verb, [o.input_line or "" for o in good_groups])
+        keys = [o for o in parsed if o not in group_overrides]
+        good_keys = [o for o in keys if _check_key(o, base, choices, problems)]
+        try:
+            config = hydra_compose(verb, [o.input_line or "" for o in good_groups + good_keys])
+            problems += check(config, verb)
+        except (HydraException, OmegaConfBaseException) as error:
+            problems.append(str(error))
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        raise UserError(f"the configuration of '{verb}' has {len(problems)} problem(s):\n{lines}")
+    return config
+
+
+def check(config: DictConfig, verb: str) -> list[str]:
+    """Bind every ``_target_`` node to its signature, then try each constructor; return all problems.
+
+    Constructors of configuration nodes are cheap by rule: they check their values and load nothing.
+    """
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    task = get_object(f"{TASKS}.{verb}")
+    problems = _bind(task, {k: v for k, v in container.items() if k != "hydra"}, verb)
+    for path, node in _nodes(container):
+        target = str(node["_target_"])
+        try:
+            callable_ = get_object(target)
+        except Exception as error:
+            problems.append(f"{path}: cannot find {target} ({error})")
+            continue
+        arguments = {k: v for k, v in node.items() if not k.startswith("_")}
+        wrong = _bind(callable_, arguments, path)
+        problems += wrong
+        if not wrong:
+            try:
+                instantiate(node, _convert_="all")
+            except Exception as error:
+                problems.append(f"{path}: {_root_message(error)}")
+    return problems
+
+
+def build(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """Build every node; returns the keyword arguments of the verb's function."""
+    container = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
+    assert isinstance(container, dict)
+    return {
+        str(key): instantiate(value, _convert_="all") if isinstance(value, dict) else value
+        for key, value in container.items()
+        if key != "hydra"
+    }
+
+
+def describe(value: Any) -> Any:
+    """Turn settings objects back into plain YAML-ready nodes, so that any run can be rebuilt from its folder."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        node: dict[str, Any] = {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
+        node |= {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        return node
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(k): describe(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [describe(v) for v in value]
+    return value
+
+
+def save(values: Mapping[str, Any], path: Path) -> None:
+    """Write described settings as YAML."""
+    OmegaConf.save(OmegaConf.create(describe(values)), path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read settings written by :func:`save` and build them.
+
+    Raises
+    ------
+    UserError
+        If the file is missing: the folder is not a run.
+    """
+    if not path.exists():
+        raise UserError(f"{path.parent} is not a run folder: it has no {path.name}; make one with 'genebrain fit'")
+    return build(OmegaConf.load(path))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return '; did you mean ...?' or an empty string."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=2, cutoff=0.6)
+    if not close:
+        leaf = word.rsplit(".", 1)[-1]
+        close = [n for n in names if n.rsplit(".", 1)[-1] == leaf][:2] or difflib.get_close_matches(
+            leaf, [n.rsplit(".", 1)[-1] for n in names], n=1, cutoff=0.6
+        )
+    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
+def _parse(overrides: Iterable[str], problems: list[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    parsed = []
+    for text in overrides:
+        try:
+            parsed.append(parser.parse_override(text))
+        except HydraException:
+            problems.append(f"'{text}' is not of the form key=value (quote values with spaces, commas or =)")
+    return parsed
+
+
+def _is_group(override: Override, choices: Mapping[str, list[str]]) -> bool:
+    return override.key_or_group in choices and isinstance(override.value(), str)
+
+
+def _check_choice(override: Override, choices: Mapping[str, list[str]], problems: list[str]) -> bool:
+    group, choice = override.key_or_group, str(override.value())
+    if choice in choices[group]:
+        return True
+    problems.append(
+        f"no choice '{choice}' in group '{group}'{nearest(choice, choices[group])} ({', '.join(choices[group])})"
+    )
+    return False
+
+
+def _check_key(override: Override, base: DictConfig, choices: Mapping[str, list[str]], problems: list[str]) -> bool:
+    key = override.key_or_group
+    if override.is_add() or override.is_delete() or key.startswith("hydra"):
+        return True
+    known = _dotted(base)
+    if key not in known:
+        problems.append(f"no option '{key}'{nearest(key, [*known, *choices])}")
+        return False
+    old, new = known[key], override.value()
+    if isinstance(old, bool) != isinstance(new, bool) and isinstance(old, (bool, int, float)):
+        wanted = "true or false" if isinstance(old, bool) else "a number"
+        problems.append(f"{key}={new}: {wanted} is wanted (default {old})")
+        return False
+    if isinstance(old, (int, float)) and not isinstance(new, (int, float)) and new is not None:
+        problems.append(f"{key}={new}: a number is wanted (default {old})")
+        return False
+    if isinstance(old, int) and isinstance(new, float):
+        problems.append(f"{key}={new}: a whole number is wanted (default {old})")
+        return False
+    return True
+
+
+def _dotted(config: DictConfig, prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in config.items_ex(resolve=False):
+        out[f"{prefix}{key}"] = value
+        if isinstance(value, DictConfig):
+            out |= _dotted(value, f"{prefix}{key}.")
+    return out
+
+
+def _nodes(container: Any, path: str = "") -> list[tuple[str, dict[str, Any]]]:
+    found: list[tuple[str, dict[str, Any]]] = []
+    if isinstance(container, dict):
+        if "_target_" in container:
+            found.append((path, container))
+        for key, value in container.items():
+            found += _nodes(value, f"{path}.{key}" if path else str(key))
+    return found
+
+
+def _bind(callable_: Any, arguments: Mapping[str, Any], path: str) -> list[str]:
+    signature = inspect.signature(callable_)
+    parameters = signature.parameters
+    unset = [f"{path}: give '{name}=...'" for name, value in arguments.items() if value == "???"]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return unset
+    unknown = [
+        f"{path}: no argument '{name}'{nearest(name, parameters)}" for name in arguments if name not in parameters
+    ]
+    missing = [
+        f"{path}: argument '{name}' has no value"
+        for name, p in parameters.items()
+        if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and name not in arguments
+    ]
+    return unknown + missing + unset
+
+
+def _root_message(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)

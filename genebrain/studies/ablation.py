@@ -1,0 +1,180 @@
+"""A grid of fits that differ in one thing, on the same people, splits and seeds.
+
+Every cell is an ordinary run folder: it can be evaluated, reported and looked into on its own. Finished cells are
+skipped when the grid is started again; failed ones are shown, and do not stop the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pandas as pd
+from tqdm import tqdm
+
+from genebrain.cohort.fitting import Experiment
+from genebrain.cohort.run_folder import read_json
+from genebrain.cohort.workspace import Workspace
+from genebrain.studies.comparison import compare, figure, markdown
+from genebrain.types import UserError
+
+METRICS = ("recall@1", "recall@5", "percentile_rank", "matched_auc")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm with one seed."""
+
+    arm: str
+    seed: int
+    experiment: Experiment
+    folder: Path
+
+
+def run_ablation(
+    workspace: Workspace,
+    base: Experiment,
+    arms: Mapping[str, Mapping[str, Any]],
+    run: Path,
+    seeds: list[int],
+    *,
+    fit: Callable[..., Path],
+    evaluate: Callable[..., Any],
+    reference: str | None = None,
+    gallery_size: int = 64,
+    jobs: int = 2,
+) -> Path:
+    """Run all arms with all seeds.
+
+    Parameters
+    ----------
+    arms : mapping
+        Arm name -> ``{part of the experiment: {setting: value}}``, e.g. ``{"mean": {"pooling": {"chunk":
+        "mean"}}}``.
+    run : Path
+        Gets ``results.csv`` (a row per cell), ``comparison.csv``, ``comparison.md`` and ``comparison.png`` (a row
+        per arm, tested against ``reference`` with correction), and ``cells/``.
+    fit, evaluate : callables
+        The verbs; the same ones a user calls.
+    jobs : int
+        Cells at a time.
+
+    Returns
+    -------
+    Path
+        ``results.csv``.
+    """
+    if reference is not None and reference not in arms:
+        raise UserError(f"reference arm '{reference}' is not in the grid: {', '.join(arms)}")
+    if not seeds:
+        raise UserError("seeds=[] leaves nothing to run")
+    cells = _cells(base, arms, seeds, run)
+    for brain in {cell.experiment.brain for cell in cells}:
+        workspace.ingest(brain)
+    for gene in {cell.experiment.genetics for cell in cells}:
+        workspace.embed(gene)
+    todo = [cell for cell in cells if not (cell.folder / "metrics.json").exists()]
+    shared = (workspace.cohort.folder / "cohort.yaml", workspace.store, gallery_size, fit, evaluate)
+    by_arm = [[cell for cell in todo if cell.arm == arm] for arm in arms]
+    work = (joblib.delayed(_run_cells)(group, *shared) for group in by_arm if group)
+    errors: dict[tuple[str, int], str] = {}
+    with tqdm(total=len(cells), initial=len(cells) - len(todo), desc="cells", unit="cell") as bar:
+        for outcome in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
+            errors |= {key: message for key, message in outcome.items() if message}
+            bar.update(len(outcome))
+    results = pd.DataFrame([_row(cell, errors.get((cell.arm, cell.seed), "")) for cell in cells])
+    run.mkdir(parents=True, exist_ok=True)
+    _write(results, run / "results.csv")
+    failed = results[results["error"] != ""]
+    for _, row in failed.iterrows():
+        print(f"failed: {row['arm']} seed {row['seed']}: {row['error']}")
+    if len(failed) == len(results):
+        raise UserError(f"all {len(results)} cells failed (reasons above)")
+    table = compare(results[results["error"] == ""], reference or next(iter(arms)), METRICS[0])
+    _write(table, run / "comparison.csv")
+    text = markdown(table, gallery_size)
+    (run / "comparison.md").write_text(text)
+    figure(table, gallery_size, run / "comparison.png")
+    print(text)
+    return run / "results.csv"
+
+
+def _cells(base: Experiment, arms: Mapping[str, Mapping[str, Any]], seeds: list[int], run: Path) -> list[Cell]:
+    parts = {f.name for f in fields(Experiment)} - {"seed"}
+    problems, cells = [], []
+    for number, (arm, changes) in enumerate(arms.items()):
+        changed = base
+        for part, values in changes.items():
+            if part not in parts:
+                problems.append(f"arm '{arm}': no part '{part}' (parts: {', '.join(sorted(parts))})")
+                continue
+            try:
+                changed = replace(changed, **{part: replace(getattr(changed, part), **dict(values))})
+            except (TypeError, UserError) as error:
+                problems.append(f"arm '{arm}', {part}: {error}")
+        for seed in seeds:
+            folder = run / "cells" / f"{number:02d}-seed{seed}"
+            cells.append(Cell(arm, seed, replace(changed, seed=seed), folder))
+    if problems:
+        raise UserError("the grid is not right:\n" + "\n".join(f"  - {p}" for p in problems))
+    return cells
+
+
+@lru_cache(maxsize=1)
+def _workspace(cohort: Path, store: Path) -> Workspace:
+    """One per worker process: arms that follow each other share scans, connectomes and chunk tables."""
+    return Workspace(cohort, store, progress=False)
+
+
+def _run_cells(
+    cells: list[Cell], cohort: Path, store: Path, gallery_size: int, fit: Any, evaluate: Any
+) -> dict[tuple[str, int], str]:
+    outcome = {}
+    for cell in cells:
+        try:
+            workspace = _workspace(cohort, store)
+            made = {f.name: getattr(cell.experiment, f.name) for f in fields(Experiment)}
+            started = time.perf_counter()
+            fit(cohort, run=cell.folder, workspace=workspace, progress=False, **made)
+            evaluate(
+                cell.folder, gallery_size=gallery_size, comparisons=(), n_bootstrap=200, n_permutations=200,
+                workspace=workspace, progress=False,
+            )  # fmt: skip
+            (cell.folder / "seconds.txt").write_text(f"{time.perf_counter() - started:.2f}\n")
+            outcome[cell.arm, cell.seed] = ""
+        except Exception as error:  # any failure is shown; the other cells go on
+            outcome[cell.arm, cell.seed] = f"{type(error).__name__}: {error}"
+    return outcome
+
+
+def _row(cell: Cell, error: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"arm": cell.arm, "seed": cell.seed}
+    path = cell.folder / "metrics.json"
+    if not path.exists():
+        return {**row, "error": error or "not run"}
+    metrics = read_json(path)
+    for name in METRICS:
+        one = metrics["retrieval"]["mean"][name]
+        row |= {name: one["value"], f"{name}_low": one["ci"][0], f"{name}_high": one["ci"][1]}
+    splits, seconds = metrics["splits"], cell.folder / "seconds.txt"
+    return {
+        **row,
+        "gallery_size": metrics["gallery_size"],
+        "chance_recall@1": metrics["chance"]["recall@1"],
+        "n_train": splits["train"] + splits["validation"],
+        "n_test": metrics["n_subjects"],
+        "seconds": float(seconds.read_text()) if seconds.exists() else None,
+        "run": str(cell.folder),
+        "error": "",
+    }
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    temporary = path.with_name(f"{path.name}.partial")
+    table.to_csv(temporary, index=False)
+    temporary.replace(path)

@@ -1,0 +1,192 @@
+"""What a new alignment must beat: fitted on the same training people, judged on the same test people.
+
+- ``ridge_cca``: regularised canonical correlation on the model's own features.
+- ``confound_only``: the brain from site, ancestry, age, sex and motion alone. What it retrieves is not genes.
+- ``dosage``: the default recipe on the true dosages of all variants in the windows: what a perfect reading of
+  the sequence would give.
+- ``textbook``: random projectors, InfoNCE, cosine on the model's own features.
+- ``residualised``: the default recipe after confounds were regressed out of both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from genebrain.alignment.closed_form import ClosedFormSettings, fit_closed_form
+from genebrain.alignment.ridge_cca import fit_ridge_cca
+from genebrain.alignment.settings import AlignmentSettings
+from genebrain.alignment.training import TrainerSettings
+from genebrain.alignment.window_components import ColumnSettings
+from genebrain.cohort.recipe import FittedAlignment, Subjects, fit_alignment
+from genebrain.types import FloatArray, IntArray, UserError
+
+CONFOUNDS = ("site", "ancestry", "sex", "age", "mean_fd")
+Vectors = tuple[FloatArray, FloatArray]
+
+
+@dataclass(frozen=True)
+class Arena:
+    """What a comparison may use.
+
+    Parameters
+    ----------
+    fitted : FittedAlignment
+        The model that is judged.
+    subjects : Subjects
+        Features of everybody.
+    train, validation, judged : int array
+        Rows.
+    table : DataFrame
+        Participants, for the confounds.
+    dosages : callable
+        Gives the dosage blocks of everybody; only called where asked for.
+    seed : int
+    folder : Path
+        Scratch space for the arm that is trained by gradient.
+    """
+
+    fitted: FittedAlignment
+    subjects: Subjects
+    train: IntArray
+    validation: IntArray
+    judged: IntArray
+    table: pd.DataFrame
+    dosages: Callable[[], list[FloatArray]]
+    seed: int
+    folder: Path
+
+    @property
+    def training(self) -> IntArray:
+        """Everybody that may be learned from."""
+        return np.sort(np.concatenate([self.train, self.validation]))
+
+
+def ridge_cca(arena: Arena) -> Vectors:
+    """Ridge CCA on the model's own gene columns and brain features."""
+    columns, brain = _own_features(arena)
+    return _ridge(arena, columns, brain)
+
+
+def confound_only(arena: Arena) -> Vectors | None:
+    """Ridge CCA from confounds to the brain; None when the participants table has none."""
+    confounds = confound_matrix(arena.table, arena.training)
+    if confounds is None:
+        return None
+    return _ridge(arena, confounds, _own_features(arena)[1])
+
+
+def dosage(arena: Arena) -> Vectors:
+    """The default recipe on true dosages."""
+    blocks, rows = arena.dosages(), arena.training
+    model = fit_closed_form(
+        [b[rows] for b in blocks],
+        {name: f[rows] for name, f in arena.subjects.brain.items()},
+        arena.subjects.family[rows],
+        seed=arena.seed,
+        settings=ClosedFormSettings(columns=ColumnSettings(kind="dosages")),
+    )
+    judged = model.gene_columns([b[arena.judged] for b in blocks])
+    brain = arena.subjects.brain[model.chosen["brain"]][arena.judged]
+    return model.gene_vectors(judged), model.brain_vectors(brain)
+
+
+def textbook(arena: Arena) -> Vectors:
+    """Random projectors trained with InfoNCE and early stopping, cosine."""
+    fitted = fit_alignment(
+        arena.subjects,
+        arena.train,
+        arena.validation,
+        AlignmentSettings(start="random", train="full", score="cosine"),
+        TrainerSettings(),
+        arena.folder / "textbook",
+        seed=arena.seed,
+        progress=False,
+    )
+    return fitted.vectors(arena.subjects, arena.judged)
+
+
+def residualised(arena: Arena) -> Vectors | None:
+    """The default recipe after regressing confounds out of both sides, coefficients from training people."""
+    confounds = confound_matrix(arena.table, arena.training)
+    if confounds is None:
+        return None
+    rows, name = arena.training, arena.fitted.brain_name
+    # Before the components are taken, so that they are those of what the confounds leave.
+    blocks = [_residuals(confounds, block, rows) for block in arena.subjects.blocks]
+    brain = _residuals(confounds, arena.subjects.brain[name], rows)
+    model = fit_closed_form(
+        [b[rows] for b in blocks], {name: brain[rows]}, arena.subjects.family[rows], seed=arena.seed
+    )
+    judged = model.gene_columns([b[arena.judged] for b in blocks])
+    return model.gene_vectors(judged), model.brain_vectors(brain[arena.judged])
+
+
+COMPARISONS: dict[str, Callable[[Arena], Vectors | None]] = {
+    "ridge_cca": ridge_cca,
+    "confound_only": confound_only,
+    "dosage": dosage,
+    "textbook": textbook,
+    "residualised": residualised,
+}
+
+
+def check_comparisons(names: list[str]) -> None:
+    """Raise a UserError for unknown names."""
+    unknown = [n for n in names if n not in COMPARISONS]
+    if unknown:
+        raise UserError(f"comparisons {', '.join(unknown)} do not exist; use {', '.join(COMPARISONS)}")
+
+
+def confound_matrix(table: pd.DataFrame, training: IntArray) -> FloatArray | None:
+    """Confounds as standardised columns ``[people, columns]``: categories as indicators, missing values as mean.
+
+    Includes the squares of age and age x sex, and the ancestry components of the table. Categories and means are
+    those of the training people; a category that they do not have is all zeros.
+    """
+    columns: list[FloatArray] = []
+    names = [c for c in (*CONFOUNDS, *[c for c in table.columns if _is_component(c)]) if c in table.columns]
+    for name in names:
+        values = table[name]
+        if pd.api.types.is_numeric_dtype(values):
+            number = values.to_numpy(dtype=np.float64)
+            filled = np.where(np.isnan(number), np.nanmean(number[training]), number)
+            columns += [filled, filled**2] if name == "age" else [filled]
+        else:
+            text = values.astype(str).to_numpy()
+            columns += [(text == level).astype(np.float64) for level in np.unique(text[training])[1:]]
+    if not columns:
+        return None
+    matrix = np.stack(columns, axis=1)
+    center, spread = matrix[training].mean(axis=0), matrix[training].std(axis=0)
+    kept = spread > 1e-8
+    if not kept.any():
+        return None
+    return ((matrix - center)[:, kept] / spread[kept]).astype(np.float32)
+
+
+def _is_component(column: object) -> bool:
+    return str(column).startswith("PC") and str(column)[2:].isdigit()
+
+
+def _own_features(arena: Arena) -> Vectors:
+    return arena.fitted.columns(arena.subjects), arena.subjects.brain[arena.fitted.brain_name]
+
+
+def _ridge(arena: Arena, columns: FloatArray, brain: FloatArray) -> Vectors:
+    rows = arena.training
+    model = fit_ridge_cca(columns[rows], brain[rows], arena.subjects.family[rows], seed=arena.seed)
+    return model.gene_vectors(columns[arena.judged]), model.brain_vectors(brain[arena.judged])
+
+
+def _residuals(confounds: FloatArray, values: FloatArray, training: IntArray) -> FloatArray:
+    design = np.column_stack([np.ones(len(confounds)), confounds]).astype(np.float64)
+    # A little ridge keeps indicator columns that nearly repeat each other from blowing up.
+    gram = design[training].T @ design[training]
+    gram += 1e-6 * np.trace(gram) / len(gram) * np.eye(len(gram))
+    coefficients = np.linalg.solve(gram, design[training].T @ values[training].astype(np.float64))
+    return (values - design @ coefficients).astype(np.float32)

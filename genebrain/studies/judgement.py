@@ -1,0 +1,193 @@
+"""Judge a fitted run: retrieval, nulls, strata, baselines, ceiling; everything of ``metrics.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genebrain.cohort.fitting import Experiment, load_fit, sizes, strata_columns
+from genebrain.cohort.participants import Cohort
+from genebrain.cohort.recipe import FittedAlignment
+from genebrain.cohort.run_folder import RunFolder, read_json, write_json
+from genebrain.cohort.workspace import Workspace
+from genebrain.evaluation.figures import write_figures
+from genebrain.evaluation.nulls import permutation_test
+from genebrain.evaluation.retrieval import chance, evaluate_retrieval, recall_curve, within_stratum
+from genebrain.evaluation.verdict import verdict
+from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
+from genebrain.studies.known_answers import ceiling, oracle_vectors
+from genebrain.types import FloatArray, IntArray, Metrics, UserError
+
+VARIANTS = ("residualised",)
+"""Comparisons that are the model's own recipe on changed input, shown as arms and not as baselines."""
+
+
+@dataclass(frozen=True)
+class JudgementSettings:
+    """How to judge.
+
+    Parameters
+    ----------
+    split : {"test", "validation"}
+    gallery_size, n_bootstrap, n_permutations : int
+    strata : "auto" or column names
+    comparisons : names of :data:`genebrain.studies.baselines.COMPARISONS`
+    """
+
+    split: str = "test"
+    gallery_size: int = 64
+    n_bootstrap: int = 1000
+    n_permutations: int = 1000
+    strata: str | tuple[str, ...] = "auto"
+    comparisons: tuple[str, ...] = tuple(COMPARISONS)
+
+    def __post_init__(self) -> None:
+        if self.split not in ("test", "validation"):
+            raise UserError(f"split={self.split}: use test, or validation while choosing")
+        check_comparisons(list(self.comparisons))
+        if self.gallery_size < 2 or min(self.n_bootstrap, self.n_permutations) < 20:
+            raise UserError(
+                f"gallery_size={self.gallery_size} must be at least 2, n_bootstrap={self.n_bootstrap} and "
+                f"n_permutations={self.n_permutations} at least 20"
+            )
+
+
+def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings: JudgementSettings) -> Metrics:
+    """Judge the fitted run in a folder; writes ``metrics.json`` and ``figures/`` there."""
+    if not (run / "provenance.json").exists():
+        raise UserError(f"the fit in {run} is not finished: call 'genebrain fit' with this run folder again")
+    folder = RunFolder(run)
+    with folder.stage("evaluate"):
+        fitted, subjects, split = load_fit(run, experiment, workspace)
+        rows = split.test if settings.split == "test" else split.validation
+        if len(rows) < settings.gallery_size:
+            raise UserError(
+                f"gallery_size={settings.gallery_size} is larger than the {settings.split} set "
+                f"({len(rows)} people): choose gallery_size={_smaller_gallery(len(rows))} or a larger set"
+            )
+        cohort = workspace.cohort
+        table = cohort.table.iloc[rows]
+        who = _Judged(table["family"].to_numpy(np.int64), table["genome"].to_numpy(np.int64), settings)
+        gene, brain = fitted.vectors(subjects, rows)
+        strata = _strata(cohort, rows, settings.strata)
+        arena = Arena(
+            fitted, subjects, split.train, split.validation, rows, cohort.table,
+            lambda: workspace.dosage_blocks(experiment.genetics), experiment.seed, folder.checkpoints,
+        )  # fmt: skip
+        vectors = {"model": (gene, brain)}
+        for name in settings.comparisons:
+            made = COMPARISONS[name](arena)
+            if made is not None:
+                vectors[name] = made
+        curves = {name: who.curve(*pair) for name, pair in vectors.items()}
+        retrieval = {name: who.retrieval(*pair) for name, pair in vectors.items()}
+        oracle = oracle_vectors(cohort, rows)
+        metrics: Metrics = {
+            "schema": 1,
+            "split": settings.split,
+            "n_subjects": len(rows),
+            "gallery_size": settings.gallery_size,
+            "chance": chance(settings.gallery_size),
+            "ceiling": ceiling(cohort, settings.gallery_size),
+            "retrieval": retrieval["model"],
+            "gallery_full": {"gallery_size": len(rows), **who.retrieval(gene, brain, full=True)},
+            "within_stratum": within_stratum(
+                gene, brain, strata=strata, families=who.family, genome_id=who.genome,
+                n_bootstrap=settings.n_bootstrap,
+            ) if strata is not None else None,
+            "permutation": permutation_test(
+                gene, brain, families=who.family, strata=strata, n=settings.n_permutations
+            ),
+            "baselines": {
+                name: retrieval[name]["mean"] if name in retrieval else None
+                for name in settings.comparisons if name not in VARIANTS
+            },
+            "model": _model(fitted, experiment, _arms(fitted, subjects, rows, who, retrieval)),
+            "splits": sizes(split),
+            "dropped": cohort.funnel.get("dropped", {}),
+            "oracle_pair": who.retrieval(*oracle)["mean"] if oracle else None,
+            "strata_columns": _columns(cohort, settings.strata),
+        }  # fmt: skip
+    metrics["cost"] = folder.cost()
+    metrics["verdict"] = verdict(metrics)
+    write_json(run / "metrics.json", metrics)
+    history = {k: [row[k] for row in fitted.history] for k in (fitted.history[0] if fitted.history else ())}
+    funnel = read_json(run / "funnel.json")
+    steps = {k: v for k, v in funnel.items() if isinstance(v, int)}
+    write_figures(
+        run / "figures",
+        metrics,
+        gene=gene,
+        brain=brain,
+        strata=strata,
+        curves=curves,
+        history=history,
+        funnel=steps,
+    )
+    return metrics
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The people of the judged set: families for the intervals, genomes for who matches whom."""
+
+    family: IntArray
+    genome: IntArray
+    settings: JudgementSettings
+
+    def retrieval(self, gene: FloatArray, brain: FloatArray, *, full: bool = False) -> Metrics:
+        return evaluate_retrieval(
+            gene, brain, families=self.family, genome_id=self.genome,
+            gallery_size=None if full else self.settings.gallery_size, n_bootstrap=self.settings.n_bootstrap,
+        )  # fmt: skip
+
+    def curve(self, gene: FloatArray, brain: FloatArray) -> Metrics:
+        return recall_curve(
+            gene, brain, families=self.family, genome_id=self.genome,
+            gallery_size=self.settings.gallery_size, n_bootstrap=self.settings.n_bootstrap,
+        )  # fmt: skip
+
+
+def _arms(
+    fitted: FittedAlignment, subjects: Any, rows: IntArray, who: _Judged, retrieval: dict[str, Metrics]
+) -> dict[str, Metrics]:
+    arms = {"closed_form": who.retrieval(*fitted.vectors(subjects, rows, "closed_form"))["mean"]}
+    if fitted.model.towers is not None:
+        arms["trained"] = who.retrieval(*fitted.vectors(subjects, rows, "trained"))["mean"]
+    arms |= {name: retrieval[name]["mean"] for name in VARIANTS if name in retrieval}
+    return arms
+
+
+def _model(fitted: FittedAlignment, experiment: Experiment, arms: dict[str, Metrics]) -> dict[str, Any]:
+    settings = experiment.alignment
+    return {
+        "start": settings.start,
+        "train": settings.train,
+        "score": settings.score,
+        "encoder": experiment.genetics.name,
+        "kept": fitted.model.kept,
+        "approval": fitted.model.approval,
+        "chosen": fitted.model.closed_form.chosen,
+        "calibration": fitted.model.closed_form.calibration.as_dict(),
+        "arms": arms,
+    }
+
+
+def _columns(cohort: Cohort, wanted: str | Sequence[str]) -> list[str]:
+    return strata_columns(cohort) if wanted == "auto" else [wanted] if isinstance(wanted, str) else list(wanted)
+
+
+def _strata(cohort: Cohort, rows: IntArray, wanted: str | Sequence[str]) -> list[str] | None:
+    columns = _columns(cohort, wanted)
+    if not columns:
+        return None
+    labels = cohort.strata(columns)
+    return [labels[row] for row in rows]
+
+
+def _smaller_gallery(n: int) -> int:
+    return max(2, 2 ** int(np.log2(n)))

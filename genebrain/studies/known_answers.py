@@ -1,0 +1,47 @@
+"""What is known of a simulated cohort, for the people that are judged: the ceiling and the oracle's own score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from genebrain.cohort.known_answer import read_known_answer, read_truth
+from genebrain.cohort.participants import Cohort
+from genebrain.cohort.problems import Problems
+from genebrain.cohort.tables import read_table
+from genebrain.evaluation.ceiling import bayes_ceiling, oracle_pair_vectors
+from genebrain.types import FloatArray, IntArray, Metrics
+
+
+def ceiling(cohort: Cohort, gallery_size: int, *, within_strata: bool = False) -> Metrics | None:
+    """Best possible recall@1 and recall@5 in expectation; None for real cohorts and where no bound is known."""
+    if cohort.known_answer is None:
+        return None
+    answer = read_known_answer(cohort.known_answer)
+    stored = answer["ceiling_within_strata" if within_strata else "ceiling"]
+    if stored is None:
+        return None
+    values = stored.get(gallery_size) or bayes_ceiling(
+        answer["k"], answer["r2"], gallery_size, mislabelled=answer.get("mislabelled", 0.0)
+    )
+    return {
+        **{name: values[name] for name in ("recall@1", "recall@5", "recall@10") if name in values},
+        "source": f"Bayes-optimal score of the simulation, k = {answer['k']}, r2 = {answer['r2']:.3f}",
+    }
+
+
+def oracle_vectors(cohort: Cohort, rows: IntArray) -> tuple[FloatArray, FloatArray] | None:
+    """Optimal score vectors of the true genetic values and the optimal readings of the scans of these people."""
+    if cohort.known_answer is None:
+        return None
+    answer = read_known_answer(cohort.known_answer)
+    if answer["r2"] <= 0:
+        return None
+    truth: dict[str, Any] = dict(read_truth(cohort.known_answer))
+    listed = read_table(cohort.folder / "participants.tsv", ["participant_id"], Problems())
+    if listed is None:
+        return None
+    place = {name: row for row, name in enumerate(listed["participant_id"])}
+    order = np.array([place[name] for name in cohort.table["participant_id"]])[rows]
+    return oracle_pair_vectors(truth["g"][order], truth["u"][order], answer["r2"])

@@ -1,0 +1,227 @@
+"""One function per verb: what the command line does, usable in a notebook.
+
+>>> from genebrain import tasks
+>>> run = tasks.fit(cohort="my_cohort/cohort.yaml", run="runs/first")
+>>> metrics = tasks.evaluate(run=run)
+
+Each takes plain values and settings objects (all with defaults) and returns what it wrote or found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genebrain.alignment.settings import AlignmentSettings
+from genebrain.alignment.training import TrainerSettings
+from genebrain.cohort.brain_side import ConnectomeSide
+from genebrain.cohort.cohort_source import CohortSource
+from genebrain.cohort.gene_pooling import GenePooling
+from genebrain.cohort.gene_side import GeneSide
+from genebrain.cohort.split_settings import SplitSettings
+from genebrain.cohort.workspace import Workspace
+from genebrain.types import Metrics, UserError
+
+Source = CohortSource | Path | str
+
+
+def simulate(out: Path | str, **settings: Any) -> Path:
+    """Write a known-answer cohort; see :func:`genebrain.cohort.simulate.simulate_cohort`. Returns cohort.yaml."""
+    from genebrain.cohort.simulate import simulate_cohort
+
+    path = simulate_cohort(Path(out), **settings)
+    print(f"wrote {path}")
+    return path
+
+
+def check(
+    cohort: Source,
+    genetics: GeneSide | None = None,
+    split: SplitSettings | None = None,
+    seed: int = 0,
+) -> None:
+    """Print every problem of a cohort and its funnel; raises UserError when a problem forbids a run."""
+    from genebrain.cohort.check import check_cohort
+
+    shares = split or SplitSettings()
+    result = check_cohort(
+        _path(cohort), progress=True, seed=seed, test=shares.test, validation=shares.validation,
+        site_column=shares.site_column, held_out_site=shares.held_out_site,
+    )  # fmt: skip
+    print(result.text)
+    if not result.ok:
+        raise UserError(f"{len(result.problems.errors)} problem(s) must be mended before a run (listed above)")
+
+
+def plan(cohort: Source, genetics: GeneSide | None = None, out: Path | str | None = None) -> Metrics:
+    """Predict the encoder's work without running it; optionally writes JSON."""
+    from genebrain.cohort.participants import load_cohort
+    from genebrain.cohort.run_folder import write_json
+
+    predicted = (genetics or GeneSide()).plan(load_cohort(_path(cohort)))
+    if out is not None:
+        write_json(Path(out), predicted)
+    print(json.dumps({k: v for k, v in predicted.items() if not isinstance(v, (list, dict))}, indent=1))
+    return predicted
+
+
+def embed(
+    cohort: Source,
+    genetics: GeneSide | None = None,
+    brain: ConnectomeSide | None = None,
+    store: Path | str | None = None,
+) -> Metrics:
+    """Fill the store: chunk embeddings and scans. What is there already is not done again."""
+    workspace = Workspace(_path(cohort), store)
+    done = {
+        "scans": workspace.ingest(brain or ConnectomeSide()),
+        "chunks": workspace.embed(genetics or GeneSide()),
+    }
+    print(json.dumps(done, indent=1))
+    return done
+
+
+def fit(
+    cohort: Source,
+    run: Path | str = "runs/fit",
+    seed: int = 0,
+    genetics: GeneSide | None = None,
+    brain: ConnectomeSide | None = None,
+    pooling: GenePooling | None = None,
+    alignment: AlignmentSettings | None = None,
+    trainer: TrainerSettings | None = None,
+    split: SplitSettings | None = None,
+    store: Path | str | None = None,
+    workspace: Workspace | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train an alignment and leave it in the run folder. A killed run goes on when called again.
+
+    Returns
+    -------
+    Path
+        The run folder: ``config.yaml``, ``split.json``, ``checkpoints/``, ``history.csv``, ``provenance.json``.
+    """
+    from genebrain import config
+    from genebrain.cohort.fitting import Experiment, run_fit
+
+    experiment = Experiment(
+        genetics or GeneSide(),
+        brain or ConnectomeSide(),
+        pooling or GenePooling(),
+        alignment or AlignmentSettings(),
+        trainer or TrainerSettings(),
+        split or SplitSettings(),
+        seed,
+    )
+    path = _path(cohort)
+    workspace = workspace or Workspace(path, store, progress=progress)
+    folder = run_fit(experiment, workspace, Path(run), progress=progress)
+    config.save({"cohort": path, "store": workspace.store, "experiment": experiment}, folder / "config.yaml")
+    if progress:
+        print(f"fitted {folder}; judge it with: genebrain evaluate run={folder}")
+    return folder
+
+
+def evaluate(
+    run: Path | str,
+    split: str = "test",
+    gallery_size: int = 64,
+    n_bootstrap: int = 1000,
+    n_permutations: int = 1000,
+    strata: str | Sequence[str] = "auto",
+    comparisons: Sequence[str] = ("ridge_cca", "confound_only", "dosage", "textbook", "residualised"),
+    workspace: Workspace | None = None,
+    progress: bool = True,
+) -> Metrics:
+    """Judge a run on people it has not seen; writes ``metrics.json`` and ``figures/``."""
+    from genebrain import config
+    from genebrain.studies.judgement import JudgementSettings, judge_run
+
+    stored = config.load(Path(run) / "config.yaml")
+    settings = JudgementSettings(
+        split, gallery_size, n_bootstrap, n_permutations,
+        strata if isinstance(strata, str) else tuple(strata), tuple(comparisons),
+    )  # fmt: skip
+    workspace = workspace or Workspace(stored["cohort"], stored["store"], progress=progress)
+    metrics = judge_run(Path(run), stored["experiment"], workspace, settings)
+    if progress:
+        print(metrics["verdict"])
+    return metrics
+
+
+def report(run: Path | str) -> Path:
+    """Write ``report.html`` from what ``evaluate`` left."""
+    from genebrain.evaluation.report import write_report
+
+    path = write_report(Path(run))
+    print(f"wrote {path}")
+    return path
+
+
+def ablate(
+    cohort: Source,
+    ablation: Mapping[str, Any],
+    run: Path | str = "runs/ablation",
+    seeds: Sequence[int] = (0, 1, 2),
+    reference: str | None = None,
+    gallery_size: int = 64,
+    genetics: GeneSide | None = None,
+    brain: ConnectomeSide | None = None,
+    pooling: GenePooling | None = None,
+    alignment: AlignmentSettings | None = None,
+    trainer: TrainerSettings | None = None,
+    split: SplitSettings | None = None,
+    store: Path | str | None = None,
+    jobs: int = 2,
+) -> Path:
+    """Run every arm with every seed on the same splits; writes ``results.csv``, a table and a figure."""
+    from genebrain.cohort.fitting import Experiment
+    from genebrain.studies.ablation import run_ablation
+
+    base = Experiment(
+        genetics or GeneSide(),
+        brain or ConnectomeSide(),
+        pooling or GenePooling(),
+        alignment or AlignmentSettings(train="none"),
+        trainer or TrainerSettings(),
+        split or SplitSettings(),
+        0,
+    )
+    return run_ablation(
+        Workspace(_path(cohort), store), base, dict(ablation["arms"]), Path(run), list(seeds),
+        reference=reference, gallery_size=gallery_size, jobs=jobs, fit=fit, evaluate=evaluate,
+    )  # fmt: skip
+
+
+def power(
+    n_train: int = 1000,
+    n_test: int = 500,
+    gallery_size: int = 64,
+    n_columns: int = 200,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    out: Path | str | None = None,
+) -> Metrics:
+    """Say which effect a cohort of this size can detect."""
+    from genebrain.cohort.run_folder import write_json
+    from genebrain.evaluation.power import detectable_effect
+
+    result = detectable_effect(
+        n_train=n_train,
+        n_test=n_test,
+        gene_columns=n_columns,
+        gallery_size=gallery_size,
+        alpha=alpha,
+        power=power,
+    )
+    if out is not None:
+        write_json(Path(out), result)
+    print(result["sentence"])
+    return result
+
+
+def _path(cohort: Source) -> Path:
+    return cohort.resolve() if isinstance(cohort, CohortSource) else Path(cohort)

@@ -1,0 +1,61 @@
+"""The command line: help for people, exit codes for scripts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from genebrain import cli
+from genebrain.types import UserError
+
+
+def test_overview_names_every_verb(capsys):
+    assert cli.main([]) == 0
+    out = capsys.readouterr().out
+    assert all(verb in out for verb in cli.VERBS)
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_help_of_every_verb_lists_its_options_with_words(verb, capsys):
+    assert cli.main([verb, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "options (key=default):" in out
+    assert "#" in out
+    assert f"genebrain {verb}" in out
+
+
+def test_a_mistyped_verb_gets_a_suggestion_and_exit_code_2(capsys):
+    assert cli.main(["evalute", "run=x"]) == 2
+    assert "did you mean 'evaluate'" in capsys.readouterr().err
+
+
+def test_user_errors_are_one_message_without_traceback(capsys):
+    assert cli.main(["fit", "poling=mean"]) == 2
+    err = capsys.readouterr().err
+    assert "did you mean 'pooling'" in err
+    assert "Traceback" not in err
+
+
+def test_an_interrupt_says_that_work_is_kept(monkeypatch, capsys):
+    def interrupted(verb, arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_call", interrupted)
+    assert cli.main(["power"]) == 130
+    assert "goes on from there" in capsys.readouterr().err
+
+
+def test_a_sweep_over_several_devices_without_a_cluster_launcher_is_refused():
+    with pytest.raises(UserError, match="hydra/launcher=submitit_slurm"):
+        cli._run("fit", ["-m", "seed=0,1", "trainer.devices=4"])
+
+
+def test_importing_the_package_is_light():
+    code = "import sys, genebrain; print([m for m in ('torch', 'numpy', 'pandas', 'hydra') if m in sys.modules])"
+    start = time.perf_counter()
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+    assert time.perf_counter() - start < 2.0

@@ -1,0 +1,96 @@
+"""Every shipped config builds; every mistake is named, all at once, with the nearest right word."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from omegaconf import OmegaConf
+
+from genebrain import config
+from genebrain.cli import VERBS
+from genebrain.cohort.gene_pooling import GenePooling
+from genebrain.cohort.gene_side import GeneSide
+from genebrain.types import UserError
+
+REQUIRED = {"simulate": ["out=somewhere"]}
+CHOICES = [
+    (group, choice)
+    for group, choices in config.groups().items()
+    for choice in choices
+    if group not in ("ablation", "experiment")
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_composes_with_its_defaults_and_binds_to_its_function(verb):
+    arguments = config.build(config.compose(verb, REQUIRED.get(verb, [])))
+    assert arguments, "a verb without a single option is not configured"
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_of_every_group_builds(group, choice):
+    built = config.build(config.compose("fit", [f"{group}={choice}"]))
+    key = {"genetics": "genetics"}.get(group, group)
+    assert dataclasses.is_dataclass(built[key])
+
+
+@pytest.mark.parametrize("ablation", config.groups()["ablation"])
+def test_every_ablation_names_arms(ablation):
+    assert len(config.build(config.compose("ablate", [f"ablation={ablation}"]))["ablation"]["arms"]) >= 2
+
+
+def test_all_mistakes_are_reported_together_with_suggestions():
+    wrong = [
+        "poling=mean",
+        "pooling=meen",
+        "genetics.chunk_pb=3000",
+        "seed=abc",
+        "trainer.max_epochs=1.5",
+        "oops",
+    ]
+    with pytest.raises(UserError) as caught:
+        config.compose("fit", wrong)
+    text = str(caught.value)
+    assert "6 problem(s)" in text
+    for hint in ("'pooling'", "'mean'", "'genetics.chunk_bp'", "seed=abc", "whole number", "'oops'"):
+        assert hint in text
+
+
+def test_wrong_values_are_found_by_the_constructors_before_any_work():
+    with pytest.raises(UserError) as caught:
+        config.compose("fit", ["genetics.chunk_bp=1501", "pooling.token=middle", "alignment.start=random"])
+    text = str(caught.value)
+    assert "multiple of 6" in text
+    assert "pooling.token=middle" in text
+    assert "train=residual" in text
+
+
+def test_a_required_value_that_is_missing_is_asked_for():
+    with pytest.raises(UserError, match=r"give 'out=\.\.\.'"):
+        config.compose("simulate", [])
+
+
+def test_described_settings_build_again(tmp_path):
+    settings = {"genetics": GeneSide(chunk_bp=3000), "pooling": GenePooling(chunk="mean")}
+    config.save(settings, tmp_path / "config.yaml")
+    assert config.load(tmp_path / "config.yaml") == settings
+
+
+def test_a_folder_that_is_no_run_is_said_so(tmp_path):
+    with pytest.raises(UserError, match="not a run folder"):
+        config.load(tmp_path / "config.yaml")
+
+
+def test_yaml_repeats_no_default_that_differs_from_the_constructor():
+    """A default that stands in YAML and in the constructor must be the same number in both."""
+    fit = OmegaConf.to_container(config.compose("fit"), resolve=True)
+    for name, node in fit.items():
+        if not isinstance(node, dict) or name == "cohort":
+            continue
+        values = {k: v for k, v in node.items() if not k.startswith("_") and not isinstance(v, (dict, list))}
+        defaults = config.build({name: {"_target_": node["_target_"]}})[name]
+        for key, value in values.items():
+            ours = getattr(defaults, key)
+            same = abs(ours - value) < 1e-5 if isinstance(value, float) else ours == value
+            assert same, f"{name}.{key}: {value} in YAML, {ours} in the constructor"
