@@ -150,9 +150,7 @@ def _confounds(
     elif cleaning.confound_columns:
         if confounds is None:
             raise UserError("confound_columns are asked for, but the scan has no confounds file")
-        source = pd.read_csv(
-            confounds, sep="," if str(confounds).endswith(".csv") else "\t", na_values=["n/a"]
-        )
+        source = pd.read_csv(confounds, sep="," if str(confounds).endswith(".csv") else "\t", na_values=["n/a"])
         lacking = [c for c in cleaning.confound_columns if c not in source.columns]
         if lacking:
             raise UserError(f"the confounds file lacks the column(s) {', '.join(lacking)}")

@@ -77,9 +77,7 @@ def open_image(path: Path | str) -> ImageStream:
     try:
         image = nib.load(path)
     except (ImageFileError, HeaderDataError, EOFError, OSError, zlib.error) as error:
-        raise UserError(
-            f"not a readable NIfTI image: {str(error).replace(str(path), path.suffix)}"
-        ) from error
+        raise UserError(f"not a readable NIfTI image: {str(error).replace(str(path), path.suffix)}") from error
     if not isinstance(image, nib.Nifti1Image):  # Nifti2Image is a subclass
         raise UserError(f"expected a single-file NIfTI image, got {type(image).__name__}")
     shape = image.shape[:4] if image.ndim == 5 and image.shape[4] == 1 else image.shape

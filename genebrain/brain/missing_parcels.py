@@ -67,9 +67,7 @@ class SharedParcels:
         return cls(used, sums.C0[np.ix_(keep, keep)] / pairs, sums.C1[np.ix_(keep, keep)] / pairs)
 
     @overload
-    def apply(
-        self, C0: FloatArray, C1: FloatArray, edges: FloatArray
-    ) -> tuple[Float64, Float64, Float64, int]: ...
+    def apply(self, C0: FloatArray, C1: FloatArray, edges: FloatArray) -> tuple[Float64, Float64, Float64, int]: ...
     @overload
     def apply(
         self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None

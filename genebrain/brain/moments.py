@@ -79,9 +79,7 @@ def lag_moments(
     return moments.C0[0], moments.C1[0]
 
 
-def scan_moments(
-    series: FloatArray, valid: BoolArray | None = None, frame_numbers: IntArray | None = None
-) -> Moments:
+def scan_moments(series: FloatArray, valid: BoolArray | None = None, frame_numbers: IntArray | None = None) -> Moments:
     """:func:`lag_moments` of one scan with the edge frames, as :class:`Moments` with ``n = 1``."""
     series = np.asarray(series)
     if series.ndim != 2 or len(series) < 3:
@@ -90,9 +88,7 @@ def scan_moments(
     y = np.where(usable, series, 0.0).astype(np.float64)
     if not np.isfinite(y).all():
         columns = np.flatnonzero(~np.isfinite(y).all(axis=0))
-        raise ValueError(
-            f"{len(columns)} parcels are not finite (columns {columns[:5]}...): mask them as invalid"
-        )
+        raise ValueError(f"{len(columns)} parcels are not finite (columns {columns[:5]}...): mask them as invalid")
     y -= y.mean(axis=0)
     y[:, ~usable] = 0.0
     power = float(np.mean(np.square(y[:, usable]))) if usable.any() else 0.0
@@ -140,9 +136,7 @@ def subject_moments(scans: Sequence[Moments]) -> Moments:
     shared = np.all([np.diagonal(scan.C0[0]) > 0 for scan in scans], axis=0)
     C0 = sum(w * scan.C0.astype(np.float64) for w, scan in zip(weights[:, 0], scans, strict=True))
     C1 = sum(w * scan.C1.astype(np.float64) for w, scan in zip(weights[:, 1], scans, strict=True))
-    edges = np.concatenate(
-        [np.sqrt(w) * scan.edges for w, scan in zip(weights[:, 1], scans, strict=True)], axis=2
-    )
+    edges = np.concatenate([np.sqrt(w) * scan.edges for w, scan in zip(weights[:, 1], scans, strict=True)], axis=2)
     both = np.outer(shared, shared)
     return Moments(
         (np.asarray(C0) * both).astype(np.float32),

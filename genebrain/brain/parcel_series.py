@@ -36,15 +36,13 @@ def read_parcel_table(path: Path | str) -> NDArray[np.float32]:
             table = np.load(path, allow_pickle=False)
         else:
             separator = "," if path.suffix == ".csv" else "\t"
-            table = pd.read_csv(
-                path, sep=separator, header=0 if _has_header(path, separator) else None
-            ).to_numpy(dtype=np.float64)
+            table = pd.read_csv(path, sep=separator, header=0 if _has_header(path, separator) else None).to_numpy(
+                dtype=np.float64
+            )
     except (ValueError, EOFError, OSError, pd.errors.ParserError) as error:
         raise UserError(f"{path.suffix} table of parcel series cannot be read as numbers: {error}") from error
     if table.ndim != 2 or table.dtype.kind not in "fiu":
-        raise UserError(
-            f"a table of parcel series must be numbers [frames, parcels], got {table.shape} {table.dtype}"
-        )
+        raise UserError(f"a table of parcel series must be numbers [frames, parcels], got {table.shape} {table.dtype}")
     with np.errstate(over="ignore"):  # values beyond float32 become infinite and are judged as not finite
         return table.astype(np.float32)
 
@@ -107,16 +105,12 @@ def usable_part(series: FloatArray, frame_numbers: NDArray[np.int64] | None = No
         raise UserError("the scan has no finite value")
     kept = finite[:, measured].mean(axis=1) > 0.5
     if kept.sum() < 3:
-        raise UserError(
-            f"only {int(kept.sum())} of {len(series)} frames have finite values, at least 3 are needed"
-        )
+        raise UserError(f"only {int(kept.sum())} of {len(series)} frames have finite values, at least 3 are needed")
     series, finite = series[kept], finite[kept]
     valid = finite.all(axis=0)
     clean = np.where(valid, series, 0.0)
     mean, spread = clean.mean(axis=0, dtype=np.float64), clean.std(axis=0, dtype=np.float64)
     valid &= spread > 1e-6 * np.abs(mean) + np.finfo(np.float32).tiny
     if valid.mean() < 0.5:
-        raise UserError(
-            f"only {int(valid.sum())} of {len(valid)} parcels are finite and vary, half are needed"
-        )
+        raise UserError(f"only {int(valid.sum())} of {len(valid)} parcels are finite and vary, half are needed")
     return UsableSeries(np.where(valid, series, 0.0), valid, numbers[kept])

@@ -48,9 +48,7 @@ class ScanStore:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         if not (self.folder / INDEX).is_file():
-            raise UserError(
-                f"{self.folder} holds no finished scan store ({INDEX} is missing): run the ingest again"
-            )
+            raise UserError(f"{self.folder} holds no finished scan store ({INDEX} is missing): run the ingest again")
         records = [r for r in read_records(self.folder / INDEX) if r["status"] == "stored"]
         self._records = {record["key"]: record for record in records}
         columns = ["n_frames", "n_parcels", "n_valid", "n_lost", "missing_voxels", "tr", "scale", "recorded"]

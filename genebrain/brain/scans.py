@@ -58,9 +58,7 @@ def read_scan_table(path: Path | str, *, space: str | None = None, task: str | N
     table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, comment=None)
     missing = [name for name in ("participant_id", "path") if name not in table.columns]
     if missing:
-        raise UserError(
-            f"{path.name} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}"
-        )
+        raise UserError(f"{path.name} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}")
     if table.empty:
         raise UserError(f"{path.name} lists no scan")
     for name in COLUMNS:
@@ -114,9 +112,7 @@ def _entities(name: str) -> dict[str, str]:
 
 def _discover(folder: Path, space: str | None, task: str | None) -> pd.DataFrame:
     """Scans of a derivatives folder: ``sub-*_bold.nii[.gz]`` with mask, confounds and sidecar beside them."""
-    found = sorted(
-        p for p in folder.rglob("sub-*_bold.nii*") if p.name.endswith(IMAGE_SUFFIXES) and p.is_file()
-    )
+    found = sorted(p for p in folder.rglob("sub-*_bold.nii*") if p.name.endswith(IMAGE_SUFFIXES) and p.is_file())
     if not found:
         raise UserError(f"{folder} holds no file named sub-*_bold.nii or sub-*_bold.nii.gz")
     entities = {p: _entities(p.name) for p in found}
@@ -130,9 +126,7 @@ def _discover(folder: Path, space: str | None, task: str | None) -> pd.DataFrame
             if not found:
                 raise UserError(f"no scan in {folder} has {key}-{wanted}; there are: {', '.join(present)}")
         elif len(present) > 1:
-            raise UserError(
-                f"{folder} holds scans with several values of {key} ({', '.join(present)}): choose one"
-            )
+            raise UserError(f"{folder} holds scans with several values of {key} ({', '.join(present)}): choose one")
     rows = []
     for scan in found:
         own = entities[scan]

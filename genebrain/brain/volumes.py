@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from genebrain.types import FloatArray, UserError
 
 
-def normalise_volumes(
-    data: FloatArray, box: tuple[int, int, int], *, allow_cut: bool = False
-) -> NDArray[np.float32]:
+def normalise_volumes(data: FloatArray, box: tuple[int, int, int], *, allow_cut: bool = False) -> NDArray[np.float32]:
     """Z-score over all brain voxels and frames together, background to the minimum, centre crop or pad to
     ``box``.
 

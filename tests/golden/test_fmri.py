@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from genebrain.brain.cleaning import Cleaning, clean
+from genebrain.brain.connectome import moments_from_store
 from genebrain.brain.image_stream import open_image
 from genebrain.brain.parcel_series import usable_part
 from genebrain.brain.parcellation import Atlas
 from genebrain.brain.scaling import CohortScaling, robust_scale
+from genebrain.brain.scan_store import ScanStore, ingest_scans
 from genebrain.brain.scans import read_scan_table, repetition_time
 from genebrain.brain.volumes import normalise_volumes
 from genebrain.types import UserError
@@ -113,6 +115,28 @@ def test_discovery_finds_the_scans_of_the_manifest():
     assert {p.relative_to(FOLDER).as_posix() for p in table.path} == set(MANIFEST["bold"])
     assert (table.tr == MANIFEST["TR_s"]).all()
     assert all(Path(p).is_file() for p in [*table["mask"], *table["confounds"]])
+
+
+@pytest.mark.skipif(not (FOLDER / "bids").is_dir(), reason="no BIDS tree in the golden folder")
+def test_scrubbed_scans_go_through_the_store_with_their_gaps(tmp_path):
+    case = next(c for c in CASES.values() if c.get("load_confounds", {}).get("fd_threshold"))
+    table = read_scan_table(FOLDER / "bids")
+    settings = dict(case["masker"])
+    cleaning = Cleaning(load_confounds=case["load_confounds"], **settings)
+    report = ingest_scans(
+        table, tmp_path / "store", atlas=FOLDER / case["atlas"], cleaning=cleaning, jobs=1, progress=False
+    )
+    assert report.n_stored == len(MANIFEST["bold"])
+    assert report.n_with_gaps == len(MANIFEST["bold"])  # the first frame is dropped everywhere
+    store = ScanStore(tmp_path / "store")
+    keys = store.keys(table)
+    row = [p.relative_to(FOLDER).as_posix() for p in table.path].index(case["bold"])
+    assert store.frame_numbers(keys[row]).tolist() == case["sample_mask"]
+    expected = np.load(FOLDER / case["expected"])
+    np.testing.assert_allclose(store.read(keys[row]) * store.index.scale[keys[row]], expected, atol=5e-3)
+    moments = moments_from_store(store, keys)
+    unbroken = 1 + int((np.diff(case["sample_mask"]) > 1).sum())
+    assert moments.frames[row].tolist() == [len(expected), len(expected) - unbroken]
 
 
 def small_series(path: Path) -> np.ndarray:
