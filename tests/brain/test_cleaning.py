@@ -41,9 +41,12 @@ def test_the_pass_band_is_kept_and_the_rest_removed(series):
     t = np.arange(300) * TR
     slow, fast = np.sin(2 * np.pi * 0.05 * t), np.sin(2 * np.pi * 0.4 * t)
     got, _ = clean(np.stack([slow, fast], axis=1), Cleaning(detrend=True, low_pass=0.1, high_pass=0.01), tr=TR)
-    middle = slice(60, 240)  # the filter rings at both ends
-    assert got[middle, 0].std() > 0.95 * slow.std()
-    assert got[middle, 1].std() < 0.02 * fast.std()
+    middle = slice(60, 240)  # the filter rings (slowly) at both ends
+    kept = np.abs(np.fft.rfft(got[middle], axis=0))
+    given = np.abs(np.fft.rfft(np.stack([slow, fast], axis=1)[middle], axis=0))
+    peak = given.argmax(axis=0)
+    assert kept[peak[0], 0] > 0.95 * given[peak[0], 0]
+    assert kept[peak[1], 1] < 0.02 * given[peak[1], 1]
 
 
 def test_the_order_is_part_of_the_record():
