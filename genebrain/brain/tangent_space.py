@@ -133,7 +133,8 @@ class InnovationTangent(ConnectomeFeature):
             self.report["subjects_short"] = int((frames[:, 0] < 2 * q).sum())
         for rows, c0, c1, e in self.batches(C0, C1, edges, self.basis):
             if self.innovation:
-                c0 = innovation_covariance(c0, c1, self.phi, e, None if e is None else frames[rows])  # type: ignore[index]
+                counts = None if e is None or frames is None else frames[rows]
+                c0 = innovation_covariance(c0, c1, self.phi, e, counts)
             a = amount[rows, None, None]
             relative = (1 - a) * (self.whitening @ c0 @ self.whitening) + a * np.eye(q)
             values, vectors = np.linalg.eigh((relative + np.swapaxes(relative, 1, 2)) / 2)

@@ -89,6 +89,9 @@ def test_without_edges_the_innovation_covariance_is_close(moments):
 def test_edges_without_frames_are_refused(moments):
     with pytest.raises(ValueError, match="belong together"):
         innovation_covariance(moments.C0, moments.C1, np.eye(8), moments.edges)
+    feature = InnovationTangent(4).fit(*moments)
+    with pytest.raises(ValueError, match="belong together"):
+        feature.transform(moments.C0, moments.C1, moments.edges)
 
 
 def test_batched_tangent_equals_the_formula_one_subject_at_a_time(moments):
