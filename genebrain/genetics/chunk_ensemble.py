@@ -115,9 +115,7 @@ def align_left(token_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     run = (position >= first[:, None]) & (position < (first + lengths)[:, None])
     if not torch.equal(run, mask):
         rows = (run != mask).any(1).nonzero().flatten().tolist()
-        raise ValueError(
-            f"real tokens are not one run in {len(rows)} rows of the mask, the first: {rows[:5]}"
-        )
+        raise ValueError(f"real tokens are not one run in {len(rows)} rows of the mask, the first: {rows[:5]}")
     longest = int(lengths.max()) if len(lengths) else 0
     source = (position[:longest] + first[:, None]).clamp(max=max(0, mask.shape[1] - 1))
     aligned = position[:longest] < lengths[:, None]
@@ -205,6 +203,4 @@ def _pool_tokens(hidden: Tensor, real: Tensor, mean_from: int) -> dict[str, Tens
 
 def _check_batch(token_ids: Tensor, mask: Tensor) -> None:
     if token_ids.ndim != 2 or token_ids.shape != mask.shape:
-        raise ValueError(
-            f"token ids {tuple(token_ids.shape)} and mask {tuple(mask.shape)} must be one [batch, length]"
-        )
+        raise ValueError(f"token ids {tuple(token_ids.shape)} and mask {tuple(mask.shape)} must be one [batch, length]")

@@ -205,6 +205,4 @@ def _explained(folder: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "free space and run the same command again" if full else "check its permissions"
-        raise UserError(
-            f"can not write to {folder}: {error.strerror}. Finished shards are kept; {advice}"
-        ) from error
+        raise UserError(f"can not write to {folder}: {error.strerror}. Finished shards are kept; {advice}") from error

@@ -186,9 +186,7 @@ def _assemble(
 ) -> GeneratorBackbone:
     model = _empty_model(config)
     model.load_state_dict({key: value.to(dtype) for key, value in weights.items()}, strict=True, assign=True)
-    model.rotary_emb = LlamaRotaryEmbedding(
-        config
-    )  # its frequencies are no weights: still empty on the meta device
+    model.rotary_emb = LlamaRotaryEmbedding(config)  # its frequencies are no weights: still empty on the meta device
     model.set_attn_implementation("sdpa")
     model = model.to(device).eval().requires_grad_(False)
     return GeneratorBackbone(model, int(config.hidden_size), fingerprint, name)

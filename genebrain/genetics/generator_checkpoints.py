@@ -51,15 +51,11 @@ CHECKPOINTS: dict[str, Checkpoint] = {
     "generator_v1_1.2b": _published(
         "GENERator-eukaryote-1.2b", "5e872c94264891f9adf59d8ea64e426bb68badb5", False, False
     ),
-    "generator_v1_3b": _published(
-        "GENERator-eukaryote-3b", "7515b17659f092997335226c3fb6aafd06c0add9", True, False
-    ),
+    "generator_v1_3b": _published("GENERator-eukaryote-3b", "7515b17659f092997335226c3fb6aafd06c0add9", True, False),
     "generator_v2_1.2b": _published(
         "GENERator-v2-eukaryote-1.2b", "c41b0018da9ee13b9e96ee54647de8da381ccd72", False, True
     ),
-    "generator_v2_3b": _published(
-        "GENERator-v2-eukaryote-3b", "7dc01bccce5b65e15141170538afdc2ff09d8dde", True, True
-    ),
+    "generator_v2_3b": _published("GENERator-v2-eukaryote-3b", "7dc01bccce5b65e15141170538afdc2ff09d8dde", True, True),
     "generator_v2_prokaryote_1.2b": _published(
         "GENERator-v2-prokaryote-1.2b", "8b2f768b0d293953518ff91d34600f9322ef1f94", False, True
     ),
@@ -107,9 +103,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.json"
     if not path.is_file():
-        raise UserError(
-            f"no config.json in {folder}; expected config.json and {SINGLE} (or {INDEX} and its shards)"
-        )
+        raise UserError(f"no config.json in {folder}; expected config.json and {SINGLE} (or {INDEX} and its shards)")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         found = config.get("model_type"), config.get("vocab_size")
@@ -140,15 +134,11 @@ def weight_files(folder: Path) -> list[Path]:
     if missing := [name for name in names if not (folder / name).is_file()]:
         pickled = sorted(p.name for p in folder.glob("*.bin")) + sorted(p.name for p in folder.glob("*.pt"))
         hint = f"; {pickled[0]} is a pickle and is not read: convert it to safetensors" if pickled else ""
-        raise UserError(
-            f"{len(missing)} of {len(names)} weight files missing in {folder}: {', '.join(missing)}{hint}"
-        )
+        raise UserError(f"{len(missing)} of {len(names)} weight files missing in {folder}: {', '.join(missing)}{hint}")
     return [folder / name for name in names]
 
 
-def read_weights(
-    files: list[Path], expected: Mapping[str, torch.Size], dtype: torch.dtype
-) -> dict[str, Tensor]:
+def read_weights(files: list[Path], expected: Mapping[str, torch.Size], dtype: torch.dtype) -> dict[str, Tensor]:
     """Weights of the decoder without its output head, cast to ``dtype``, every key and shape checked first.
 
     Parameters

@@ -118,9 +118,7 @@ def test_cut_overlaps_and_keeps_the_tail_unless_parity_is_asked_for() -> None:
         cut(ids, mask, **options)
 
 
-@pytest.mark.parametrize(
-    ("chunk_size", "max_chunks", "overlap"), [(0, 1, 0.0), (4, 0, 0.0), (4, 1, 1.0), (4, 1, -0.5)]
-)
+@pytest.mark.parametrize(("chunk_size", "max_chunks", "overlap"), [(0, 1, 0.0), (4, 0, 0.0), (4, 1, 1.0), (4, 1, -0.5)])
 def test_cut_refuses_options_out_of_range(chunk_size: int, max_chunks: int, overlap: float) -> None:
     with pytest.raises(UserError, match="at least 1"):
         cut(*ragged([8], 8), chunk_size=chunk_size, max_chunks=max_chunks, overlap_fraction=overlap)

@@ -149,9 +149,7 @@ def test_chunk_ensemble(folder: Path, tolerances: dict[str, Any], backbone: Gene
             assert mask.tolist() == of_case["attention_mask"].bool().tolist(), name
 
 
-def test_whole_sequence_poolings(
-    folder: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone
-) -> None:
+def test_whole_sequence_poolings(folder: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone) -> None:
     cases, tensors = _json(folder, "backbone_cases"), _tensors(folder, "backbone_cases")
     pooled = [name for name in cases if f"{name}.mean_pooled" in tensors]
     assert pooled
