@@ -19,8 +19,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from genebrain.alignment.closed_form import ClosedForm
+from genebrain.alignment.projector import Projector
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
+from genebrain.alignment.standardiser import Standardiser
 from genebrain.alignment.temperature import LogitScale
+from genebrain.alignment.torch_heads import torch_heads
 from genebrain.alignment.towers import PooledChunks, ProjectorTower, ResidualTower
 from genebrain.types import FloatArray, UserError
 
@@ -97,8 +100,7 @@ class AlignmentModel:
         towers = None
         if meta["trained"]:
             state = load_file(folder / "towers.safetensors")
-            gene = state["gene.projector.standardise.mean"].shape[0]
-            brain = state["brain.projector.standardise.mean"].shape[0]
+            gene, brain = closed.coefficients.shape[0], len(closed.brain_mean)
             towers = build_towers(settings, closed, torch.zeros(0, gene), torch.zeros(0, brain), pooled)
             towers.modules().load_state_dict(state)
         return cls(settings, closed, towers, meta["kept"], meta["approval"])
@@ -122,17 +124,24 @@ def build_towers(
         Trainable pooling in front of the gene projector.
     """
 
-    def projector(features: Tensor) -> Any:
-        return settings.projector.build(features.shape[1], features if len(features) else None)
+    def body(features: Tensor) -> tuple[Standardiser, Projector]:
+        standardiser = Standardiser(features.shape[1])
+        return standardiser.fit_(features) if len(features) else standardiser, settings.projector.build(
+            features.shape[1]
+        )
 
     if settings.start == "random":
-        gene_projector = projector(gene) if pooled is None else settings.projector.build(pooled.out_features)
-        return Towers(ProjectorTower(gene_projector, pooled), ProjectorTower(projector(brain)), LogitScale())
-    heads = closed.to_torch(score=settings.score)
+        gene_tower = (
+            ProjectorTower(*body(gene))
+            if pooled is None
+            else ProjectorTower(pooled, settings.projector.build(pooled.out_features))
+        )
+        return Towers(gene_tower, ProjectorTower(*body(brain)), LogitScale())
+    heads = torch_heads(closed)
     full = settings.train == "full"
     return Towers(
-        ResidualTower(heads.gene_head, heads.gene_score, projector(gene), heads.latent, train_start=full),
-        ResidualTower(heads.brain_head, heads.brain_score, projector(brain), heads.latent, train_start=full),
+        ResidualTower(heads.gene_head, heads.gene_score, *body(gene), heads.latent, train_start=full),
+        ResidualTower(heads.brain_head, heads.brain_score, *body(brain), heads.latent, train_start=full),
         # A calibrated log-likelihood ratio needs no temperature: its scale starts at one.
         LogitScale(init=0.0) if settings.score == "llr" else LogitScale(),
     )

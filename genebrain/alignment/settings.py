@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from genebrain.alignment.infonce import InfoNCE
 from genebrain.alignment.projector import Projector
@@ -37,12 +36,9 @@ class ProjectorSettings:
                 f"width={self.width} must be positive"
             )
 
-    def build(self, features: int, training: Tensor | None = None) -> Projector:
-        """Make a projector, standardised with the training features ``[subjects, features]`` when given."""
-        made = Projector(features, self.hidden, self.width, self.dropout, self.kind)
-        if training is not None:
-            made.standardise.fit_(training)
-        return made
+    def build(self, features: int) -> Projector:
+        """Make a projector for so many features."""
+        return Projector(features, self.hidden, self.width, self.dropout, self.kind)
 
 
 @dataclass(frozen=True)
@@ -89,24 +85,6 @@ class AlignmentSettings:
     def build_loss(self) -> nn.Module:
         """Make the loss."""
         return InfoNCE(self.relatives) if self.loss == "infonce" else SigLIP(self.relatives)
-
-
-def standardise_table(table: Tensor, rows: Tensor) -> Tensor:
-    """Standardise chunk vectors with the statistics of the rows that training subjects carry.
-
-    People share 99.9 % of their sequence, so raw vectors are nearly equal; without this nothing is learned.
-
-    Parameters
-    ----------
-    table : Tensor
-        ``[unique, hidden]``.
-    rows : Tensor
-        Rows of the table that occur in training subjects.
-    """
-    seen = table[rows].double()
-    mean, spread = seen.mean(dim=0), seen.std(dim=0, correction=0)
-    alive = spread > 1e-6 * seen.abs().amax(dim=0)
-    return ((table - mean) / torch.where(alive, spread, 1.0)).float()
 
 
 def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:

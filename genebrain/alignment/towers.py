@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from genebrain.alignment.pooling import DiploidPooling, build
 from genebrain.alignment.projector import Projector
+from genebrain.alignment.standardiser import Standardiser
 
 
 class ResidualTower(nn.Module):
@@ -25,6 +26,8 @@ class ResidualTower(nn.Module):
         Head of the closed form, ``[batch, features] -> [batch, latent]``.
     to_score : nn.Module
         Puts a latent into the form whose dot product is the score, ``[batch, latent] -> [batch, columns]``.
+    standardiser : Standardiser
+        Of the input of the correction; the start carries its own statistics.
     projector : Projector
         Body of the correction; a zero-initialised linear map brings it to the latent.
     latent : int
@@ -36,6 +39,7 @@ class ResidualTower(nn.Module):
         self,
         start: nn.Module,
         to_score: nn.Module,
+        standardiser: Standardiser,
         projector: Projector,
         latent: int,
         *,
@@ -44,13 +48,14 @@ class ResidualTower(nn.Module):
         super().__init__()
         self.start = start.requires_grad_(train_start)
         self.to_score = to_score.requires_grad_(False)
+        self.standardiser = standardiser
         self.projector = projector
         self.correction = nn.Linear(projector.out_features, latent, bias=False)
         nn.init.zeros_(self.correction.weight)
 
     def forward(self, features: Tensor) -> Tensor:
         """``[batch, features] -> [batch, columns]``."""
-        latent = self.start(features) + self.correction(self.projector(features))
+        latent = self.start(features) + self.correction(self.projector(self.standardiser(features)))
         out: Tensor = self.to_score(latent)
         return out
 
@@ -60,19 +65,19 @@ class ProjectorTower(nn.Module):
 
     Parameters
     ----------
+    front : nn.Module
+        A :class:`~genebrain.alignment.standardiser.Standardiser`, or a trainable pooling.
     projector : Projector
-    pooling : nn.Module, optional
-        Trainable pooling in front, ``[batch, ...] -> [batch, features]``.
     """
 
-    def __init__(self, projector: Projector, pooling: nn.Module | None = None) -> None:
+    def __init__(self, front: nn.Module, projector: Projector) -> None:
         super().__init__()
-        self.pooling = pooling if pooling is not None else nn.Identity()
+        self.front = front
         self.projector = projector
 
     def forward(self, features: Tensor) -> Tensor:
         """``[batch, features]`` (or what the pooling takes) ``-> [batch, width]``, unit length."""
-        return functional.normalize(self.projector(self.pooling(features)), dim=-1)
+        return functional.normalize(self.projector(self.front(features)), dim=-1)
 
 
 class PooledChunks(nn.Module):

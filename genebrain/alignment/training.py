@@ -1,7 +1,7 @@
 """Run Lightning on an AlignmentModule so that a killed run ends with the numbers of an undisturbed one.
 
-Randomness of an epoch (order, dropout) is seeded from the seed and the epoch number, and every epoch leaves a
-checkpoint; a run that finds one goes on from there.
+The order of an epoch depends on the seed and the epoch, the dropout of a step on the seed and the step, and every
+epoch leaves a checkpoint; a run that finds one goes on from there.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
+from tqdm import tqdm
 
 from genebrain.alignment.module import AlignmentModule
 from genebrain.types import UserError
@@ -44,7 +46,7 @@ class TrainerSettings:
     max_epochs: int = 200
     patience: int = 20
     batch_size: int = 1024
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     weight_decay: float = 0.01
     sampler: str = "random"
     precision: str = "32-true"
@@ -91,15 +93,26 @@ class TrainingResult:
     history: list[dict[str, float]]
 
 
-class SeedEpoch(Callback):
-    """Seed torch from (seed, epoch) so that a resumed epoch draws what an undisturbed one draws."""
+class SeedSteps(Callback):
+    """Seed torch from (seed, step, rank), so that a resumed step draws the dropout of an undisturbed one.
+
+    Not once per epoch: data loaders draw from the same generator when they are made, at other places in a resumed
+    run.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Seed before the epoch draws anything."""
-        torch.manual_seed(self.seed * 100_003 + trainer.current_epoch * 1_009 + trainer.global_rank)
+        """Tell the sampler its epoch: in the first epoch of a resumed run Lightning (2.6) tells it too late."""
+        sampler = getattr(trainer.train_dataloader, "sampler", None)
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(trainer.current_epoch)
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, *args: Any) -> None:
+        """Seed before the step draws anything."""
+        draw = np.random.SeedSequence([self.seed, trainer.global_step, trainer.global_rank])
+        torch.manual_seed(int(draw.generate_state(1, np.uint64)[0] >> 1))
 
 
 class History(Callback):
@@ -120,6 +133,25 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the rows of the checkpoint."""
         self.rows = state_dict["rows"]
+
+
+class EpochBar(Callback):
+    """One bar over epochs, with rate, time left and the last validation recall."""
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Open the bar where training starts or goes on."""
+        self.bar = tqdm(total=trainer.max_epochs, initial=trainer.current_epoch, desc="training", unit="epoch")
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Move the bar."""
+        recall = trainer.callback_metrics.get(MONITOR)
+        if recall is not None:
+            self.bar.set_postfix_str(f"validation recall@1 {float(recall):.3f}", refresh=False)
+        self.bar.update()
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Close the bar."""
+        self.bar.close()
 
 
 def train(
@@ -149,11 +181,11 @@ def train(
         dirpath=folder, filename="best", monitor=MONITOR if validated else None, mode="max", save_last=True,
         enable_version_counter=False, save_on_train_epoch_end=True,
     )  # fmt: skip
-    callbacks: list[Callback] = [SeedEpoch(seed), history, keep]
+    callbacks: list[Callback] = [SeedSteps(seed), history, keep]
     if validated:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.patience))
     if progress:
-        callbacks.append(TQDMProgressBar(leave=False))
+        callbacks.append(EpochBar())
     quiet_lightning()
     trainer = lightning.Trainer(
         max_epochs=settings.max_epochs if validated else epochs,
@@ -163,7 +195,7 @@ def train(
         precision=settings.precision,
         callbacks=callbacks,
         logger=_loggers(settings, folder),
-        enable_progress_bar=progress,
+        enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
@@ -175,6 +207,7 @@ def train(
         # Batches are cut from tensors in memory; loader workers would only copy them.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated.*")
         trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt

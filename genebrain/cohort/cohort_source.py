@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from genebrain.cohort.simulate import simulate_cohort
 
@@ -26,7 +27,7 @@ class CohortSource:
     tier: str = "smoke"
     n_subjects: int = 1500
     seed: int = 7
-    genomes: str = "msprime"
+    genomes: Literal["msprime", "chr20_1000g"] = "msprime"
     folder: str = "runs/cohorts"
 
     def resolve(self) -> Path:

@@ -81,7 +81,9 @@ class EpochBatches(Sampler[list[int]]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self._batches(np.random.default_rng([self.seed, self.epoch])))
+        # A generator, so that the epoch counts that is set when the first batch is drawn: Lightning makes the
+        # iterator of a resumed run before it tells the epoch.
+        yield from self._batches(np.random.default_rng([self.seed, self.epoch]))
 
     def __len__(self) -> int:
         return len(self._batches(np.random.default_rng([self.seed, 0])))

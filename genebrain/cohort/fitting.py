@@ -92,8 +92,8 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
     _, brain = workspace.brain_features(experiment.brain, training)
     common: dict[str, Any] = {
         "brain": brain,
-        "genome": cohort.table["genome"].to_numpy(np.int64),
-        "family": cohort.table["family"].to_numpy(np.int64),
+        "genome": np.array(cohort.table["genome"], dtype=np.int64),
+        "family": np.array(cohort.table["family"], dtype=np.int64),
         "strata": strata_codes(cohort),
     }
     if not pooling.trainable:

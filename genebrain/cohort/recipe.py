@@ -3,8 +3,8 @@
 1. The closed form is fitted on all training people (train and validation), every choice by cross-validation.
 2. For training, a closed form fitted on the train people alone starts the towers; InfoNCE moves them; the
    epoch with the best validation recall is the candidate.
-3. The candidate is approved if its gain over its own start, person by person on validation, exceeds one standard
-   error. Then towers that start from (1) are trained for that many epochs on all training people.
+3. The candidate is approved if its gain over its own start, person by person on validation, is significant
+   (one-sided, .05). Then towers that start from (1) are trained for that many epochs on all training people.
 
 Test people take part in nothing.
 """
@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from genebrain.alignment.closed_form import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.alignment.model import AlignmentModel, Towers, build_towers
 from genebrain.alignment.module import AlignmentModule
-from genebrain.alignment.settings import AlignmentSettings, standardise_table
+from genebrain.alignment.settings import AlignmentSettings
+from genebrain.alignment.standardiser import Standardiser
 from genebrain.alignment.towers import PooledChunks
 from genebrain.alignment.training import TrainerSettings, TrainingResult, train
 from genebrain.cohort.datamodule import PairDataset, PairedDataModule
@@ -33,6 +35,8 @@ from genebrain.evaluation.retrieval import full_gallery
 from genebrain.types import FloatArray, IntArray, UserError
 
 APPROVAL_GALLERY = 32
+APPROVAL_ERRORS = 1.645
+"""Standard errors by which training must gain on validation: a one-sided test of level .05."""
 
 
 @dataclass(frozen=True)
@@ -159,13 +163,15 @@ def _closed_form(
     if like is not None:
         tried = replace(tried, dimensions=(int(like.chosen["k"]),), modes=(str(like.chosen["mode"]),))
         chosen = {like.chosen["brain"]: subjects.brain[like.chosen["brain"]]}
-    return fit_closed_form(
-        [block[rows] for block in subjects.blocks],
-        {name: features[rows] for name, features in chosen.items()},
-        subjects.family[rows],
-        seed=seed,
-        settings=tried,
-    )
+    # Many small matrix products: threads inside each would wait for one another most of the time.
+    with threadpool_limits(1, user_api="blas"):
+        return fit_closed_form(
+            [block[rows] for block in subjects.blocks],
+            {name: features[rows] for name, features in chosen.items()},
+            subjects.family[rows],
+            seed=seed,
+            settings=tried,
+        )
 
 
 def _train(
@@ -220,7 +226,9 @@ def pooled_chunks(subjects: Subjects, train_rows: IntArray) -> PooledChunks | No
     if subjects.table is None or subjects.index is None:
         raise ValueError("a trainable pooling needs the chunk table and the chunk index")
     seen = np.unique(subjects.index[train_rows])
-    table = standardise_table(torch.from_numpy(subjects.table), torch.from_numpy(seen[seen >= 0].astype(np.int64)))
+    chunk_vectors = torch.from_numpy(subjects.table)
+    standardiser = Standardiser(chunk_vectors.shape[1]).fit_(chunk_vectors[torch.from_numpy(seen[seen >= 0]).long()])
+    table = standardiser(chunk_vectors)
     levels = {level: getattr(subjects.pooling, level) for level in ("chunk", "diploid", "window")}
     return PooledChunks(table, levels, subjects.index.shape[3], subjects.index.shape[2])
 
@@ -245,7 +253,7 @@ def _approve(
     before, after = (_recall(*arm.vectors(gene, brain), subjects.genome[validation]) for arm in (untouched, towers))
     gain = after - before
     error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
-    approved = bool(gain.mean() > error and gain.mean() > 0)
+    approved = bool(gain.mean() > APPROVAL_ERRORS * error and gain.mean() > 0)
     return {
         "approved": approved,
         "best_epoch": result.best_epoch,

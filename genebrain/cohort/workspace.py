@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from genebrain.brain.connectome import Moments
 from genebrain.brain.scan_store import ScanStore, ingest_scans
@@ -114,8 +115,10 @@ class Workspace:
 
         def work() -> tuple[dict[str, Feature], dict[str, FloatArray]]:
             moments = self.moments(brain)
-            fitted = brain.fit(moments, rows)
-            return fitted, {name: feature.transform(*moments) for name, feature in fitted.items()}
+            # Thousands of small eigenproblems: threads inside each would wait for one another most of the time.
+            with threadpool_limits(1, user_api="blas"):
+                fitted = brain.fit(moments, rows)
+                return fitted, {name: feature.transform(*moments) for name, feature in fitted.items()}
 
         return self._once(("features", brain, rows.tobytes()), work)
 

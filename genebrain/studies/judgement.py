@@ -109,7 +109,9 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
             "model": _model(fitted, experiment, _arms(fitted, subjects, rows, who, retrieval)),
             "splits": sizes(split),
             "dropped": cohort.funnel.get("dropped", {}),
-            "oracle_pair": who.retrieval(*oracle)["mean"] if oracle else None,
+            "oracle_pair": {
+                name: one["value"] for name, one in who.retrieval(*oracle)["mean"].items()
+            } if oracle else None,
             "strata_columns": _columns(cohort, settings.strata),
         }  # fmt: skip
     metrics["cost"] = folder.cost()
