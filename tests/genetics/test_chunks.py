@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from genebrain.cohort.simulated_genomes import simulate_regions
 from genebrain.genetics.chunk_cutting import cut_places
 from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages, predict
 from genebrain.genetics.haplotypes import Policies, open_genotypes
@@ -240,6 +241,28 @@ def test_real_people_share_most_chunks(real):
     assert last["tokens_naive"] / last["encoder_tokens"] == pytest.approx(last["saving"], rel=0.1)
     assert sum(each["chunks_naive"] for each in last["per_window"]) == last["chunks_naive"]
     json.dumps(last)
+
+
+def test_a_thousand_simulated_people_share_most_chunks(tmp_path):
+    regions = list(
+        simulate_regions(
+            np.zeros(1000, int), n_windows=3, window_bp=20_000, n_contigs=3, fst=0.0, rng=np.random.default_rng(4)
+        )
+    )
+    contigs = {r.contig: "A" * r.start + r.sequence.tobytes().decode() for r in regions}
+    records = [
+        Record(int(place), ref, (alt,), tuple(f"{a}|{b}" for a, b in calls), contig=region.contig)
+        for region in regions
+        for place, ref, alt, calls in zip(region.position, region.ref, region.alt, region.haplotypes, strict=True)
+    ]
+    samples = [f"p{i}" for i in range(1000)]
+    vcf = write_vcf(tmp_path / "g.vcf.gz", contigs, records, samples)
+    fasta = write_fasta(tmp_path / "r.fa", contigs)
+    windows = [Window(r.contig, *r.window, r.name, r.strand) for r in regions]
+    found = [predict(vcf, fasta, windows, samples[:n], 3000) for n in (100, 300, 1000)]
+    assert found[-1]["saving"] >= 40
+    growth = np.polyfit(np.log([100, 300, 1000]), np.log([each["chunks_unique"] for each in found]), 1)[0]
+    assert growth < 0.7
 
 
 def test_real_genes_are_read_in_full_and_rare_alleles_can_be_masked(real):
