@@ -106,7 +106,7 @@ class SeedSteps(Callback):
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Tell the sampler its epoch: in the first epoch of a resumed run Lightning (2.6) tells it too late."""
         sampler = getattr(trainer.train_dataloader, "sampler", None)
-        if hasattr(sampler, "set_epoch"):
+        if sampler is not None and hasattr(sampler, "set_epoch"):
             sampler.set_epoch(trainer.current_epoch)
 
     def on_train_batch_start(self, trainer: lightning.Trainer, *args: Any) -> None:

@@ -7,11 +7,13 @@ computed, the next one finds. Only features fitted on the very rows that are ask
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
 from genebrain.brain.connectome import Moments
@@ -53,12 +55,22 @@ class Workspace:
 
     def chunks(self, gene: GeneSide) -> ChunkSet:
         """Unique chunks and chunk index of the cohort."""
-        return self._once(("chunks", gene), lambda: gene.chunk_set(self.cohort, self.store, progress=self.progress))
+
+        def work() -> ChunkSet:
+            with self._filling():
+                return gene.chunk_set(self.cohort, self.store, progress=self.progress)
+
+        return self._once(("chunks", gene), work)
 
     def embed(self, gene: GeneSide) -> dict[str, Any]:
         """Encode the chunks that are not stored yet."""
         chunks = self.chunks(gene)
-        return self._once(("embed", gene), lambda: gene.embed(chunks, self.store, progress=self.progress))
+
+        def work() -> dict[str, Any]:
+            with self._filling():
+                return gene.embed(chunks, self.store, progress=self.progress)
+
+        return self._once(("embed", gene), work)
 
     def table(self, gene: GeneSide, token: str) -> FloatArray:
         """Embeddings of the unique chunks, ``[unique, hidden]``."""
@@ -83,14 +95,15 @@ class Workspace:
         """
 
         def work() -> dict[str, Any]:
-            report = ingest_scans(
-                self.cohort.scans,
-                self.store / "scans",
-                atlas=self.cohort.atlas,
-                min_frames=brain.min_frames,
-                short="skip",
-                progress=self.progress,
-            )
+            with self._filling():
+                report = ingest_scans(
+                    self.cohort.scans,
+                    self.store / "scans",
+                    atlas=self.cohort.atlas,
+                    min_frames=brain.min_frames,
+                    short="skip",
+                    progress=self.progress,
+                )
             stored = ScanStore(self.store / "scans").keys(self.cohort.scans)
             usable = {p for p, key in zip(self.cohort.scans["person"], stored, strict=True) if key is not None}
             lost = len(self.cohort) - len(usable)
@@ -121,6 +134,20 @@ class Workspace:
                 return fitted, {name: feature.transform(*moments) for name, feature in fitted.items()}
 
         return self._once(("features", brain, rows.tobytes()), work)
+
+    @contextmanager
+    def _filling(self) -> Iterator[None]:
+        """One process fills the store at a time; others wait, and then find it filled."""
+        lock = FileLock(self.store / ".filling.lock", mode=0o600)
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            print(f"another process is filling the store {self.store}; waiting for it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _once(self, key: Hashable, make: Any) -> Any:
         if key not in self._kept:
