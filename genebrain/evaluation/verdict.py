@@ -65,8 +65,8 @@ def judge(metrics: Metrics) -> Verdict:
     if p_stratified is not None and p_stratified > LEVEL:
         if inside != "above":
             text = (
-                f"Explained by site, ancestry or whatever the strata stand for, as far as this test set can "
-                f"tell: {score}, but {_inside_words(inside)} ({tests})."
+                f"Explained by {'/'.join(metrics.get('strata_columns') or ('site', 'ancestry'))}, as far as this test "
+                f"set can tell: {score}, but {_inside_words(inside)} ({tests})."
             )
             return Verdict("confounded", text)
         return Verdict(

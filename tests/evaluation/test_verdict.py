@@ -50,7 +50,7 @@ def test_site_effect_is_called_so(within: dict | None):
     changed = metrics(permutation={"p_free": 0.001, "p_stratified": 0.3}, within_stratum=within)
     kind, text = judge(changed)
     assert kind == "confounded"
-    assert text.startswith("Explained by site, ancestry")
+    assert text.startswith("Explained by site/ancestry")
     assert "within strata p = .30" in text
 
 
