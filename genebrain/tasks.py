@@ -9,6 +9,7 @@ Each takes plain values and settings objects (all with defaults) and returns wha
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,11 +46,13 @@ def check(
     """Print every problem of a cohort and its funnel; raises UserError when a problem forbids a run."""
     from genebrain.cohort.check import check_cohort
 
-    shares = split or SplitSettings()
     result = check_cohort(
-        _path(cohort), progress=True, seed=seed, test=shares.test, validation=shares.validation,
-        site_column=shares.site_column, held_out_site=shares.held_out_site,
-    )  # fmt: skip
+        _path(cohort),
+        progress=True,
+        unphased=(genetics or GeneSide()).unphased,
+        seed=seed,
+        **dataclasses.asdict(split or SplitSettings()),
+    )
     print(result.text)
     if not result.ok:
         raise UserError(f"{len(result.problems.errors)} problem(s) must be mended before a run (listed above)")
