@@ -22,7 +22,7 @@ from genebrain.cohort.run_folder import RunFolder, write_json
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.splits import Split, load_split
 from genebrain.cohort.workspace import Workspace
-from genebrain.types import IntArray
+from genebrain.types import FloatArray, IntArray
 
 STRATA = ("site", "ancestry")
 
@@ -96,17 +96,25 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
         "family": np.array(cohort.table["family"], dtype=np.int64),
         "strata": strata_codes(cohort),
     }
-    if not pooling.trainable:
-        return Subjects(blocks=workspace.blocks(experiment.genetics, pooling), **common)
     # The closed form beside a trained pooling reads the default pooling of the same tokens.
-    plain = GenePooling(token=pooling.token)
-    return Subjects(
-        blocks=workspace.blocks(experiment.genetics, plain),
-        pooling=pooling,
-        table=workspace.table(experiment.genetics, pooling.token),
-        index=workspace.chunks(experiment.genetics).index,
-        **common,
-    )
+    plain = GenePooling(token=pooling.token) if pooling.trainable else pooling
+    table = workspace.table(experiment.genetics, pooling.token)
+    common["blocks"] = [_filled(block, training) for block in workspace.blocks(experiment.genetics, plain)]
+    common["item_width"] = plain.item_width(table.shape[1])
+    if not pooling.trainable:
+        return Subjects(**common)
+    index = workspace.chunks(experiment.genetics).index
+    return Subjects(pooling=pooling, table=table, index=index, **common)
+
+
+def _filled(block: FloatArray, training: IntArray) -> FloatArray:
+    """Windows that a person lacks become the mean of the training people who have them."""
+    missing = np.isnan(block).any(axis=1)
+    if not missing.any():
+        return block
+    have = training[~missing[training]]
+    mean = block[have].mean(axis=0) if len(have) else np.zeros(block.shape[1], block.dtype)
+    return np.where(missing[:, None], mean, block).astype(np.float32)
 
 
 def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[FittedAlignment, Subjects, Split]:

@@ -63,6 +63,10 @@ class GenePooling:
         """Whether any level has weights, so that pooling happens inside training."""
         return bool({self.chunk, self.window} & set(TRAINABLE))
 
+    def item_width(self, hidden: int) -> int | None:
+        """Length of one chunk's vector in the blocks; None where chunks are not kept apart."""
+        return hidden if self.chunk == "flatten" and self.window == "components" else None
+
     def blocks(self, table: FloatArray, index: IntArray, n_chunks: IntArray) -> list[FloatArray]:
         """Pool without trainable weights.
 

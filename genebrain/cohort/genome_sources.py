@@ -208,6 +208,4 @@ def real_genomes_folder() -> Path:
     for folder in (package.parent / "data" / REAL_GENOMES, package / "data" / REAL_GENOMES):
         if (folder / "genotypes.vcf.gz").is_file():
             return folder
-    raise UserError(
-        f"the real genomes data/{REAL_GENOMES} are not installed beside {package.name}; use genomes=msprime"
-    )
+    raise UserError(f"data/{REAL_GENOMES} is not installed with {package.name}; use genomes=msprime")

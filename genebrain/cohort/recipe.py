@@ -27,6 +27,7 @@ from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.standardiser import Standardiser
 from genebrain.alignment.towers import PooledChunks
 from genebrain.alignment.training import TrainerSettings, TrainingResult, train
+from genebrain.alignment.window_components import ColumnSettings
 from genebrain.cohort.datamodule import PairDataset, PairedDataModule
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.evaluation.rank_metrics import recalls
@@ -51,6 +52,8 @@ class Subjects:
         Connectome features by candidate name, ``[people, features]``, fitted on the training people.
     genome, family : int arrays
         ``[people]``.
+    item_width : int or None
+        Length of one chunk's vector where a block is a row of chunks (``pooling.chunk=flatten``).
     strata : int array or None
         ``[people]``, for the sampler ``within_stratum``.
     pooling, table, index
@@ -61,6 +64,7 @@ class Subjects:
     brain: dict[str, FloatArray]
     genome: IntArray
     family: IntArray
+    item_width: int | None = None
     strata: IntArray | None = None
     pooling: GenePooling | None = None
     table: FloatArray | None = None
@@ -159,7 +163,11 @@ def _closed_form(
     subjects: Subjects, rows: IntArray, settings: AlignmentSettings, seed: int, like: ClosedForm | None = None
 ) -> ClosedForm:
     """Fit the closed form on some rows; ``like`` repeats the choices of another fit."""
-    tried, chosen = ClosedFormSettings(score="llr" if settings.score == "llr" else "cosine"), subjects.brain
+    tried = ClosedFormSettings(
+        columns=ColumnSettings(item_width=subjects.item_width),
+        score="llr" if settings.score == "llr" else "cosine",
+    )
+    chosen = subjects.brain
     if like is not None:
         tried = replace(tried, dimensions=(int(like.chosen["k"]),), modes=(str(like.chosen["mode"]),))
         chosen = {like.chosen["brain"]: subjects.brain[like.chosen["brain"]]}

@@ -29,6 +29,8 @@ from genebrain.types import UserError
 DEFAULT_SUBJECTS, REAL_SUBJECTS = 1500, 300
 FST = 0.05
 VERSION = 1
+GENOMES = ("msprime", REAL_GENOMES)
+COUNTS = ("n_windows", "window_bp", "n_contigs")
 SOURCE = (
     "exact Bayes-optimal retrieval of the simulated model (genebrain.evaluation.ceiling), standardised g and u with "
     "squared correlation r2 per dimension; galleries of unrelated people"
@@ -132,7 +134,9 @@ def _write(folder: Path, tier: Tier, settings: dict[str, Any]) -> None:
     g = genetic_values(columns, tier.k, tier.architecture, groups, rng["trait"])
     z = np.sqrt(tier.h2) * g + np.sqrt(1 - tier.h2) * rng["trait"].normal(size=g.shape)
 
-    people = People.draw(source.samples, groups, pedigree, tier, rng["people"])
+    people = People.draw(
+        source.samples, groups, pedigree, tier, rng["people"], families_known=settings["genomes"] != REAL_GENOMES
+    )
     loudness = loudness_for(tier.rel, REFERENCE_FRAMES)
     brain = BrainModel.build(
         synthetic_connectome(settings["n_parcels"], rng["brain"]),
@@ -212,7 +216,7 @@ def _checked(settings: dict[str, Any]) -> Tier:
     tier = replace(tier, **settings["model"])
     real, n = settings["genomes"] == REAL_GENOMES, settings["n_subjects"]
     wrong = [
-        (settings["genomes"] not in ("msprime", REAL_GENOMES), f"genomes={settings['genomes']} is not msprime or {REAL_GENOMES}"),
+        (settings["genomes"] not in GENOMES, f"genomes={settings['genomes']} is not one of {GENOMES}"),
         (settings["scans"] not in ("parcels", "nifti"), f"scans={settings['scans']} is not parcels or nifti"),
         (real and n > REAL_SUBJECTS, f"n_subjects={n}, but {REAL_GENOMES} has {REAL_SUBJECTS} people"),
         (
@@ -227,7 +231,7 @@ def _checked(settings: dict[str, Any]) -> Tier:
         ),
         (settings["n_frames"] < 2, f"n_frames={settings['n_frames']} must be at least 2"),
         (not 0 < settings["tr"] <= 10, f"tr={settings['tr']} s must lie in (0, 10]"),
-        (min(settings["n_windows"], settings["window_bp"], settings["n_contigs"]) < 1, "windows need a number and a length"),
+        (min(settings[key] for key in COUNTS) < 1, f"{', '.join(COUNTS)} must be at least 1"),
         (not 0 <= tier.h2 < 1 or not 0 < tier.rel < 1, f"need 0 <= h2 < 1 and 0 < rel < 1, got {tier.h2}, {tier.rel}"),
         (not 0 <= tier.siblings + tier.twins <= 1, "siblings and twins are shares and sum to at most 1"),
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse.linalg import svds
+from sklearn.utils.extmath import randomized_svd
 
 from genebrain.cohort.simulated_families import Pedigree
 from genebrain.cohort.simulated_scans import BrainModel
@@ -21,7 +21,7 @@ from genebrain.cohort.simulated_volumes import LabelImage
 from genebrain.cohort.tiers import Tier
 
 N_COMPONENTS = 10
-BATCH = 256
+BATCH = 32
 SCAN_STREAM, VOXEL_STREAM = 101, 102
 
 Floats = NDArray[np.float64]
@@ -50,15 +50,21 @@ class People:
     group: NDArray[np.int64]
     site: NDArray[np.int64]
     family: NDArray[np.int64]
-    birth: NDArray[np.int64]
-    has_relatives: bool
+    family_known: bool
     sex: NDArray[np.str_]
     age: Floats
     mean_fd: Floats
 
     @classmethod
     def draw(
-        cls, samples: list[str], groups: NDArray[np.int64], pedigree: Pedigree, tier: Tier, rng: np.random.Generator
+        cls,
+        samples: list[str],
+        groups: NDArray[np.int64],
+        pedigree: Pedigree,
+        tier: Tier,
+        rng: np.random.Generator,
+        *,
+        families_known: bool,
     ) -> People:
         """Shuffle people into rows, give them sites, and swap the genomes of the mislabelled in a ring."""
         n = len(samples)
@@ -77,8 +83,7 @@ class People:
             group=groups,
             site=site,
             family=pedigree.family,
-            birth=pedigree.birth,
-            has_relatives=tier.siblings + tier.twins > 0,
+            family_known=families_known,
             sex=rng.choice(["F", "M"], n),
             age=rng.uniform(22, 78, n).round(1),
             mean_fd=rng.lognormal(np.log(0.12), 0.4, n).round(4),
@@ -89,7 +94,7 @@ def write_participants(path: Path, people: People, panel: NDArray[np.int8], *, h
     """Write ``participants.tsv``; components come from the dosages ``panel`` ``[people, SNPs]``."""
     order = people.order
     table = pd.DataFrame({"participant_id": people.participant_id, "genotype_id": people.genotype_id})
-    if people.has_relatives:
+    if people.family_known:
         table["family_id"] = [f"F{people.family[person] + 1:06d}" for person in order]
     table["site"] = [f"site{people.site[person] + 1:02d}" for person in order]
     table["sex"], table["age"] = people.sex, people.age
@@ -108,11 +113,8 @@ def principal_components(panel: NDArray[np.int8]) -> Floats:
     common = np.minimum(frequency, 1 - frequency) >= 0.05
     scaled = (panel[:, common] - 2 * frequency[common]) / np.sqrt(2 * frequency * (1 - frequency))[common]
     wanted = min(N_COMPONENTS, min(scaled.shape) - 1)
-    start = np.random.default_rng(0).normal(size=min(scaled.shape))
-    left, power, right = svds(scaled, k=wanted, v0=start)
-    # The sign of a singular vector is arbitrary: fix it, so that the same genomes give the same table.
-    sign = np.sign(right[np.arange(wanted), np.abs(right).argmax(axis=1)])
-    return np.asarray((left * sign)[:, np.argsort(-power)] * np.sqrt(len(panel)))
+    people, _, _ = randomized_svd(scaled, wanted, random_state=0)
+    return np.asarray(people * np.sqrt(len(panel)))
 
 
 def write_scans(

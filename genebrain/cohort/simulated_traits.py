@@ -15,8 +15,9 @@ from genebrain.cohort.tiers import Architecture
 from genebrain.types import UserError
 
 MINIMUM_MAF = 0.05
-LINKAGE_STEPS = (0.1, 0.3, 0.6, 1.0)
-"""Largest squared correlation allowed between causal variants, relaxed until there are enough."""
+STEPS = ((0.2, 0.1), (0.2, 0.3), (0.2, 0.6), (0.1, 0.6), (0.05, 0.6), (0.05, 1.0))
+"""Smallest minor allele frequency of causal variants and largest squared correlation among them, relaxed until
+there are enough. The ceiling takes genetic values to be normal; rare alleles of large effect would not be."""
 
 Floats = NDArray[np.float64]
 
@@ -39,27 +40,32 @@ def choose_causal(
     list of (window, site)
         Sorted.
     """
-    queues: list[list[int]] = []
-    for dosage, inside in zip(dosages, usable, strict=True):
-        frequency = dosage.mean(axis=1) / 2
-        common = np.minimum(frequency, 1 - frequency) >= MINIMUM_MAF
-        queues.append(list(rng.permutation(np.flatnonzero(common & inside))))
+    columns: list[Floats] = []
+    frequency: list[Floats] = []
+    for dosage in dosages:
+        share = dosage.mean(axis=1) / 2
+        frequency.append(np.minimum(share, 1 - share))
+        spread = dosage.std(axis=1, keepdims=True) * np.sqrt(dosage.shape[1])
+        columns.append((dosage - 2 * share[:, None]) / np.where(spread > 0, spread, 1))
     chosen: list[tuple[int, int]] = []
-    picked: list[list[Floats]] = [[] for _ in queues]
-    for limit in LINKAGE_STEPS:
-        waiting: list[list[int]] = [[] for _ in queues]
+    for maf, linkage in STEPS:
+        taken = [[site for window, site in chosen if window == here] for here in range(len(dosages))]
+        queues = [
+            [
+                site
+                for site in rng.permutation(np.flatnonzero((frequency[w] >= maf) & usable[w]))
+                if site not in taken[w]
+            ]
+            for w in range(len(dosages))
+        ]
         while any(queues) and len(chosen) < wanted:
-            for window in rng.permutation(len(queues)):
-                while queues[window] and len(chosen) < wanted:
+            for window in rng.permutation(len(queues))[: wanted - len(chosen)]:
+                while queues[window]:
                     site = int(queues[window].pop())
-                    column = dosages[window][site].astype(np.float64)
-                    column = (column - column.mean()) / (column.std() * np.sqrt(len(column)))
-                    if all((column @ other) ** 2 <= limit for other in picked[window]):
-                        picked[window].append(column)
+                    if np.all((columns[window][taken[window]] @ columns[window][site]) ** 2 <= linkage):
+                        taken[window].append(site)
                         chosen.append((int(window), site))
                         break
-                    waiting[window].append(site)
-        queues = [list(reversed(rest)) for rest in waiting]
     return sorted(chosen)
 
 
@@ -72,7 +78,8 @@ def genetic_values(
 ) -> Floats:
     """Genetic values ``[people, k]``: mean 0 and identity covariance over the cohort.
 
-    Variant j acts on dimension j mod k with a normal weight. Values are centred within ancestry groups:
+    Variant j acts on dimension j mod k, with either sign and a weight of 0.5 to 1.5: with comparable effects four
+    variants are near enough to normal for the ceiling (epistasis stays a few hundredths below it). Values are centred within ancestry groups:
     ancestry as such shifts no trait, so that any gain from knowing it is confounding.
 
     Parameters
@@ -110,7 +117,8 @@ def genetic_values(
     power, axes = np.linalg.eigh(covariance)
     if power[0] < 1e-10 * power[-1]:
         raise UserError(
-            f"the causal variants of these {n_people} people span fewer than {k} dimensions; take more people or windows"
+            f"the causal variants of these {n_people} people span fewer than {k} dimensions; take more people "
+            "or windows"
         )
     # The symmetric root moves the dimensions least, so each stays near its own variants.
     return np.asarray(value @ (axes / np.sqrt(power)) @ axes.T)
@@ -129,7 +137,7 @@ def _dominance(causal: NDArray[np.integer]) -> Floats:
 def _mix(columns: Floats, k: int, rng: np.random.Generator) -> Floats:
     weights = np.zeros((columns.shape[1], k))
     variant = np.arange(len(weights))
-    weights[variant, variant % k] = rng.normal(size=len(weights))
+    weights[variant, variant % k] = rng.choice([-1.0, 1.0], len(weights)) * rng.uniform(0.5, 1.5, len(weights))
     return np.asarray(columns @ weights)
 
 

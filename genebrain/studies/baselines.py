@@ -124,7 +124,11 @@ def residualised(arena: Arena) -> Vectors | None:
     blocks = [_residuals(confounds, block, rows) for block in arena.subjects.blocks]
     brain = _residuals(confounds, arena.subjects.brain[name], rows)
     model = fit_closed_form(
-        [b[rows] for b in blocks], {name: brain[rows]}, arena.subjects.family[rows], seed=arena.seed
+        [b[rows] for b in blocks],
+        {name: brain[rows]},
+        arena.subjects.family[rows],
+        seed=arena.seed,
+        settings=ClosedFormSettings(columns=ColumnSettings(item_width=arena.subjects.item_width)),
     )
     judged = model.gene_columns([b[arena.judged] for b in blocks])
     return model.gene_vectors(judged), model.brain_vectors(brain[arena.judged])

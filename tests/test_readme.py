@@ -1,0 +1,58 @@
+"""What the documents tell a user to type must work: commands compose, links exist, the Python example runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from genebrain import config
+from genebrain.cli import VERBS
+from genebrain.types import UserError
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            match = re.match(r"^genebrain (.+?)(?:\s+#.*)?$", line.strip())
+            if match:
+                found.append((page.name, match.group(1)))
+    return found
+
+
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_every_documented_command_composes(page, command):
+    verb, *overrides = command.split()
+    assert verb in VERBS, f"{page}: {command}"
+    try:
+        config.compose(verb, [o for o in overrides if o != "-m"])
+    except UserError as error:
+        pytest.fail(f"{page}: genebrain {command}: {error}")
+
+
+def test_there_are_commands_to_check():
+    assert len(commands()) >= 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_and_pictures_exist(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} -> {target}"
+
+
+def test_the_make_targets_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE):
+        assert f"\n{target}:" in makefile
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(from genebrain import tasks.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert "recall@1" in capsys.readouterr().out
