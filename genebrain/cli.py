@@ -82,7 +82,9 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
     """Give a sweep to Hydra: every combination becomes a run folder below ``run``."""
     import hydra
 
-    singles = [_first_of_sweep(o) for o in overrides if not o.startswith("hydra")]
+    own = [o for o in overrides if not o.startswith("hydra")]
+    singles = [_first_of_sweep(o) for o in own]
+    fixed = [o.partition("=")[0] for o, single in zip(own, singles, strict=True) if o == single]
     checked = config.compose(verb, singles)
     launcher = next((o for o in overrides if o.startswith("hydra/launcher=")), "hydra/launcher=basic")
     devices = checked.get("trainer", {}).get("devices", 1)
@@ -96,7 +98,7 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
     def job(cfg: Any) -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        name = HydraConfig.get().job.override_dirname or "run"
+        name = HydraConfig.get().job.override_dirname.replace("/", "_") or "run"
         # A launched DDP child repeats the command it sees: it must see ours, with the verb.
         sys.argv = ["genebrain", verb, *overrides]
         problems = config.check(cfg, verb)
@@ -114,6 +116,7 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
         f"hydra.sweep.dir={folder}",
         "hydra.sweep.subdir=.hydra-${hydra.job.num}",
         "hydra.job.config.override_dirname.item_sep=_",
+        f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]",
         *[o for o in overrides if not o.startswith("run=")],
     ]
     hydra.main(config_path=str(config.config_folder()), config_name=verb, version_base="1.3")(job)()
