@@ -103,8 +103,8 @@ def main(people: int = 500, windows: int = 50) -> list[str]:
         for chunk_bp in (1500, 3000):
             found = measure(Path(name), chunk_bp)
             rows.append(
-                f"| {people} people x {windows} windows x 20 kb, {chunk_bp / 1000:g} kb chunks | {found['seconds']:.1f} "
-                f"| {found['peak_rss_mb']:.0f} | {found['naive']:,} | {found['unique']:,} |"
+                f"| {people} people x {windows} windows x 20 kb, {chunk_bp / 1000:g} kb chunks "
+                f"| {found['seconds']:.1f} | {found['peak_rss_mb']:.0f} | {found['naive']:,} | {found['unique']:,} |"
             )
     rows += ["", "| chunks of 3 kb, windows of 20 kb | naive | unique | saving | predicted from sites |"]
     rows.append("|---|---|---|---|---|")
