@@ -62,9 +62,7 @@ class RidgeCCA:
         return cls(**arrays, **state["json"])
 
 
-def fit_ridge_cca(
-    gene_columns: FloatArray, brain_features: FloatArray, families: IntArray, seed: int = 0
-) -> RidgeCCA:
+def fit_ridge_cca(gene_columns: FloatArray, brain_features: FloatArray, families: IntArray, seed: int = 0) -> RidgeCCA:
     """Choose the ridges and the rank by grouped cross-validation, then refit on all given rows.
 
     Parameters
@@ -94,8 +92,7 @@ def fit_ridge_cca(
                 key = (gamma_gene, gamma_brain, k)
                 totals[key] = totals.get(key, 0.0) + recall * len(held_out) / n
     cv: list[dict[str, Any]] = [
-        {"gamma_gene": gx, "gamma_brain": gf, "k": k, "recall@1": value}
-        for (gx, gf, k), value in totals.items()
+        {"gamma_gene": gx, "gamma_brain": gf, "k": k, "recall@1": value} for (gx, gf, k), value in totals.items()
     ]
     chosen = max(cv, key=lambda row: row["recall@1"])
     basis = _basis(gene_columns, brain_features)

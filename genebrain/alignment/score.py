@@ -144,8 +144,6 @@ def _chance_of_none(above: IntArray, ties: IntArray, m: IntArray, drawn: IntArra
     def tail(b: IntArray) -> FloatArray:  # sum over b' >= b of C(m-b', drawn) / C(m, drawn)
         top = m - b + 1
         possible = top >= drawn + 1
-        return np.where(
-            possible, np.exp(log_choose(np.maximum(top, drawn + 1), drawn + 1) - log_choose(m, drawn)), 0.0
-        )
+        return np.where(possible, np.exp(log_choose(np.maximum(top, drawn + 1), drawn + 1) - log_choose(m, drawn)), 0.0)
 
     return (tail(above) - tail(above + ties + 1)) / (ties + 1)

@@ -93,6 +93,24 @@ def grouped_folds(families: IntArray, n_folds: int, seed: int) -> list[IntArray]
     return [np.flatnonzero(fold_of_family[member] == fold) for fold in range(n_folds)]
 
 
+def varimax(loadings: FloatArray, max_iterations: int = 200) -> FloatArray:
+    """Orthogonal ``R [dims, dims]`` that makes ``loadings [rows, dims] @ R`` sparse (Kaiser 1958)."""
+    p, k = loadings.shape
+    rotation = np.eye(k)
+    if p == 0 or k < 2 or not np.any(loadings):
+        return rotation
+    previous = 0.0
+    for _ in range(max_iterations):
+        rotated = loadings @ rotation
+        gradient = loadings.T @ (rotated**3 - rotated * np.mean(rotated**2, axis=0))
+        left, singular, right = np.linalg.svd(gradient)
+        rotation = left @ right
+        if singular.sum() <= previous * (1.0 + 1e-7):
+            break
+        previous = float(singular.sum())
+    return rotation
+
+
 @dataclass(frozen=True)
 class CanonicalBasis:
     """Thin decompositions of two tables, from which every ridge CCA solution follows at little cost."""
@@ -107,9 +125,7 @@ class CanonicalBasis:
         gene_pc, brain_pc = principal_components(gene), principal_components(brain, max_brain_components)
         return cls(gene_pc, brain_pc, gene_pc.scores(gene).T @ brain_pc.scores(brain) / len(gene))
 
-    def solve(
-        self, gamma_gene: float, gamma_brain: float, k: int
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def solve(self, gamma_gene: float, gamma_brain: float, k: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Leading ``k`` canonical directions in component coordinates.
 
         Returns

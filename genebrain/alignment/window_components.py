@@ -2,9 +2,10 @@
 
 Two kinds of block:
 
-- ``components``: any embedding. Centre, principal components up to a share of the variance, whiten. Components are
-  taken window by window, never across windows: a causal variant touches one window, and that sparsity is what
-  the empirical-Bayes regression lives on.
+- ``components``: embeddings. Centre, principal components up to a share of the variance, whiten. A window that is
+  a row of items (the chunk vectors, laid side by side) is decomposed item by item and each item's components are
+  rotated by varimax. Never across windows: a causal variant lies in one chunk of one window, and this sparsity
+  is what the empirical-Bayes regression lives on. A person without the window (a row of NaN) gets its mean.
 - ``dosages``: one column per alternate allele, 0..2, NaN where missing. Rare alleles are dropped, missing values
   become the training mean, columns are standardised. ``effects="dominance"`` adds a heterozygote indicator.
 
@@ -18,8 +19,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genebrain.alignment.spectral import principal_components
+from genebrain.alignment.spectral import principal_components, varimax
 from genebrain.types import FloatArray, IntArray
+
+Piece = tuple[FloatArray, FloatArray, IntArray]
+"""Mean [used], map [used, columns] (or a scale [used] for dosages), and which block columns are used."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,14 @@ class ColumnSettings:
     Attributes
     ----------
     kind : "components" or "dosages"
-    variance : float
-        Components of a window are kept until they explain this share of its variance ...
-    max_components : int
-        ... but never more than this many, nor more than a third of the people.
+    item_width : int, optional
+        Length of one item's vector where a block is a row of items ``[people, items * item_width]``.
+        None: a block is one item, and its components are not rotated (over a long window varimax finds rare
+        haplotypes, which costs score; inside a chunk it finds variants).
+    variance : float, optional
+        Components are kept until they explain this share of an item's variance (.98 with items, .99 without) ...
+    max_components : int, optional
+        ... but never more than this many (20 with items, 60 without), nor more than a third of the people.
     min_maf : float
         Dosage columns need this minor-allele frequency on the training people.
     effects : "additive" or "dominance"
@@ -40,8 +48,9 @@ class ColumnSettings:
     """
 
     kind: Literal["components", "dosages"] = "components"
-    variance: float = 0.99
-    max_components: int = 60
+    item_width: int | None = None
+    variance: float | None = None
+    max_components: int | None = None
     min_maf: float = 0.01
     effects: Literal["additive", "dominance"] = "additive"
 
@@ -52,6 +61,8 @@ class ColumnSettings:
             raise ValueError(f"effects must be 'additive' or 'dominance', got {self.effects!r}")
         if self.effects == "dominance" and self.kind != "dosages":
             raise ValueError("effects='dominance' needs kind='dosages': embeddings carry no allele counts")
+        if self.item_width is not None and self.item_width < 1:
+            raise ValueError(f"item_width must be at least 1, got {self.item_width}")
 
 
 @dataclass(frozen=True)
@@ -60,75 +71,83 @@ class WindowColumns:
 
     Attributes
     ----------
-    means : list of array [width]
-        Training mean of each (selected) block column.
-    maps : list of array
-        ``[width, columns]`` for components, ``[width]`` (a scale) for dosages.
-    selected : list of int array
-        Block columns that are used.
-    window : int array [columns]
-        Window of each column.
+    pieces : list over windows of list of Piece
+        One piece per item (one per window for dosages).
+    widths : list of int
+        Width of each window's block.
     """
 
     settings: ColumnSettings
-    means: list[FloatArray]
-    maps: list[FloatArray]
-    selected: list[IntArray]
+    pieces: list[list[Piece]]
     widths: list[int]
 
     @classmethod
     def fit(cls, blocks: list[FloatArray], settings: ColumnSettings | None = None) -> WindowColumns:
         """Fit on the training rows of all windows, ``blocks: list of [people, width]``."""
         settings = settings or ColumnSettings()
-        _check(blocks)
-        fitted = [
-            (_fit_components if settings.kind == "components" else _fit_dosages)(b, settings) for b in blocks
-        ]
-        means, maps, selected = (list(part) for part in zip(*fitted, strict=True))
-        return cls(settings, means, maps, selected, [b.shape[1] for b in blocks])
+        _check(blocks, settings)
+        fit_block = _fit_components if settings.kind == "components" else _fit_dosages
+        return cls(settings, [fit_block(b, settings) for b in blocks], [b.shape[1] for b in blocks])
 
     @property
     def window(self) -> IntArray:
-        """Window index of every column."""
-        return np.repeat(np.arange(len(self.maps)), [m.shape[-1] for m in self.maps])
+        """Window index of every column ``[columns]``."""
+        counts = [sum(linear.shape[-1] for _, linear, _ in pieces) for pieces in self.pieces]
+        return np.repeat(np.arange(len(counts)), counts)
 
     def transform(self, blocks: list[FloatArray]) -> FloatArray:
         """Map blocks of any people to columns, float32 ``[people, columns]``."""
-        _check(blocks)
+        _check(blocks, self.settings)
         widths = [b.shape[1] for b in blocks]
         if widths != self.widths:
             raise ValueError(f"fitted on windows of widths {self.widths}, got {widths}")
         parts = []
-        for block, mean, linear, selected in zip(blocks, self.means, self.maps, self.selected, strict=True):
-            centred = _expand(block, self.settings)[:, selected] - mean
-            if self.settings.kind == "dosages":
-                parts.append(np.where(np.isnan(centred), 0.0, centred) * linear)
-            else:
-                parts.append(centred @ linear)
+        for block, pieces in zip(blocks, self.pieces, strict=True):
+            expanded = _expand(block, self.settings)
+            for mean, linear, selected in pieces:
+                centred = expanded[:, selected] - mean
+                filled = np.where(np.isnan(centred), 0.0, centred)
+                parts.append(filled * linear if self.settings.kind == "dosages" else filled @ linear)
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def state(self) -> dict[str, Any]:
-        """Arrays named by window, and JSON-ready settings."""
+        """Arrays named by window and item, and JSON-ready settings."""
         arrays: dict[str, Any] = {}
-        for w, (mean, linear, selected) in enumerate(zip(self.means, self.maps, self.selected, strict=True)):
-            arrays |= {f"window{w}.mean": mean, f"window{w}.map": linear, f"window{w}.selected": selected}
-        return {**arrays, "json": {"settings": asdict(self.settings), "widths": self.widths}}
+        for w, pieces in enumerate(self.pieces):
+            for i, (mean, linear, selected) in enumerate(pieces):
+                key = f"{w}.{i}"
+                arrays |= {f"{key}.mean": mean, f"{key}.map": linear, f"{key}.selected": selected}
+        info = {"settings": asdict(self.settings), "widths": self.widths, "items": [len(p) for p in self.pieces]}
+        return {**arrays, "json": info}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> WindowColumns:
         """Restore what `state` gave."""
         info = state["json"]
-        names, windows = ("mean", "map", "selected"), range(len(info["widths"]))
-        means, maps, selected = ([state[f"window{w}.{name}"] for w in windows] for name in names)
-        return cls(ColumnSettings(**info["settings"]), means, maps, selected, info["widths"])
+
+        def piece(w: int, i: int) -> Piece:
+            return state[f"{w}.{i}.mean"], state[f"{w}.{i}.map"], state[f"{w}.{i}.selected"]
+
+        pieces = [[piece(w, i) for i in range(items)] for w, items in enumerate(info["items"])]
+        return cls(ColumnSettings(**info["settings"]), pieces, info["widths"])
 
 
-def _check(blocks: list[FloatArray]) -> None:
+def _check(blocks: list[FloatArray], settings: ColumnSettings) -> None:
     if not blocks:
         raise ValueError("no windows: blocks is an empty list")
     rows = sorted({len(b) for b in blocks})
     if len(rows) > 1:
         raise ValueError(f"blocks of one cohort must have equally many rows, got {rows}")
+    if settings.kind == "components":
+        broken = {w: int((~(np.isfinite(b).all(axis=1) | np.isnan(b).all(axis=1))).sum()) for w, b in enumerate(blocks)}
+        if any(broken.values()):
+            raise ValueError(
+                "embedding blocks hold rows that are neither finite nor wholly missing (all NaN); rows by window: "
+                f"{ {w: count for w, count in broken.items() if count} }"
+            )
+        ragged = [b.shape[1] for b in blocks if settings.item_width and b.shape[1] % settings.item_width]
+        if ragged:
+            raise ValueError(f"block widths {ragged} are no multiples of item_width {settings.item_width}")
 
 
 def _expand(block: FloatArray, settings: ColumnSettings) -> FloatArray:
@@ -139,28 +158,39 @@ def _expand(block: FloatArray, settings: ColumnSettings) -> FloatArray:
     return np.concatenate([x, heterozygous], axis=1)
 
 
-def _fit_components(block: FloatArray, settings: ColumnSettings) -> tuple[FloatArray, FloatArray, IntArray]:
-    if not np.isfinite(block).all():
-        raise ValueError(f"{int((~np.isfinite(block)).sum())} non-finite values in an embedding block")
-    most = max(1, min(settings.max_components, len(block) // 3))
-    components = principal_components(block)
-    if len(components.variances):
-        explained = np.cumsum(components.variances) / components.total_variance
-        most = min(most, int(np.searchsorted(explained, settings.variance)) + 1)
-    linear = components.axes[:, :most] / np.sqrt(components.variances[:most])
-    return components.mean, linear, np.arange(block.shape[1])
+def _fit_components(block: FloatArray, settings: ColumnSettings) -> list[Piece]:
+    width = block.shape[1]
+    if settings.item_width is None:
+        items, share, most = [np.arange(width)], settings.variance or 0.99, settings.max_components or 60
+    else:
+        items = list(np.arange(width).reshape(-1, settings.item_width))
+        share, most = settings.variance or 0.98, settings.max_components or 20
+    pieces: list[Piece] = []
+    present = block[~np.isnan(block).any(axis=1)]
+    if len(present) < 2:
+        return [(np.zeros(width), np.zeros((width, 0)), np.arange(width))]
+    for item in items:
+        x = present[:, item]
+        components = principal_components(x)
+        keep = max(1, min(most, len(x) // 3))
+        if len(components.variances):
+            explained = np.cumsum(components.variances) / components.total_variance
+            keep = min(keep, int(np.searchsorted(explained, share)) + 1)
+        linear = components.axes[:, :keep] / np.sqrt(components.variances[:keep])
+        if settings.item_width is not None:
+            linear = linear @ varimax((x - components.mean) @ linear)
+        pieces.append((components.mean, linear, item))
+    return pieces
 
 
-def _fit_dosages(block: FloatArray, settings: ColumnSettings) -> tuple[FloatArray, FloatArray, IntArray]:
+def _fit_dosages(block: FloatArray, settings: ColumnSettings) -> list[Piece]:
     expanded = _expand(block, settings)
     observed = np.isfinite(expanded)
-    count = np.maximum(observed.sum(axis=0), 1)
-    filled = np.where(observed, expanded, 0.0)
-    mean = filled.sum(axis=0) / count
+    mean = np.where(observed, expanded, 0.0).sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
     # Missing values will be imputed by the mean, so the variance is over all people.
-    variance = np.where(observed, expanded - mean, 0.0).__pow__(2).mean(axis=0)
+    variance = np.mean(np.where(observed, expanded - mean, 0.0) ** 2, axis=0)
     frequency = mean[: block.shape[1]] / 2.0
     common = np.minimum(frequency, 1.0 - frequency) >= settings.min_maf
-    usable = np.tile(common, expanded.shape[1] // max(block.shape[1], 1)) & (variance > 1e-8)
-    selected = np.flatnonzero(usable)
-    return mean[selected], 1.0 / np.sqrt(variance[selected]), selected
+    copies = 1 if settings.effects == "additive" else 2
+    selected = np.flatnonzero(np.tile(common, copies) & (variance > 1e-8))
+    return [(mean[selected], 1.0 / np.sqrt(variance[selected]), selected)]

@@ -17,7 +17,7 @@ DOSAGES = ClosedFormSettings(columns=ColumnSettings(kind="dosages"), dimensions=
 
 
 def cohort(seed: int, *, heritability: float = 0.9, n: int = N + N_TEST) -> dict[str, Any]:
-    """Six windows of ten independent variants; three per latent are causal; the brain shows latents and noise."""
+    """Six windows of ten independent variants, three causal per latent; the brain shows latents and noise."""
     rng = np.random.default_rng(seed)
     dosage = rng.binomial(2, 0.3, size=(n, 60)).astype(np.float32)
     standard = (dosage - 0.6) / np.sqrt(0.42)
@@ -124,9 +124,7 @@ def test_fewer_people_than_columns(data: dict[str, Any]) -> None:
 def test_cosine_score_gives_unit_vectors(data: dict[str, Any]) -> None:
     settings = ClosedFormSettings(columns=DOSAGES.columns, dimensions=(6,), score="cosine")
     cosine = fit(data, settings)
-    np.testing.assert_allclose(
-        np.linalg.norm(cosine.brain_vectors(data["brain"]["loud"]), axis=1), 1.0, rtol=1e-5
-    )
+    np.testing.assert_allclose(np.linalg.norm(cosine.brain_vectors(data["brain"]["loud"]), axis=1), 1.0, rtol=1e-5)
     assert held_out_recall(cosine, data) > 0.8
 
 
@@ -142,10 +140,10 @@ def test_families_stay_together_in_cross_validation() -> None:
 
 
 def test_problems_are_named_with_both_numbers(data: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"700 families labels.*'window 0': 3"):
+    with pytest.raises(ValueError, match=r"700 family labels.*'window 0': 3"):
         fit_closed_form([data["blocks"][0][:3]], data["brain"], data["families"])
     broken = {"a": np.full((N + N_TEST, 4), np.nan)}
-    with pytest.raises(ValueError, match="non-finite brain features.*700"):
+    with pytest.raises(ValueError, match=r"non-finite brain features.*700"):
         fit_closed_form(data["blocks"], broken, data["families"])
     with pytest.raises(ValueError, match="at least 2 families"):
         fit_closed_form(data["blocks"], data["brain"], np.zeros(N + N_TEST, dtype=int))

@@ -1,0 +1,152 @@
+"""What the closed form chooses among, and the judge of the choice: people whom a fit has not seen.
+
+One batch holds a fit per fold, without that fold's people, and a last one on everybody. Everything that saw the
+pairing of genes and brains is judged on held-out people only. Nothing here leaves per-person results behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from genebrain.alignment.empirical_bayes import Moments, Posterior, fit_entry, fit_ridge, fit_sparse
+from genebrain.alignment.score import Calibration, calibrate, expected_recall_at_1, llr_vectors, unit_rows
+from genebrain.alignment.spectral import PrincipalComponents
+from genebrain.alignment.window_components import ColumnSettings
+from genebrain.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class ClosedFormSettings:
+    """What is tried, and how it is judged.
+
+    Attributes
+    ----------
+    columns : ColumnSettings
+        How window blocks become gene columns.
+    dimensions : tuple of int
+        Numbers of brain latents to try; capped by a quarter of the people and by the features' rank.
+    modes : tuple of "ridge", "row", "entry"
+        Priors to try on the gene side.
+    score : "llr" or "cosine"
+    folds, gallery : int
+        Folds of the cross-validation, and the gallery size of its criterion (expected recall@1).
+    """
+
+    columns: ColumnSettings = field(default_factory=ColumnSettings)
+    dimensions: tuple[int, ...] = (4, 8, 12, 16, 20, 24)
+    modes: tuple[str, ...] = ("ridge", "row", "entry")
+    score: Literal["llr", "cosine"] = "llr"
+    folds: int = 5
+    gallery: int = 32
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.modes) - {"ridge", "row", "entry"})
+        if unknown or not self.modes:
+            raise ValueError(f"modes must be among ridge, row, entry; got {unknown or 'none'}")
+        if self.score not in ("llr", "cosine"):
+            raise ValueError(f"score must be 'llr' or 'cosine', got {self.score!r}")
+
+
+def score_vectors(
+    ghat: FloatArray | None, u: FloatArray | None, s: FloatArray, calibration: Calibration, score: str
+) -> tuple[Any, Any]:
+    """Gene and brain vectors of the wanted score; None where the input is None (see `score.llr_vectors`)."""
+    if score == "llr":
+        return llr_vectors(ghat, u, s, calibration)
+    live = float(calibration.slope > 0)
+    gene, brain = (None if x is None else unit_rows(live * x / np.sqrt(s)) for x in (ghat, u))
+    return gene, brain
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Scores a batch of fits (one per fold, the last on all rows) on the rows each of them has not seen."""
+
+    x: FloatArray
+    families: IntArray
+    folds: list[IntArray]
+    settings: ClosedFormSettings
+
+    @property
+    def left_out(self) -> list[IntArray]:
+        """Rows that each fit does without: one fold after the other, then none."""
+        return [*self.folds, np.zeros(0, dtype=np.int64)]
+
+    def judge(self, posterior: Posterior, u: FloatArray) -> tuple[float, Calibration]:
+        """Cross-validated criterion and the calibration of held-out predictions."""
+        ghat, latent, s = np.zeros_like(u), np.zeros_like(u), np.zeros_like(u)
+        for f, rows in enumerate(self.folds):
+            ghat[rows] = self.x[rows] @ posterior.mean[f]
+            latent[rows] = u[rows] @ posterior.rotation[f]
+            s[rows] = posterior.predictive[f]
+        calibration = calibrate(ghat, latent, s)
+        value = 0.0
+        for f, rows in enumerate(self.folds):
+            gene, brain = score_vectors(
+                ghat[rows], latent[rows], posterior.predictive[f], calibration, self.settings.score
+            )
+            recall = expected_recall_at_1(gene @ brain.T, self.families[rows], self.settings.gallery)
+            value += recall * len(rows) / len(self.x)
+        return value, calibration
+
+
+def choose_latents(
+    judge: Judge, brains: dict[str, PrincipalComponents], candidates: dict[str, FloatArray]
+) -> tuple[list[dict[str, Any]], str, FloatArray, tuple[Moments, Posterior]]:
+    """Choose candidate and number of latents with the exact ridge: dimensions are fitted independently there."""
+    latents = {name: pc.scores(candidates[name]) for name, pc in brains.items()}
+    moments = Moments.of_subsets(judge.x, np.concatenate(list(latents.values()), axis=1), judge.left_out)
+    ridge = fit_ridge(moments)
+    cv: list[dict[str, Any]] = []
+    start = 0
+    best: tuple[float, str, int, int] = (-1.0, "", 0, 0)
+    for name, u in latents.items():
+        for k in sorted({min(k, u.shape[1]) for k in judge.settings.dimensions}):
+            value, calibration = judge.judge(_dims(ridge, start, k), u[:, :k])
+            cv.append({"brain": name, "k": k, "mode": "ridge", "recall@1": value, "slope": calibration.slope})
+            if value > best[0]:
+                best = (value, name, k, start)
+        start += u.shape[1]
+    _, name, k, start = best
+    part = slice(start, start + k)
+    chosen = Moments(moments.xx, moments.xu[:, :, part], moments.uu[:, part, part], moments.n)
+    return cv, name, latents[name][:, :k], (chosen, _dims(ridge, start, k))
+
+
+def choose_prior(
+    judge: Judge, u: FloatArray, fits: tuple[Moments, Posterior], name: str, cv: list[dict[str, Any]]
+) -> tuple[dict[str, Any], Posterior, Calibration]:
+    """Try the priors on the chosen latents; the sparser ones start from the less sparse."""
+    moments, ridge = fits
+    modes = judge.settings.modes
+    posteriors = {"ridge": ridge}
+    if u.shape[1] and judge.x.shape[1]:
+        if "row" in modes or "entry" in modes:
+            posteriors["row"] = fit_sparse(moments, ridge.mean, shared=True)
+        if "entry" in modes:
+            posteriors["entry"] = fit_entry(moments, posteriors["row"])
+    best: tuple[dict[str, Any], Posterior, Calibration] | None = None
+    for mode, posterior in posteriors.items():
+        value, calibration = judge.judge(posterior, u)
+        row = {"brain": name, "k": u.shape[1], "mode": mode, "recall@1": value, "slope": calibration.slope}
+        if mode != "ridge":
+            cv.append(row)
+        wanted = mode in modes or len(posteriors) == 1
+        if wanted and (best is None or value > best[0]["recall@1"]):
+            best = (dict(row), posterior, calibration)
+    if best is None:
+        raise ValueError(f"no prior could be fitted among {modes}")
+    return best
+
+
+def _dims(posterior: Posterior, start: int, k: int) -> Posterior:
+    part = slice(start, start + k)
+    return Posterior(
+        posterior.mean[:, :, part],
+        posterior.predictive[:, part],
+        posterior.inclusion[:, :, part],
+        posterior.rotation[:, part, part],
+    )
