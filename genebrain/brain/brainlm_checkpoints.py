@@ -1,0 +1,190 @@
+"""Weights of both BrainLM families from a folder: family told from the keys, everything checked, nothing guessed.
+
+Contract: safetensors, ``pytorch_model.bin`` or a Lightning ``.ckpt``; pickles are read with
+``weights_only=True``, which runs no code of the file. Every key must be there with its shape, or the load is
+refused: a model that silently starts from random weights gives embeddings that look fine and mean nothing. Only
+the computed position tables may be absent.
+
+What it does NOT know: the hub (the weights are CC BY-NC-ND 4.0: fetch them yourself), scans.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from genebrain.brain.brainlm import BrainLM
+from genebrain.brain.brainlm_config import BrainLMConfig, ViTMAEConfig
+from genebrain.brain.parcel_input import ParcelInput
+from genebrain.brain.scan_encoder import ScanEncoder
+from genebrain.brain.vit_mae import ViTMAE
+from genebrain.types import UserError
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+FAMILIES: dict[str, tuple[str, type[BrainLM] | type[ViTMAE], str]] = {
+    "region x time": (".attention.self.", BrainLM, "brainlm_mae"),
+    "image": (".attention.attention.", ViTMAE, "vit_mae"),
+}
+"""Family -> (part of a key that only it has, class, ``model_type`` of its configuration)."""
+
+LISTED = 20
+
+
+def detect_family(keys: Mapping[str, Any]) -> str:
+    """ "region x time" or "image", from the names of the weights.
+
+    Raises
+    ------
+    UserError
+        The keys belong to neither or to both.
+    """
+    found = [family for family, (part, _, _) in FAMILIES.items() if any(part in key for key in keys)]
+    if len(found) != 1:
+        raise UserError(
+            f"these are no BrainLM weights: {len(keys)} keys, of {len(found)} of the two families; the first are "
+            f"{', '.join(sorted(keys)[:5])}"
+        )
+    return found[0]
+
+
+def load_brainlm(
+    path: Path | str, contract: ParcelInput | None = None, *, config: Mapping[str, Any] | None = None
+) -> BrainLM | ViTMAE:
+    """An encoder in evaluation mode with the weights of a checkpoint.
+
+    Parameters
+    ----------
+    path : path
+        A folder with ``config.json`` and ``model.safetensors`` or ``pytorch_model.bin``, or a file of
+        weights (``.safetensors``, ``.bin``, ``.pt``, ``.ckpt``) beside a ``config.json``.
+    contract : ParcelInput, optional
+        What the encoder shall ask of scans; without it only the masked pass runs.
+    config : mapping, optional
+        Content of ``config.json``, instead of the file.
+
+    Returns
+    -------
+    BrainLM or ViTMAE
+        float32 on the CPU.
+
+    Raises
+    ------
+    UserError
+        Files are missing or unreadable, the configuration belongs to the other family, or keys are missing,
+        left over or differ in shape (all three listed).
+    """
+    file = _weights_file(Path(path))
+    values = dict(config) if config is not None else _read_config(file.parent / "config.json")
+    weights = read_weights(file)
+    family = detect_family(weights)
+    _, _, model_type = FAMILIES[family]
+    if (found := values.get("model_type", model_type)) != model_type:
+        raise UserError(f"{file} holds weights of the {family} family, but its configuration is of {found!r}")
+    with torch.device("meta"):
+        model: BrainLM | ViTMAE = (
+            BrainLM(BrainLMConfig.from_json(values), contract)
+            if family == "region x time"
+            else ViTMAE(ViTMAEConfig.from_json(values), contract)
+        )
+    load_weights(model, weights, str(file))
+    return model.eval()
+
+
+def load_weights(model: ScanEncoder, weights: Mapping[str, Tensor], source: str) -> None:
+    """Put weights into a model (one on the meta device too), every key and shape checked first.
+
+    Raises
+    ------
+    UserError
+        Keys are missing or left over, or shapes differ; up to ``LISTED`` of each kind are named.
+    """
+    complete = {**model.fixed_tables(), **weights}
+    expected = model.state_dict()
+    differ = [k for k in expected if k in complete and complete[k].shape != expected[k].shape]
+    problems = [
+        *_listed("missing keys", [k for k in expected if k not in complete]),
+        *_listed("unexpected keys", [k for k in complete if k not in expected]),
+        *_listed(
+            "shapes that differ (file, model)",
+            [f"{k} {list(complete[k].shape)} {list(expected[k].shape)}" for k in differ],
+        ),
+    ]
+    if problems:
+        raise UserError(f"{source} does not fit its configuration: " + "; ".join(problems))
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    model.load_state_dict({k: v.float() for k, v in complete.items()}, strict=True, assign=True)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """Tensors of one file under the names of the published checkpoints.
+
+    A Lightning checkpoint is unwrapped (``state_dict``), and a prefix that all keys share before ``vit.`` or
+    ``decoder.`` is dropped.
+
+    Raises
+    ------
+    UserError
+        The file is not readable, holds more than tensors, or no tensors.
+    """
+    try:
+        content: Any = (
+            load_file(file)
+            if file.suffix == ".safetensors"
+            else torch.load(file, map_location="cpu", weights_only=True)
+        )
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{file} holds pickled objects other than tensors, which are not read because they could run code; "
+            "save its state_dict alone, best as safetensors"
+        ) from error
+    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
+        raise UserError(f"{file} is not a readable file of weights ({error}); is the download complete?") from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise UserError(f"{file} is not a table of tensors: save the model's state_dict")
+    return _without_prefix(content)
+
+
+def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    anchor = next((key for key in weights if "vit.embeddings.cls_token" in key), "")
+    prefix = anchor.removesuffix("vit.embeddings.cls_token")
+    if prefix and all(key.startswith(prefix) for key in weights):
+        return {key.removeprefix(prefix): value for key, value in weights.items()}
+    return weights
+
+
+def _weights_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    for name in WEIGHTS:
+        if (path / name).is_file():
+            return path / name
+    below = sorted(p.parent.name for name in WEIGHTS for p in path.glob(f"*/{name}"))
+    hint = f"; its subfolders {', '.join(below)} have: choose one" if below else ""
+    raise UserError(f"{path} has neither {' nor '.join(WEIGHTS)}{hint}")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); weights need their config.json beside them") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not a JSON object")
+    return values
+
+
+def _listed(title: str, items: list[str]) -> list[str]:
+    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
+    return [f"{len(items)} {title}: {', '.join(items[:LISTED])}{more}"] if items else []
