@@ -41,9 +41,18 @@ class Genomes(Protocol):
     """
 
     samples: list[str]
-    dosages: list[Dosages]
-    usable: list[NDArray[np.bool_]]
-    panel: Dosages
+
+    @property
+    def dosages(self) -> list[Dosages]:  # noqa: D102
+        ...
+
+    @property
+    def usable(self) -> list[NDArray[np.bool_]]:  # noqa: D102
+        ...
+
+    @property
+    def panel(self) -> Dosages:  # noqa: D102
+        ...
 
     def write(self, folder: Path, causal: Sequence[tuple[int, int]]) -> dict[str, str]:
         """Write the genotype files; return their names by key of ``cohort.yaml``."""
@@ -122,13 +131,14 @@ class SimulatedGenomes:
             if self.awkward_seed is None:
                 records += simulated_awkward.plain_records(region)
             else:
-                extra, sequence = simulated_awkward.awkward_records(region, kept, number, rng)
+                extra, sequence = simulated_awkward.awkward_records(region, kept, rng)
                 records += extra
             gap = rng.choice(np.frombuffer(b"ACGT", np.uint8), region.start - len(contigs.get(region.contig, b"")))
             before = contigs.get(region.contig, np.zeros(0, np.uint8))
             contigs[region.contig] = np.concatenate([before, gap, sequence])
         lengths = {name: len(letters) for name, letters in contigs.items()}
-        write_vcf(folder / "genotypes.vcf.gz", self.samples, lengths, records, simulated_awkward.HEADER)
+        header = "" if self.awkward_seed is None else simulated_awkward.HEADER
+        write_vcf(folder / "genotypes.vcf.gz", self.samples, lengths, records, header)
         write_reference(folder / "reference.fa", contigs)
         write_windows(folder / "windows.bed", ((r.contig, *r.window, r.name, r.strand) for r in self.regions))
         files = {"genotypes": "genotypes.vcf.gz", "reference": "reference.fa", "windows": "windows.bed"}

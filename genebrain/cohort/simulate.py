@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from genebrain.cohort.genome_sources import REAL_GENOMES, Genomes, RealGenomes, SimulatedGenomes
 from genebrain.cohort.known_answer import FILE, ORACLE_NOTE, ceilings, read_known_answer, write_known_answer
+from genebrain.cohort.simulated_awkward import NEEDED_POLICIES
 from genebrain.cohort.simulated_families import Pedigree, plan_families
 from genebrain.cohort.simulated_scans import BrainModel, loudness_for, reliability, synthetic_connectome
 from genebrain.cohort.simulated_tables import People, write_participants, write_scans
@@ -201,7 +202,7 @@ def _answer(tier: Tier, settings: dict[str, Any], rel: float, loudness: float, n
         "ceiling": None if confounded else table,
         "ceiling_within_strata": table if confounded else None,
         "oracle": ORACLE_NOTE,
-        "policies": {"unphased": "as_written", "symbolic": "drop"} if settings["awkward"] else {},
+        "policies": dict(NEEDED_POLICIES) if settings["awkward"] else {},
         "model": asdict(tier),
         "settings": settings,
     }

@@ -78,9 +78,9 @@ def genetic_values(
 ) -> Floats:
     """Genetic values ``[people, k]``: mean 0 and identity covariance over the cohort.
 
-    Variant j acts on dimension j mod k, with either sign and a weight of 0.5 to 1.5: with comparable effects four
-    variants are near enough to normal for the ceiling (epistasis stays a few hundredths below it). Values are centred within ancestry groups:
-    ancestry as such shifts no trait, so that any gain from knowing it is confounding.
+    Variant j acts on dimension j mod k, with either sign and a weight of 0.5 to 1.5: with comparable effects
+    four variants are near enough to normal for the ceiling (epistasis stays a few hundredths below it). Values
+    are centred within ancestry groups: ancestry as such shifts no trait, so any gain from it is confounding.
 
     Parameters
     ----------
