@@ -109,7 +109,7 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
 
 def _filled(block: FloatArray, training: IntArray) -> FloatArray:
     """Windows that a person lacks become the mean of the training people who have them."""
-    missing = np.isnan(block).any(axis=1)
+    missing = np.asarray(np.isnan(block).any(axis=1))
     if not missing.any():
         return block
     have = training[~missing[training]]
