@@ -30,7 +30,8 @@ def compare(results: pd.DataFrame, reference: str, metric: str) -> pd.DataFrame:
     -------
     DataFrame
         ``arm``, ``seeds``, ``mean``, ``low``, ``high`` (95 %, the wider of seeds and people), ``difference`` to the
-        reference on the shared seeds, ``p`` and ``p_holm`` (empty for the reference and where fewer than two seeds are shared).
+        reference on the shared seeds, ``p`` and ``p_holm`` (empty for the reference and where fewer than two seeds
+        are shared).
     """
     if reference not in set(results["arm"]):
         raise ValueError(f"no finished cell of the reference arm '{reference}'")
