@@ -59,9 +59,9 @@ class _TiledLogSumExp(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_row: Tensor, grad_column: Tensor) -> tuple[Tensor | None, ...]:
         x, y, scale, row, column = ctx.saved_tensors
-        # A column whose every local row is a relative has the sum 0 and the logarithm -inf: its share is 0,
-        # not NaN.
-        row, column = (lse.masked_fill(lse == -math.inf, math.inf) for lse in (row, column))
+        # Across processes every local row can be a relative of a column: exp(-inf - inf) is its share of 0,
+        # where exp(-inf + inf) would be NaN. A row always keeps its own column.
+        column = column.masked_fill(column == -math.inf, math.inf)
         grad_x, grad_y, grad_scale = torch.empty_like(x), torch.zeros_like(y), torch.zeros_like(scale)
         with torch.autocast(x.device.type, enabled=False):
             for rows in tiles(x.shape[0], ctx.tile):
@@ -94,9 +94,7 @@ class InfoNCE(nn.Module):
         self.relatives = check_relatives(relatives)
         self.tile = tile
 
-    def forward(
-        self, gene: Tensor, brain: Tensor, log_scale: Tensor, genome_id: Tensor, family_id: Tensor
-    ) -> Tensor:
+    def forward(self, gene: Tensor, brain: Tensor, log_scale: Tensor, genome_id: Tensor, family_id: Tensor) -> Tensor:
         """Loss of this process's rows; its mean over processes is the loss of the global batch.
 
         Parameters
@@ -124,8 +122,7 @@ class InfoNCE(nn.Module):
         with torch.autocast(gene.device.type, enabled=False):
             dtype = torch.promote_types(gene.dtype, torch.float32)
             x, y, scale = gene.to(dtype), gather_with_gradient(brain.to(dtype)), log_scale.to(dtype).exp()
-            genomes, families = gather(torch.stack([genome_id, family_id], dim=1)).T.contiguous()
-            relations = Relations(genome_id, family_id, genomes, families, self.relatives)
+            relations = Relations(genome_id, family_id, gather(genome_id), gather(family_id), self.relatives)
             row, partial = _TiledLogSumExp.apply(x, y, scale, relations, self.tile)
             column = logsumexp_over_ranks(partial)
             # Rows and columns are the same people, so the mean positive score of both directions is the

@@ -241,7 +241,7 @@ class DiploidPooling(Pooling):
         Width of a copy's vector; ``out_features`` is twice that for ``mean_absdiff`` and ``concat``.
     """
 
-    def __init__(self, kind: str, hidden: int, empty: str = "raise") -> None:
+    def __init__(self, kind: str, hidden: int) -> None:
         super().__init__(hidden)
         if kind not in DIPLOID_KINDS:
             raise ValueError(f"kind={kind!r} is unknown; choose one of {', '.join(DIPLOID_KINDS)}")
@@ -255,10 +255,9 @@ class DiploidPooling(Pooling):
             return x.flatten(start_dim=-2)
         if self.kind == "max":
             return _max(x, mask)
-        total = x.sum(dim=-2)
         if self.kind == "sum":
-            return total
-        mean = total / mask.sum(dim=-1, keepdim=True).clamp(min=1)
+            return x.sum(dim=-2)
+        mean = _mean(x, mask)
         if self.kind == "mean":
             return mean
         difference = (x[..., 0, :] - x[..., 1, :]).abs()
@@ -277,23 +276,10 @@ POOLINGS: dict[str, type[Pooling]] = {
 
 
 def build(name: str, hidden: int, n_items: int, **options: Any) -> Pooling:
-    """Make a pooling by name.
+    """Make the pooling ``name`` of :data:`POOLINGS`; an unknown name is a ``ValueError``.
 
-    Parameters
-    ----------
-    name : str
-        A key of :data:`POOLINGS`.
-    hidden : int
-        Width of an item.
-    n_items : int
-        Number of items of every set; only ``flatten`` uses it.
-    **options
-        Further arguments of the class.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
+    ``hidden`` is the width of an item, ``n_items`` the number of items of every set (only ``flatten`` uses
+    it); further options go to the class.
     """
     if name not in POOLINGS:
         raise ValueError(f"pooling {name!r} is unknown; choose one of {', '.join(POOLINGS)}")

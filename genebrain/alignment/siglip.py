@@ -93,9 +93,7 @@ class SigLIP(nn.Module):
         self.tile = tile
         self.bias = nn.Parameter(torch.tensor([bias], dtype=torch.float32))
 
-    def forward(
-        self, gene: Tensor, brain: Tensor, log_scale: Tensor, genome_id: Tensor, family_id: Tensor
-    ) -> Tensor:
+    def forward(self, gene: Tensor, brain: Tensor, log_scale: Tensor, genome_id: Tensor, family_id: Tensor) -> Tensor:
         """Loss of this process's rows; its mean over processes is the loss of the global batch.
 
         Parameters
@@ -123,8 +121,7 @@ class SigLIP(nn.Module):
         with torch.autocast(gene.device.type, enabled=False):
             dtype = torch.promote_types(gene.dtype, torch.float32)
             x, y, scale = gene.to(dtype), gather_with_gradient(brain.to(dtype)), log_scale.to(dtype).exp()
-            genomes, families = gather(torch.stack([genome_id, family_id], dim=1)).T.contiguous()
-            relations = Relations(genome_id, family_id, genomes, families, self.relatives)
+            relations = Relations(genome_id, family_id, gather(genome_id), gather(family_id), self.relatives)
             loss: Tensor = _TiledSigmoidLoss.apply(
                 x, y, scale, self.bias.to(dtype), relations, self.tile, torch.is_grad_enabled()
             )
