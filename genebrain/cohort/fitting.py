@@ -98,11 +98,11 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
     }
     # The closed form beside a trained pooling reads the default pooling of the same tokens.
     plain = GenePooling(token=pooling.token) if pooling.trainable else pooling
-    table = workspace.table(experiment.genetics, pooling.token)
-    common["blocks"] = [_filled(block, training) for block in workspace.blocks(experiment.genetics, plain)]
-    common["item_width"] = plain.item_width(table.shape[1])
+    blocks, common["item_width"] = workspace.blocks(experiment.genetics, plain)
+    common["blocks"] = [_filled(block, training) for block in blocks]
     if not pooling.trainable:
         return Subjects(**common)
+    table = workspace.table(experiment.genetics, pooling.token)
     index = workspace.chunks(experiment.genetics).index
     return Subjects(pooling=pooling, table=table, index=index, **common)
 

@@ -63,9 +63,15 @@ class GenePooling:
         """Whether any level has weights, so that pooling happens inside training."""
         return bool({self.chunk, self.window} & set(TRAINABLE))
 
-    def item_width(self, hidden: int) -> int | None:
-        """Length of one chunk's vector in the blocks; None where chunks are not kept apart."""
-        return hidden if self.chunk == "flatten" and self.window == "components" else None
+    @property
+    def keeps_chunks_apart(self) -> bool:
+        """Whether a block is a row of chunk vectors, whose components can be taken chunk by chunk."""
+        return self.chunk == "flatten" and self.window == "components"
+
+    @property
+    def linear(self) -> bool:
+        """Whether the blocks are sums of chunk vectors, so that a change of basis goes through them."""
+        return self.keeps_chunks_apart and self.diploid in ("sum", "mean")
 
     def blocks(self, table: FloatArray, index: IntArray, n_chunks: IntArray) -> list[FloatArray]:
         """Pool without trainable weights.

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from genebrain.brain.connectome import Moments
 from genebrain.brain.scan_store import ScanStore, ingest_scans
 from genebrain.cohort.brain_side import ConnectomeSide, Feature, stored_moments
+from genebrain.cohort.compact_chunks import compact
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort, load_cohort
@@ -76,13 +77,17 @@ class Workspace:
         """Embeddings of the unique chunks, ``[unique, hidden]``."""
         return self._once(("table", gene, token), lambda: gene.table(self.chunks(gene), self.store, token))
 
-    def blocks(self, gene: GeneSide, pooling: GenePooling) -> list[FloatArray]:
-        """Pooled genomes, ``[people, features]`` per window."""
+    def blocks(self, gene: GeneSide, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
+        """Pooled genomes, ``[people, features]`` per window, and the width of a chunk where chunks are kept apart."""
         chunks = self.chunks(gene)
-        return self._once(
-            ("blocks", gene, pooling),
-            lambda: pooling.blocks(self.table(gene, pooling.token), chunks.index, chunks.n_chunks),
-        )
+
+        def work() -> tuple[list[FloatArray], int | None]:
+            table = self.table(gene, pooling.token)
+            table, index = compact(table, chunks.index) if pooling.linear else (table, chunks.index)
+            width = table.shape[1] if pooling.keeps_chunks_apart else None
+            return pooling.blocks(table, index, chunks.n_chunks), width
+
+        return self._once(("blocks", gene, pooling), work)
 
     def dosage_blocks(self, gene: GeneSide) -> list[FloatArray]:
         """True dosages of the variants, ``[people, variants]`` per window."""
