@@ -23,7 +23,7 @@ from genebrain.brain.brainlm_attention import ConvolvedAttention, ConvolvedBlock
 from genebrain.brain.brainlm_config import BrainLMConfig
 from genebrain.brain.masking import Masking, TokenOrder, mask_by_noise, masking_noise, n_kept
 from genebrain.brain.parcel_input import ParcelInput
-from genebrain.brain.scan_encoder import Reconstruction, ScanEncoder, masked_mean
+from genebrain.brain.scan_encoder import Reconstruction, ScanEncoder, masked_mean, run_blocks
 
 LONGEST = 5000
 POSITION_DROPOUT = 0.1
@@ -51,7 +51,8 @@ class BrainLM(ScanEncoder):
         if self.contract is None:
             raise ValueError("the coordinates of the parcels come from the contract, and there is none")
         coordinates = torch.as_tensor(self.contract.coordinates).to(series)
-        hidden = self.vit(self.vit.embeddings(series.mT, coordinates.expand(len(series), -1, -1)), final_norm)
+        patches = self.vit.embeddings(series.mT, coordinates.expand(len(series), -1, -1))
+        hidden = self.vit(patches, final_norm, self.recompute)
         return hidden, torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
 
     def forward(
@@ -90,8 +91,8 @@ class BrainLM(ScanEncoder):
         shape = tokens.shape[0], tokens.shape[1]
         draw = masking_noise(shape, mask_ratio, noise, generator, tokens)
         masking = mask_by_noise(draw, n_kept(shape[1], mask_ratio), order)
-        hidden = self.vit(masking.keep(tokens))
-        prediction = self.decoder(hidden, masking, coordinates)
+        hidden = self.vit(masking.keep(tokens), recompute=self.recompute)
+        prediction = self.decoder(hidden, masking, coordinates, self.recompute)
         target = signal.unflatten(-1, prediction.shape[2:])
         mask = masking.mask.view(*prediction.shape[:3], 1)
         loss = None
@@ -158,11 +159,10 @@ class _Encoder(nn.Module):
         self.encoder = nn.ModuleDict({"layer": _blocks(config, config.num_hidden_layers, heads, width)})
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, tokens: Tensor, final_norm: bool = True) -> Tensor:
+    def forward(self, tokens: Tensor, final_norm: bool = True, recompute: bool = False) -> Tensor:
         """``[batch, kept, hidden]`` to ``[batch, 1 + kept, hidden]``, the class token first, without position."""
         x = torch.cat([self.embeddings.cls_token.to(tokens.dtype).expand(len(tokens), -1, -1), tokens], dim=1)
-        for block in self.encoder["layer"].children():
-            x = block(x)
+        x = run_blocks(self.encoder["layer"].children(), x, recompute)
         return self.layernorm(x) if final_norm else x
 
 
@@ -187,15 +187,14 @@ class _Decoder(nn.Module):
         self.decoder_pred1 = nn.Linear(width, width // 2)
         self.decoder_pred2 = nn.Linear(width // 2, patch)
 
-    def forward(self, hidden: Tensor, masking: Masking, coordinates: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, masking: Masking, coordinates: Tensor, recompute: bool) -> Tensor:
         """``[batch, 1 + kept, hidden]`` to the predicted windows ``[batch, parcels, windows, patch]``."""
         x = self.decoder_embed(hidden)
         tokens = masking.restore(x[:, 1:], self.mask_token).unflatten(1, (coordinates.shape[1], -1))
         windows = tokens.shape[1:3]
         tokens = self.pos_embedding(tokens + self.decoder_xyz_projection(coordinates)[:, :, None])
         x = torch.cat([x[:, :1], tokens.flatten(1, 2)], dim=1)
-        for block in self.decoder_layers:
-            x = block(x)
+        x = run_blocks(self.decoder_layers, x, recompute)
         x = functional.leaky_relu(self.decoder_pred1(self.decoder_norm(x)), 0.1)
         x = self.decoder_pred2(x)[:, 1:].unflatten(1, windows)
         return x.tanh() if self.use_tanh else x

@@ -39,7 +39,7 @@ LISTED = 20
 
 
 def detect_family(keys: Mapping[str, Any]) -> str:
-    """ "region x time" or "image", from the names of the weights.
+    """Family of the weights, from their names: "region x time" or "image".
 
     Raises
     ------

@@ -77,8 +77,9 @@ class MaskedAutoencoderConfig:
                 )
             )
         known: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        if isinstance(known.get("image_size"), list):
-            known["image_size"] = tuple(known["image_size"])
+        if "image_size" in known:
+            size = known["image_size"]
+            known["image_size"] = (size, size) if isinstance(size, int) else tuple(size)
         return cls(**known)
 
 

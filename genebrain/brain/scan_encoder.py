@@ -10,12 +10,13 @@ What it does NOT know: which family it is, checkpoints, training.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from genebrain.brain.masking import Masking
 from genebrain.brain.parcel_input import ParcelInput
@@ -59,9 +60,13 @@ class ScanEncoder(nn.Module, ABC):
     ----------
     hidden_size : int
         Width of a token.
+    recompute : bool
+        Set it to drop the activations inside each block and make them again in the backward pass: a fraction
+        of the memory, the same gradients.
     """
 
     hidden_size: int
+    recompute: bool = False
 
     def __init__(self, contract: ParcelInput | None = None) -> None:
         super().__init__()
@@ -132,6 +137,16 @@ class ScanEncoder(nn.Module, ABC):
                 value.fill_(1.0 if key.endswith("weight") else 0.0)
             else:
                 value.copy_(torch.randn(value.shape, generator=generator) * standard_deviation)
+
+
+def run_blocks(blocks: Iterable[nn.Module], x: Tensor, recompute: bool) -> Tensor:
+    """Apply blocks one after the other, ``[batch, tokens, hidden]`` in and out."""
+    for block in blocks:
+        if recompute and torch.is_grad_enabled():
+            x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
+        else:
+            x = block(x)
+    return x
 
 
 def masked_mean(error: Tensor, mask: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from genebrain.brain.brainlm_config import ViTMAEConfig
 from genebrain.brain.masking import Masking, mask_by_noise, masking_noise, n_kept
 from genebrain.brain.parcel_input import ParcelInput
 from genebrain.brain.parcel_order import order_by_y
-from genebrain.brain.scan_encoder import Reconstruction, ScanEncoder, masked_mean
+from genebrain.brain.scan_encoder import Reconstruction, ScanEncoder, masked_mean, run_blocks
 from genebrain.brain.vit_image import Canvas, Mode
 
 
@@ -49,7 +49,7 @@ class ViTMAE(ScanEncoder):
         """
         picture = self.picture(series)
         canvas = Canvas(picture.shape[2], picture.shape[3], self.config)
-        hidden = self.vit(self.vit.embeddings(canvas.pad(picture)), final_norm)
+        hidden = self.vit(self.vit.embeddings(canvas.pad(picture)), final_norm, self.recompute)
         mask = functional.pad(canvas.data_patches(), (1, 0), value=True).to(hidden.device)
         return hidden, mask.expand(len(series), -1)
 
@@ -106,8 +106,8 @@ class ViTMAE(ScanEncoder):
             image[..., blanked] = 0
             kept = len(masked) - int(masked.sum())
             masking = mask_by_noise(masked.to(picture.device).expand(len(picture), -1).long(), kept)
-        hidden = self.vit(masking.keep(self.vit.embeddings(image)))
-        prediction = canvas.channel_mean(self.decoder(hidden, masking))
+        hidden = self.vit(masking.keep(self.vit.embeddings(image)), recompute=self.recompute)
+        prediction = canvas.channel_mean(self.decoder(hidden, masking, self.recompute))
         mask = canvas.pixel_mask(masking.mask)
         mask[..., extra] = True
         nothing = masking.kept.shape[1] == masking.mask.shape[1] and extra.start == extra.stop
@@ -201,12 +201,11 @@ class _Encoder(nn.Module):
         self.encoder = nn.ModuleDict({"layer": layers})
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, patches: Tensor, final_norm: bool = True) -> Tensor:
+    def forward(self, patches: Tensor, final_norm: bool = True, recompute: bool = False) -> Tensor:
         """``[batch, kept, hidden]`` to ``[batch, 1 + kept, hidden]``, the class token first."""
         cls_token = self.embeddings.cls_token + self.embeddings.position_embeddings[:, :1]
         x = torch.cat([cls_token.to(patches.dtype).expand(len(patches), -1, -1), patches], dim=1)
-        for block in self.encoder["layer"].children():
-            x = block(x)
+        x = run_blocks(self.encoder["layer"].children(), x, recompute)
         return self.layernorm(x) if final_norm else x
 
 
@@ -222,10 +221,9 @@ class _Decoder(nn.Module):
         self.decoder_norm = nn.LayerNorm(width, eps=eps)
         self.decoder_pred = nn.Linear(width, config.patch_size**2 * config.num_channels)
 
-    def forward(self, hidden: Tensor, masking: Masking) -> Tensor:
+    def forward(self, hidden: Tensor, masking: Masking, recompute: bool) -> Tensor:
         """``[batch, 1 + kept, hidden]`` to pixels of all patches, ``[batch, patches, patch * patch * channels]``."""
         x = self.decoder_embed(hidden)
         x = torch.cat([x[:, :1], masking.restore(x[:, 1:], self.mask_token)], dim=1) + self.decoder_pos_embed
-        for block in self.decoder_layers:
-            x = block(x)
+        x = run_blocks(self.decoder_layers, x, recompute)
         return self.decoder_pred(self.decoder_norm(x))[:, 1:]
