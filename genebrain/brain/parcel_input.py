@@ -111,8 +111,9 @@ class ParcelInput:
             x = x - x.mean(dim=1, keepdim=True)
             median, spread = (torch.as_tensor(v).to(x) for v in (self.scaling.median, self.scaling.spread))
         else:
-            quarter = x.new_tensor([0.25, 0.5, 0.75])
-            low, median, high = x.quantile(quarter, dim=1, keepdim=True)
+            levels = x.new_tensor([0.25, 0.5, 0.75])
+            # Scan by scan: torch.quantile refuses more than 2**24 numbers at once.
+            low, median, high = torch.stack([scan.quantile(levels, dim=0) for scan in x], dim=1).unsqueeze(2)
             spread = high - low
         rate = torch.where(spread > 0, 1 / spread, 0)
         scaled = (x - median) * rate if self.formula == "paper" else x - median * rate

@@ -104,8 +104,10 @@ class Canvas:
         Raises
         ------
         ValueError
-            No frame would be masked.
+            No frame would be masked, or the mode is unknown.
         """
+        if mode not in ("predict_last", "predict_last_pixel"):
+            raise ValueError(f"mode must be auto_encode, predict_last or predict_last_pixel, got {mode!r}")
         count = int(mask_ratio * self.width)
         if not 0 < count <= self.width:
             raise ValueError(f"mask ratio {mask_ratio} of {self.width} frames masks {count}; choose 1 or more")
