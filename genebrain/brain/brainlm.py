@@ -103,8 +103,8 @@ class BrainLM(ScanEncoder):
 
     def fixed_tables(self) -> dict[str, Tensor]:
         """The two sinusoid tables."""
-        table = sinusoids(LONGEST, self.config.hidden_size)
-        return {"vit.embeddings.pos_embedding.pe": table, "decoder.pos_embedding.pe": table}
+        names = "vit.embeddings.pos_embedding.pe", "decoder.pos_embedding.pe"
+        return {name: sinusoids(LONGEST, self.config.hidden_size) for name in names}
 
 
 def sinusoids(length: int, width: int) -> Tensor:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -118,6 +118,37 @@ class ParcelInput:
         rate = torch.where(spread > 0, 1 / spread, 0)
         scaled = (x - median) * rate if self.formula == "paper" else x - median * rate
         return scaled / self.divisor
+
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The whole contract as plain arrays, for the checkpoint of a tower."""
+        cohort = self.scaling if isinstance(self.scaling, CohortScaling) else None
+        arrays = {"median": cohort.median, "spread": cohort.spread} if cohort else {}
+        return arrays | {
+            "coordinates": self.coordinates,
+            "scaled_by_caller": np.array(self.scaling == "done"),
+            "toolkit_formula": np.array(self.formula == "toolkit"),
+            "frames": np.array(-1 if self.frames is None else self.frames),
+            "tr": np.array(self.tr),
+            "tr_tolerance": np.array(self.tr_tolerance),
+            "divisor": np.array(self.divisor),
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> ParcelInput:
+        """Rebuild from :meth:`state`."""
+        scaling: CohortScaling | Literal["window", "done"] = "done" if state["scaled_by_caller"] else "window"
+        if "median" in state:
+            scaling = CohortScaling(np.asarray(state["median"]), np.asarray(state["spread"]))
+        frames = int(state["frames"])
+        return cls(
+            scaling,
+            coordinates=np.asarray(state["coordinates"]),
+            tr=float(state["tr"]),
+            tr_tolerance=float(state["tr_tolerance"]),
+            frames=None if frames < 0 else frames,
+            formula="toolkit" if state["toolkit_formula"] else "paper",
+            divisor=float(state["divisor"]),
+        )
 
     def _check(self, series: Tensor, tr: NDArray[np.float64]) -> None:
         if series.ndim != 3:

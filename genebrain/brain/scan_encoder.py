@@ -106,7 +106,8 @@ class ScanEncoder(nn.Module, ABC):
         """
         if self.contract is None:
             raise UserError("this encoder has no input contract: give it a ParcelInput with a scaling")
-        return self.tokens(self.contract.prepare(series, tr), final_norm)
+        dtype = next(self.parameters()).dtype
+        return self.tokens(self.contract.prepare(series, tr).to(dtype), final_norm)
 
     def embed(
         self,

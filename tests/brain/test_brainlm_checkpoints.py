@@ -75,6 +75,7 @@ def test_only_computed_tables_may_be_absent(tmp_path, kind):
     save_file(state, folder(tmp_path, kind) / "model.safetensors")
     for key, value in load_brainlm(tmp_path).state_dict().items():
         assert torch.equal(value, model.state_dict()[key]), key
+    save_file(load_brainlm(tmp_path).state_dict(), tmp_path / "again.safetensors")  # refuses shared memory
 
 
 def test_half_precision_weights_become_float32(tmp_path):
@@ -135,7 +136,7 @@ def test_pickled_objects_are_refused_and_not_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-@pytest.mark.parametrize("content", [b"", b"not weights at all, only a few words of text"])
+@pytest.mark.parametrize("content", [b"", b"not weights at all, only a few words of text", bytes(range(128, 188))])
 def test_damaged_files(tmp_path, name, content):
     (folder(tmp_path, "vit_mae") / name).write_bytes(content)
     with pytest.raises(UserError, match=name):

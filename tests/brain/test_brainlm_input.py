@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from genebrain.brain.parcel_input import VIT_DIVISOR, ParcelInput
 from genebrain.brain.parcel_order import a424_coordinates, order_by_y
@@ -78,6 +79,18 @@ def test_series_without_batch_axis_are_refused():
 
 def test_any_length_where_the_contract_names_none():
     assert contract(frames=None).prepare(torch.tensor(SERIES[:, :7]), 0.735).shape == (2, 7, 5)
+
+
+@pytest.mark.parametrize("scaling", ["window", "done", CohortScaling(np.arange(5.0), np.arange(1.0, 6))])
+@pytest.mark.parametrize("frames", [None, 12])
+def test_a_contract_survives_its_state(tmp_path, scaling, frames):
+    before = contract(scaling, frames=frames, formula="toolkit", tr=0.72, tr_tolerance=0.1, divisor=2.5)
+    save_file(before.state(), tmp_path / "contract.safetensors")
+    after = ParcelInput.from_state(load_file(tmp_path / "contract.safetensors"))
+    assert (after.frames, after.tr, after.tr_tolerance) == (frames, 0.72, 0.1)
+    assert np.array_equal(after.coordinates, COORDINATES)
+    series = torch.tensor(SERIES)
+    assert torch.equal(after.prepare(series, 0.72), before.prepare(series, 0.72))
 
 
 def test_a_contract_must_hold_together():

@@ -10,6 +10,7 @@ from torch import Tensor
 from genebrain.brain.brainlm_config import ViTMAEConfig
 from genebrain.brain.parcel_input import ParcelInput
 from genebrain.brain.parcel_order import order_by_y
+from genebrain.brain.vit_image import Canvas
 from genebrain.brain.vit_mae import ViTMAE
 from genebrain.types import UserError
 
@@ -140,6 +141,24 @@ def test_every_size_up_to_the_model(mode, size):
     result = model()(picture(*size), mask_ratio=0.34, mode=mode, generator=torch.Generator().manual_seed(0))
     assert result.prediction.shape == result.target_mask.shape == (2, *size)
     assert torch.isfinite(result.loss)
+
+
+@pytest.mark.parametrize("size", [(13, 10), (24, 24), (1, 3), (23, 24)])
+def test_cropping_undoes_padding(size):
+    canvas, image = Canvas(*size, model().config), picture(*size)
+    padded = canvas.pad(image)
+    assert padded.shape == (2, 3, SIDE, SIDE)
+    assert torch.equal(canvas.crop(padded), image)
+    outside = torch.ones(SIDE, SIDE, dtype=torch.bool)
+    canvas.crop(outside)[:] = False
+    assert (padded[..., outside] == -1).all()
+
+
+def test_weights_in_half_the_precision_encode_too():
+    exact, _ = model().encode(series(), 0.735)
+    rounded, _ = model().bfloat16().encode(series(), 0.735)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=0.15)
 
 
 def test_larger_pictures_are_refused():
