@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 PSEUDO_INVERSE_STEPS = 6
 CONVOLUTION_BLOCK = 128
@@ -154,6 +155,12 @@ class ConvolvedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attention, then the feed-forward layer, each added and normalised."""
         x = self.attention["output"](self.attention["self"](x), x)
+        if not torch.is_grad_enabled():
+            return self._feed_forward(x)
+        # The wide layer is a third of what a block keeps for the backward pass and cheap to make again.
+        return checkpoint(self._feed_forward, x, use_reentrant=False, preserve_rng_state=False)
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
         return self.output(functional.gelu(self.intermediate["dense"](x)), x)
 
 
