@@ -66,13 +66,17 @@ def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
     parsed = _parse(overrides, problems)
     choices = groups()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        group_overrides = [o for o in parsed if _is_group(o, choices)]
+        plain = hydra_compose(verb)
+        group_overrides = [o for o in parsed if _is_group(o, choices, plain)]
         good_groups = [o for o in group_overrides if _check_choice(o, choices, problems)]
         base = hydra_compose(verb, [o.input_line or "" for o in good_groups])
         keys = [o for o in parsed if o not in group_overrides]
         good_keys = [o for o in keys if _check_key(o, base, choices, problems)]
         try:
-            config = hydra_compose(verb, [o.input_line or "" for o in good_groups + good_keys])
+            own = [o for o in good_keys if o.key_or_group in choices]
+            config = hydra_compose(verb, [o.input_line or "" for o in good_groups + good_keys if o not in own])
+            for option in own:  # Hydra would take the word for a choice of the group
+                OmegaConf.update(config, option.key_or_group, option.value())
             problems += check(config, verb)
         except (HydraException, OmegaConfBaseException) as error:
             problems.append(str(error))
@@ -177,8 +181,12 @@ def _parse(overrides: Iterable[str], problems: list[str]) -> list[Override]:
     return parsed
 
 
-def _is_group(override: Override, choices: Mapping[str, list[str]]) -> bool:
-    return override.key_or_group in choices and isinstance(override.value(), str)
+def _is_group(override: Override, choices: Mapping[str, list[str]], plain: DictConfig) -> bool:
+    key = override.key_or_group
+    # A verb may have a plain option of the same name as a group: 'split' of evaluate is a word, of fit a group.
+    known = _dotted(plain)
+    own_option = key in known and not isinstance(known[key], DictConfig)
+    return key in choices and isinstance(override.value(), str) and not own_option
 
 
 def _check_choice(override: Override, choices: Mapping[str, list[str]], problems: list[str]) -> bool:

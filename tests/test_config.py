@@ -94,3 +94,13 @@ def test_yaml_repeats_no_default_that_differs_from_the_constructor():
             ours = getattr(defaults, key)
             same = abs(ours - value) < 1e-5 if isinstance(value, float) else ours == value
             assert same, f"{name}.{key}: {value} in YAML, {ours} in the constructor"
+
+
+def test_a_plain_option_may_share_its_name_with_a_group():
+    assert config.build(config.compose("evaluate", ["split=validation"]))["split"] == "validation"
+    with pytest.raises(UserError, match="no choice 'famly'"):
+        config.compose("fit", ["split=famly"])
+
+
+def test_a_held_out_site_can_be_asked_for():
+    assert config.build(config.compose("fit", ["split.held_out_site=site02"]))["split"].held_out_site == "site02"
