@@ -6,6 +6,7 @@ configuration here; a sweep (``-m``) is handed to Hydra, whose launchers (local,
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ VERBS = {
     "ablate": "run a grid, e.g. over pooling strategies: results.csv",
     "power": "which effect can a cohort of this size detect? Ask before training",
 }
+
+# What the user, not the program, must mend: no room, no permission.
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,6 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in STORAGE_ERRORS:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        print(
+            f"genebrain {verb}: cannot write: {error.strerror}{place}; what was finished is kept, make room or choose "
+            "another folder and run the same command again",
+            file=sys.stderr,
+        )
+        return 2
 
 
 def _run(verb: str, rest: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import time
@@ -46,6 +47,15 @@ def test_an_interrupt_says_that_work_is_kept(monkeypatch, capsys):
     monkeypatch.setattr(cli, "_call", interrupted)
     assert cli.main(["power"]) == 130
     assert "goes on from there" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_message(monkeypatch, capsys):
+    def full(verb, arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "out.json")
+
+    monkeypatch.setattr(cli, "_call", full)
+    assert cli.main(["power"]) == 2
+    assert "No space left on device (out.json)" in capsys.readouterr().err
 
 
 def test_a_sweep_over_several_devices_without_a_cluster_launcher_is_refused():
