@@ -107,6 +107,8 @@ def detectable_effect(
             f"and the test set; got n_train {n_train}, gene_columns {gene_columns}, n_test {n_test}, "
             f"gallery {gallery_size}."
         )
+    if not (0 < alpha < 1 and 0 < power < 1):
+        raise UserError(f"alpha={alpha:g} and power={power:g} are probabilities: each must lie between 0 and 1.")
     # One query's percentile is uniform on n_test places; its two directions share the matched score, so that
     # averaging them is not counted on to shrink the spread.
     null_sd = float(np.sqrt((n_test + 1) / (12 * (n_test - 1)) / n_test))

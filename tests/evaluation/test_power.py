@@ -93,3 +93,5 @@ def test_impossible_settings_raise():
         detectable_effect(n_train=100, n_test=40, gene_columns=10)
     with pytest.raises(UserError, match="r2 1"):
         expected_retrieval(4, 1.0, 64)
+    with pytest.raises(UserError, match="alpha=2"):
+        detectable_effect(n_train=100, n_test=100, gene_columns=10, alpha=2)
