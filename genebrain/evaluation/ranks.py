@@ -61,6 +61,9 @@ def check_embeddings(gene: FloatArray, brain: FloatArray) -> tuple[FloatArray, F
         )
     if len(gene) < 2:
         raise UserError(f"Retrieval needs at least 2 subjects, got {len(gene)}.")
+    if gene.shape[1] == 0:
+        # A model that found nothing shared scores every pair alike: all tie, which is chance.
+        gene = brain = np.zeros((len(gene), 1), np.float32)
     problems = []
     for name, values in (("gene", gene), ("brain", brain)):
         rows = np.flatnonzero(~np.isfinite(values).all(axis=1))

@@ -282,3 +282,9 @@ def test_one_stratum_is_the_whole_set():
     gene, brain = pair(100)
     inside = within_stratum(gene, brain, strata=np.zeros(100, int), gallery_size=32)
     assert inside["mean"] == evaluate_retrieval(gene, brain, gallery_size=32)["mean"]
+
+
+def test_a_model_that_found_nothing_shared_is_at_chance_by_ties():
+    nothing = np.empty((40, 0))
+    recall = np.asarray(recall_curve(nothing, nothing, gallery_size=16)["recall"])
+    np.testing.assert_allclose(recall, np.arange(1, 17) / 16)
