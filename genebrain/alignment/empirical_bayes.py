@@ -15,6 +15,7 @@ the Procrustes rotation is the orthogonal M-step of a reduced-rank model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,7 @@ class Moments:
     n: FloatArray
 
     @classmethod
-    def of_subsets(cls, x: FloatArray, u: FloatArray, left_out: list[IntArray]) -> Moments:
+    def of_subsets(cls, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> Moments:
         """One fit per entry of ``left_out``, its rows subtracted: the people are summed only once."""
         xx, xu, uu = x.T @ x, x.T @ u, u.T @ u
         parts = [(x[rows], u[rows]) for rows in left_out]

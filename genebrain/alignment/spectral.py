@@ -133,16 +133,19 @@ class CanonicalBasis:
         gene_map [gene rank, k], brain_map [brain rank, k]
             They act on *unwhitened* component scores and give unit variance on the fitted rows.
         correlations [k]
-            Singular values of the regularised cross-covariance, in [0, 1].
+            Singular values of the regularised cross-covariance (above 1 is possible: ridges below 1 scale down the
+            variances that they divide by).
         """
-        variance_x = self.gene.variances / max(self.gene.variances.mean(), 1e-300)
-        variance_f = self.brain.variances / max(self.brain.variances.mean(), 1e-300)
+        if not self.cross.size:  # a constant table has no direction
+            return np.zeros((len(self.gene.variances), 1)), np.zeros((len(self.brain.variances), 1)), np.zeros(1)
+        variance_x = self.gene.variances / self.gene.variances.mean()
+        variance_f = self.brain.variances / self.brain.variances.mean()
         shrunk_x = np.sqrt((1 - gamma_gene) * variance_x + gamma_gene)
         shrunk_f = np.sqrt((1 - gamma_brain) * variance_f + gamma_brain)
         table = (np.sqrt(variance_x) / shrunk_x)[:, None] * self.cross * (np.sqrt(variance_f) / shrunk_f)
         values, right = np.linalg.eigh(table.T @ table)
         values, right = values[::-1][:k], right[:, ::-1][:, :k]
-        correlations = np.sqrt(np.clip(values, 0.0, 1.0))
+        correlations = np.sqrt(np.maximum(values, 0.0))
         left = table @ right / np.maximum(correlations, 1e-12)
         gene_map, brain_map = left / shrunk_x[:, None], right / shrunk_f[:, None]
         gene_sd = np.sqrt(np.sum(gene_map**2 * self.gene.variances[:, None], axis=0))

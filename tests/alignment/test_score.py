@@ -1,0 +1,98 @@
+"""The score as a likelihood ratio, its calibration, and the criterion against brute force."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from genebrain.alignment.score import (
+    MAX_SLOPE,
+    Calibration,
+    calibrate,
+    expected_recall_at_1,
+    llr_vectors,
+    unit_rows,
+)
+
+
+def brute_force(scores: np.ndarray, gallery: int) -> float:
+    """Every gallery of every query; a tie for the best is an equal chance."""
+    values = []
+    for table in (scores, scores.T):
+        for i in range(len(table)):
+            others = [j for j in range(len(table)) if j != i]
+            for drawn in combinations(others, gallery - 1):
+                rivals = table[i, list(drawn)]
+                tied = np.sum(rivals == table[i, i])
+                values.append(0.0 if np.any(rivals > table[i, i]) else 1.0 / (1 + tied))
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize("levels", [2, 4, 1000])
+@pytest.mark.parametrize("gallery", [2, 4, 7])
+def test_criterion_is_the_mean_over_all_galleries_with_random_ties(levels: int, gallery: int) -> None:
+    rng = np.random.default_rng(levels)
+    scores = rng.integers(0, levels, size=(7, 7)).astype(float) + np.eye(7)
+    assert expected_recall_at_1(scores, gallery=gallery) == pytest.approx(brute_force(scores, gallery), abs=1e-12)
+
+
+def test_constant_score_is_exactly_chance() -> None:
+    assert expected_recall_at_1(np.zeros((200, 200)), gallery=32) == pytest.approx(1 / 32)
+
+
+def test_gallery_is_capped_by_the_people_there_are() -> None:
+    assert expected_recall_at_1(np.zeros((5, 5)), gallery=32) == pytest.approx(1 / 5)
+
+
+def test_relatives_are_no_distractors() -> None:
+    scores = np.ones((6, 6))  # twins in pairs that nothing can tell apart, everybody else well apart
+    families = np.repeat(np.arange(3), 2)
+    scores[families[:, None] != families[None, :]] = 0.0
+    assert expected_recall_at_1(scores, families) == 1.0
+    assert expected_recall_at_1(scores) < 1.0
+
+
+def test_dot_product_is_the_log_likelihood_ratio() -> None:
+    rng = np.random.default_rng(0)
+    ghat, u, s = rng.normal(size=(9, 4)), rng.normal(size=(11, 4)), rng.uniform(0.2, 0.8, 4)
+    calibration = Calibration(variance=1.3, slope=0.7, inflation=1.1)
+    gene, _ = llr_vectors(ghat, None, s, calibration)
+    _, brain = llr_vectors(None, u, s, calibration)
+    together = norm.logpdf(u[None], 0.7 * ghat[:, None], np.sqrt(1.1 * s)).sum(axis=-1)
+    apart = norm.logpdf(u, 0.0, np.sqrt(1.3)).sum(axis=-1)
+    difference = gene @ brain.T - (together - apart)
+    np.testing.assert_allclose(difference, difference[0, 0], atol=1e-12)
+
+
+def test_no_slope_no_ranking() -> None:
+    rng = np.random.default_rng(0)
+    gene, brain = llr_vectors(rng.normal(size=(5, 3)), rng.normal(size=(5, 3)), np.ones(3), Calibration(slope=0.0))
+    assert np.ptp(gene @ brain.T) == 0.0
+
+
+def test_calibration_recovers_slope_and_inflation() -> None:
+    rng = np.random.default_rng(1)
+    ghat = rng.normal(size=(40_000, 2))
+    u = 0.6 * ghat + np.sqrt(0.5) * rng.normal(size=ghat.shape)
+    found = calibrate(ghat, u, np.full(ghat.shape, 0.25))
+    assert found.slope == pytest.approx(0.6, abs=0.01)
+    assert found.inflation == pytest.approx(2.0, abs=0.03)
+    assert found.variance == pytest.approx(0.86, abs=0.02)
+
+
+@pytest.mark.parametrize(("sign", "slope"), [(-1.0, 0.0), (3.0, MAX_SLOPE)])
+def test_slope_is_clipped(sign: float, slope: float) -> None:
+    ghat = np.random.default_rng(0).normal(size=(100, 2))
+    assert calibrate(ghat, sign * ghat + 1e-3, np.ones(ghat.shape)).slope == slope
+
+
+@pytest.mark.parametrize("shape", [(10, 3), (10, 0)])
+def test_nothing_observed_gives_no_slope(shape: tuple[int, int]) -> None:
+    assert calibrate(np.zeros(shape), np.zeros(shape), np.ones(shape)).slope == 0.0
+
+
+def test_unit_rows_keep_zero_rows() -> None:
+    np.testing.assert_allclose(unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0.0, 0.0]])
