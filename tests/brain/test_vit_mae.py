@@ -191,6 +191,23 @@ def test_forecasts_never_see_the_frames_they_predict(mode, width, count):
         assert not torch.equal(encoder(changed, mask_ratio=ratio, mode=mode).hidden, result.hidden)
 
 
+@pytest.mark.parametrize(
+    ("width", "count", "first", "blanked"),
+    [
+        (9, 4, 3, slice(12, 12)),  # frames 12-15 of the padded image are patch column 3 exactly
+        (9, 6, 3, slice(10, 12)),  # columns 10 and 11 share their patch with frames that are seen
+        (12, 1, 5, slice(17, 18)),  # inside one patch: no patch is masked, and padding is not blanked
+    ],
+)
+def test_columns_of_a_forecast_to_the_pixel(width, count, first, blanked):
+    canvas = Canvas(PARCELS, width, model().config)
+    masked, columns, extra = canvas.last_columns((count + 0.5) / width, "predict_last_pixel")
+    end = -(-(canvas.left + width) // PATCH)
+    assert masked.view(canvas.grid).any(dim=0).nonzero().flatten().tolist() == list(range(first, end))
+    assert columns == blanked
+    assert extra == slice(blanked.start - canvas.left, blanked.stop - canvas.left)
+
+
 def test_a_forecast_of_nothing_is_refused():
     with pytest.raises(ValueError, match="masks 0"):
         model()(picture(), mask_ratio=0.01, mode="predict_last")
