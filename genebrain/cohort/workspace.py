@@ -133,10 +133,8 @@ class Workspace:
 
         def work() -> tuple[dict[str, Feature], dict[str, FloatArray]]:
             moments = self.moments(brain)
-            # Thousands of small eigenproblems: threads inside each would wait for one another most of the time.
-            with threadpool_limits(1, user_api="blas"):
-                fitted = brain.fit(moments, rows)
-                return fitted, {name: feature.transform(*moments) for name, feature in fitted.items()}
+            fitted = brain.fit(moments, rows)
+            return fitted, {name: feature.transform(*moments) for name, feature in fitted.items()}
 
         return self._once(("features", brain, rows.tobytes()), work)
 
@@ -160,5 +158,8 @@ class Workspace:
                 # Pooled genomes are the largest thing here, and arms come one after another.
                 for old in [k for k in self._kept if k[0] == "blocks"]:  # type: ignore[index]
                     del self._kept[old]
-            self._kept[key] = make()
+            # Thousands of small matrix products and eigenproblems: threads inside each would wait for one another,
+            # on a busy machine for minutes.
+            with threadpool_limits(1, user_api="blas"):
+                self._kept[key] = make()
         return self._kept[key]
