@@ -172,7 +172,7 @@ def _help(verb: str, config: Any) -> str:
         parts += ["", f"group {group}= one of:"]
         for choice in choices[group]:
             lines = (folder / group / f"{choice}.yaml").read_text().splitlines()
-            first = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
+            first = next((x.lstrip("# ") for x in lines if x.startswith("#") and "@package" not in x), "")
             parts.append(f"  {choice:<24} {first}")
         default = next((c for c in choices[group] if f"{group}: {c}" in text), choices[group][0])
         for line in (folder / group / f"{default}.yaml").read_text().splitlines():

@@ -121,8 +121,10 @@ def fit(
     )
     path = _path(cohort)
     workspace = workspace or Workspace(path, store, progress=progress)
-    folder = run_fit(experiment, workspace, Path(run), progress=progress)
-    config.save({"cohort": path, "store": workspace.store, "experiment": experiment}, folder / "config.yaml")
+    record = {"cohort": path, "store": workspace.store, "experiment": experiment}
+    folder = run_fit(
+        experiment, workspace, Path(run), on_claim=lambda f: config.save(record, f / "config.yaml"), progress=progress
+    )
     if progress:
         print(f"fitted {folder}; judge it with: genebrain evaluate run={folder}")
     return folder

@@ -36,6 +36,7 @@ class CohortSource:
             return Path(self.path)
         name = f"{self.genomes}-{self.tier}-{self.n_subjects}-seed{self.seed}"
         out = Path(self.folder) / name
+        print(f"no cohort.path given: using the simulated cohort {out}")
         if (out / "cohort.yaml").exists():
             return out / "cohort.yaml"
         return simulate_cohort(out, tier=self.tier, n_subjects=self.n_subjects, seed=self.seed, genomes=self.genomes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,21 +46,28 @@ def run_fit(
     workspace: Workspace,
     run: Path,
     *,
+    on_claim: Callable[[Path], None] | None = None,
     progress: bool = True,
 ) -> Path:
     """Fit an experiment on a cohort; returns the run folder.
 
     A folder that holds the same experiment and is finished is returned as it is; an unfinished one goes on.
+    ``on_claim`` is called with the folder once it belongs to this experiment.
     """
     folder = RunFolder(run)
     with folder.stage("scans"):
         ingested = workspace.ingest(experiment.brain)
     cohort = workspace.cohort
-    folder.claim({"cohort": cohort.fingerprint, **asdict(experiment)})
+    identity = {"cohort": cohort.fingerprint, **asdict(experiment)}
     if folder.finished:
+        folder.claim(identity)
         return run
     with folder.stage("embed"):
         workspace.embed(experiment.genetics)
+    # Only now: what fails before (weights that are not there) must not block the folder.
+    folder.claim(identity)
+    if on_claim is not None:
+        on_claim(run)
     with folder.stage("features"):
         split = experiment.split.make(cohort, experiment.seed)
         split.save(run / "split.json")

@@ -182,7 +182,8 @@ def _report(tally: _Tally, n_windows: int, genotypes: str, reference: str, unpha
         problems.warning(
             "missing genotypes",
             f"{n_missing} of {n_calls} calls ({n_missing / n_calls:.2%}) are missing; {many} people miss more than "
-            f"{MISSING_PER_PERSON:.0%}. A missing allele counts as the reference allele",
+            f"{MISSING_PER_PERSON:.0%}. A missing allele counts as the reference allele; a run masks windows of people "
+            "who miss more than `genetics.missing_threshold`",
             missing=n_missing,
             calls=n_calls,
             people=many,

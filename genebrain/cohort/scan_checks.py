@@ -140,12 +140,24 @@ def _non_finite_values(path: Path, image: nib.Nifti1Image) -> int:
     return bad
 
 
+def _grouped(groups: dict[str, list[str]]) -> tuple[int, str]:
+    """How many files, and the reasons with a few names each."""
+    reasons = named(f"{reason} [{len(files)}: {named(files)}]" for reason, files in groups.items())
+    return sum(map(len, groups.values())), reasons
+
+
 def _report(found: _Findings, n: int, n_read: int, problems: Problems) -> None:
-    for kind, groups in (("unreadable scans", found.unreadable), ("time step", found.time_step)):
-        if groups:
-            count = sum(map(len, groups.values()))
-            reasons = named(f"{reason} [{len(files)}: {named(files)}]" for reason, files in groups.items())
-            problems.error(kind, f"{count} of {n} scans cannot be used: {reasons}", scans=count, of=n)
+    if found.unreadable:
+        count, reasons = _grouped(found.unreadable)
+        text = f"{count} of {n} scans ({n_read} read to the end) cannot be used: {reasons}"
+        if count == n:
+            problems.error("unreadable scans", text, scans=count, of=n)
+        else:
+            more = "; a run leaves out people without a usable scan, and counts them"
+            problems.warning("unreadable scans", text + more, scans=count, of=n)
+    if found.time_step:
+        count, reasons = _grouped(found.time_step)
+        problems.error("time step", f"{count} of {n} scans have no usable time step: {reasons}", scans=count, of=n)
     if len(found.widths) > 1:
         counts = ", ".join(f"{width} parcels in {count}" for width, count in sorted(found.widths.items()))
         problems.error("parcels differ", f"scans have different numbers of parcels: {counts}", widths=len(found.widths))
@@ -153,8 +165,9 @@ def _report(found: _Findings, n: int, n_read: int, problems: Problems) -> None:
     if twice:
         problems.error(
             "one scan, several people",
-            f"{len(twice)} scans have exactly the values of another person's scan: "
-            f"{named('='.join(sorted(people)) for people in twice)}",
+            f"{sum(map(len, twice))} people share {len(twice)} scan(s) that have exactly the same values: "
+            f"{named('='.join(sorted(people)[:3]) for people in twice)}",
+            people=sum(map(len, twice)),
             scans=len(twice),
         )
     if len(found.steps) > 1:

@@ -61,14 +61,10 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
     if not (run / "provenance.json").exists():
         raise UserError(f"the fit in {run} is not finished: call 'genebrain fit' with this run folder again")
     folder = RunFolder(run)
+    _check_early(run, workspace.cohort, settings)
     with folder.stage("evaluate"):
         fitted, subjects, split = load_fit(run, experiment, workspace)
         rows = split.test if settings.split == "test" else split.validation
-        if len(rows) < settings.gallery_size:
-            raise UserError(
-                f"gallery_size={settings.gallery_size} is larger than the {settings.split} set "
-                f"({len(rows)} people): choose gallery_size={_smaller_gallery(len(rows))} or a larger set"
-            )
         cohort = workspace.cohort
         table = cohort.table.iloc[rows]
         who = _Judged(table["family"].to_numpy(np.int64), table["genome"].to_numpy(np.int64), settings)
@@ -131,6 +127,17 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
         funnel=steps,
     )
     return metrics
+
+
+def _check_early(run: Path, cohort: Cohort, settings: JudgementSettings) -> None:
+    """What would be refused after minutes is refused at once."""
+    n = len(read_json(run / "split.json")[settings.split])
+    if n < settings.gallery_size:
+        raise UserError(
+            f"gallery_size={settings.gallery_size} is larger than the {settings.split} set ({n} people): choose "
+            f"gallery_size={_smaller_gallery(n)} or a larger set"
+        )
+    cohort.strata(_columns(cohort, settings.strata))
 
 
 @dataclass(frozen=True)
