@@ -11,8 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from genebrain.brain.clip_contrast import local_local, nt_xent
 from genebrain.brain.swift import SwiFT
+from genebrain.brain.swift_checkpoint import load_swift
 from genebrain.brain.swift_config import SwiFTConfig
+from genebrain.brain.swift_heads import EmbeddingHead, LinearHead, TwoLayerHead
 
 FOLDER = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent)) / "swift"
 DOCUMENTS: dict[str, Any] = {p.stem: json.loads(p.read_text()) for p in sorted(FOLDER.glob("*.json"))}
@@ -72,3 +75,82 @@ def test_encoder(case, run, dtype):
     for name, gradient in {**expected, "input": data["grad_input"]}.items():
         own = scan.grad if name == "input" else got[name]
         assert float((own - gradient).abs().max()) <= relative * float(gradient.abs().max()), name
+
+
+def test_published_keys_and_shapes():
+    found = [d for d in DOCUMENTS.values() if isinstance(d, dict) and "encoder_parameters" in d]
+    if not found:
+        pytest.skip("no list of published keys")
+    for document in found:
+        with torch.device("meta"):
+            model = SwiFT(SwiFTConfig.from_mapping(document["config"]))
+        shapes = {f"model.{k}": list(v.shape) for k, v in model.state_dict().items()}
+        assert shapes == document["encoder"]
+        assert sum(p.numel() for p in model.parameters()) == document["encoder_parameters"]
+
+
+CHECKPOINTS = sorted(FOLDER.glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("file", CHECKPOINTS, ids=lambda p: p.stem)
+def test_lightning_checkpoint(file):
+    case = file.stem
+    model = load_swift(file)
+    own = encoder(case, torch.float32).state_dict()
+    assert model.config == SwiFTConfig.from_mapping(ENCODERS[case]["model"])
+    assert all(torch.equal(value, own[key]) for key, value in model.state_dict().items())
+
+
+HEADS = FOLDER / "heads.safetensors"
+
+
+@pytest.mark.skipif(not HEADS.is_file(), reason="no head cases")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_heads(dtype):
+    data = load_file(HEADS)
+    feature_map = data["feature_map"].to(dtype)
+    close: dict[str, Any] = {"rtol": 1e-6 if dtype == torch.float64 else 1e-5, "atol": 2e-6, "check_dtype": False}
+    for name in sorted({key.split(".")[0] for key in data if ".output_head." in key}):
+        weights = {k.split("output_head.")[1]: v for k, v in data.items() if k.startswith(f"{name}.output_head.")}
+        head: torch.nn.Module
+        if "fc1.weight" in weights:
+            head = EmbeddingHead(feature_map.shape[1], weights["fc1.weight"].shape[0])
+        else:
+            kind = TwoLayerHead if "hidden.weight" in weights else LinearHead
+            head = kind(feature_map.shape[1], weights["head.weight"].shape[0])
+        head.load_state_dict(weights)
+        head = head.to(dtype).eval()
+        with torch.no_grad():
+            for key in (f"{name}.expected", f"{name}.expected_eval_g"):
+                if key in data:
+                    torch.testing.assert_close(head(feature_map), data[key], **close)
+            if f"{name}.expected_train_g" in data:
+                torch.testing.assert_close(head.train()(feature_map), data[f"{name}.expected_train_g"], **close)
+                after = data[f"{name}.running_var_after_one_train_step"]
+                torch.testing.assert_close(head.get_buffer("bn1.running_var"), after, **close)
+
+
+LOSSES = DOCUMENTS.get("losses", {}).get("scalars", {})
+
+
+@pytest.mark.parametrize("name", [n for n in LOSSES if n.startswith("ntxent")])
+def test_nt_xent(name):
+    data = {k: v.double() for k, v in load_file(FOLDER / "losses.safetensors").items()}
+    _, unit, rest = name.split(".", 2)
+    temperature, similarity = rest.removeprefix("temp").rsplit(".", 1)
+    end = "" if unit == "unit" else f"_{unit}"
+    zis, zjs = (data[key + end].requires_grad_() for key in ("zis", "zjs"))
+    loss = nt_xent(zis, zjs, float(temperature), similarity=similarity)
+    assert loss.item() == pytest.approx(LOSSES[name], rel=1e-6)
+    loss.backward()
+    for key, own in (("zis", zis.grad), ("zjs", zjs.grad)):
+        if f"{name}.grad_{key}" in data:
+            torch.testing.assert_close(own, data[f"{name}.grad_{key}"], rtol=1e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", [n for n in LOSSES if n.startswith("pretrain") and n.endswith("local_local")])
+def test_local_local(name):
+    data = {k: v.double() for k, v in load_file(FOLDER / "losses.safetensors").items()}
+    views, partner = ((data[f"local_{c}_view1"], data[f"local_{c}_view2"]) for c in ("y", "diff"))
+    loss = local_local(views, partner, float(name.split("temp")[1].rsplit(".", 1)[0]))
+    assert loss.item() == pytest.approx(LOSSES[name], rel=1e-6)
