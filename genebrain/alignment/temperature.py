@@ -31,9 +31,7 @@ class LogitScale(nn.Module):
         ``[1]``, float32.
     """
 
-    def __init__(
-        self, init: float = math.log(1 / 0.07), learnable: bool = True, maximum: float = 100.0
-    ) -> None:
+    def __init__(self, init: float = math.log(1 / 0.07), learnable: bool = True, maximum: float = 100.0) -> None:
         super().__init__()
         if maximum <= 0 or not math.isfinite(init) or math.exp(init) > maximum:
             raise ValueError(

@@ -53,9 +53,7 @@ def test_equals_the_dense_formula(ids, tile, relatives, seed):
     expected = dense(*inputs, genome, family, relatives)
     loss = InfoNCE(relatives, tile)(*inputs, genome, family)
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-10)
-    for got, want in zip(
-        torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs), strict=True
-    ):
+    for got, want in zip(torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs), strict=True):
         torch.testing.assert_close(got, want, rtol=0, atol=1e-10)
 
 
@@ -111,14 +109,10 @@ def test_a_strip_whose_rows_are_all_relatives_of_a_column_has_no_nan():
     # Across processes a rank may hold none but relatives of another rank's person: that column's partial
     # sum is 0.
     x, y, log_scale = random_batch(3)
-    relations = Relations(
-        torch.tensor([0, 1]), torch.tensor([5, 5]), torch.tensor([0, 2, 3]), torch.tensor([5, 5, 6])
-    )
+    relations = Relations(torch.tensor([0, 1]), torch.tensor([5, 5]), torch.tensor([0, 2, 3]), torch.tensor([5, 5, 6]))
     row, column = _TiledLogSumExp.apply(x[:2], y, log_scale.exp(), relations, 1)
     assert column.tolist()[1] == -math.inf
-    gradients = torch.autograd.grad(
-        (row, column), (x, y), (torch.ones(2).double(), torch.tensor([1.0, 0, 1]).double())
-    )
+    gradients = torch.autograd.grad((row, column), (x, y), (torch.ones(2).double(), torch.tensor([1.0, 0, 1]).double()))
     assert all(g.isfinite().all() for g in gradients)
     assert gradients[1][1].abs().max() == 0
 
@@ -158,9 +152,7 @@ def test_nothing_of_the_size_of_the_score_matrix_is_saved():
 
 def test_wrong_input_is_named_all_at_once():
     loss, ids = InfoNCE(), torch.arange(3)
-    with pytest.raises(
-        ValueError, match=r"gene \[3, 2\] and brain \[4, 2\].*log_scale.*family_id must have.*integers"
-    ):
+    with pytest.raises(ValueError, match=r"gene \[3, 2\] and brain \[4, 2\].*log_scale.*family_id must have.*integers"):
         loss(torch.ones(3, 2), torch.ones(4, 2), torch.tensor(0.0), ids, torch.ones(5))
     with pytest.raises(ValueError, match="0 rows"):
         loss(torch.ones(0, 2), torch.ones(0, 2), torch.zeros(1), ids[:0], ids[:0])

@@ -11,9 +11,7 @@ from genebrain.alignment.recompute import encode_in_chunks
 
 def encoder() -> nn.Sequential:
     torch.manual_seed(5)
-    return nn.Sequential(
-        nn.Linear(6, 32), nn.GELU(), nn.Dropout(0.4), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 3)
-    )
+    return nn.Sequential(nn.Linear(6, 32), nn.GELU(), nn.Dropout(0.4), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 3))
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 11, 50])

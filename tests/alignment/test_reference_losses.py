@@ -35,9 +35,7 @@ def batch(n: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, T
 
 def compare(loss: Tensor, expected: Tensor, leaves: tuple[Tensor, ...]) -> None:
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-10)
-    for got, want in zip(
-        torch.autograd.grad(loss, leaves), torch.autograd.grad(expected, leaves), strict=True
-    ):
+    for got, want in zip(torch.autograd.grad(loss, leaves), torch.autograd.grad(expected, leaves), strict=True):
         torch.testing.assert_close(got, want, rtol=0, atol=1e-10)
 
 

@@ -44,9 +44,7 @@ def test_equals_the_dense_formula(ids, tile, relatives, seed):
     value = loss(*inputs, genome, family)
     torch.testing.assert_close(value, expected, rtol=0, atol=1e-10)
     leaves = (*inputs, loss.bias)
-    for got, want in zip(
-        torch.autograd.grad(value, leaves), torch.autograd.grad(expected, leaves), strict=True
-    ):
+    for got, want in zip(torch.autograd.grad(value, leaves), torch.autograd.grad(expected, leaves), strict=True):
         torch.testing.assert_close(got, want, rtol=0, atol=1e-10)
 
 

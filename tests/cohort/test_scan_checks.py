@@ -69,7 +69,7 @@ def test_each_flaw_is_counted(scans):
     assert found["short scans"] == {"scans": 1, "of": 13}
     assert found["mixed time steps"] == {"steps": 2}
     assert found["parcels differ"] == {"widths": 2}
-    assert found["one scan, several people"] == {"scans": 1}
+    assert found["one scan, several people"] == {"people": 2, "scans": 1}
     assert found["unreadable scans"] == {"scans": 1, "of": 13}
     assert "time step" in found
 

@@ -95,7 +95,7 @@ def test_gradients(case, recompute):
     features = model.embed(scan)
     loss = (model.head(features) * data["loss_weight_head"]).sum() + (features * data["loss_weight_features"]).sum()
     loss.backward()
-    assert float(loss) == pytest.approx(info["loss"], rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(info["loss"], rel=1e-5)
     parameters = dict(model.named_parameters())
     for name in (key for key in data if key.startswith("grad.")):
         got = parameters[name.removeprefix("grad.")].grad
