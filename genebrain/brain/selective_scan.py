@@ -170,33 +170,44 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         decay, states, start = ctx.saved_tensors
         following = torch.cat([decay[1:], torch.ones_like(decay[:1])])
-        drive = _run(following.flip(0), grad.flip(0), torch.zeros_like(start)).flip(0)
+        drive = _run(following, grad, torch.zeros_like(start), backwards=True)
         before = following  # reuse: it has the size wanted, and is read no more
         torch.mul(drive[1:], states[:-1], out=before[1:])
         torch.mul(drive[0], start, out=before[0])
         return before, drive, decay[0] * drive[0]
 
 
-def _run(decay: Tensor, drive: Tensor, start: Tensor) -> Tensor:
-    """All states ``[length, ...]`` of the recurrence from ``start [...]``."""
+def _run(decay: Tensor, drive: Tensor, start: Tensor, backwards: bool = False) -> Tensor:
+    """All states ``[length, ...]`` of the recurrence from ``start [...]``, from the first token or from the last."""
     length = decay.shape[0]
     steps = math.isqrt(length)
     body = length // steps * steps
     states = torch.empty_like(decay)
     a, b, h = (x[:body].unflatten(0, (-1, steps)) for x in (decay, drive, states))
-    product, end = a[:, 0].clone(), b[:, 0].clone()
-    for i in range(1, steps):
+    turn = -1 if backwards else 1
+    order = range(steps)[::turn]
+    product, end = a[:, order[0]].clone(), b[:, order[0]].clone()
+    for i in order[1:]:
         product *= a[:, i]
         torch.addcmul(b[:, i], a[:, i], end, out=end)
     entry = torch.empty_like(end)
     carry = start
-    for chunk in range(len(entry)):
+    if backwards:
+        carry = _walk(decay, drive, states, carry, range(body, length)[::-1])
+    for chunk in range(len(entry))[::turn]:
         entry[chunk] = carry
         carry = torch.addcmul(end[chunk], product[chunk], carry)
-    for i in range(steps):
+    for i in order:
         torch.addcmul(b[:, i], a[:, i], entry, out=entry)
         h[:, i] = entry
-    for t in range(body, length):
+    if not backwards:
+        _walk(decay, drive, states, carry, range(body, length))
+    return states
+
+
+def _walk(decay: Tensor, drive: Tensor, states: Tensor, carry: Tensor, tokens: range) -> Tensor:
+    """Fill the states of the few tokens that make no whole chunk; the last of them."""
+    for t in tokens:
         carry = torch.addcmul(drive[t], decay[t], carry)
         states[t] = carry
-    return states
+    return carry
