@@ -11,11 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genebrain.brain.clip_contrast import local_local, nt_xent
+from genebrain.brain.clip_contrast import global_local_temporal, local_local, nt_xent
 from genebrain.brain.swift import SwiFT
 from genebrain.brain.swift_checkpoint import load_swift
 from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.swift_heads import EmbeddingHead, LinearHead, TwoLayerHead
+from genebrain.brain.swift_schedule import warmup_cosine_restarts
+from genebrain.brain.volumes import normalise_volumes
 
 FOLDER = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent)) / "swift"
 DOCUMENTS: dict[str, Any] = {p.stem: json.loads(p.read_text()) for p in sorted(FOLDER.glob("*.json"))}
@@ -154,3 +156,35 @@ def test_local_local(name):
     views, partner = ((data[f"local_{c}_view1"], data[f"local_{c}_view2"]) for c in ("y", "diff"))
     loss = local_local(views, partner, float(name.split("temp")[1].rsplit(".", 1)[0]))
     assert loss.item() == pytest.approx(LOSSES[name], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", [n for n in LOSSES if n.startswith("global_local_temporal")])
+def test_global_local_temporal(name):
+    data = load_file(FOLDER / "losses.safetensors")
+    loss = global_local_temporal(data["lsr"].double(), data["gdr"].double(), float(name.split("temp")[-1]))
+    assert loss.item() == pytest.approx(LOSSES[name], rel=1e-6)
+
+
+SCHEDULES = [s for d in DOCUMENTS.values() if isinstance(d, list) for s in d if s.get("cycle_mult") == 1]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedule(schedule):
+    options = {k: schedule[k] for k in ("warmup_steps", "max_lr", "min_lr", "gamma")}
+    cycle_steps, expected = schedule["first_cycle_steps"], schedule["lr_before_each_step"]
+    got = [warmup_cosine_restarts(i, cycle_steps=cycle_steps, **options) for i in range(len(expected))]
+    assert got == pytest.approx(expected, rel=1e-9)
+
+
+PREPROCESSED = FOLDER / "preprocess.safetensors"
+
+
+@pytest.mark.skipif(not PREPROCESSED.is_file(), reason="no preprocessing case")
+def test_normalisation():
+    """The published crop first, which ``normalise_volumes`` leaves to the box."""
+    data = load_file(PREPROCESSED)
+    volume = data["volume"][:, 14:-7].numpy()
+    own = torch.from_numpy(normalise_volumes(volume, volume.shape[:3])).movedim(0, -1).half()
+    expected = data["z-norm.fill_min"]
+    step = torch.finfo(torch.float16).eps * expected.float().abs().clamp(min=2**-14)
+    assert ((own.float() - expected.float()).abs() <= step).all()
