@@ -153,7 +153,8 @@ def _segment(
     y = (states.unflatten(2, (groups, -1)) @ C.permute(3, 0, 1, 2)[..., None]).flatten(2).permute(1, 2, 0)
     if D is not None:
         y = y + D[:, None] * u
-    return y if z is None else y * functional.silu(z), states[-1]
+    # A copy: a view of the last state would keep the states of the whole segment in memory.
+    return y if z is None else y * functional.silu(z), states[-1].clone()
 
 
 class _Recurrence(torch.autograd.Function):
