@@ -11,13 +11,11 @@ What it does NOT know: the hub (the weights are CC BY-NC-ND 4.0: fetch them your
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from genebrain.brain.brainlm import BrainLM
@@ -25,6 +23,7 @@ from genebrain.brain.brainlm_config import BrainLMConfig, ViTMAEConfig
 from genebrain.brain.parcel_input import ParcelInput
 from genebrain.brain.scan_encoder import ScanEncoder
 from genebrain.brain.vit_mae import ViTMAE
+from genebrain.brain.weight_files import differences, read_weight_file, table_of_tensors
 from genebrain.types import UserError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -33,8 +32,6 @@ FAMILIES: dict[str, tuple[str, type[BrainLM] | type[ViTMAE], str]] = {
     "image": (".attention.attention.", ViTMAE, "vit_mae"),
 }
 """Family -> (part of a key that only it has, class, ``model_type`` of its configuration)."""
-
-LISTED = 20
 
 
 def detect_family(keys: Mapping[str, Any]) -> str:
@@ -103,19 +100,11 @@ def load_weights(model: ScanEncoder, weights: Mapping[str, Tensor], source: str)
     Raises
     ------
     UserError
-        Keys are missing or left over, or shapes differ; up to ``LISTED`` of each kind are named.
+        Keys are missing or left over, or shapes differ; up to 20 of each kind are named.
     """
     complete = {**model.fixed_tables(), **weights}
     expected = model.state_dict()
-    differ = [k for k in expected if k in complete and complete[k].shape != expected[k].shape]
-    problems = [
-        *_listed("missing keys", [k for k in expected if k not in complete]),
-        *_listed("unexpected keys", [k for k in complete if k not in expected]),
-        *_listed(
-            "shapes that differ (file, model)",
-            [f"{k} {list(complete[k].shape)} {list(expected[k].shape)}" for k in differ],
-        ),
-    ]
+    problems = differences(complete, expected)
     if problems:
         raise UserError(f"{source} does not fit its configuration: " + "; ".join(problems))
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
@@ -135,24 +124,10 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     UserError
         The file is not readable, holds more than tensors, or no tensors.
     """
-    try:
-        content: Any = (
-            load_file(file)
-            if file.suffix == ".safetensors"
-            else torch.load(file, map_location="cpu", weights_only=True)
-        )
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{file} holds pickled objects other than tensors, which are not read because they could run code; "
-            "save its state_dict alone, best as safetensors"
-        ) from error
-    except Exception as error:  # both readers raise a dozen kinds for damaged files
-        raise UserError(f"{file} is not a readable file of weights ({error}); is the download complete?") from error
+    content = read_weight_file(file)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise UserError(f"{file} is not a table of tensors: save the model's state_dict")
-    return _without_prefix(content)
+    return _without_prefix(table_of_tensors(content, file))
 
 
 def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -182,8 +157,3 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a JSON object")
     return values
-
-
-def _listed(title: str, items: list[str]) -> list[str]:
-    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
-    return [f"{len(items)} {title}: {', '.join(items[:LISTED])}{more}"] if items else []

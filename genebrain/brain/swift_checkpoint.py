@@ -11,23 +11,21 @@ What it does NOT know: where to download, scans.
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from genebrain.brain.swift import SwiFT
 from genebrain.brain.swift_config import PUBLISHED, SwiFTConfig
+from genebrain.brain.weight_files import differences, read_weight_file, table_of_tensors
 from genebrain.types import UserError
 
 PREFIX = "model."
 UNUSED = "model.head."
-LISTED = 20
 
 
 def load_swift(path: Path | str, config: SwiFTConfig | None = None) -> SwiFT:
@@ -68,23 +66,13 @@ def load_weights(model: SwiFT, weights: Mapping[str, Tensor], source: str) -> No
     Raises
     ------
     UserError
-        Keys are missing or unexpected, or shapes differ; up to ``LISTED`` of each kind are named.
+        Keys are missing or unexpected, or shapes differ; up to 20 of each kind are named.
     """
     own = {k: v for k, v in weights.items() if not k.startswith((UNUSED, "output_head."))}
     expected = {PREFIX + key: value for key, value in model.state_dict().items()}
-    differ = [k for k in expected if k in own and own[k].shape != expected[k].shape]
-    problems = {
-        "missing keys": [k for k in expected if k not in own],
-        "unexpected keys": [k for k in own if k not in expected],
-        "shapes that differ (file, model)": [f"{k} {list(own[k].shape)} {list(expected[k].shape)}" for k in differ],
-    }
-    if any(problems.values()):
-        listed = "; ".join(
-            f"{len(keys)} {kind}: {', '.join(keys[:LISTED])}" + (" ..." if len(keys) > LISTED else "")
-            for kind, keys in problems.items()
-            if keys
-        )
-        raise UserError(f"{source} does not fit the SwiFT configuration: {listed}")
+    problems = differences(own, expected)
+    if problems:
+        raise UserError(f"{source} does not fit the SwiFT configuration: {'; '.join(problems)}")
     trainable = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     model.load_state_dict({k.removeprefix(PREFIX): v.float() for k, v in own.items()}, assign=True)
     for name, parameter in model.named_parameters():
@@ -99,23 +87,10 @@ def read_checkpoint(file: Path) -> tuple[dict[str, Tensor], dict[str, Any] | Non
     UserError
         The file is not readable, would need code to be run, or holds no table of tensors.
     """
-    try:
-        content: Any = (
-            load_file(file)
-            if file.suffix == ".safetensors"
-            else torch.load(file, map_location="cpu", weights_only=True)
-        )
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{file} holds pickled objects that are not read because they could run code; save its state_dict and "
-            "its hyper_parameters (plain numbers and lists) alone"
-        ) from error
-    except Exception as error:  # both readers raise a dozen kinds for damaged files
-        raise UserError(f"{file} is not a readable file of weights ({error}); is the download complete?") from error
+    content = read_weight_file(file)
     hyper_parameters = None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         hyper_parameters = content.get("hyper_parameters")
         content = content["state_dict"]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise UserError(f"{file} is not a table of tensors: save the model's state_dict")
-    return content, dict(hyper_parameters) if hyper_parameters else None
+    weights = table_of_tensors(content, file)
+    return weights, dict(hyper_parameters) if hyper_parameters else None

@@ -134,7 +134,7 @@ def test_checkpoints(tmp_path):
     with pytest.raises(UserError, match=r"1 missing keys: head.bias; 1 unexpected keys: extra; .*cls_token \[3\]"):
         load_brainmt(tmp_path / "b.safetensors", PRESETS[1])
     (tmp_path / "c.pth").write_bytes(b"no weights")
-    with pytest.raises(UserError, match="cannot be read as weights alone"):
+    with pytest.raises(UserError, match="not a readable file of weights"):
         load_brainmt(tmp_path / "c.pth", PRESETS[1])
 
 

@@ -1,0 +1,69 @@
+"""Published weights from a file: tensors only, no code of the file is run; and the words for what does not fit.
+
+Contract: safetensors or a torch file go in, its content comes out; whatever is wrong with the file is one
+``UserError``. What it does NOT know: which model the tensors belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from genebrain.types import UserError
+
+LISTED = 20
+
+
+def read_weight_file(file: Path) -> Any:
+    """Content of a file of weights: a table of tensors, or what a training framework wrapped around one.
+
+    Raises
+    ------
+    UserError
+        The file is damaged, or holds objects that could only be read by running code.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # both readers raise a dozen kinds for damaged files
+        if any(f"unsupported {what}" in str(error).lower() for what in ("global", "class")):
+            raise UserError(
+                f"{file} holds pickled objects other than tensors and plain values, which are not read because they "
+                "could run code; save its state_dict alone, best as safetensors"
+            ) from error
+        raise UserError(f"{file} is not a readable file of weights ({error}); is the download complete?") from error
+
+
+def table_of_tensors(content: Any, file: Path) -> dict[str, Tensor]:
+    """The content, if it is a table of tensors.
+
+    Raises
+    ------
+    UserError
+        It is something else.
+    """
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise UserError(f"{file} is not a table of tensors: save the model's state_dict")
+    return content
+
+
+def differences(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Missing keys, unexpected keys and differing shapes in words, up to :data:`LISTED` of each; empty when all fit."""
+    differ = [k for k, v in expected.items() if k in weights and weights[k].shape != v.shape]
+    found = {
+        "missing keys": [k for k in expected if k not in weights],
+        "unexpected keys": [k for k in weights if k not in expected],
+        "shapes that differ (file, model)": [f"{k} {list(weights[k].shape)} {list(expected[k].shape)}" for k in differ],
+    }
+    return [
+        f"{len(keys)} {kind}: {', '.join(keys[:LISTED])}"
+        + (f" and {len(keys) - LISTED} more" if len(keys) > LISTED else "")
+        for kind, keys in found.items()
+        if keys
+    ]
