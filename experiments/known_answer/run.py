@@ -74,7 +74,9 @@ def main() -> None:
     parser.add_argument("--light", action="store_true", help="without the dosage and textbook comparisons")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    done = pd.read_csv(arguments.out, sep="\t") if arguments.out.exists() else pd.DataFrame()
+    # The tier named null is a word, not a missing value.
+    reading = {"sep": "\t", "keep_default_na": False, "na_values": [""]}
+    done = pd.read_csv(arguments.out, **reading) if arguments.out.exists() else pd.DataFrame()
     have = set(zip(done["tier"], done["seed"], done["people"], strict=True)) if len(done) else set()
     wanted = [(tier, seed) for tier in arguments.tiers for seed in arguments.seeds]
     work = [(t, s) for t, s in wanted if (t, s, arguments.people) not in have]
