@@ -54,13 +54,13 @@ class GenotypeReport:
             problems.append(
                 f"{unphased:,} of {het:,} heterozygous genotypes ({_share(unphased, het):.1%}) in "
                 f"{self._windows_with('used_unphased_het_genotypes')} are unphased, so their haplotypes are "
-                "not known. Phase the file (SHAPEIT, Beagle, Eagle), or set unphased=as_written or random."
+                "not known. Phase the file (SHAPEIT, Beagle, Eagle), or set genetics.unphased=as_written or random."
             )
         if (symbolic := self.total("symbolic_records")) and policies.symbolic == "error":
             problems.append(
                 f"{symbolic:,} of {self.total('records'):,} records in "
                 f"{self._windows_with('symbolic_records')} have symbolic alleles (<DEL>, breakends). "
-                "Remove them or set symbolic=drop."
+                "Remove them or set genetics.symbolic=drop."
             )
         if problems:
             raise UserError(f"{self.genotypes}: " + "\n".join(problems))
@@ -79,7 +79,7 @@ class GenotypeReport:
         return (
             f"REF differs from {self.reference} at {len(self.mismatches):,} of {checked:,} records "
             f"({_share(len(self.mismatches), checked):.1%}): {examples}. Is this the wrong genome build? "
-            "If the reference is right, set reference_mismatch=report to use the records as they are."
+            "If the reference is right, set genetics.reference_mismatch=report to use the records as they are."
         )
 
     def as_dict(self, policies: Policies, **settings: Any) -> dict[str, Any]:
