@@ -102,7 +102,7 @@ def test_multiallelic_star_and_symbolic(tmp_path):
     assert a == [changed(120, DNA[120], three[0]), changed(120, DNA[120], three[1])]
     assert b == c == [PLAIN, PLAIN]
     assert (counts["symbolic_records"], counts["symbolic_carriers"], counts["star_allele_records"]) == (2, 3, 1)
-    with pytest.raises(UserError, match=r"2 of 3 records .* symbolic=drop"):
+    with pytest.raises(UserError, match=r"2 of 3 records .* genetics\.symbolic=drop"):
         texts(files, symbolic="error")
 
 
