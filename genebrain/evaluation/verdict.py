@@ -167,8 +167,17 @@ def _against_confounds(mean: Metrics, metrics: Metrics, evidence: str) -> Verdic
     reference = f"recall@1 {number(other['value'])}"
     if model["ci"][0] > other["value"] and model["value"] > other["ci"][1]:
         text = f"Above the confound-only model ({reference}), also within strata: {evidence}."
-        return Verdict("shared", text)
+        return Verdict("shared", text + _against_dosage(model, metrics))
     return Verdict(
         "open",
         f"Above chance, also within strata, but not clearly above the confound-only model ({reference}): {evidence}.",
     )
+
+
+def _against_dosage(model: Metrics, metrics: Metrics) -> str:
+    """What the DNA encoder adds must show against plain allele counts."""
+    dosage = (metrics.get("baselines") or {}).get("dosage")
+    if not dosage or dosage["recall@1"]["value"] <= model["value"]:
+        return ""
+    reached = number(dosage["recall@1"]["value"])
+    return f" Plain dosages of the variants reach {reached}: the DNA encoder shows no gain over them here."

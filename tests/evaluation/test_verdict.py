@@ -38,6 +38,12 @@ def test_signal_within_strata_above_confounds():
     assert verdict(metrics()) == text
 
 
+@pytest.mark.parametrize(("dosage", "said"), [(0.7, True), (0.6, False)])
+def test_plain_dosages_that_do_as_well_are_mentioned(dosage: float, said: bool):
+    baselines = {"confound_only": measured(0.05, 0.6), "dosage": measured(dosage, 0.96)}
+    assert ("no gain over them" in judge(metrics(baselines=baselines)).text) is said
+
+
 def test_chance():
     kind, text = judge(metrics(0.02, 0.51, permutation={"p_free": 0.4, "p_stratified": 0.6}, within_stratum=None))
     assert kind == "chance"
