@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 FEATURES: dict[str, type[InnovationTangent] | type[Correlation]] = {
-    "innovation_tangent": InnovationTangent,
-    "lag0_tangent": Lag0Tangent,
+    "innovation": InnovationTangent,
+    "lag0": Lag0Tangent,
     "correlation": Correlation,
     "partial_correlation": PartialCorrelation,
 }

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from genebrain.brain.connectome import (
+    FEATURES,
     Correlation,
     InnovationTangent,
-    Lag0Tangent,
     Moments,
-    PartialCorrelation,
     moments_from_store,
 )
 from genebrain.brain.scan_store import ScanStore
@@ -26,8 +25,6 @@ from genebrain.types import IntArray, UserError
 Feature = InnovationTangent | Correlation
 """A connectome feature; the other two are kinds of these."""
 
-TANGENT = {"innovation": InnovationTangent, "lag0": Lag0Tangent}
-CORRELATION = {"correlation": Correlation, "partial_correlation": PartialCorrelation}
 WIDEST = 128  # parcels; "all" components above it would give more features than any cohort can carry
 
 
@@ -55,8 +52,8 @@ class ConnectomeSide:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "components", tuple(self.components))
-        if self.kind not in (*TANGENT, *CORRELATION):
-            raise UserError(f"brain.kind={self.kind}: use one of {', '.join([*TANGENT, *CORRELATION])}")
+        if self.kind not in FEATURES:
+            raise UserError(f"brain.kind={self.kind}: use one of {', '.join(FEATURES)}")
         wrong = [c for c in self.components if c != "all" and (not isinstance(c, int) or c < 2)]
         if wrong or not self.components:
             raise UserError(f"brain.components={list(self.components)}: whole numbers of at least 2, or all")
@@ -65,13 +62,14 @@ class ConnectomeSide:
 
     def features(self, n_parcels: int) -> dict[str, Feature]:
         """Unfitted candidates by name, for scans of ``n_parcels``."""
-        if self.kind in CORRELATION:
-            return {self.kind: CORRELATION[self.kind]()}
+        kind = FEATURES[self.kind]
+        if not issubclass(kind, InnovationTangent):
+            return {self.kind: kind()}
         made: dict[str, Feature] = {}
         for wanted in self.components:
             q = n_parcels if wanted == "all" else min(int(wanted), n_parcels)
             if wanted != "all" or n_parcels <= WIDEST:
-                made[f"{self.kind}-{q}"] = TANGENT[self.kind](None if q == n_parcels else q, self.shrinkage)
+                made[f"{self.kind}-{q}"] = kind(None if q == n_parcels else q, self.shrinkage)
         if not made:
             raise UserError(
                 f"brain.components={list(self.components)} leaves nothing to try for {n_parcels} parcels: "
@@ -86,8 +84,7 @@ class ConnectomeSide:
 
     def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> Feature:
         """Take a fitted candidate back from a checkpoint."""
-        kinds: dict[str, Any] = {**TANGENT, **CORRELATION}
-        restored: Feature = kinds[name.split("-")[0]].from_state(state)
+        restored: Feature = FEATURES[name.split("-")[0]].from_state(state)
         return restored
 
 

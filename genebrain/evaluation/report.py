@@ -132,8 +132,7 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             rows += flat(value, f"{prefix}{name}: ")
         else:
-            shown = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else value
-            rows.append((prefix + name, str(shown)))
+            rows.append((prefix + name, _shown(value)))
     return rows
 
 
