@@ -1,6 +1,6 @@
 """The command line: ``genebrain VERB [key=value ...]``.
 
-Each verb is a function of :mod:`genebrain.tasks` and a file ``configs/<verb>.yaml``. A single run composes the
+Each verb is a function of :mod:`genebrain.tasks` and a file ``configs/<verb>.yaml`` (hyphens as underscores). A single run composes the
 configuration here; a sweep (``-m``) is handed to Hydra, whose launchers (local, SLURM) then run the same function.
 """
 
@@ -87,9 +87,9 @@ def _run(verb: str, rest: list[str]) -> int:
 
 
 def _call(verb: str, arguments: dict[str, Any]) -> Any:
-    from genebrain import tasks
+    from genebrain import config, tasks
 
-    return getattr(tasks, verb)(**arguments)
+    return getattr(tasks, config.file_name(verb))(**arguments)
 
 
 def _sweep(verb: str, overrides: list[str], config: Any) -> int:
@@ -133,7 +133,7 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
         f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]",
         *[o for o in overrides if not o.startswith("run=")],
     ]
-    hydra.main(config_path=str(config.config_folder()), config_name=verb, version_base="1.3")(job)()
+    hydra.main(config_path=str(config.config_folder()), config_name=config.file_name(verb), version_base="1.3")(job)()
     return 0
 
 
@@ -155,7 +155,7 @@ def _overview() -> str:
 def _help(verb: str, config: Any) -> str:
     """Build the help of a verb from its YAML file: the comments there are the documentation."""
     folder = config.config_folder()
-    text = (folder / f"{verb}.yaml").read_text()
+    text = (folder / f"{config.file_name(verb)}.yaml").read_text()
     header: list[str] = []
     options: list[str] = []
     used: list[str] = []

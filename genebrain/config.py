@@ -38,6 +38,11 @@ def config_folder() -> Path:
     raise UserError(f"the configuration files are missing: looked in {package} and {package.parent}")
 
 
+def file_name(verb: str) -> str:
+    """Name of a verb as a file and as a function: hyphens become underscores."""
+    return verb.replace("-", "_")
+
+
 def groups() -> dict[str, list[str]]:
     """Config groups and their choices, e.g. ``{"pooling": ["components", "mean", ...]}``."""
     return {
@@ -53,7 +58,8 @@ def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
     Parameters
     ----------
     verb : str
-        Name of a file ``configs/<verb>.yaml`` and of a function in :mod:`genebrain.tasks`.
+        Name of a file ``configs/<verb>.yaml`` and of a function in :mod:`genebrain.tasks`, where a hyphen
+        is written as an underscore.
     overrides : iterable of str
         ``key=value`` or ``group=choice``, as typed on the command line.
 
@@ -65,16 +71,17 @@ def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
     problems: list[str] = []
     parsed = _parse(overrides, problems)
     choices = groups()
+    file = file_name(verb)
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        plain = hydra_compose(verb)
+        plain = hydra_compose(file)
         group_overrides = [o for o in parsed if _is_group(o, choices, plain)]
         good_groups = [o for o in group_overrides if _check_choice(o, choices, problems)]
-        base = hydra_compose(verb, [o.input_line or "" for o in good_groups])
+        base = hydra_compose(file, [o.input_line or "" for o in good_groups])
         keys = [o for o in parsed if o not in group_overrides]
         good_keys = [o for o in keys if _check_key(o, base, choices, problems)]
         try:
             own = [o for o in good_keys if o.key_or_group in choices]
-            config = hydra_compose(verb, [o.input_line or "" for o in good_groups + good_keys if o not in own])
+            config = hydra_compose(file, [o.input_line or "" for o in good_groups + good_keys if o not in own])
             for option in own:  # Hydra would take the word for a choice of the group
                 OmegaConf.update(config, option.key_or_group, option.value())
             problems += check(config, verb)
@@ -93,7 +100,7 @@ def check(config: DictConfig, verb: str) -> list[str]:
     """
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
-    task = get_object(f"{TASKS}.{verb}")
+    task = get_object(f"{TASKS}.{file_name(verb)}")
     problems = _bind(task, {k: v for k, v in container.items() if k != "hydra"}, verb)
     for path, node in _nodes(container):
         target = str(node["_target_"])

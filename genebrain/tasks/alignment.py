@@ -1,11 +1,4 @@
-"""One function per verb: what the command line does, usable in a notebook.
-
->>> from genebrain import tasks
->>> run = tasks.fit(cohort="my_cohort/cohort.yaml", run="runs/first")
->>> metrics = tasks.evaluate(run=run)
-
-Each takes plain values and settings objects (all with defaults) and returns what it wrote or found.
-"""
+"""The verbs of an alignment study: simulate, check, plan, embed, fit, evaluate, report, ablate, power."""
 
 from __future__ import annotations
 

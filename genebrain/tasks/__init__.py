@@ -1,0 +1,14 @@
+"""One function per verb: what the command line does, usable in a notebook.
+
+>>> from genebrain import tasks
+>>> run = tasks.fit(cohort="my_cohort/cohort.yaml", run="runs/first")
+>>> metrics = tasks.evaluate(run=run)
+
+Each takes plain values and settings objects (all with defaults) and returns what it wrote or found. A verb with a
+hyphen is a function and a file with an underscore: ``embed-scans`` is ``tasks.embed_scans`` and
+``configs/embed_scans.yaml``.
+"""
+
+from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, plan, power, report, simulate
+
+__all__ = ["ablate", "check", "embed", "evaluate", "fit", "plan", "power", "report", "simulate"]
