@@ -1,7 +1,8 @@
 """The command line: ``genebrain VERB [key=value ...]``.
 
-Each verb is a function of :mod:`genebrain.tasks` and a file ``configs/<verb>.yaml`` (hyphens as underscores). A single run composes the
-configuration here; a sweep (``-m``) is handed to Hydra, whose launchers (local, SLURM) then run the same function.
+Each verb is a function of :mod:`genebrain.tasks` and a file ``configs/<verb>.yaml`` (a hyphen becomes an underscore). A
+single run composes the configuration here; a sweep (``-m``) is handed to Hydra, whose launchers (local, SLURM) then run
+the same function.
 """
 
 from __future__ import annotations
