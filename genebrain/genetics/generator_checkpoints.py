@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from genebrain.types import UserError
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 _SAMPLED_BLOCKS, _BLOCK_BYTES = 64, 1 << 16
-_IGNORED = ("lm_head.", "rotary_emb.inv_freq")
 
 
 @dataclass(frozen=True)
@@ -138,23 +137,41 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def read_weights(files: list[Path], expected: Mapping[str, torch.Size], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Weights of the decoder without its output head, cast to ``dtype``, every key and shape checked first.
+def backbone_key(name: str) -> str | None:
+    """Key of the decoder alone for a stored name: with or without ``model.``; None for the output head."""
+    plain = name.removeprefix("model.")
+    return None if plain.startswith("lm_head.") else published_key(plain)
+
+
+def published_key(name: str) -> str | None:
+    """Key of the language model for a stored name: itself; None for rotary frequencies, which are no weights."""
+    return None if name.endswith("rotary_emb.inv_freq") else name
+
+
+def read_weights(
+    files: list[Path],
+    expected: Mapping[str, torch.Size],
+    dtype: torch.dtype,
+    key_of: Callable[[str], str | None] = backbone_key,
+) -> dict[str, Tensor]:
+    """Weights of a model, cast to ``dtype``, every key and shape checked first.
 
     Parameters
     ----------
     files : list of Path
-        Safetensors files; keys with or without the leading ``model.``.
+        Safetensors files.
     expected : mapping
         Key -> shape of the model they must fit.
     dtype : torch.dtype
+    key_of : callable
+        Stored name -> key of the model, or None for what is not read.
 
     Raises
     ------
     UserError
         If keys are missing, left over, or differ in shape: counts, and the first five of each kind.
     """
-    shapes = dict(_stored(files))
+    shapes = {key: shape for name, shape in stored_shapes(files).items() if (key := key_of(name)) is not None}
     wrong = [k for k in expected if k in shapes and shapes[k] != expected[k]]
     problems = [
         *_listed("missing keys", [k for k in expected if k not in shapes]),
@@ -171,7 +188,7 @@ def read_weights(files: list[Path], expected: Mapping[str, torch.Size], dtype: t
     for file in files:
         with safe_open(file, framework="pt") as stored:
             for name in stored.keys():  # noqa: SIM118 (a file handle, not a mapping)
-                if (key := _plain(name)) in expected:
+                if (key := key_of(name)) is not None:
                     weights[key] = stored.get_tensor(name).to(dtype)
     return weights
 
@@ -196,22 +213,18 @@ def fingerprint_files(config: Mapping[str, Any], files: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _stored(files: list[Path]) -> Iterator[tuple[str, tuple[int, ...]]]:
+def stored_shapes(files: list[Path]) -> dict[str, tuple[int, ...]]:
+    """Name as stored -> shape, of all files; only headers are read. ``UserError`` if a file is not readable."""
+    shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
         try:
             with safe_open(file, framework="pt") as stored:
-                for name in stored.keys():  # noqa: SIM118
-                    key = _plain(name)
-                    if not key.endswith(_IGNORED[1]) and not key.startswith(_IGNORED[0]):
-                        yield key, tuple(stored.get_slice(name).get_shape())
+                shapes |= {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise UserError(
                 f"{file} is not a readable safetensors file ({error}); is the download complete?"
             ) from error
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix("model.")
+    return shapes
 
 
 def _listed(title: str, items: list[str]) -> list[str]:
