@@ -7,20 +7,18 @@ never reach the disk. What this module does NOT know: which chunks are stored al
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from genebrain.genetics.batch_threads import in_order
 from genebrain.genetics.chunk_ensemble import encode_batch
 from genebrain.genetics.chunk_shards import ShardWriter
 from genebrain.genetics.embedding_plan import EmbedOptions
@@ -29,7 +27,6 @@ from genebrain.genetics.tokenizer import BOS, OOV, SixMerTokenizer, pad
 from genebrain.types import UserError
 
 _TOKENIZER = SixMerTokenizer()
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -74,7 +71,7 @@ def encode_batches(
 
     with (
         tqdm(total=bar_total, unit="token", unit_scale=True, desc="embed", disable=bar_total is None) as bar,
-        closing(_in_order(encode, batches, backbone.device)) as results,
+        closing(in_order(encode, batches, backbone.device)) as results,
     ):
         try:
             for rows, (seen, vectors) in results:
@@ -84,36 +81,6 @@ def encode_batches(
         finally:  # on Ctrl-C, what is encoded is kept
             writer.flush()
     return counts
-
-
-def _in_order(
-    work: Callable[[NDArray[np.int64]], Result], batches: list[NDArray[np.int64]], device: torch.device
-) -> Generator[tuple[NDArray[np.int64], Result]]:
-    """Results of the batches in their order, worked out by threads that run a little ahead.
-
-    On CPU every batch runs on one core and several run at once: as fast as all cores on one batch when the
-    machine is idle, many times faster when it is not (no waiting for the slowest core after every operation),
-    and the bits of a vector can not depend on the number of cores. On a GPU one thread prepares the next
-    batch.
-    """
-    threads = torch.get_num_threads()
-    on_cpu = device.type == "cpu"
-    workers = threads if on_cpu else 1
-    waiting: deque[tuple[NDArray[np.int64], Future[Result]]] = deque()
-    limit = partial(torch.set_num_threads, 1) if on_cpu else None
-    with ThreadPoolExecutor(workers, initializer=limit) as pool:
-        try:
-            for rows in batches:
-                waiting.append((rows, pool.submit(work, rows)))
-                if len(waiting) > workers:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)
 
 
 def _tokens(sequences: list[bytes], options: EmbedOptions) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
