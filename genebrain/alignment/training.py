@@ -6,20 +6,16 @@ epoch leaves a checkpoint; a run that finds one goes on from there.
 
 from __future__ import annotations
 
-import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger
-from tqdm import tqdm
 
 from genebrain.alignment.module import AlignmentModule
+from genebrain.lightning_steps import EpochBar, History, SeedSteps, make_loggers, quiet_lightning
 from genebrain.types import UserError
 
 MONITOR = "validation_recall"
@@ -93,67 +89,6 @@ class TrainingResult:
     history: list[dict[str, float]]
 
 
-class SeedSteps(Callback):
-    """Seed torch from (seed, step, rank), so that a resumed step draws the dropout of an undisturbed one.
-
-    Not once per epoch: data loaders draw from the same generator when they are made, at other places in a resumed
-    run.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Tell the sampler its epoch: in the first epoch of a resumed run Lightning (2.6) tells it too late."""
-        sampler = getattr(trainer.train_dataloader, "sampler", None)
-        if sampler is not None and hasattr(sampler, "set_epoch"):
-            sampler.set_epoch(trainer.current_epoch)
-
-    def on_train_batch_start(self, trainer: lightning.Trainer, *args: Any) -> None:
-        """Seed before the step draws anything."""
-        draw = np.random.SeedSequence([self.seed, trainer.global_step, trainer.global_rank])
-        torch.manual_seed(int(draw.generate_state(1, np.uint64)[0] >> 1))
-
-
-class History(Callback):
-    """The logged numbers of every epoch; part of the checkpoint, so a resumed run keeps the early ones."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Keep the row of this epoch."""
-        row = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.rows.append({"epoch": trainer.current_epoch + 1, **row})
-
-    def state_dict(self) -> dict[str, Any]:
-        """Give the rows to the checkpoint."""
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the rows of the checkpoint."""
-        self.rows = state_dict["rows"]
-
-
-class EpochBar(Callback):
-    """One bar over epochs, with rate, time left and the last validation recall."""
-
-    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Open the bar where training starts or goes on."""
-        self.bar = tqdm(total=trainer.max_epochs, initial=trainer.current_epoch, desc="training", unit="epoch")
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Move the bar."""
-        recall = trainer.callback_metrics.get(MONITOR)
-        if recall is not None:
-            self.bar.set_postfix_str(f"validation recall@1 {float(recall):.3f}", refresh=False)
-        self.bar.update()
-
-    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Close the bar."""
-        self.bar.close()
-
-
 def train(
     module: AlignmentModule,
     data: lightning.LightningDataModule,
@@ -185,7 +120,7 @@ def train(
     if validated:
         callbacks.append(EarlyStopping(MONITOR, mode="max", patience=settings.patience))
     if progress:
-        callbacks.append(EpochBar())
+        callbacks.append(EpochBar(MONITOR, "validation recall@1"))
     quiet_lightning()
     trainer = lightning.Trainer(
         max_epochs=settings.max_epochs if validated else epochs,
@@ -194,7 +129,7 @@ def train(
         strategy=settings.strategy,
         precision=settings.precision,
         callbacks=callbacks,
-        logger=_loggers(settings, folder),
+        logger=make_loggers(settings.loggers, folder),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -216,25 +151,3 @@ def train(
         module.load_state_dict(best["state_dict"])
         return TrainingResult(int(best["epoch"]) + 1, history.rows)
     return TrainingResult(int(epochs or 0), history.rows)
-
-
-def quiet_lightning() -> None:
-    """Silence Lightning's chatter about devices and tips; warnings stay."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)
-
-
-def _loggers(settings: TrainerSettings, folder: Path) -> list[Any]:
-    made: list[Any] = []
-    if "csv" in settings.loggers:
-        made.append(CSVLogger(folder, name="logs", version=""))
-    if "tensorboard" in settings.loggers:
-        from pytorch_lightning.loggers import TensorBoardLogger
-
-        made.append(TensorBoardLogger(str(folder), name="logs", version="tensorboard"))
-    if "wandb" in settings.loggers:
-        from pytorch_lightning.loggers import WandbLogger
-
-        made.append(WandbLogger(project="genebrain", save_dir=str(folder)))
-    return made
