@@ -1,0 +1,215 @@
+"""One face for all scan encoders: windows of a scan in, one vector per window out.
+
+Contract: ``forward(windows) -> [windows, hidden]``, where a window is ``[frames, parcels]`` or
+``[frames, X, Y, Z]`` as a scan store gives it; ``tokens`` gives what the vector is the summary of. In evaluation mode
+the same window gives the same bits. Gradients flow through, so the same object is frozen, tuned or pretrained;
+``encoder`` is the published module inside, ``prepare`` makes its input.
+
+What it does NOT know: files, subjects, how a scan is cut into windows (``windows``), where weights come from
+(``encoders``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from genebrain.brain.brainlm import BrainLM
+from genebrain.brain.encoder_sizes import READS, Size
+from genebrain.brain.parcel_input import ParcelInput
+from genebrain.brain.scaling import CohortScaling
+from genebrain.brain.scan_encoder import ScanEncoder
+from genebrain.brain.vit_mae import ViTMAE
+from genebrain.types import UserError
+
+Summary = Literal["own", "cls", "mean"]
+Reads = Literal["parcels", "volumes"]
+
+
+class WindowEncoder(nn.Module, ABC):
+    """Base of the four.
+
+    Parameters
+    ----------
+    name : str
+        Of :data:`genebrain.brain.encoder_sizes.NAMES`.
+    encoder : nn.Module
+        The published module.
+    size : Size
+        Its configuration, window and time step.
+    origin : str
+        Where the weights come from, in words; random weights say so.
+    summary : {"own", "cls", "mean"}
+        The class token, the mean over the tokens that stand for data, or what the family itself does.
+
+    Attributes
+    ----------
+    reads : {"parcels", "volumes"}
+    hidden_size : int
+    frames : int
+        Frames of a window.
+    tr : float or None
+        Seconds per frame of a window; None: those of the scan.
+    class_token : bool
+        Whether the first token is a class token.
+    """
+
+    class_token: bool
+
+    def __init__(self, name: str, encoder: nn.Module, size: Size, origin: str, summary: Summary = "own") -> None:
+        super().__init__()
+        self.name, self.encoder, self.size, self.origin, self.summary = name, encoder, size, origin, summary
+        self.reads: Reads = READS[name]
+        self.frames, self.tr = size.frames, size.tr
+        self.hidden_size = int(encoder.hidden_size)  # type: ignore[arg-type]
+
+    @abstractmethod
+    def prepare(self, windows: Tensor) -> Tensor:
+        """Checked input of :attr:`encoder`, made of windows as a store gives them.
+
+        Raises
+        ------
+        UserError
+            The windows do not meet the input contract; all problems together.
+        """
+
+    @abstractmethod
+    def tokens(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens ``[windows, tokens, hidden]`` and bool mask ``[windows, tokens]``: which stand for data."""
+
+    @abstractmethod
+    def check_frames(self, frames: int) -> str | None:
+        """What is wrong with windows of so many frames, in words; None when nothing is."""
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """One vector per window.
+
+        Parameters
+        ----------
+        windows : Tensor
+            ``[windows, frames, parcels]`` or ``[windows, frames, X, Y, Z]``.
+
+        Returns
+        -------
+        Tensor
+            ``[windows, hidden]``.
+        """
+        tokens, mask = self.tokens(windows)
+        return self.summarise(tokens, mask)
+
+    def summarise(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The vector of each window, ``[windows, hidden]``, from its tokens."""
+        if self.class_token and self.summary in ("own", "cls"):
+            return tokens[:, 0]
+        skip = int(self.class_token)
+        weight = mask[:, skip:].to(tokens.dtype)
+        return torch.einsum("bth,bt->bh", tokens[:, skip:], weight) / weight.sum(dim=1, keepdim=True)
+
+    @property
+    def recompute(self) -> bool:
+        """Whether activations are made again in the backward pass; set it to save memory in training."""
+        return bool(self.encoder.recompute)
+
+    @recompute.setter
+    def recompute(self, value: bool) -> None:
+        setattr(self.encoder, "recompute", value)  # noqa: B010  (mypy: attributes of a module are modules)
+
+    @property
+    def published(self) -> bool:
+        """Whether the input contract is that of published weights."""
+        return self.size.published
+
+    def description(self) -> dict[str, Any]:
+        """What a reader of a result must know of the encoder; JSON-ready, without weights."""
+        return {
+            "encoder": self.name,
+            "weights": self.origin,
+            "reads": self.reads,
+            "hidden_size": self.hidden_size,
+            "frames": self.frames,
+            "tr": self.tr,
+            "summary": self.summary,
+            "parameters": sum(p.numel() for p in self.encoder.parameters()),
+            "config": dataclasses.asdict(self.size.config),
+        }
+
+    def fingerprint(self) -> str:
+        """Hash of configuration, input contract and weights: equal fingerprints give equal embeddings."""
+        digest = hashlib.blake2b(digest_size=16)
+        facts = {k: v for k, v in self.description().items() if k != "weights"}
+        digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
+        for key, value in sorted(self._contract_state().items()):
+            digest.update(key.encode() + value.tobytes())
+        for key, tensor in sorted(self.encoder.state_dict().items()):
+            digest.update(f"{key} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def _contract_state(self) -> dict[str, Any]:
+        return {}
+
+    def _check_shape(self, windows: Tensor, ndim: int, what: str) -> None:
+        if windows.ndim != ndim or len(windows) == 0:
+            raise UserError(
+                f"{self.name} reads {self.reads}: windows must be [windows, frames, {what}], got {list(windows.shape)}"
+            )
+
+
+class ParcelWindowEncoder(WindowEncoder):
+    """BrainLM of either family; scales each window by the contract of its module (:class:`ParcelInput`)."""
+
+    encoder: ScanEncoder
+    class_token = True
+
+    def __init__(
+        self,
+        name: str,
+        encoder: ScanEncoder,
+        size: Size,
+        origin: str,
+        summary: Summary = "own",
+        contract: ParcelInput | None = None,
+    ) -> None:
+        super().__init__(name, encoder, size, origin, summary)
+        contract = contract or encoder.contract
+        if contract is None:
+            raise ValueError("an encoder of parcels needs an input contract")
+        self.contract = contract
+        # The module takes coordinates from its own; scalings may differ between two faces of one module.
+        encoder.contract = encoder.contract or contract
+
+    def with_scaling(self, scaling: CohortScaling) -> ParcelWindowEncoder:
+        """The same module behind statistics of training scans, instead of those of each window."""
+        contract = dataclasses.replace(self.contract, scaling=scaling)
+        return ParcelWindowEncoder(self.name, self.encoder, self.size, self.origin, self.summary, contract)
+
+    def prepare(self, windows: Tensor) -> Tensor:
+        """Scaled series ``[windows, frames, parcels]`` in the type of the weights."""
+        self._check_shape(windows, 3, "parcels")
+        if problem := self.check_frames(windows.shape[1]):
+            raise UserError(problem)
+        return self.contract.prepare(windows, self.contract.tr).to(next(self.encoder.parameters()).dtype)
+
+    def tokens(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Class token, then parcels x windows (or patches) in raster order."""
+        return self.encoder.tokens(self.prepare(windows))
+
+    def check_frames(self, frames: int) -> str | None:
+        """The region x time family takes whole patches, the image family what fits into its picture."""
+        if isinstance(self.encoder, ViTMAE):
+            widest = self.encoder.config.image_size[1]
+            return None if 1 <= frames <= widest else f"windows of {frames} frames; {self.name} takes up to {widest}"
+        assert isinstance(self.encoder, BrainLM)
+        patch = self.encoder.config.timepoint_patching_size
+        if frames > 0 and frames % patch == 0:
+            return None
+        return f"windows of {frames} frames; {self.name} takes multiples of {patch}"
+
+    def _contract_state(self) -> dict[str, Any]:
+        return self.contract.state()
