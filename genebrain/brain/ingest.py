@@ -9,11 +9,10 @@ What it does NOT know: genomes, splits, what features are made of the scans.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +21,12 @@ import pandas as pd
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from genebrain.brain.cleaning import ORDER, Cleaning
+from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.parcellation import Strategy
+from genebrain.brain.private_files import write_private
+from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, process
 from genebrain.brain.scan_journal import Journal, array_path, claim_folder, scan_keys
-from genebrain.brain.scan_reader import ReadingOptions, Record, ScanJob, process, write_private
+from genebrain.brain.scan_reader import ReadingOptions
 from genebrain.brain.scans import IMAGE_SUFFIXES
 from genebrain.types import UserError
 
@@ -45,8 +46,12 @@ class IngestReport:
     time_steps
         Seconds (or "unknown") -> number of scans. More than one entry: frames of different scans are not the
         same length.
-    n_parcels, n_with_invalid_parcels, n_with_gaps
-        Width; stored scans with at least one invalid parcel; stored scans with frames dropped.
+    shape, n_parcels
+        Of a stored frame; its width when the store holds parcels, else 0.
+    n_with_invalid_parcels, n_with_gaps
+        Stored scans with at least one invalid parcel; stored scans with frames dropped.
+    notes
+        What was done that a reader should know -> number of scans.
     """
 
     n_scans: int
@@ -58,6 +63,8 @@ class IngestReport:
     n_parcels: int
     n_with_invalid_parcels: int
     n_with_gaps: int
+    shape: list[int] = field(default_factory=list)
+    notes: dict[str, int] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """JSON-ready counts without rows and keys, for aggregate reports."""
@@ -104,13 +111,8 @@ def ingest_scans(
     Raises
     ------
     UserError
-        No scan can be used; short scans with ``short="error"``; other settings than the folder was made with;
-        two scans that cannot be told apart; no width that most scans share.
+        See :func:`fill_store`.
     """
-    if short not in ("error", "skip", "keep"):
-        raise ValueError(f"short must be error, skip or keep, got {short!r}")
-    folder = Path(out_folder)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     options = ReadingOptions(
         atlas=None if atlas is None else Path(atlas),
         strategy=strategy,
@@ -119,9 +121,41 @@ def ingest_scans(
         cleaning=cleaning or Cleaning(),
         min_frames=min_frames,
         min_seconds=min_seconds,
-        keep_short=short == "keep",
     )
-    settings = _settings(options)
+    return fill_store(table, out_folder, options, short=short, jobs=jobs, progress=progress)
+
+
+def fill_store(
+    table: pd.DataFrame,
+    out_folder: Path | str,
+    options: ScanOptions,
+    *,
+    short: Literal["error", "skip", "keep"] = "error",
+    jobs: int = 2,
+    progress: bool = True,
+) -> IngestReport:
+    """Read every scan of a table into a store of parcel series or of volumes.
+
+    Parameters
+    ----------
+    table, out_folder, short, jobs, progress
+        See :func:`ingest_scans`.
+    options
+        :class:`~genebrain.brain.scan_reader.ReadingOptions` for parcels,
+        :class:`~genebrain.brain.volume_reader.VolumeOptions` for volumes.
+
+    Raises
+    ------
+    UserError
+        No scan can be used; short scans with ``short="error"``; other settings than the folder was made with;
+        two scans that cannot be told apart; no shape that most scans share.
+    """
+    if short not in ("error", "skip", "keep"):
+        raise ValueError(f"short must be error, skip or keep, got {short!r}")
+    folder = Path(out_folder)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    options = replace(options, keep_short=short == "keep")
+    settings = options.describe()
     claim_folder(folder, settings)
     keys = scan_keys(folder, table, create=True)
     with Journal(folder) as journal:
@@ -136,7 +170,7 @@ def ingest_scans(
         for record in tqdm(results, total=len(todo), desc="scans", unit="scan", disable=not progress):
             journal.add(record)
         records = [journal.records[key] for key in keys]
-        _quarantine_odd_widths(records)
+        _quarantine_odd_shapes(records)
         report = _report(records, n_reused=len(keys) - len(todo))
         if not report.n_stored and not (report.short and short == "error"):
             reasons = _reasons(report.quarantine + report.short)
@@ -152,46 +186,36 @@ def ingest_scans(
     return report
 
 
-def _settings(options: ReadingOptions) -> dict[str, Any]:
-    """What must agree between two runs into one folder; the limits on length may be changed."""
-    chosen = asdict(options)
-    for name in ("min_frames", "min_seconds", "keep_short"):
-        del chosen[name]
-    if options.atlas is not None:
-        if not options.atlas.is_file():
-            raise UserError(f"the atlas {options.atlas} does not exist")
-        chosen["atlas"] = {
-            "name": options.atlas.name,
-            "sha256": hashlib.sha256(options.atlas.read_bytes()).hexdigest(),
-        }
-    return chosen | {"order": ORDER, "scaling": "demeaned per parcel, one rms per scan", "dtype": "float16"}
-
-
-def _processed(todo: list[ScanJob], options: ReadingOptions, jobs: int) -> Iterable[Record]:
+def _processed(todo: list[ScanJob], options: ScanOptions, jobs: int) -> Iterable[Record]:
     """Records in the order in which scans are done."""
     small = all(
         not job.path.name.endswith(IMAGE_SUFFIXES) and job.path.stat().st_size < SMALL_FILE
         for job in todo
         if job.path.is_file()
     )
-    if jobs == 1 or len(todo) < 2 or (small and not options.cleaning.active):
+    if jobs == 1 or len(todo) < 2 or (small and not options.slow_tables):
         return (process(job, options) for job in todo)
     pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
     return pool(delayed(process)(job, options) for job in todo)
 
 
-def _quarantine_odd_widths(records: list[Record]) -> None:
-    """All scans of a store have one width; those that differ from most are failed, with both numbers."""
-    widths = Counter(record["n_parcels"] for record in records if record["status"] == "stored")
-    if len(widths) < 2:
+def _quarantine_odd_shapes(records: list[Record]) -> None:
+    """All frames of a store have one shape; scans that differ from most are failed, with both shapes."""
+    shapes = Counter(_named(record["shape"]) for record in records if record["status"] == "stored")
+    if len(shapes) < 2:
         return
-    (common, n), (_, second) = widths.most_common(2)
+    (common, n), (_, second) = shapes.most_common(2)
     if n == second:
-        raise UserError(f"scans have different numbers of parcels, and no width is the commonest: {dict(widths)}")
+        raise UserError(f"scans have different shapes, and none is the commonest: {dict(shapes)}")
     for record in records:
-        if record["status"] == "stored" and record["n_parcels"] != common:
+        if record["status"] == "stored" and (own := _named(record["shape"])) != common:
             record["status"] = "failed"
-            record["reason"] = f"{record['n_parcels']} parcels, most scans have {common}"
+            record["reason"] = f"{own}, most scans have {common}"
+
+
+def _named(shape: list[int]) -> str:
+    """``424 parcels`` or ``96 x 96 x 96 voxels``."""
+    return " x ".join(map(str, shape)) + (" parcels" if len(shape) == 1 else " voxels")
 
 
 def _report(records: list[Record], n_reused: int) -> IngestReport:
@@ -212,9 +236,11 @@ def _report(records: list[Record], n_reused: int) -> IngestReport:
         quarantine=by_status["failed"],
         short=by_status["short"],
         time_steps=dict(steps.most_common()),
-        n_parcels=stored[0]["n_parcels"] if stored else 0,
-        n_with_invalid_parcels=sum(bool(record["invalid"]) for record in stored),
+        n_parcels=stored[0].get("n_parcels", 0) if stored else 0,
+        n_with_invalid_parcels=sum(bool(record.get("invalid")) for record in stored),
         n_with_gaps=sum(bool(record["dropped"]) for record in stored),
+        shape=stored[0]["shape"] if stored else [],
+        notes=dict(Counter(note for record in stored for note in record.get("notes", ()))),
     )
 
 

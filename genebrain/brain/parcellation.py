@@ -77,7 +77,7 @@ class Atlas:
         UserError
             Labels that are not whole numbers, negative labels, no label, not 3D, no affine.
         """
-        values, affine = _read_volume(path, "label image")
+        values, affine = read_volume(path, "label image")
         labels = np.rint(values)
         wrong = ~(np.abs(values - labels) < 1e-3) | (labels < 0) | (labels >= 2**31)
         if wrong.any():
@@ -111,11 +111,11 @@ class Atlas:
         if key not in self._grids:
             while len(self._grids) >= GRIDS_KEPT:
                 self._grids.pop(next(iter(self._grids)))
-            self._grids[key] = _nearest(self.labels, self.affine, shape, affine)
+            self._grids[key] = nearest(self.labels, self.affine, shape, affine)
         labels = self._grids[key]
         if mask is not None:
-            values, mask_affine = _read_volume(mask, "brain mask")
-            labels = np.where(_nearest((values > 0).astype(np.int32), mask_affine, shape, affine), labels, 0)
+            values, mask_affine = read_volume(mask, "brain mask")
+            labels = np.where(nearest((values > 0).astype(np.int32), mask_affine, shape, affine), labels, 0)
         flat = labels.ravel(order="F")
         voxels = np.flatnonzero(flat)
         if not len(voxels):
@@ -178,7 +178,7 @@ def _medians(values: NDArray[np.generic], columns: NDArray[np.intp], counts: NDA
     return (ordered[low] + ordered[high]) / 2
 
 
-def _nearest(
+def nearest(
     labels: NDArray[np.int32],
     affine: NDArray[np.float64],
     shape: tuple[int, int, int],
@@ -193,7 +193,7 @@ def _nearest(
     )
 
 
-def _read_volume(path: Path | str, what: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def read_volume(path: Path | str, what: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A 3D image (singleton axes dropped) in float64 with its affine."""
     try:
         image = nib.load(path)

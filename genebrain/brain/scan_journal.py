@@ -17,14 +17,8 @@ from typing import Any, Self
 
 import pandas as pd
 
-from genebrain.brain.scan_reader import (
-    ReadingOptions,
-    Record,
-    ScanJob,
-    long_enough,
-    source_stamp,
-    write_private,
-)
+from genebrain.brain.private_files import write_private
+from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, source_stamp
 from genebrain.types import UserError
 
 INDEX, PARTIAL, SETTINGS, SECRET = "index.jsonl", "index.partial.jsonl", "settings.json", "secret"
@@ -96,14 +90,14 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def done(self, job: ScanJob, options: ReadingOptions) -> bool:
+    def done(self, job: ScanJob, options: ScanOptions) -> bool:
         """Whether this very scan is stored already, and long enough for the limits of this run."""
         record = self.records.get(job.key)
         return (
             record is not None
             and record["status"] == "stored"
             and record["source"] == source_stamp(job)
-            and long_enough(record, options)
+            and options.still_long_enough(record)
             and job.target.is_file()
         )
 
@@ -131,4 +125,8 @@ def read_records(path: Path) -> list[Record]:
             records.append(json.loads(line))
         except json.JSONDecodeError:
             continue
-    return [record for record in records if isinstance(record, dict) and "key" in record]
+    records = [record for record in records if isinstance(record, dict) and "key" in record]
+    for record in records:
+        if "n_parcels" in record:
+            record.setdefault("shape", [record["n_parcels"]])  # stores of before there were volumes
+    return records

@@ -1,8 +1,8 @@
-"""The scan store: time-major float16 arrays with an index; filled by :func:`ingest_scans`, read by windows.
+"""The scan store: time-major float16 arrays with an index; filled by :func:`fill_store`, read by windows.
 
-Contract: ``read`` gives float32 ``[frames, parcels]`` of any window without reading the rest of the scan; the
-columns of invalid parcels are zero. A folder without ``index.jsonl`` is not a store. File names are keyed
-hashes: whoever gets single files learns no ids from them.
+Contract: ``read`` gives float32 ``[frames, parcels]`` or ``[frames, X, Y, Z]`` of any window without reading the rest
+of the scan; the columns of invalid parcels are zero. A folder without ``index.jsonl`` is not a store. File names are
+keyed hashes: whoever gets single files learns no ids from them.
 
 What it does NOT know: genomes, splits, what features are made of the scans.
 """
@@ -10,22 +10,30 @@ What it does NOT know: genomes, splits, what features are made of the scans.
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebrain.brain.ingest import IngestReport, ingest_scans
-from genebrain.brain.scan_journal import INDEX, array_path, read_records, scan_keys
-from genebrain.brain.scan_reader import Record
+from genebrain.brain.ingest import IngestReport, fill_store, ingest_scans
+from genebrain.brain.scan_job import Record
+from genebrain.brain.scan_journal import INDEX, SETTINGS, array_path, read_records, scan_keys
 from genebrain.types import BoolArray, UserError
 
-__all__ = ["IngestReport", "ScanStore", "ingest_scans"]
+__all__ = ["IngestReport", "ScanStore", "fill_store", "ingest_scans"]
+
+COMMON = ("n_frames", "tr", "recorded", "missing_voxels")
+OWN = {
+    "parcels": ("n_parcels", "n_valid", "n_lost", "scale"),
+    "volumes": ("mask_source", "stored_axes", "n_brain", "n_cut", "background"),
+}
 
 
 class ScanStore:
-    """Read access to a folder that :func:`ingest_scans` has filled.
+    """Read access to a folder that :func:`fill_store` (or :func:`ingest_scans`) has filled.
 
     Parameters
     ----------
@@ -35,9 +43,16 @@ class ScanStore:
     Attributes
     ----------
     index
-        DataFrame, one row per stored scan, indexed by scan key: ``n_frames, n_parcels, n_valid, n_lost,
-        missing_voxels, tr`` (seconds, NaN = unknown), ``scale`` (what the series was divided by, in the
-        scan's unit), ``recorded`` (frames of the recording), ``sha256``.
+        DataFrame, one row per stored scan, indexed by scan key: ``n_frames, tr`` (seconds, NaN = unknown),
+        ``recorded`` (frames of the recording), ``missing_voxels, sha256``; for parcels also ``n_parcels, n_valid,
+        n_lost, scale`` (what the series was divided by, in the scan's unit); for volumes ``mask_source``
+        (given, zeros or computed), ``stored_axes`` (of the file), ``n_brain, n_cut, background`` (its stored value).
+    kind
+        ``parcels`` or ``volumes``.
+    shape
+        Of a frame: ``(parcels,)`` or ``(X, Y, Z)``.
+    settings
+        What the store was filled with: normalisation, box, axes, cleaning, ...
 
     Raises
     ------
@@ -51,9 +66,11 @@ class ScanStore:
             raise UserError(f"{self.folder} holds no finished scan store ({INDEX} is missing): run the ingest again")
         records = [r for r in read_records(self.folder / INDEX) if r["status"] == "stored"]
         self._records = {record["key"]: record for record in records}
-        columns = ["n_frames", "n_parcels", "n_valid", "n_lost", "missing_voxels", "tr", "scale", "recorded"]
-        table = pd.DataFrame(records, columns=["key", *columns, "sha256"]).rename(columns={"key": "scan_key"})
-        self.index = table.astype({"tr": float}).set_index("scan_key")
+        self.settings: dict[str, Any] = json.loads((self.folder / SETTINGS).read_text())
+        self.kind = str(self.settings.get("kind", "parcels"))
+        self.shape: tuple[int, ...] = tuple(records[0]["shape"]) if records else ()
+        table = pd.DataFrame(records, columns=["key", *COMMON, *OWN[self.kind], "sha256"])
+        self.index = table.rename(columns={"key": "scan_key"}).astype({"tr": float}).set_index("scan_key")
 
     def __len__(self) -> int:
         return len(self._records)
@@ -63,7 +80,7 @@ class ScanStore:
         return [key if key in self._records else None for key in scan_keys(self.folder, table)]
 
     def read(self, scan_key: str, t0: int | None = None, t1: int | None = None) -> NDArray[np.float32]:
-        """Frames ``t0`` to ``t1`` (not included) as float32 [frames, parcels].
+        """Frames ``t0`` to ``t1`` (not included) as float32 [frames, parcels] or [frames, X, Y, Z].
 
         Raises
         ------
@@ -82,8 +99,16 @@ class ScanStore:
         return np.load(path, mmap_mode="r", allow_pickle=False)[first:last].astype(np.float32)
 
     def valid(self, scan_key: str) -> BoolArray:
-        """Which parcels of a scan are usable, bool [parcels]."""
+        """Which parcels of a scan are usable, bool [parcels].
+
+        Raises
+        ------
+        ValueError
+            The store holds volumes.
+        """
         record = self._record(scan_key)
+        if self.kind != "parcels":
+            raise ValueError(f"a store of {self.kind} has no parcels")
         mask = np.ones(record["n_parcels"], bool)
         mask[record["invalid"]] = False
         return mask
@@ -98,7 +123,7 @@ class ScanStore:
         damaged = []
         for key, record in self._records.items():
             path = array_path(self.folder, key)
-            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != record["sha256"]:
+            if not path.is_file() or _checksum(path) != record["sha256"]:
                 damaged.append(key)
         return damaged
 
@@ -106,3 +131,8 @@ class ScanStore:
         if scan_key not in self._records:
             raise UserError(f"scan {scan_key} is not among the {len(self)} scans of the store")
         return self._records[scan_key]
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,30 +1,256 @@
-"""Volumes for encoders that read voxels: z-scored over the brain, centred in a box.
+"""Volumes for encoders that read voxels: normalised over the brain, made coarser, placed in a box.
 
-Contract: ``[X, Y, Z, T]`` in, float32 ``[T, *box]`` out; exact zeros are background, as in skull-stripped
-scans. The scaling is that of SwiFT (Kim et al., NeurIPS 2023), without its fixed crop: brain is never cut
-silently.
+Contract: pure arrays, one frame at a time. A first pass over the frames gathers sums at every voxel, which are enough
+for each normalisation; a second one applies it. The published scalings are those of SwiFT (Kim et al., NeurIPS 2023)
+and BrainMT, without their fixed crop: brain is never cut silently.
 
-What it does NOT know: files, atlases, encoders.
+What it does NOT know: files, where the brain mask comes from, encoders.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.types import FloatArray, UserError
+from genebrain.types import BoolArray, FloatArray, UserError
+
+Normalisation = Literal["z-norm", "minmax", "voxel"]
+Box = tuple[int, int, int]
 
 
-def normalise_volumes(data: FloatArray, box: tuple[int, int, int], *, allow_cut: bool = False) -> NDArray[np.float32]:
-    """Z-score over all brain voxels and frames together, background to the minimum, centre crop or pad to
-    ``box``.
+@dataclass(frozen=True)
+class Scaling:
+    """``(frame - centre) / spread`` in the brain, ``background`` elsewhere.
+
+    Attributes
+    ----------
+    centre, spread
+        One number for the scan, or one per voxel [X, Y, Z], in the scan's unit.
+    brain
+        bool [X, Y, Z]: voxels that have a value at all.
+    background
+        Value of everything else, already scaled.
+    """
+
+    centre: FloatArray | float
+    spread: FloatArray | float
+    brain: BoolArray
+    background: float
+    _last: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def apply(self, frame: FloatArray, inside: BoolArray, dtype: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
+        """Scale one frame [X, Y, Z]; ``inside`` says which of its voxels are brain."""
+        last = self._last.get("inside")
+        if last is None or not np.array_equal(inside, last):  # nearly always the same as in the frame before
+            at = np.flatnonzero(inside & self.brain)
+            self._last.update(inside=inside, at=at, centre=_at(self.centre, at), spread=_at(self.spread, at))
+        result = np.full(frame.shape, self.background, dtype)
+        values = frame.ravel()[self._last["at"]]
+        result.ravel()[self._last["at"]] = (values - self._last["centre"]) / self._last["spread"]
+        return result
+
+
+def _at(value: FloatArray | float, voxels: NDArray[np.intp]) -> Any:
+    return value if isinstance(value, float) else value.ravel()[voxels]
+
+
+class VoxelSums:
+    """Sums over frames at every voxel: all that any of the normalisations asks for.
+
+    Parameters
+    ----------
+    shape
+        Of one frame.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.frames = 0
+        self._n = np.zeros(shape, np.int64)
+        # Sums are taken of the distance from the first value, so that a small fluctuation on a large base is kept.
+        self._first, self._sum, self._square = (np.zeros(shape) for _ in range(3))
+        self._low, self._high = np.full(shape, np.inf), np.full(shape, -np.inf)
+        self._run: _Run | None = None
+
+    def add(self, frame: FloatArray, inside: BoolArray) -> None:
+        """Add one frame; voxels that are not ``inside`` do not count."""
+        self.frames += 1
+        if self._run is None or not np.array_equal(inside, self._run.inside):
+            self._close_run()
+            np.copyto(self._first, frame, where=inside & (self._n == 0))
+            self._run = _Run(inside, self._first)
+        self._run.add(frame)
+
+    def _close_run(self) -> None:
+        """Add the sums over the last frames of equal brain to those of the scan."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        at = run.voxels
+        for whole, part in ((self._n, run.n), (self._sum, run.sum), (self._square, run.square)):
+            whole.ravel()[at] += part
+        np.minimum.at(self._low.ravel(), at, run.low)
+        np.maximum.at(self._high.ravel(), at, run.high)
+
+    @property
+    def n(self) -> NDArray[np.int64]:
+        """Frames in which each voxel counts."""
+        self._close_run()
+        return self._n
+
+    def mean(self) -> NDArray[np.float64]:
+        """Mean over the frames in which a voxel counts, 0 where it never does."""
+        self._close_run()
+        return np.asarray(self._first + self._sum / np.maximum(self._n, 1))
+
+    def scaling(
+        self, method: Normalisation = "z-norm", *, zero_background: bool = False, leave_out: BoolArray | None = None
+    ) -> Scaling:
+        """The scaling that these frames ask for.
+
+        Parameters
+        ----------
+        method
+            "z-norm": one mean and (unbiased) standard deviation for all brain voxels and frames, as published
+            (anatomy dominates); "minmax": to 0..1; "voxel": each voxel over time, so that only fluctuation remains
+            (a voxel that does not vary becomes background).
+        zero_background
+            Background is 0 instead of the lowest scaled value.
+        leave_out
+            bool [X, Y, Z]: voxels that are not to be used.
+
+        Raises
+        ------
+        UserError
+            Nothing varies inside the brain.
+        """
+        brain = self.n > 0
+        if leave_out is not None:
+            brain &= ~leave_out
+        if method == "voxel":
+            brain &= self._high > self._low
+        if not brain.any() or self._low[brain].min() == self._high[brain].max():
+            raise UserError("the volumes have no variance inside the brain")
+        n, mean = self.n, self.mean()
+        within = np.maximum(self._square - self._sum**2 / np.maximum(n, 1), 0.0)
+        centre: FloatArray | float
+        spread: FloatArray | float
+        if method == "voxel":
+            centre, spread = mean, np.where(brain, np.sqrt(within / np.maximum(n - 1, 1)), 1.0)
+            lowest = float(((self._low[brain] - centre[brain]) / spread[brain]).min())
+        elif method in ("z-norm", "minmax"):
+            low, count = float(self._low[brain].min()), int(n[brain].sum())
+            if method == "minmax":
+                centre, spread = low, float(self._high[brain].max()) - low
+            else:
+                centre = float((n[brain] * mean[brain]).sum() / count)
+                total = within[brain].sum() + (n[brain] * (mean[brain] - centre) ** 2).sum()
+                spread = float(np.sqrt(total / (count - 1)))
+            lowest = (low - centre) / spread
+        else:
+            raise ValueError(f"normalisation must be z-norm, minmax or voxel, not {method!r}")
+        return Scaling(centre, spread, brain, 0.0 if zero_background else lowest)
+
+
+class _Run:
+    """Sums over frames with the very same brain voxels, of these alone: four times fewer than in a frame."""
+
+    def __init__(self, inside: BoolArray, first: NDArray[np.float64]) -> None:
+        self.inside, self.voxels, self.n = inside, np.flatnonzero(inside), 0
+        self._first = first.ravel()[self.voxels]
+        self.sum, self.square = np.zeros(len(self.voxels)), np.zeros(len(self.voxels))
+        self.low, self.high = np.full(len(self.voxels), np.inf), np.full(len(self.voxels), -np.inf)
+
+    def add(self, frame: FloatArray) -> None:
+        values = frame.ravel()[self.voxels]
+        np.minimum(self.low, values, out=self.low)
+        np.maximum(self.high, values, out=self.high)
+        distance = values - self._first
+        self.n += 1
+        self.sum += distance
+        self.square += np.square(distance, out=distance)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which part of a frame goes where in a box; the rest of the box is padding."""
+
+    box: Box
+    source: tuple[slice, ...]
+    target: tuple[slice, ...]
+
+    @classmethod
+    def centred(cls, shape: tuple[int, ...], box: Box, around: BoolArray | None = None) -> Placement:
+        """Centre crop or pad of the whole frame, or of the bounding box of ``around``.
+
+        Of an odd difference the larger part is cut or padded behind.
+        """
+        source, target = [], []
+        for axis, (have, want) in enumerate(zip(shape, box, strict=True)):
+            first, size = 0, have
+            if around is not None:
+                there = np.flatnonzero(around.any(axis=tuple(a for a in range(3) if a != axis)))
+                first, size = int(there[0]), int(there[-1] - there[0]) + 1
+            start = first + max(size - want, 0) // 2 - max(want - size, 0) // 2
+            begin, end = max(start, 0), min(start + want, have)
+            source.append(slice(begin, end))
+            target.append(slice(begin - start, end - start))
+        return cls(box, tuple(source), tuple(target))
+
+    def n_cut(self, brain: BoolArray) -> int:
+        """Brain voxels that fall outside the box."""
+        return int(brain.sum() - brain[self.source].sum())
+
+    def place(self, frame: NDArray[Any], fill: float) -> NDArray[Any]:
+        """The frame in its box."""
+        result = np.full(self.box, fill, frame.dtype)
+        result[self.target] = frame[self.source]
+        return result
+
+
+def refuse_cut(placement: Placement, brain: BoolArray, hint: str = "choose a larger one") -> None:
+    """Raise a UserError when brain voxels fall outside the box."""
+    if n := placement.n_cut(brain):
+        sides = [np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+        spans = " x ".join(str(int(side[-1] - side[0]) + 1) for side in sides)
+        raise UserError(
+            f"{n} brain voxels lie outside a box of {' x '.join(map(str, placement.box))} "
+            f"(the brain spans {spans}): {hint}"
+        )
+
+
+def block_mean(frame: FloatArray, inside: BoolArray, factor: int) -> tuple[NDArray[np.float64], BoolArray]:
+    """A coarser frame: the mean over the brain voxels of every cube of ``factor`` voxels a side.
+
+    A cube is brain when at least half of its voxels are; cubes are centred on the frame, which is padded with
+    background up to whole ones.
+    """
+    if factor == 1:
+        return np.asarray(frame, np.float64), inside
+    margins = [((-size % factor) // 2, -size % factor - (-size % factor) // 2) for size in frame.shape]
+    values = np.pad(np.where(inside, frame, 0.0), margins)
+    x, y, z = (size // factor for size in values.shape)
+    cubes = (x, factor, y, factor, z, factor)
+    count = np.pad(inside, margins).reshape(cubes).sum(axis=(1, 3, 5))
+    total = values.reshape(cubes).sum(axis=(1, 3, 5))
+    return np.asarray(total / np.maximum(count, 1)), 2 * count >= factor**3
+
+
+def normalise_volumes(
+    data: FloatArray, box: Box, *, method: Normalisation = "z-norm", allow_cut: bool = False
+) -> NDArray[np.float32]:
+    """Scale a whole scan in memory, background to the minimum, centre crop or pad to ``box``.
 
     Parameters
     ----------
     data
-        [X, Y, Z, T]; a voxel of value 0 is background.
+        [X, Y, Z, T]; a voxel of value 0 is background in its frame.
     box
-        Size of the result; of an odd difference the larger part is cut or padded behind.
+        Size of the result.
+    method
+        See :meth:`VoxelSums.scaling`.
     allow_cut
         Whether brain voxels may fall outside the box.
 
@@ -40,28 +266,12 @@ def normalise_volumes(data: FloatArray, box: tuple[int, int, int], *, allow_cut:
     """
     if data.ndim != 4 or not np.isfinite(data).all():
         raise UserError(f"volumes must be finite numbers [X, Y, Z, T], got shape {data.shape}")
-    brain = data != 0
-    values = data[brain].astype(np.float64)
-    spread = float(values.std(ddof=1)) if values.size > 1 else 0.0
-    if spread == 0:
-        raise UserError("the volumes have no variance inside the brain (voxels that are not 0)")
-    z = np.zeros(data.shape, np.float32)
-    z[brain] = (values - values.mean()) / spread
-    lowest = z[brain].min()
-    z[~brain] = lowest
-
-    source, target, outside = [], [], np.zeros(data.shape[:3], bool)
-    for axis, (have, want) in enumerate(zip(data.shape[:3], box, strict=True)):
-        cut, pad = max(have - want, 0) // 2, max(want - have, 0) // 2
-        length = min(have, want)
-        source.append(slice(cut, cut + length))
-        target.append(slice(pad, pad + length))
-        inside = np.zeros(have, bool)
-        inside[source[-1]] = True
-        outside |= ~inside.reshape([-1 if a == axis else 1 for a in range(3)])
-    cut_voxels = int((brain.any(axis=3) & outside).sum())
-    if cut_voxels and not allow_cut:
-        raise UserError(f"{cut_voxels} brain voxels lie outside a box of {box}: choose a larger one")
-    result = np.full((data.shape[3], *box), lowest, np.float32)
-    result[(slice(None), *target)] = np.moveaxis(z[tuple(source)], 3, 0)
-    return result
+    frames = np.ascontiguousarray(np.moveaxis(data, 3, 0), np.float64)
+    sums = VoxelSums(data.shape[:3])
+    for frame in frames:
+        sums.add(frame, frame != 0)
+    scaling = sums.scaling(method)
+    placement = Placement.centred(data.shape[:3], box)
+    if not allow_cut:
+        refuse_cut(placement, scaling.brain)
+    return np.stack([placement.place(scaling.apply(f, f != 0), scaling.background) for f in frames])

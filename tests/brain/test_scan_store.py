@@ -97,7 +97,7 @@ def test_bad_scans_go_to_quarantine_with_reasons(tmp_path):
     assert [entry["row"] for entry in report.quarantine] == [1, 2, 5]
     reasons = [entry["reason"] for entry in report.quarantine]
     assert "no finite value" in reasons[0]
-    assert reasons[1] == "5 parcels, most scans have 6"
+    assert reasons[1] == "5 parcels, most scans have 6 parcels"
     assert (report.n_with_invalid_parcels, report.n_with_gaps) == (1, 1)
     assert sum(report.summary()["quarantine"]["reasons"].values()) == 3
     store = ScanStore(tmp_path / "store")

@@ -18,8 +18,9 @@ from genebrain.brain.image_stream import open_image
 from genebrain.brain.parcel_series import usable_part
 from genebrain.brain.parcellation import Atlas
 from genebrain.brain.scaling import CohortScaling, robust_scale
-from genebrain.brain.scan_store import ScanStore, ingest_scans
+from genebrain.brain.scan_store import ScanStore, fill_store, ingest_scans
 from genebrain.brain.scans import read_scan_table, repetition_time
+from genebrain.brain.volume_reader import VolumeOptions
 from genebrain.brain.volumes import normalise_volumes
 from genebrain.types import UserError
 
@@ -102,6 +103,18 @@ def test_normalised_volume(name):
     case = CASES[name]
     data = np.asarray(nib.load(bold_of(case)).dataobj)
     close(case, normalise_volumes(data, tuple(case["target_shape"]))[case["frame"]])
+
+
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if "target_shape" in c])
+def test_normalised_volume_through_the_store(name, tmp_path):
+    case = CASES[name]
+    table = read_scan_table(FOLDER / "bids")
+    own = [p.relative_to(FOLDER).as_posix() == case["bold"] for p in table.path]
+    options = VolumeOptions(box=tuple(case["target_shape"]), mask="zeros", axes="RAS")
+    fill_store(table[own], tmp_path / "store", options, jobs=1, progress=False)
+    store = ScanStore(tmp_path / "store")
+    (key,) = store.keys(table[own])
+    close(case, store.read(key, case["frame"], case["frame"] + 1)[0])
 
 
 def test_every_case_of_the_manifest_is_covered():
