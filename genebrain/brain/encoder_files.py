@@ -29,7 +29,7 @@ from genebrain.brain.brainmt_checkpoints import load_brainmt
 from genebrain.brain.brainmt_config import BrainMTConfig
 from genebrain.brain.encoder_sizes import NAMES, Config, Size, published_size
 from genebrain.brain.parcel_input import ParcelInput
-from genebrain.brain.scan_reader import write_private
+from genebrain.brain.private_files import write_private
 from genebrain.brain.swift_checkpoint import PREFIX, load_swift, read_checkpoint
 from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
