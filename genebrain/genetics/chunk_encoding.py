@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from genebrain.genetics.batch_threads import in_order
-from genebrain.genetics.chunk_ensemble import encode_batch
+from genebrain.genetics.chunk_ensemble import POOLINGS, encode_batch
 from genebrain.genetics.chunk_shards import ShardWriter
 from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import GeneratorBackbone
@@ -64,10 +65,16 @@ def encode_batches(
     writer = ShardWriter(folder, options.chunks_per_shard, options.seconds_per_shard)
 
     def encode(rows: NDArray[np.int64]) -> tuple[TokenCounts, dict[str, NDArray[np.floating[Any]]]]:
-        ids, mask = _tokens([sequences[i] for i in rows], options)
-        real = int(mask.sum())
-        seen = TokenCounts(len(rows), real, mask.size - real, int((ids[mask] == OOV).sum()))
-        return seen, _vectors(ids, mask, backbone, options)
+        seen, read = TokenCounts(len(rows)), []
+        for view in options.views.read([sequences[i] for i in rows]):
+            ids, mask = _tokens(view, options)
+            real = int(mask.sum())
+            seen.add(TokenCounts(0, real, mask.size - real, int((ids[mask] == OOV).sum())))
+            with torch.inference_mode():
+                read.append(
+                    encode_batch(backbone, torch.from_numpy(ids), torch.from_numpy(mask), layers=options.layers)
+                )
+        return seen, _stored(read, backbone, options)
 
     with (
         tqdm(total=bar_total, unit="token", unit_scale=True, desc="embed", disable=bar_total is None) as bar,
@@ -89,11 +96,11 @@ def _tokens(sequences: list[bytes], options: EmbedOptions) -> tuple[NDArray[np.i
     return pad([np.concatenate([front, ids, behind]) for ids in _TOKENIZER.encode_many(framed)])
 
 
-def _vectors(
-    ids: NDArray[np.int64], mask: NDArray[np.bool_], backbone: GeneratorBackbone, options: EmbedOptions
+def _stored(
+    read: list[dict[str, Tensor]], backbone: GeneratorBackbone, options: EmbedOptions
 ) -> dict[str, NDArray[np.floating[Any]]]:
-    with torch.inference_mode():
-        pooled = encode_batch(backbone, torch.from_numpy(ids), torch.from_numpy(mask))
+    """One vector per chunk and pooling from the vectors of all its views, in the number format of the store."""
+    pooled = {name: options.views.combine([view[name] for view in read]) for name in POOLINGS}
     stored = {name: values.cpu().numpy().astype(options.storage) for name, values in pooled.items()}
     broken = ~np.logical_and.reduce([np.isfinite(values).all(1) for values in stored.values()])
     if broken.any():

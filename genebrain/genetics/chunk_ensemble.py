@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from genebrain.genetics.chunk_views import HiddenLayers
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.tokenizer import PAD
 from genebrain.types import UserError
@@ -123,7 +124,12 @@ def align_left(token_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def encode_batch(
-    backbone: GeneratorBackbone, token_ids: Tensor, mask: Tensor, *, mean_from: int = 0
+    backbone: GeneratorBackbone,
+    token_ids: Tensor,
+    mask: Tensor,
+    *,
+    mean_from: int = 0,
+    layers: HiddenLayers | None = None,
 ) -> dict[str, Tensor]:
     """Encode chunks, each alone, and pool their tokens in every way at once.
 
@@ -135,6 +141,8 @@ def encode_batch(
         1 at real tokens, which are one run per row; padding may be on either side.
     mean_from : int
         Real tokens left out of the mean at the beginning of a chunk; 1 leaves out the opening mark.
+    layers : HiddenLayers, optional
+        Which hidden states are pooled; the last, behind the final norm, by default.
 
     Returns
     -------
@@ -160,7 +168,7 @@ def encode_batch(
     if not keep.any():
         return dict.fromkeys(POOLINGS, zeros)
     # Real tokens come first, so causal attention hides all padding by itself: no mask, and the fast kernel.
-    hidden = backbone.model(input_ids=ids[keep], use_cache=False).last_hidden_state.float()
+    hidden = (layers or HiddenLayers()).run(backbone, ids[keep])
     pooled = _pool_tokens(hidden, real[keep], mean_from)
     return pooled if keep.all() else {name: zeros.index_put((keep,), v) for name, v in pooled.items()}
 

@@ -123,7 +123,7 @@ class ChunkStore:
             if batches:
                 plan.write(keys[missing], batches)
                 chosen = [missing[batch] for batch in batches]
-                total = int(n_tokens.sum())
+                total = int(n_tokens.sum()) * options.views.n_views
                 counts = encode_batches(folder, keys, sequences, chosen, backbone, options, total if progress else None)
             plan.remove()
         return EmbedReport(
@@ -234,7 +234,7 @@ def _write_provenance(folder: Path, backbone: GeneratorBackbone, options: EmbedO
     facts = {
         **options.identity(backbone),
         "model_name": backbone.name,
-        "hidden_size": backbone.hidden_size,
+        "hidden_size": options.width(backbone),
         "poolings": list(POOLINGS),
         "device": backbone.device.type,
         "versions": {

@@ -12,15 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from genebrain.genetics.chunk_shards import as_names, read_array, write_tensors
+from genebrain.genetics.chunk_views import ChunkViews, HiddenLayers, Strand
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.tokenizer import RULE, FrameRule, SixMerTokenizer
 from genebrain.types import UserError
@@ -28,7 +29,7 @@ from genebrain.types import UserError
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """How a chunk becomes a vector; the first four are part of the fingerprint, the others are about speed.
+    """How a chunk becomes a vector; all but the last three, which are about speed, are part of the fingerprint.
 
     Attributes
     ----------
@@ -40,6 +41,11 @@ class EmbedOptions:
     storage : {"float32", "float16"}
         Number format on disk. One changed 6-mer moves each entry of the mean over 250 tokens by about 0.006
         (tiny model); float16 rounds values near 1 at 0.0005 and costs some of that signal.
+    strand, phases : str, sequence of int
+        Strands and frames that are read per chunk, see :class:`~genebrain.genetics.chunk_views.ChunkViews`. Work grows
+        with their number.
+    layer, last_layers : int
+        Hidden states that are pooled, see :class:`~genebrain.genetics.chunk_views.HiddenLayers`.
     tokens_per_batch : int, optional
         Upper limit of tokens, padding included, in one forward pass (a single longer chunk goes alone).
         Default: 4096 on CPU, where every core has its own batch, 32768 on GPU.
@@ -51,12 +57,18 @@ class EmbedOptions:
     closing_mark: bool = True
     frame: FrameRule = "pad_right"
     storage: Literal["float32", "float16"] = "float32"
+    strand: Strand = "forward"
+    phases: tuple[int, ...] = (0,)
+    layer: int = -1
+    last_layers: int = 1
     tokens_per_batch: int | None = None
     chunks_per_shard: int = 4096
     seconds_per_shard: float = 120.0
 
     def __post_init__(self) -> None:
         SixMerTokenizer.frame("", self.frame)
+        object.__setattr__(self, "phases", tuple(self.phases))  # YAML gives a list
+        _ = self.views, self.layers  # their constructors check the values
         if self.storage not in ("float32", "float16"):
             raise UserError(f"storage must be float32 or float16, not {self.storage!r}")
         limits = self.chunks_per_shard, 1 if self.tokens_per_batch is None else self.tokens_per_batch
@@ -66,8 +78,25 @@ class EmbedOptions:
                 "must be at least 1"
             )
 
-    def identity(self, backbone: GeneratorBackbone) -> dict[str, str | bool]:
+    @property
+    def views(self) -> ChunkViews:
+        """Strings that are read per chunk."""
+        return ChunkViews(self.strand, self.phases)
+
+    @property
+    def layers(self) -> HiddenLayers:
+        """Hidden states that are pooled."""
+        return HiddenLayers(self.layer, self.last_layers)
+
+    def width(self, backbone: GeneratorBackbone) -> int:
+        """Length of a chunk's vector."""
+        return self.views.width(backbone.hidden_size)
+
+    def identity(self, backbone: GeneratorBackbone) -> dict[str, Any]:
         """Everything that decides the numbers, JSON-ready."""
+        # Named only where they differ from a single plain reading, so that tables made before they existed are found.
+        chosen = {**asdict(self.views), **asdict(self.layers)}
+        plain = {**asdict(ChunkViews()), **asdict(HiddenLayers())}
         return {
             "model": backbone.fingerprint,
             "compute": str(backbone.dtype).removeprefix("torch."),
@@ -76,6 +105,7 @@ class EmbedOptions:
             "closing_mark": self.closing_mark,
             "frame": self.frame,
             "storage": self.storage,
+            **{name: value for name, value in chosen.items() if value != plain[name]},
         }
 
     def fingerprint(self, backbone: GeneratorBackbone) -> str:
@@ -88,7 +118,7 @@ class EmbedOptions:
         return self.tokens_per_batch or (4096 if device.type == "cpu" else 32_768)
 
     def n_tokens(self, n_letters: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Tokens of upper-case chunks of these lengths, marks included."""
+        """Tokens of one reading of upper-case chunks of these lengths, marks included."""
         full, tail = np.divmod(n_letters, 6)
         padded = self.frame.startswith("pad")
         return full + (tail > 0) * padded + self.opening_mark + self.closing_mark
