@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genebrain.cohort.participants import Cohort
 from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages, predict
 from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
 from genebrain.genetics.haplotypes import Policies
+from genebrain.genetics.reference_chunks import pair_with_reference
 from genebrain.genetics.windows import read_windows
 from genebrain.types import FloatArray, UserError
 
@@ -44,6 +47,12 @@ class GeneSide:
         A window of a subject with a larger share of missing genotypes is masked.
     allow_download : bool
         Whether weights may be fetched from the hub.
+    strand, phases, layer, last_layers, opening_mark, closing_mark, length_rule
+        How a chunk becomes a vector, see :class:`~genebrain.genetics.embedding_plan.EmbedOptions` (``length_rule`` is
+        its ``frame``). Each choice has its own table in the store.
+    delta : bool
+        Subtract the vector of the reference chunk of the same place: 0 where a person carries the reference. The
+        vectors themselves are stored once, whether or not they are subtracted.
     """
 
     name: str = "generator_tiny"
@@ -57,6 +66,14 @@ class GeneSide:
     reference_mismatch: str = "error"
     missing_threshold: float = 0.1
     allow_download: bool = False
+    strand: str = "forward"
+    phases: tuple[int, ...] = (0,)
+    layer: int = -1
+    last_layers: int = 1
+    opening_mark: bool = True
+    closing_mark: bool = True
+    length_rule: str = "pad_right"
+    delta: bool = False
 
     def __post_init__(self) -> None:
         if self.chunk_bp < 6 or self.chunk_bp % 6:
@@ -67,6 +84,20 @@ class GeneSide:
         if self.cut_origin not in ("genome", "window"):
             raise UserError(f"cut_origin='{self.cut_origin}': use genome or window")
         self._policies()
+        object.__setattr__(self, "phases", tuple(self.phases))  # YAML gives a list
+        self.options()
+
+    def options(self) -> EmbedOptions:
+        """How a chunk becomes a vector."""
+        return EmbedOptions(
+            opening_mark=self.opening_mark,
+            closing_mark=self.closing_mark,
+            frame=self.length_rule,  # type: ignore[arg-type]
+            strand=self.strand,  # type: ignore[arg-type]
+            phases=self.phases,
+            layer=self.layer,
+            last_layers=self.last_layers,
+        )
 
     def _policies(self) -> Policies:
         return Policies(
@@ -92,14 +123,20 @@ class GeneSide:
         inputs = self._inputs(cohort)
         folder = store / "chunk_index" / content_fingerprint(**inputs)
         if (folder / "report.json").exists():
-            return ChunkSet.load(folder)
-        chunks = build_chunks(**inputs, progress=progress)
-        chunks.save(folder)
-        return chunks
+            chunks = ChunkSet.load(folder)
+        else:
+            chunks = build_chunks(**inputs, progress=progress)
+            chunks.save(folder)
+        if not self.delta:
+            return chunks
+        places = {name: inputs[name] for name in ("reference", "windows", "chunk_bp", "cut_origin")}
+        return pair_with_reference(chunks, **places)
 
     def plan(self, cohort: Cohort) -> dict[str, Any]:
         """Predict the encoder's work: naive and unique chunks, tokens."""
-        return predict(**self._inputs(cohort))
+        options = self.options()
+        marks = options.opening_mark + options.closing_mark
+        return predict(**self._inputs(cohort), marks=marks, readings=options.views.n_views)
 
     def backbone(self) -> GeneratorBackbone:
         """Load the encoder."""
@@ -114,19 +151,21 @@ class GeneSide:
     def embed(self, chunks: ChunkSet, store: Path, *, progress: bool = True) -> dict[str, Any]:
         """Encode the chunks that the store does not hold yet; returns what was done."""
         report = ChunkStore(store / "chunks").embed(
-            chunks.keys, chunks.sequences, self.backbone(), EmbedOptions(), progress=progress
+            chunks.keys, chunks.sequences, self.backbone(), self.options(), progress=progress
         )
         return {"chunks_naive": chunks.n_naive, "chunks_unique": chunks.n_unique, **report.as_dict()}
 
     def table(self, chunks: ChunkSet, store: Path, pooling: str) -> FloatArray:
-        """Stored embeddings, ``[unique, hidden]`` in the order of the chunk set."""
-        fingerprint = EmbedOptions().fingerprint(self.backbone())
-        return ChunkStore(store / "chunks").table(chunks.keys, pooling, fingerprint)
+        """Stored embeddings, ``[rows, width]`` in the order that the index of the chunk set speaks of."""
+        fingerprint = self.options().fingerprint(self.backbone())
+        vectors = ChunkStore(store / "chunks").table(chunks.keys, pooling, fingerprint)
+        return vectors if chunks.pairs is None else vectors[chunks.pairs[:, 0]] - vectors[chunks.pairs[:, 1]]
 
-    @staticmethod
-    def cost(chunks: ChunkSet) -> dict[str, int]:
-        """Chunks with and without sharing, and the tokens that the encoder reads (two marks per chunk)."""
-        tokens = sum(-(-len(sequence) // 6) + 2 for sequence in chunks.sequences)
+    def cost(self, chunks: ChunkSet) -> dict[str, int]:
+        """Chunks with and without sharing, and the tokens that the encoder reads, marks and all readings included."""
+        options = self.options()
+        n_tokens = options.n_tokens(np.array([len(sequence) for sequence in chunks.sequences], np.int64))
+        tokens = int(n_tokens.sum()) * options.views.n_views
         return {"chunks_naive": chunks.n_naive, "chunks_unique": chunks.n_unique, "encoder_tokens": tokens}
 
     def dosage_blocks(self, cohort: Cohort) -> list[FloatArray]:

@@ -42,6 +42,9 @@ class ChunkSet:
         Pieces that each window was cut into.
     report : dict
         JSON-ready counts of every policy event.
+    pairs : int32 ``[pairs, 2]``, optional
+        If given, ``index`` points here: rows of a chunk and of the reference chunk of its place, whose vectors are
+        subtracted. Derived, never saved.
     """
 
     keys: NDArray[np.uint8]
@@ -50,6 +53,7 @@ class ChunkSet:
     window_names: list[str]
     n_chunks: NDArray[np.int64]
     report: dict[str, Any]
+    pairs: NDArray[np.int32] | None = None
 
     @property
     def n_unique(self) -> int:
@@ -69,6 +73,8 @@ class ChunkSet:
         UserError
             The folder exists and holds something else.
         """
+        if self.pairs is not None:
+            raise ValueError("pairs with the reference are derived from a chunk set; save the set itself")
         folder = Path(folder)
         if folder.exists() and any(folder.iterdir()) and not (folder / "report.json").is_file():
             raise UserError(f"{folder} exists and holds no chunk set; choose another folder")

@@ -204,6 +204,7 @@ def predict(
     policies: Policies | None = None,
     counting_rows: Sequence[int] | None = None,
     marks: int = 2,
+    readings: int = 1,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Work of the DNA encoder, counted exactly by building the index (the encoder itself does not run).
@@ -212,8 +213,8 @@ def predict(
     ----------
     genotypes, reference, windows, samples, chunk_bp, cut_origin, policies, counting_rows, progress
         As for :func:`build_chunks`.
-    marks : int
-        Tokens around every chunk (opening and closing mark).
+    marks, readings : int
+        Tokens around every chunk (opening and closing mark); strands times frames that are read of it.
 
     Returns
     -------
@@ -241,12 +242,12 @@ def predict(
         "chunks_naive": built.n_naive,
         "chunks_unique": built.n_unique,
         "saving": built.n_naive / max(1, built.n_unique),
-        "encoder_tokens": int(tokens.sum()),
-        "tokens_naive": int(tokens[built.index[built.index >= 0]].sum()),
+        "encoder_tokens": int(tokens.sum()) * readings,
+        "tokens_naive": int(tokens[built.index[built.index >= 0]].sum()) * readings,
         "sites": sites,
         "rule_of_thumb": {
             "chunks_unique": expected,
-            "encoder_tokens": expected * (-(-chunk_bp // BASES_PER_TOKEN) + marks),
+            "encoder_tokens": expected * (-(-chunk_bp // BASES_PER_TOKEN) + marks) * readings,
         },
         "per_window": [{key: counts[key] for key in named} for counts in built.report["per_window"]],
         "report": built.report,

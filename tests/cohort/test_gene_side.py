@@ -1,0 +1,86 @@
+"""The DNA side of a cohort: readings have their own tables, differences to the reference are zero where they must be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genebrain.cohort.gene_side import GeneSide
+from genebrain.cohort.participants import Cohort, load_cohort
+from genebrain.cohort.workspace import Workspace
+from genebrain.genetics.chunk_ensemble import encode_batch
+from genebrain.genetics.reference import reverse_complement
+from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
+from genebrain.types import UserError
+from tests.cohort.small_cohort import SmallCohort
+
+CHUNK = 300
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> SmallCohort:
+    small = SmallCohort(tmp_path_factory.mktemp("cohort"), n=4)
+    small.sequence = small.sequence[:900] + "N" * 300 + small.sequence[1200:]  # one reference chunk of N alone
+    small.genotypes = [["0|0", *row[1:]] for row in small.genotypes]
+    small.write()
+    (small.folder / "windows.bed").write_text("chr1\t200\t1800\tFORWARD\t0\t+\nchr1\t310\t890\tREVERSE\t0\t-\n")
+    return small
+
+
+@pytest.fixture(scope="module")
+def cohort(small: SmallCohort) -> Cohort:
+    return load_cohort(small.folder / "cohort.yaml")
+
+
+def test_difference_to_the_reference(small: SmallCohort, cohort: Cohort, tmp_path: Path) -> None:
+    gene = GeneSide(chunk_bp=CHUNK, reference_mismatch="report")
+    with_delta = GeneSide(chunk_bp=CHUNK, reference_mismatch="report", delta=True)
+    workspace = Workspace(cohort, tmp_path, progress=False)
+    plain, pairs = workspace.chunks(gene), workspace.chunks(with_delta)
+    assert pairs.sequences[: plain.n_unique] == plain.sequences
+    workspace.embed(gene)
+    again = workspace.embed(with_delta)
+    assert again["encoded"] == pairs.n_unique - plain.n_unique  # the vectors themselves are shared
+    raw = np.concatenate([workspace.table(gene, "mean"), np.zeros((1, 64), np.float32)])[plain.index]
+    delta = np.concatenate([workspace.table(with_delta, "mean"), np.zeros((1, 64), np.float32)])[pairs.index]
+    assert not delta[0].any(), "a person without a variant"
+    assert np.abs(delta[1:]).max() > 1e-3
+    # by hand: FORWARD has chunks 200-300, 300-600, ...; REVERSE is read from its end
+    expected = {(0, 1): small.sequence[300:600].encode(), (1, 0): reverse_complement(small.sequence[600:890].encode())}
+    for (window, place), letters in expected.items():
+        ids = torch.tensor([[BOS, *SixMerTokenizer().encode(SixMerTokenizer.frame(letters.decode())), BOS]])
+        reference = encode_batch(gene.backbone(), ids, torch.ones_like(ids))["mean"].numpy()
+        np.testing.assert_allclose(delta[:, :, window, place], raw[:, :, window, place] - reference, atol=1e-5)
+    # The variants within the N of the reference give chunks, but no difference.
+    unknown = (plain.index >= 0) & (pairs.index < 0)
+    counts = pairs.report["difference_to_reference"]
+    assert counts["chunks_without_reference"] == unknown.sum()
+    assert set(zip(*np.nonzero(unknown)[2:], strict=True)) <= {(0, 3)}
+    with pytest.raises(ValueError, match="save the set itself"):
+        pairs.save(tmp_path / "pairs")
+
+
+def test_readings_reach_the_store(cohort: Cohort, tmp_path: Path) -> None:
+    workspace = Workspace(cohort, tmp_path, progress=False)
+    plain = GeneSide(chunk_bp=CHUNK, reference_mismatch="report")
+    both = GeneSide(chunk_bp=CHUNK, reference_mismatch="report", strand="both_concat", phases=[0, 3])  # type: ignore[arg-type]
+    tokens = []
+    for gene in (plain, both):
+        done = workspace.embed(gene)
+        assert done["encoded"] == done["chunks_unique"] > 0
+        tokens.append(gene.cost(workspace.chunks(gene))["encoder_tokens"])
+        assert gene.plan(cohort)["encoder_tokens"] == tokens[-1]
+    assert tokens[1] == 4 * tokens[0]
+    assert workspace.table(plain, "mean").shape[1] == 64
+    assert workspace.table(both, "mean").shape[1] == 128
+    assert len(list((tmp_path / "chunks").glob("*/provenance.json"))) == 2
+
+
+def test_wrong_readings_are_refused_before_anything_runs() -> None:
+    with pytest.raises(UserError, match="strand='reverse'"):
+        GeneSide(strand="reverse")
+    with pytest.raises(UserError, match="unknown length rule 'cut'"):
+        GeneSide(length_rule="cut")
