@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from genebrain.alignment import distributed
 from genebrain.alignment.distributed import (
     gather,
     gather_with_gradient,
@@ -28,14 +29,26 @@ from genebrain.alignment.projector import Projector
 from genebrain.alignment.recompute import encode_in_chunks
 from genebrain.alignment.siglip import SigLIP
 from genebrain.alignment.temperature import LogitScale
+from genebrain.brain.clip_contrast import Ranks, nt_xent
 
 N, WIDTH = 12, 6
 GENOME = torch.tensor([0, 1, 2, 3, 0, 4, 5, 3, 6, 0, 7, 8])
 FAMILY = torch.tensor([0, 1, 0, 3, 0, 1, 5, 3, 0, 0, 7, 3])
+
+
+class ClipPairs(nn.Module):
+    """NT-Xent with negatives from all processes; further clips of a subject lie on other ranks too."""
+
+    def forward(self, first: Tensor, second: Tensor, scale: Tensor, subject: Tensor, family: Tensor) -> Tensor:
+        loss = nt_xent(first, second, 0.5, subjects=subject, ranks=Ranks(gather_with_gradient, distributed.rank()))
+        return loss * scale.exp().mean()
+
+
 LOSSES = {
     "infonce_ignore": lambda: InfoNCE("ignore", tile=3),
     "infonce_negative": lambda: InfoNCE("negative", tile=5),
     "siglip": lambda: SigLIP("ignore", tile=3, bias=-2.0),
+    "clip_pairs": ClipPairs,
 }
 
 

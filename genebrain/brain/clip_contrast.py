@@ -1,17 +1,44 @@
 """Contrastive losses between clips of scans, as used to pretrain SwiFT (Kim et al., NeurIPS 2023).
 
-Contract: embeddings in, a scalar out, in float32 or better. What it does NOT know: encoders, scans, processes
-(negatives are those of the local batch). NT-Xent is that of SimCLR (Chen et al. 2020, arXiv 2002.05709).
+Contract: embeddings in, a scalar out, in float32 or better. Negatives are those of the local batch, or of all
+processes where the caller says how to gather rows. What it does NOT know: encoders, scans, process groups. NT-Xent
+is that of SimCLR (Chen et al. 2020, arXiv 2002.05709).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+
+def _alone(rows: Tensor) -> Tensor:
+    return rows
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """How rows come together over processes; the default is a process on its own.
+
+    Attributes
+    ----------
+    gather
+        Rows of this process in, rows of all processes in rank order out, with the gradient that sums over the
+        processes which used a row. Every process must bring equally many rows.
+    rank
+        Number of this process.
+    """
+
+    gather: Callable[[Tensor], Tensor] = _alone
+    rank: int = 0
+
+
+ALONE = Ranks()
 
 
 def nt_xent(
@@ -21,6 +48,7 @@ def nt_xent(
     *,
     similarity: Literal["cosine", "dot"] = "cosine",
     subjects: Tensor | None = None,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """Normalised temperature cross entropy over pairs of clips.
 
@@ -33,11 +61,13 @@ def nt_xent(
     similarity : {"cosine", "dot"}
     subjects : Tensor, optional
         ``[batch]`` integer ids: further clips of the same subject are then no negatives, they are left out.
+    ranks : Ranks
+        Where the negatives come from.
 
     Returns
     -------
     Tensor
-        Mean over the 2 x batch anchors.
+        Mean over the 2 x batch anchors of this process; the mean over processes is the loss of the whole batch.
 
     Raises
     ------
@@ -50,19 +80,37 @@ def nt_xent(
         raise ValueError(f"temperature must be positive and similarity cosine or dot: {temperature}, {similarity!r}")
     if subjects is not None and subjects.shape != first.shape[:1]:
         raise ValueError(f"{len(first)} pairs need as many subjects, got {list(subjects.shape)}")
+    logits, positive = pair_logits(first, second, temperature, similarity, subjects, ranks)
+    return functional.cross_entropy(logits, positive)
+
+
+def pair_logits(
+    first: Tensor,
+    second: Tensor,
+    temperature: float,
+    similarity: Literal["cosine", "dot"] = "cosine",
+    subjects: Tensor | None = None,
+    ranks: Ranks = ALONE,
+) -> tuple[Tensor, Tensor]:
+    """Scores of the 2 x batch anchors of this process against all clips, and the column of each one's partner.
+
+    The anchor itself, and with ``subjects`` all clips of its subject but the partner, score minus infinity.
+    """
     pairs = len(first)
     clips = torch.cat([first, second])
     clips = clips.to(torch.promote_types(clips.dtype, torch.float32))
     if similarity == "cosine":
         clips = functional.normalize(clips, dim=1)
+    candidates = ranks.gather(clips)
     anchor = torch.arange(2 * pairs, device=clips.device)
-    positive = anchor.roll(pairs)
-    ignored = torch.eye(2 * pairs, dtype=torch.bool, device=clips.device)
+    own = anchor + 2 * pairs * ranks.rank
+    positive = own.roll(pairs)
+    ignored = own[:, None] == torch.arange(len(candidates), device=clips.device)
     if subjects is not None:
         both = subjects.repeat(2)
-        ignored = (both[:, None] == both).index_put((anchor, positive), torch.tensor(False, device=clips.device))
-    logits = (clips @ clips.T / temperature).masked_fill(ignored, -math.inf)
-    return functional.cross_entropy(logits, positive)
+        ignored = both[:, None] == ranks.gather(both)
+        ignored = ignored.index_put((anchor, positive), torch.tensor(False, device=clips.device))
+    return (clips @ candidates.T / temperature).masked_fill(ignored, -math.inf), positive
 
 
 def local_local(
