@@ -1,4 +1,4 @@
-"""Learning rate and weight decay for BrainMT.
+"""Learning rate and weight decay for BrainMT, and for the pretraining of every scan encoder.
 
 Contract: the rate is a function of the optimiser step (the published loop counts epochs and so never warms up);
 decay is decided by the kind of parameter, not by its name. What it does NOT know: data, the training loop.
@@ -60,7 +60,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
     Norms, biases, class and position embeddings, decay rates and skips of the scan are left alone.
     """
-    decayed = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv3d)}
+    kinds = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+    decayed = {id(module.weight) for module in model.modules() if isinstance(module, kinds)}
     parameters = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in parameters if id(p) in decayed], "weight_decay": weight_decay},
