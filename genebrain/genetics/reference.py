@@ -87,13 +87,17 @@ class Reference:
 
     def fetch(self, window: Window) -> bytes:
         """Upper-case plus-strand letters of a window that was checked before."""
-        text: str = self._fasta.fetch(self._names[window.contig], window.start, window.end)
-        if len(text) != len(window):
+        return self.letters(self._names[window.contig], window.start, window.end).upper().encode("ascii")
+
+    def letters(self, contig: str, start: int, end: int) -> str:
+        """Letters ``start`` to ``end`` (0-based half-open, inside the contig) as the file has them, in any case."""
+        text: str = self._fasta.fetch(contig, start, end)
+        if len(text) != end - start:
             raise UserError(
-                f"{self.path}: {len(text)} of {len(window)} bases of window {window.name} could be read; "
+                f"{self.path}: {len(text)} of {end - start} bases of {contig}:{start + 1}-{end} could be read; "
                 "the file is truncated or its index (.fai, .gzi) belongs to another file"
             )
-        return text.upper().encode("ascii")
+        return text
 
     def _drop_scratch(self) -> None:
         if self._scratch is not None:

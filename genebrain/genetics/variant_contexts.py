@@ -1,0 +1,244 @@
+"""One variant in the reference genome: which letters are read before it, and which two strings are compared.
+
+Purpose: the rules of variant scoring on letters alone. Contract: the reference rule of GENERator's zero-shot script
+(upstream context, cut on the left to whole 6-mers) and its extension to alleles of any length, both strands and
+downstream letters; what cannot be scored gets a named status, never a number. What this module does NOT know: models,
+tokens, files of variants.
+
+Source: variant-effect script of GenerTeam/GENERator (rule of the context); the allele rule is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+
+from genebrain.genetics.reference import COMPLEMENT, Reference
+from genebrain.genetics.tokenizer import K
+from genebrain.types import UserError
+
+Strands = Literal["both", "forward", "reverse"]
+
+SCORED = "scored"
+STATUSES = {
+    SCORED: "scored",
+    "not_acgt": "alleles that are not plain letters A, C, G, T (N, symbolic such as <DEL>, '*', breakends, none)",
+    "same_alleles": "REF and ALT are the same",
+    "too_long": "alleles longer than max_allele_bp",
+    "not_single_base": "alleles of several bases, which parity does not score",
+    "contig_absent": "contigs that the reference does not have",
+    "outside": "positions behind the end of their contig",
+    "mismatch": "REF differs from the reference",
+    "no_downstream": "no known letter behind the allele to tell the two apart",
+}
+"""Every status of a variant in words; only the first has a score."""
+
+_SLAB = 1 << 16
+_KNOWN = frozenset("ACGT")
+_CLEAN = bytes(code if chr(code) in "ACGT" else ord(chr(code).upper()) if chr(code) in "acgt" else ord("N") for code in range(256))
+_FLIP = bytes.maketrans(b"acgt", b"tgca")
+
+
+@dataclass(frozen=True)
+class ScoreRule:
+    """Which letters decide a score.
+
+    Attributes
+    ----------
+    context_bp : int
+        Bases before the variant that are read, at most; cut down to whole 6-mers.
+    strands : {"both", "forward", "reverse"}
+        ``reverse`` reads the other strand, so the bases behind the variant are its context; ``both`` averages.
+    downstream_bp : int
+        Bases behind the longer allele whose likelihood counts too.
+    max_allele_bp : int
+        Longer alleles are counted, not scored.
+    parity : bool
+        The published rule alone: forward strand, substitutions of one base, no downstream letters, the
+        letters of the reference as they are (a lower-case one becomes ``<oov>``).
+    """
+
+    context_bp: int = 8192
+    strands: Strands = "both"
+    downstream_bp: int = 30
+    max_allele_bp: int = 1000
+    parity: bool = False
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.strands not in get_args(Strands):
+            problems.append(f"strands={self.strands!r} (use {', '.join(get_args(Strands))})")
+        problems += [
+            f"{name}={getattr(self, name)} (at least {least})"
+            for name, least in (("context_bp", 0), ("downstream_bp", 0), ("max_allele_bp", 1))
+            if getattr(self, name) < least
+        ]
+        if problems:
+            raise UserError("variant scores: " + "; ".join(problems))
+
+    @property
+    def directions(self) -> tuple[bool, ...]:
+        """For each strand that is read: whether it is the reverse one."""
+        if self.parity or self.strands == "forward":
+            return (False,)
+        return (True,) if self.strands == "reverse" else (False, True)
+
+    @property
+    def longest_string(self) -> int:
+        """Most letters whose likelihood can be asked for."""
+        return 1 if self.parity else self.max_allele_bp + self.downstream_bp
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the model is asked on one strand: how likely each of two equally long strings is behind a context.
+
+    Attributes
+    ----------
+    context : bytes
+        A multiple of six letters; may be empty.
+    reference, alternative : str
+        ``A``, ``C``, ``G``, ``T`` only, of the same length, at least one letter, never equal.
+    """
+
+    context: bytes
+    reference: str
+    alternative: str
+
+
+class GenomeLetters:
+    """Letters of a reference, as they are in the file, read in slabs so that neighbours cost one look-up."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.contigs = reference.contigs
+
+        @lru_cache(maxsize=64)
+        def slab(contig: str, number: int) -> str:
+            return reference.letters(contig, number * _SLAB, min((number + 1) * _SLAB, self.contigs[contig]))
+
+        self._slab = slab
+
+    def span(self, contig: str, start: int, end: int) -> str:
+        """Letters ``start`` to ``end`` (0-based half-open), cut to the contig."""
+        start, end = max(0, start), min(end, self.contigs[contig])
+        if start >= end:
+            return ""
+        first, last = start // _SLAB, (end - 1) // _SLAB
+        text = "".join(self._slab(contig, number) for number in range(first, last + 1))
+        return text[start - first * _SLAB : end - first * _SLAB]
+
+
+def status_of(
+    genome: GenomeLetters, contig: str | None, position: int, reference: str, alternative: str, rule: ScoreRule
+) -> str:
+    """Status of a variant before any letter around it is read; ``contig`` is None when the reference lacks it."""
+    if not (_plain(reference) and _plain(alternative)):
+        return "not_acgt"
+    if reference == alternative:
+        return "same_alleles"
+    if rule.parity and (len(reference), len(alternative)) != (1, 1):
+        return "not_single_base"
+    if max(len(reference), len(alternative)) > rule.max_allele_bp:
+        return "too_long"
+    if contig is None:
+        return "contig_absent"
+    if position - 1 + len(reference) > genome.contigs[contig]:
+        return "outside"
+    if genome.span(contig, position - 1, position - 1 + len(reference)).upper() != reference:
+        return "mismatch"
+    return SCORED
+
+
+def comparisons(
+    genome: GenomeLetters, contig: str, position: int, reference: str, alternative: str, rule: ScoreRule
+) -> list[Comparison] | None:
+    """What to ask about a variant of status ``scored``, one comparison per strand of ``rule.directions``.
+
+    The alleles lose the letters they share (first behind, then in front), so the anchor base of an indel is no
+    part of it. With U the letters before, R and A what is left of the alleles, and D the letters behind, the two
+    strings are the first ``n`` letters of R D and of A D, where ``n = max(|R|, |A|) + downstream_bp``, or fewer
+    where the contig or an unknown letter ends D. Strings of the same length after the same context are
+    alternatives of one distribution, so their likelihoods may be compared whatever the length of the alleles.
+    On the reverse strand the same is done with the reverse complement of everything.
+
+    Returns
+    -------
+    list of Comparison, or None
+        None where too few letters behind the alleles are known to tell them apart.
+    """
+    shift, ref, alt = trim(reference, alternative)
+    start = position - 1 + shift
+    end = start + len(ref)
+    reach = max(len(ref), len(alt)) + rule.downstream_bp
+    asked = []
+    for is_reverse in rule.directions:
+        before, behind = (
+            (genome.span(contig, end, end + rule.context_bp), genome.span(contig, start - reach, start))
+            if is_reverse
+            else (genome.span(contig, start - rule.context_bp, start), genome.span(contig, end, end + reach))
+        )
+        if is_reverse:
+            before, behind, r, a = map(other_strand, (before, behind, ref, alt))
+        else:
+            r, a = ref, alt
+        pair = _equal_strings(r, a, "" if rule.parity else behind.upper(), 1 if rule.parity else reach)
+        if pair is None:
+            return None
+        asked.append(Comparison(upstream_context(before, rule.context_bp, as_written=rule.parity), *pair))
+    return asked
+
+
+def upstream_context(letters: str, context_bp: int, *, as_written: bool = False) -> bytes:
+    """The context of the published rule: the letters before the variant, without a leading run of N, then cut on
+    the left to a multiple of six.
+
+    Parameters
+    ----------
+    letters : str
+        What stands before the variant; only the last ``context_bp`` count.
+    as_written : bool
+        Keep lower case and ambiguity codes, as the published script does. Otherwise letters become upper case
+        and all but A, C, G, T become N, so that a soft-masked genome gives the same context as its twin.
+    """
+    text = letters[-context_bp:] if context_bp else ""
+    if not as_written:
+        text = text.encode("ascii").translate(_CLEAN).decode("ascii")
+    text = text.lstrip("N")
+    return text[len(text) % K :].encode("ascii")
+
+
+def trim(reference: str, alternative: str) -> tuple[int, str, str]:
+    """Alleles without the letters they share: first behind, then in front; either may become empty.
+
+    Returns
+    -------
+    shift : int
+        Letters removed in front.
+    reference, alternative : str
+    """
+    shorter = min(len(reference), len(alternative))
+    behind = 0
+    while behind < shorter and reference[-1 - behind] == alternative[-1 - behind]:
+        behind += 1
+    reference, alternative = reference[: len(reference) - behind], alternative[: len(alternative) - behind]
+    front = 0
+    while front < shorter - behind and reference[front] == alternative[front]:
+        front += 1
+    return front, reference[front:], alternative[front:]
+
+
+def other_strand(text: str) -> str:
+    """Reverse complement that keeps the case of the letters."""
+    return text.encode("ascii").translate(COMPLEMENT).translate(_FLIP)[::-1].decode("ascii")
+
+
+def _plain(allele: str) -> bool:
+    return bool(allele) and _KNOWN.issuperset(allele)
+
+
+def _equal_strings(reference: str, alternative: str, behind: str, reach: int) -> tuple[str, str] | None:
+    known = next((i for i, letter in enumerate(behind) if letter not in _KNOWN), len(behind))
+    length = min(reach, min(len(reference), len(alternative)) + known)
+    first, second = ((allele + behind)[:length] for allele in (reference, alternative))
+    return None if first == second else (first, second)

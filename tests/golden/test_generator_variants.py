@@ -1,0 +1,155 @@
+"""Variant scores and sequence recovery against numbers of the published code.
+
+Cases are discovered from the files; a kind of file that is absent is skipped with its name. The bfloat16 rows and the
+rows with alleles that no 6-mer begins with record what the published code does: ours computes the softmax in float64
+and refuses those alleles.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from genebrain.genetics.allele_likelihood import (
+    LETTERS,
+    Question,
+    begins_with,
+    log_likelihoods,
+    next_letter,
+    published_score,
+)
+from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
+from genebrain.genetics.reference import Reference
+from genebrain.genetics.tokenizer import BOS, CONTROL_TOKENS, SixMerTokenizer
+from genebrain.genetics.variant_contexts import GenomeLetters, upstream_context
+from genebrain.genetics.variant_metrics import classification_areas
+from genebrain.types import UserError
+
+TOKENIZER = SixMerTokenizer()
+
+
+@pytest.fixture(scope="module")
+def folder(golden: Path) -> Path:
+    found = golden / "generator"
+    if not (found / "manifest.json").is_file():
+        pytest.skip("no generator/manifest.json among the golden files")
+    return found
+
+
+@pytest.fixture(scope="module")
+def tolerances(folder: Path) -> dict[str, Any]:
+    return _json(folder, "manifest")["tolerances"]
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> GeneratorLanguageModel:
+    weights = sorted(folder.glob("*llama*.safetensors"))
+    if not weights:
+        pytest.skip("no Llama weights among the golden files")
+    checkpoint = tmp_path_factory.mktemp("checkpoint")
+    shutil.copyfile(weights[0], checkpoint / "model.safetensors")
+    shutil.copyfile(weights[0].with_suffix(".config.json"), checkpoint / "config.json")
+    return load_language_model("golden", checkpoint, dtype=torch.float32, device="cpu")
+
+
+def _json(folder: Path, stem: str) -> Any:
+    path = folder / f"{stem}.json"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} among the golden files")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_ids_that_begin_with_a_letter(folder: Path) -> None:
+    sets = _json(folder, "variant_cases")["token_sets"]
+    for letter, expected in sets.items():
+        ids = [i for i, token in enumerate(TOKENIZER.id_to_token) if token.startswith(letter)]
+        assert [len(ids), ids[0], ids[-1], sum(ids)] == list(expected.values())
+        if letter in LETTERS:
+            mine = torch.full((1, len(TOKENIZER.id_to_token)), -math.inf)
+            mine[0, ids] = -math.log(len(ids))
+            assert begins_with(mine, [letter]).exp().item() == pytest.approx(1)
+        else:
+            assert len(CONTROL_TOKENS) == len(ids)
+
+
+def test_scores_from_given_logits(folder: Path, tolerances: dict[str, Any]) -> None:
+    rows = _json(folder, "variant_cases")["maths"]
+    tensors = folder / "variant_cases.safetensors"
+    if not tensors.is_file():
+        pytest.skip(f"no {tensors.name} among the golden files")
+    logits = load_file(tensors)["maths.logits"]
+    letters = next_letter(logits).numpy()
+    log_p = logits.double().log_softmax(-1)
+    refused = 0
+    for row in rows:
+        mine = log_p[[row["logits_row"]] * 2]
+        if not {row["ref"], row["alt"]} <= set(LETTERS):
+            refused += 1
+            with pytest.raises(UserError, match="no 6-mer begins with them") if _unknown(row) else _scored():
+                begins_with(mine, [row["ref"], row["alt"]])
+            continue
+        p = begins_with(mine, [row["ref"], row["alt"]]).exp().numpy()
+        assert p == pytest.approx([row["p_ref"], row["p_alt"]], abs=tolerances["probabilities"])
+        assert p == pytest.approx([letters[row["logits_row"]][LETTERS.index(row[k])] for k in ("ref", "alt")])
+        score = published_score(p[:1], p[1:])[0]
+        assert score == pytest.approx(row["score"], abs=tolerances["finite_scores"]), row
+    assert len(rows) > refused
+
+
+def _unknown(row: dict[str, str]) -> bool:
+    return bool(set(row["ref"] + row["alt"]) - set(LETTERS))
+
+
+class _scored:  # noqa: N801 (reads like pytest.raises)
+    """Alleles of several letters do have a likelihood here."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def test_contexts(folder: Path, tmp_path: Path) -> None:
+    cases = _json(folder, "variant_cases")
+    fasta = tmp_path / "genome.fa"
+    fasta.write_text("".join(f">{name}\n{letters}\n" for name, letters in cases["genome"].items()))
+    assert cases["contexts"]
+    with Reference(fasta) as reference:
+        genome = GenomeLetters(reference)
+        for case in cases["contexts"]:
+            contig, start = f"chr{case['chrom']}", case["pos"] - 1
+            assert genome.span(contig, start, start + 1) == case["genome_base_at_pos"]
+            before = genome.span(contig, start - case["context_length"], start)
+            context = upstream_context(before, case["context_length"], as_written=True)
+            assert context.decode() == case["context"], case
+            assert [BOS, *TOKENIZER.encode(context.decode())] == case["input_ids"], case
+
+
+def test_scores_through_the_model(folder: Path, tolerances: dict[str, Any], model: GeneratorLanguageModel) -> None:
+    cases = _json(folder, "variant_cases")["end_to_end"]
+    assert cases
+    questions = [Question(case["context"].encode(), tuple(LETTERS)) for case in cases]
+    for case, found in zip(cases, log_likelihoods(model, questions, 4096), strict=True):
+        p = dict(zip(LETTERS, np.exp(found), strict=True))
+        for letter, expected in case["marginal"].items():
+            assert p[letter] == pytest.approx(expected, abs=tolerances["end_to_end_probabilities"])
+        assert 1 - sum(p.values()) == pytest.approx(case["special_mass"], abs=tolerances["end_to_end_probabilities"])
+        for change, expected in case["scores"].items():
+            ref, alt = change.split(">")
+            score = published_score(np.array([p[ref]]), np.array([p[alt]]))[0]
+            assert score == pytest.approx(expected, abs=tolerances["finite_scores"]), (case["context"], change)
+
+
+def test_areas(folder: Path) -> None:
+    case = _json(folder, "variant_cases")["metrics"]
+    got = classification_areas(np.array(case["labels"]), np.array(case["scores"]), parity=True)
+    assert got["auroc"] == pytest.approx(case["AUROC"], abs=1e-9)
+    assert got["auprc"] == pytest.approx(case["AUPRC"], abs=1e-9)
+    assert got["n_positive"] + got["n_negative"] == len(case["labels"])
