@@ -25,6 +25,7 @@ VERBS = {
     "evaluate": "judge a run on its test subjects: metrics.json and figures",
     "report": "one page to read: report.html",
     "ablate": "run a grid, e.g. over pooling strategies: results.csv",
+    "score-variants": "how much less likely the DNA model finds each variant than the reference",
     "power": "which effect can a cohort of this size detect? Ask before training",
 }
 

@@ -13,7 +13,10 @@ from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.types import UserError
 
-REQUIRED = {"simulate": ["out=somewhere"]}
+REQUIRED = {
+    "simulate": ["out=somewhere"],
+    "score-variants": ["variants=some.vcf", "reference=some.fa", "out=some.tsv"],
+}
 CHOICES = [
     (group, choice)
     for group, choices in config.groups().items()

@@ -58,14 +58,12 @@ def begins_with(log_probabilities: Tensor, prefixes: Sequence[str]) -> Tensor:
             "no 6-mer begins with them, so they have no likelihood"
         )
     result = log_probabilities.new_empty(len(prefixes))
-    sizes = np.array([len(p) for p in prefixes])
-    for size in np.unique(sizes):
-        rows = np.flatnonzero(sizes == size)
-        groups = torch.tensor([_number(prefixes[row]) for row in rows], device=result.device)
-        chosen = log_probabilities[torch.from_numpy(rows).to(result.device), _CONTROL:]
-        by_prefix = chosen.view(len(rows), 4**size, 4 ** (K - size))
-        picked = by_prefix[torch.arange(len(rows), device=result.device), groups]
-        result[torch.from_numpy(rows).to(result.device)] = picked.logsumexp(-1)
+    for size in sorted({len(p) for p in prefixes}):
+        group = [row for row, prefix in enumerate(prefixes) if len(prefix) == size]
+        rows = torch.tensor(group, device=result.device)
+        numbers = torch.tensor([_number(prefixes[row]) for row in group], device=result.device)
+        by_prefix = log_probabilities[rows, _CONTROL:].view(len(group), 4**size, 4 ** (K - size))
+        result[rows] = by_prefix[torch.arange(len(group), device=result.device), numbers].logsumexp(-1)
     return result
 
 

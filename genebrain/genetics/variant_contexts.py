@@ -36,7 +36,10 @@ STATUSES = {
 
 _SLAB = 1 << 16
 _KNOWN = frozenset("ACGT")
-_CLEAN = bytes(code if chr(code) in "ACGT" else ord(chr(code).upper()) if chr(code) in "acgt" else ord("N") for code in range(256))
+_CLEAN = bytes.maketrans(b"acgt", b"ACGT").translate(
+    bytes(code if chr(code) in "ACGT" else ord("N") for code in range(256))
+)
+_FURTHEST_ROLL = 1 << 13
 _FLIP = bytes.maketrans(b"acgt", b"tgca")
 
 
@@ -155,37 +158,40 @@ def comparisons(
 ) -> list[Comparison] | None:
     """What to ask about a variant of status ``scored``, one comparison per strand of ``rule.directions``.
 
-    The alleles lose the letters they share (first behind, then in front), so the anchor base of an indel is no
-    part of it. With U the letters before, R and A what is left of the alleles, and D the letters behind, the two
-    strings are the first ``n`` letters of R D and of A D, where ``n = max(|R|, |A|) + downstream_bp``, or fewer
-    where the contig or an unknown letter ends D. Strings of the same length after the same context are
-    alternatives of one distribution, so their likelihoods may be compared whatever the length of the alleles.
-    On the reverse strand the same is done with the reverse complement of everything.
+    The alleles lose the letters they share (first behind, then in front), so the anchor base of an indel is no part
+    of it, and an indel in a repeat moves to its last equivalent place in reading direction: all ways to write one
+    variant give one score. With U the letters before it, R and A what is left of the alleles, and D the letters
+    behind, the two strings are the first ``n`` letters of R D and of A D, where
+    ``n = max(|R|, |A|) + downstream_bp``, or fewer where the contig or an unknown letter ends D. Strings of the same
+    length after the same context are alternatives of one distribution, so their likelihoods may be compared whatever
+    the length of the alleles. On the reverse strand the same is done with the reverse complement of everything.
 
     Returns
     -------
     list of Comparison, or None
-        None where too few letters behind the alleles are known to tell them apart.
+        None where no letter behind the alleles is known to tell them apart.
     """
     shift, ref, alt = trim(reference, alternative)
     start = position - 1 + shift
     end = start + len(ref)
+    roll = 0 if ref and alt else _FURTHEST_ROLL
     reach = max(len(ref), len(alt)) + rule.downstream_bp
     asked = []
     for is_reverse in rule.directions:
-        before, behind = (
-            (genome.span(contig, end, end + rule.context_bp), genome.span(contig, start - reach, start))
-            if is_reverse
-            else (genome.span(contig, start - rule.context_bp, start), genome.span(contig, end, end + reach))
-        )
         if is_reverse:
-            before, behind, r, a = map(other_strand, (before, behind, ref, alt))
+            before = other_strand(genome.span(contig, end, end + rule.context_bp))
+            behind = other_strand(genome.span(contig, start - reach - roll, start))
+            pair = other_strand(ref), other_strand(alt)
         else:
-            r, a = ref, alt
-        pair = _equal_strings(r, a, "" if rule.parity else behind.upper(), 1 if rule.parity else reach)
-        if pair is None:
+            before = genome.span(contig, start - rule.context_bp, start)
+            behind = genome.span(contig, end, end + reach + roll)
+            pair = ref, alt
+        passed, pair, behind = _rolled(*pair, "" if rule.parity else behind.upper(), roll)
+        strings = _equal_strings(*pair, behind, reach)
+        if strings is None:
             return None
-        asked.append(Comparison(upstream_context(before, rule.context_bp, as_written=rule.parity), *pair))
+        context = upstream_context(before + passed, rule.context_bp, as_written=rule.parity)
+        asked.append(Comparison(context, *strings))
     return asked
 
 
@@ -237,8 +243,29 @@ def _plain(allele: str) -> bool:
     return bool(allele) and _KNOWN.issuperset(allele)
 
 
+def _rolled(reference: str, alternative: str, behind: str, furthest: int) -> tuple[str, tuple[str, str], str]:
+    """Move an insertion or deletion along the letters behind it as far as it stays the same variant.
+
+    Returns
+    -------
+    passed : str
+        Letters that now stand before it.
+    alleles : (reference, alternative)
+    behind : str
+    """
+    allele = reference or alternative
+    if not furthest:
+        return "", (reference, alternative), behind
+    # A letter may be passed when it repeats the one that stands an allele's length before it.
+    line = allele + behind
+    steps = 0
+    while steps < min(furthest, len(behind)) and line[steps] == behind[steps]:
+        steps += 1
+    moved = line[steps : steps + len(allele)]
+    return line[:steps], (moved, "") if reference else ("", moved), behind[steps:]
+
+
 def _equal_strings(reference: str, alternative: str, behind: str, reach: int) -> tuple[str, str] | None:
-    known = next((i for i, letter in enumerate(behind) if letter not in _KNOWN), len(behind))
+    known = next((i for i, letter in enumerate(behind[:reach]) if letter not in _KNOWN), min(len(behind), reach))
     length = min(reach, min(len(reference), len(alternative)) + known)
-    first, second = ((allele + behind)[:length] for allele in (reference, alternative))
-    return None if first == second else (first, second)
+    return ((reference + behind)[:length], (alternative + behind)[:length]) if length else None

@@ -154,9 +154,7 @@ def score_blocks(
     return n_todo
 
 
-def prepare(
-    number: int, variants: list[Variant], genome: GenomeLetters, names: ContigNames, rule: ScoreRule
-) -> Block:
+def prepare(number: int, variants: list[Variant], genome: GenomeLetters, names: ContigNames, rule: ScoreRule) -> Block:
     """Statuses of a block of variants, and its distinct contexts with the strings that are asked about each."""
     block = Block(
         number,

@@ -29,9 +29,7 @@ from genebrain.types import UserError
 OUT_SUFFIXES = (".vcf", ".vcf.gz", ".tsv", ".csv", ".parquet")
 _INFO = {
     "GENEBRAIN_SCORE": ("Float", "ln P(REF) - ln P(ALT) under the DNA model, mean of strands; higher: less expected"),
-    **{
-        f"GENEBRAIN_{name.upper()}": ("Float", f"ln P({name[:3].upper()}) on the {name[4:]} strand") for name in VALUES
-    },
+    **{f"GENEBRAIN_{name.upper()}": ("Float", f"ln P({name[:3].upper()}) on the {name[4:]} strand") for name in VALUES},
     "GENEBRAIN_STATUS": ("String", "scored, or why there is no score"),
 }
 
@@ -137,8 +135,8 @@ def _write_vcf(path: Path, compressed: bool, variants: VariantFile, frames: Iter
     with stream:
         if variants.is_vcf:
             with open_vcf(variants.path) as file:
-                *head, columns = str(file.header).rstrip("\n").split("\n")
-            stream.write(("\n".join([*head, *_info_lines(), columns]) + "\n").encode())
+                head = [line for line in str(file.header).splitlines() if line.startswith("##")]
+            stream.write(_head(line for line in head if not line.startswith("##FORMAT")))
             for record in records(variants.path):
                 scored = list(islice(rows, len(record.alts or (".",))))
                 fields = str(record).rstrip("\n").split("\t")[:8]
@@ -148,15 +146,16 @@ def _write_vcf(path: Path, compressed: bool, variants: VariantFile, frames: Iter
                 raise UserError(f"{variants.path} has changed while it was scored")
         else:
             contigs = dict.fromkeys(v.contig for v in variants)
-            head = ["##fileformat=VCFv4.2", *(f"##contig=<ID={name}>" for name in contigs), *_info_lines()]
-            stream.write(("\n".join(head) + "\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n").encode())
+            stream.write(_head(["##fileformat=VCFv4.2", *(f"##contig=<ID={name}>" for name in contigs)]))
             for row in rows:
                 fields = [row["chrom"], str(row["pos"]), row["id"], row["ref"], row["alt"], ".", ".", _info([row])]
                 stream.write(("\t".join(fields) + "\n").encode())
 
 
-def _info_lines() -> list[str]:
-    return [f'##INFO=<ID={k},Number=A,Type={kind},Description="{text}">' for k, (kind, text) in _INFO.items()]
+def _head(lines: Iterable[str]) -> bytes:
+    """Header without samples, whose names are not ours to pass on."""
+    own = [f'##INFO=<ID={k},Number=A,Type={kind},Description="{text}">' for k, (kind, text) in _INFO.items()]
+    return "\n".join([*lines, *own, "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"]).encode()
 
 
 def _info(rows: list[dict[Any, Any]]) -> str:
