@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 from genebrain.genetics.chunk_views import HiddenLayers
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.tokenizer import PAD
+from genebrain.genetics.window_stream import pool_stream
 from genebrain.types import UserError
 
 POOLINGS = ("last", "mean", "max")
@@ -161,15 +162,19 @@ def encode_batch(
     if ids.shape[1] > backbone.max_tokens:
         raise UserError(
             f"a chunk of {ids.shape[1]} tokens is longer than the {backbone.max_tokens} positions of "
-            f"{backbone.name}; make chunks shorter"
+            f"{backbone.name}; make chunks shorter, or load it with context=yarn or context=sliding_window"
         )
     keep = real.any(1)
     zeros = torch.zeros(len(keep), backbone.hidden_size, device=backbone.device)
     if not keep.any():
         return dict.fromkeys(POOLINGS, zeros)
     # Real tokens come first, so causal attention hides all padding by itself: no mask, and the fast kernel.
-    hidden = (layers or HiddenLayers()).run(backbone, ids[keep])
-    pooled = _pool_tokens(hidden, real[keep], mean_from)
+    if backbone.options.context == "sliding_window":
+        segments, _ = pool_stream(backbone, ids[keep], real[keep].sum(1), mean_from=mean_from, layers=layers)
+        pooled = {name: values[:, 0] for name, values in segments.items()}
+    else:
+        hidden = (layers or HiddenLayers()).run(backbone, ids[keep])
+        pooled = _pool_tokens(hidden, real[keep], mean_from)
     return pooled if keep.all() else {name: zeros.index_put((keep,), v) for name, v in pooled.items()}
 
 

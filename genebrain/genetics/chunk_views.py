@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -101,14 +101,18 @@ class HiddenLayers:
                 "the mean over several last ones (last_layers > 1) goes with layer=-1"
             )
 
-    def run(self, backbone: GeneratorBackbone, ids: Tensor) -> Tensor:
-        """Hidden states float32 ``[batch, length, hidden]`` of token ids; ``UserError`` beyond the first layer."""
+    def run(self, backbone: GeneratorBackbone, ids: Tensor, state: Any = None) -> Tensor:
+        """Hidden states float32 ``[batch, length, hidden]`` of token ids; ``UserError`` beyond the first layer.
+
+        ``state`` is the key/value state of the tokens before these, which the model moves on; None for none.
+        """
+        inputs = {"input_ids": ids, "past_key_values": state, "use_cache": state is not None}
         if (self.layer, self.last_layers) == (-1, 1):
-            return backbone.model(input_ids=ids, use_cache=False).last_hidden_state.float()
+            return backbone.model(**inputs).last_hidden_state.float()
         present, deepest = backbone.model.config.num_hidden_layers, max(-self.layer, self.last_layers)
         if deepest > present:
             raise UserError(f"layer -{deepest} is asked for, but {backbone.name} has {present} layers")
-        states = backbone.model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
+        states = backbone.model(**inputs, output_hidden_states=True).hidden_states
         return (
             mean_of([s.float() for s in states[-self.last_layers :]])
             if self.layer == -1

@@ -1,9 +1,9 @@
 """The GENERator backbone: a stock Llama decoder, tiny with seeded weights or published.
 
 Purpose: one loader for all. Contract: the model is :class:`transformers.LlamaModel` (final norm included, no
-output head), in eval mode with gradients off, all sizes read from the configuration; no remote code, no
-network unless asked. What this module does NOT know: sequences, chunks, pooling, the output head
-(:mod:`genebrain.genetics.language_model`).
+output head; with a sliding window its twin :class:`transformers.MistralModel`), in eval mode with gradients off, all
+sizes read from the configuration; no remote code, no network unless asked. What this module does NOT know: sequences,
+chunks, pooling, the output head (:mod:`genebrain.genetics.language_model`).
 
 Source: GenerTeam/GENERator (architecture as published with the checkpoints).
 """
@@ -14,48 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaModel
 
+from genebrain.genetics.acceleration import check_runnable
+from genebrain.genetics.context_modes import configure, decoder_class
 from genebrain.genetics.generator_checkpoints import backbone_key
-from genebrain.genetics.generator_weights import TINY, find_weights, place_for, restore_rope
+from genebrain.genetics.generator_weights import TINY, find_weights, place_for
+from genebrain.genetics.loaded_model import LoadedModel, build_empty, finish, identity
+from genebrain.genetics.model_options import ModelOptions
 
 __all__ = ["TINY", "GeneratorBackbone", "load_generator"]
 
 
 @dataclass(frozen=True)
-class GeneratorBackbone:
-    """A loaded decoder.
-
-    Attributes
-    ----------
-    model : LlamaModel
-        ``model(input_ids=[batch, length]).last_hidden_state`` is ``[batch, length, hidden_size]``.
-    hidden_size : int
-    fingerprint : str
-        Identity of configuration and weights (not of dtype or device), 32 hex digits.
-    name : str
-        Short name as asked for.
-    """
-
-    model: LlamaModel
-    hidden_size: int
-    fingerprint: str
-    name: str
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.model.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Number format of weights and activations."""
-        return self.model.dtype
-
-    @property
-    def max_tokens(self) -> int:
-        """Longest input in tokens that the position encoding was trained for."""
-        return int(self.model.config.max_position_embeddings)
+class GeneratorBackbone(LoadedModel):
+    """A loaded decoder; ``model(input_ids=[batch, length]).last_hidden_state`` is ``[batch, length, hidden_size]``."""
 
 
 def load_generator(
@@ -67,6 +39,7 @@ def load_generator(
     dtype: torch.dtype | None = None,
     device: str | torch.device | None = None,
     allow_download: bool = False,
+    options: ModelOptions | None = None,
 ) -> GeneratorBackbone:
     """Load a backbone by short name, from a folder, from the hub cache, or (``generator_tiny``) from a seed.
 
@@ -86,23 +59,21 @@ def load_generator(
         Default: the first GPU if there is one, else CPU.
     allow_download : bool
         Whether the hub may be asked over the network for weights that are not cached.
+    options : ModelOptions, optional
+        Kernels and long context.
 
     Raises
     ------
     UserError
-        Unknown name, missing or unfitting files, or sizes that belong to another model than the name says.
+        Unknown name, missing or unfitting files, sizes that belong to another model than the name says, or an
+        option that can not run here.
     """
+    options = options or ModelOptions()
     dtype, device = place_for(dtype, device)
+    check_runnable(options, device, dtype)
     source = find_weights(name, path, revision, seed, allow_download)
-    model = _empty_model(source.config)
-    expected = {key: value.shape for key, value in model.state_dict().items()}
-    model.load_state_dict(source.read(expected, dtype, backbone_key), strict=True, assign=True)
-    restore_rope(model)
-    model.set_attn_implementation("sdpa")
-    model = model.to(device).eval().requires_grad_(False)
-    return GeneratorBackbone(model, int(source.config.hidden_size), source.fingerprint, name)
-
-
-def _empty_model(config: LlamaConfig) -> LlamaModel:
-    with torch.device("meta"):
-        return LlamaModel(config)
+    config = configure(source.config, options)
+    model = build_empty(decoder_class(config), config)
+    weights = source.read({key: value.shape for key, value in model.state_dict().items()}, dtype, backbone_key)
+    model = finish(model, weights, options, device, trainable=False)
+    return GeneratorBackbone(model, int(config.hidden_size), identity(source.fingerprint, options), name, options)

@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaModel
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from genebrain.genetics.generator_checkpoints import (
     CHECKPOINTS,
@@ -106,11 +105,6 @@ def place_for(dtype: torch.dtype | None, device: str | torch.device | None) -> t
     """Number format and device where none is named: bfloat16 on the first GPU if there is one, else float32 on CPU."""
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16), device
-
-
-def restore_rope(model: LlamaModel) -> None:
-    """Give a model built on the meta device its rotary frequencies: they are no weights, hence still empty."""
-    model.rotary_emb = LlamaRotaryEmbedding(model.config)
 
 
 def tiny_config() -> LlamaConfig:

@@ -15,10 +15,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
+from genebrain.genetics.acceleration import check_runnable
+from genebrain.genetics.context_modes import configure, language_model_class
 from genebrain.genetics.generator_checkpoints import published_key
-from genebrain.genetics.generator_weights import HEAD, TINY, WeightSource, find_weights, place_for, restore_rope
+from genebrain.genetics.generator_weights import HEAD, TINY, WeightSource, find_weights, place_for
+from genebrain.genetics.loaded_model import LoadedModel, build_empty, finish, identity
+from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.tokenizer import BOS, EOS, PAD
 from genebrain.types import UserError
 
@@ -26,39 +30,11 @@ _EMBEDDING = "model.embed_tokens.weight"
 
 
 @dataclass(frozen=True)
-class GeneratorLanguageModel:
-    """A loaded decoder with its output head.
+class GeneratorLanguageModel(LoadedModel):
+    """A loaded decoder with its output head; ``model(input_ids=[batch, length]).logits`` is ``[batch, length, 4128]``.
 
-    Attributes
-    ----------
-    model : LlamaForCausalLM
-        ``model(input_ids=[batch, length]).logits`` is ``[batch, length, 4128]``.
-    hidden_size : int
-    fingerprint : str
-        Identity of the checkpoint, 32 hex digits; the same as that of its backbone.
-    name : str
-        Short name as asked for.
+    The fingerprint is that of the backbone: a checkpoint is one thing, with and without its head.
     """
-
-    model: LlamaForCausalLM
-    hidden_size: int
-    fingerprint: str
-    name: str
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.model.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Number format of weights and activations."""
-        return self.model.dtype
-
-    @property
-    def max_tokens(self) -> int:
-        """Longest input in tokens that the position encoding was trained for."""
-        return int(self.model.config.max_position_embeddings)
 
 
 def load_language_model(
@@ -71,6 +47,7 @@ def load_language_model(
     device: str | torch.device | None = None,
     allow_download: bool = False,
     trainable: bool = False,
+    options: ModelOptions | None = None,
 ) -> GeneratorLanguageModel:
     """Load a backbone with its head, by name, folder, hub cache or seed as ``load_generator`` does.
 
@@ -84,23 +61,17 @@ def load_language_model(
         Unknown name, missing files, another architecture, or keys and shapes that do not fit: counts, and the
         first of each kind by their published names.
     """
+    options = options or ModelOptions()
     dtype, device = place_for(dtype, device)
+    check_runnable(options, device, dtype)
     source = find_weights(name, path, revision, seed, allow_download)
-    model = empty_language_model(source.config)
-    model.load_state_dict(_weights(model, source, dtype), strict=True, assign=True)
-    model.tie_weights()
-    restore_rope(model.model)
-    model.set_attn_implementation("sdpa")
+    config = configure(source.config, options)
+    model = build_empty(language_model_class(config), config)
     # The published configurations name no padding token, and the ids of the marks are no option.
     model.generation_config.update(pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS)
-    model = model.to(device).train(trainable).requires_grad_(trainable)
-    return GeneratorLanguageModel(model, int(source.config.hidden_size), source.fingerprint, name)
-
-
-def empty_language_model(config: LlamaConfig) -> LlamaForCausalLM:
-    """A model of this configuration on the meta device: keys, shapes and sizes without memory."""
-    with torch.device("meta"):
-        return LlamaForCausalLM(config)
+    model = finish(model, _weights(model, source, dtype), options, device, trainable)
+    fingerprint = identity(source.fingerprint, options)
+    return GeneratorLanguageModel(model, int(config.hidden_size), fingerprint, name, options)
 
 
 def _weights(model: LlamaForCausalLM, source: WeightSource, dtype: torch.dtype) -> dict[str, Tensor]:

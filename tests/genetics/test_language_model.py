@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from genebrain.genetics.generator import load_generator
-from genebrain.genetics.language_model import GeneratorLanguageModel, empty_language_model, load_language_model
+from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
+from genebrain.genetics.loaded_model import build_empty
 from genebrain.types import UserError
 
 cpu = partial(load_language_model, device="cpu")
@@ -111,7 +112,7 @@ def test_a_missing_head_or_wrong_keys_are_named_as_published(folder: Path) -> No
 @pytest.mark.parametrize("size", PUBLISHED)
 def test_published_sizes_and_key_names(size: str) -> None:
     hidden, mlp, layers, head_dim = PUBLISHED[size]["sizes"]
-    model = empty_language_model(_published_config(hidden, mlp, layers))
+    model = build_empty(LlamaForCausalLM, _published_config(hidden, mlp, layers))
     assert sum(p.numel() for p in model.parameters()) == PUBLISHED[size]["parameters"]
     block = {
         "self_attn.q_proj": (hidden, hidden),

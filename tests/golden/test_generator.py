@@ -17,7 +17,9 @@ from safetensors.torch import load_file
 
 from genebrain.genetics.chunk_ensemble import cut, encode_batch, encode_chunks, final_representation
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
+from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.tokenizer import BOS, CONTROL_TOKENS, EOS, VOCAB_SIZE, SixMerTokenizer, pad
+from genebrain.genetics.window_stream import stream_hidden
 
 TOKENIZER = SixMerTokenizer()
 FRAME_OF_PADDING_MODE = {"pad": "pad_right", "truncate": "trim_right"}
@@ -37,13 +39,18 @@ def tolerances(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def backbone(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> GeneratorBackbone:
+def checkpoint(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = sorted(folder.glob("*llama*.safetensors"))
     if not weights:
         pytest.skip("no Llama weights among the golden files")
     checkpoint = tmp_path_factory.mktemp("checkpoint")
     shutil.copyfile(weights[0], checkpoint / "model.safetensors")
     shutil.copyfile(weights[0].with_suffix(".config.json"), checkpoint / "config.json")
+    return checkpoint
+
+
+@pytest.fixture(scope="module")
+def backbone(checkpoint: Path) -> GeneratorBackbone:
     return load_generator("golden", checkpoint, dtype=torch.float32, device="cpu")
 
 
@@ -162,3 +169,34 @@ def test_whole_sequence_poolings(folder: Path, tolerances: dict[str, Any], backb
         _agree(vectors["max"], tensors[f"{name}.max_pooled"], limit, name)
         without_mark = encode_batch(backbone, ids, mask, mean_from=1)["mean"]
         _agree(without_mark, tensors[f"{name}.mean_pooled_no_bos"], limit, name)
+
+
+def test_length_extension(folder: Path, tolerances: dict[str, Any], checkpoint: Path) -> None:
+    cases, tensors = _json(folder, "backbone_cases"), _tensors(folder, "backbone_cases")
+    extended = {name: case for name, case in cases.items() if name.startswith("ext_")}
+    assert extended
+    for name, case in extended.items():
+        if case.get("rope"):  # the ramp of an old library, which overlooks the original length: a record
+            continue
+        stretched = case["mode"] != "none"
+        options = ModelOptions(context="yarn", context_tokens=case["max_length"]) if stretched else ModelOptions()
+        loaded = load_generator("golden", checkpoint, dtype=torch.float32, device="cpu", options=options)
+        assert loaded.model.rotary_emb.attention_scaling == pytest.approx(case["attention_scaling"]), name
+        hidden = loaded.model(tensors["ext.input_ids"]).last_hidden_state
+        _agree(hidden, tensors[f"{name}.last_hidden_state"], tolerances["embeddings"], name)
+        if f"{name}.inv_freq" in tensors:
+            _agree(loaded.model.rotary_emb.inv_freq, tensors[f"{name}.inv_freq"], 1e-7, name)
+
+
+def test_sliding_window(folder: Path, tolerances: dict[str, Any], checkpoint: Path) -> None:
+    cases, tensors = _json(folder, "backbone_cases"), _tensors(folder, "backbone_cases")
+    windows = {name: case["keys_visible_per_query"] for name, case in cases.items() if "keys_visible_per_query" in case}
+    assert windows
+    ids = tensors["ext.input_ids"]
+    for name, window in windows.items():
+        wanted, limit = tensors[f"{name}.last_hidden_state"], tolerances["embeddings"]
+        for segment_tokens in (1024, 5):
+            options = ModelOptions(context="sliding_window", window=window, segment_tokens=segment_tokens)
+            loaded = load_generator("golden", checkpoint, dtype=torch.float32, device="cpu", options=options)
+            _agree(loaded.model(ids).last_hidden_state, wanted, limit, name)
+            _agree(torch.cat(list(stream_hidden(loaded, [ids])), 1), wanted, limit, name)
