@@ -1,4 +1,4 @@
-"""The DNA side of a cohort: readings have their own tables, differences to the reference are zero where they must be."""
+"""The DNA side of a cohort: readings have their own tables, differences to the reference are zero where due."""
 
 from __future__ import annotations
 
