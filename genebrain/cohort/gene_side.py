@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from genebrain.cohort.participants import Cohort
+from genebrain.genetics.chunk_parts import Share
 from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages, predict
 from genebrain.genetics.embedding_plan import EmbedOptions
@@ -148,10 +149,12 @@ class GeneSide:
             allow_download=self.allow_download,
         )
 
-    def embed(self, chunks: ChunkSet, store: Path, *, progress: bool = True) -> dict[str, Any]:
-        """Encode the chunks that the store does not hold yet; returns what was done."""
+    def embed(
+        self, chunks: ChunkSet, store: Path, *, progress: bool = True, share: Share | None = None
+    ) -> dict[str, Any]:
+        """Encode the chunks (or one share of them) that the store does not hold yet; returns what was done."""
         report = ChunkStore(store / "chunks").embed(
-            chunks.keys, chunks.sequences, self.backbone(), self.options(), progress=progress
+            chunks.keys, chunks.sequences, self.backbone(), self.options(), progress=progress, share=share
         )
         return {"chunks_naive": chunks.n_naive, "chunks_unique": chunks.n_unique, **report.as_dict()}
 

@@ -24,6 +24,7 @@ from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.restriction import restrict
+from genebrain.genetics.chunk_parts import Share
 from genebrain.genetics.chunks import ChunkSet
 from genebrain.types import FloatArray, IntArray, UserError
 
@@ -63,9 +64,11 @@ class Workspace:
 
         return self._once(("chunks", gene), work)
 
-    def embed(self, gene: GeneSide) -> dict[str, Any]:
-        """Encode the chunks that are not stored yet."""
+    def embed(self, gene: GeneSide, share: Share | None = None) -> dict[str, Any]:
+        """Encode the chunks that are not stored yet; shares of the work run side by side, none waits for another."""
         chunks = self.chunks(gene)
+        if share is not None:
+            return gene.embed(chunks, self.store, progress=self.progress, share=share)
 
         def work() -> dict[str, Any]:
             with self._filling():

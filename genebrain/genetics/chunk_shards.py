@@ -124,9 +124,13 @@ class ShardWriter:
         self._since = time.monotonic()
         if not parts:
             return
-        numbers = [int(p.stem.removeprefix("shard-")) for p in self._folder.glob("shard-*.safetensors")]
-        path = self._folder / f"shard-{max(numbers, default=-1) + 1:06d}.safetensors"
-        write_tensors(path, {name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+        write_tensors(next_shard(self._folder), {name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+
+
+def next_shard(folder: Path) -> Path:
+    """Name of the shard after the last one in the folder."""
+    numbers = [int(p.stem.removeprefix("shard-")) for p in folder.glob("shard-*.safetensors")]
+    return folder / f"shard-{max(numbers, default=-1) + 1:06d}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -176,8 +180,9 @@ class ShardIndex:
 
 def damaged_error(shards: list[Path]) -> UserError:
     """The error that names damaged shards (all of them) and the way out."""
+    common = shards[0].parent if len({path.parent for path in shards}) == 1 else shards[0].parent.parent
     return UserError(
-        f"{len(shards)} damaged shards in {shards[0].parent}: {', '.join(p.name for p in shards)}; "
+        f"{len(shards)} damaged shards in {common}: {', '.join(str(p.relative_to(common)) for p in shards)}; "
         "embed again with repair=True to encode their chunks anew, or restore the files"
     )
 

@@ -2,8 +2,9 @@
 
 Purpose: unique chunk strings -> table ``[chunks, hidden]`` per token pooling, kept on disk under the key of
 the chunk. Contract: what is asked for twice is encoded once; an interrupted run continues with the batches it
-had planned, so its table has the same bits as that of an undisturbed run (same processor type and library
-versions; the number of cores does not matter); tables made under different rules never mix. What this module
+had planned, and shares of a run have the batches of the whole, so the table has the same bits as that of one
+undisturbed run (same processor type and library versions; the number of cores does not matter); tables made under
+different rules never mix. What this module
 does NOT know: subjects, windows, haplotypes; a chunk is a string and a key.
 """
 
@@ -11,9 +12,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from genebrain import __version__
 from genebrain.genetics.chunk_encoding import TokenCounts, encode_batches
 from genebrain.genetics.chunk_ensemble import POOLINGS
+from genebrain.genetics.chunk_parts import Share, merge_parts
 from genebrain.genetics.chunk_shards import (
     ShardIndex,
     as_names,
@@ -50,6 +53,7 @@ class EmbedReport:
     padding_tokens: int
     oov_tokens: int
     seconds: float
+    merged_parts: int = 0
 
     def as_dict(self) -> dict[str, int | float | str]:
         """JSON-ready."""
@@ -78,8 +82,11 @@ class ChunkStore:
         *,
         progress: bool = True,
         repair: bool = False,
+        share: Share | None = None,
     ) -> EmbedReport:
         """Encode the chunks that are not stored yet; safe to interrupt and to repeat.
+
+        Without ``share``, what shares have left is checked and merged first.
 
         Parameters
         ----------
@@ -93,6 +100,9 @@ class ChunkStore:
             Show a bar with tokens per second and time left.
         repair : bool
             Check all shards first, remove the damaged ones, and encode their chunks anew.
+        share : Share, optional
+            Encode only this share of the whole plan, into its own part of the table. Give every share the same
+            request and budget: then all shares together have the bits of one undivided run.
 
         Raises
         ------
@@ -106,36 +116,47 @@ class ChunkStore:
             raise ValueError(f"{len(names)} keys but {len(sequences)} sequences")
         started = time.monotonic()
         fingerprint = options.fingerprint(backbone)
-        folder = self.folder / fingerprint
-        make_private(self.folder)
-        make_private(folder)
+        table = self.folder / fingerprint
+        folder = table / share.folder_name if share else table
+        for place in (self.folder, table, folder):
+            make_private(place)
         with writing_alone(folder):
             _write_provenance(folder, backbone, options)
             plan = BatchPlan(folder / "plan.safetensors")
             if repair:
                 _remove_damaged(folder, plan)
+            merged = 0 if share else merge_parts(table)
             distinct = np.unique(names, return_index=True)[1]
-            missing = distinct[ShardIndex.read(folder).find(names[distinct]) < 0]
-            n_tokens = options.n_tokens(np.array([len(sequences[i]) for i in missing], np.int64))
+            new = ShardIndex.read(table).find(names[distinct]) < 0
+            n_new = int(new.sum())
+            if share:
+                new &= ShardIndex.read(folder).find(names[distinct]) < 0
+            wanted = distinct if share else distinct[new]
+            n_tokens = options.n_tokens(np.array([len(sequences[i]) for i in wanted], np.int64))
             budget = options.token_budget(backbone.device)
-            batches = plan_batches(names[missing], n_tokens, budget, plan.read())
+            batches = plan_batches(names[wanted], n_tokens, budget, [] if share else plan.read())
+            if share:  # planned as one run would, so that the batches are the same; a stored batch is left out
+                own = [batch[new[batch]] for batch in batches[share.number - 1 :: share.of]]
+                batches = [batch for batch in own if len(batch)]
             counts = TokenCounts()
             if batches:
-                plan.write(keys[missing], batches)
-                chosen = [missing[batch] for batch in batches]
-                total = int(n_tokens.sum()) * options.views.n_views
+                if not share:
+                    plan.write(keys[wanted], batches)
+                chosen = [wanted[batch] for batch in batches]
+                total = int(n_tokens[np.concatenate(batches)].sum()) * options.views.n_views
                 counts = encode_batches(folder, keys, sequences, chosen, backbone, options, total if progress else None)
             plan.remove()
         return EmbedReport(
             fingerprint=fingerprint,
             requested=len(distinct),
-            stored_before=len(distinct) - len(missing),
+            stored_before=len(distinct) - n_new,
             encoded=counts.chunks,
             batches=len(batches),
             tokens=counts.real,
             padding_tokens=counts.padding,
             oov_tokens=counts.oov,
             seconds=time.monotonic() - started,
+            merged_parts=merged,
         )
 
     def missing(self, keys: NDArray[np.uint8], fingerprint: str | None = None) -> int:
@@ -178,6 +199,20 @@ class ChunkStore:
             If chunks are missing (both counts) or shards are damaged (all of those that are needed are
             named).
         """
+        folder = self._table_folder(fingerprint)
+        hidden = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["hidden_size"]
+        shape = len(as_names(keys)), hidden
+        result = np.empty(shape, np.float32) if out is None else out
+        if result.shape != shape:
+            raise ValueError(f"out has shape {result.shape}, needed is {shape}")
+        for rows, vectors in self.parts(keys, pooling, fingerprint):
+            result[rows] = vectors
+        return result
+
+    def parts(
+        self, keys: NDArray[np.uint8], pooling: str = "mean", fingerprint: str | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.floating[Any]]]]:
+        """As :meth:`table`, shard by shard: rows of ``keys`` and their vectors; memory for one shard is enough."""
         if pooling not in POOLINGS:
             raise UserError(f"unknown token pooling {pooling!r}; choose one of {', '.join(POOLINGS)}")
         folder = self._table_folder(fingerprint)
@@ -189,21 +224,18 @@ class ChunkStore:
                 f"{absent} of {len(names)} chunks are not embedded in {folder}; run embed with the same "
                 "model and options first"
             )
-        hidden = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["hidden_size"]
-        result = np.empty((len(names), hidden), np.float32) if out is None else out
-        if result.shape != (len(names), hidden):
-            raise ValueError(f"out has shape {result.shape}, needed is {(len(names), hidden)}")
         damaged = []
         shard = index.shard[found]
         for number in np.unique(shard):
             wanted = np.flatnonzero(shard == number)
             try:
-                result[wanted] = read_array(index.shards[number], pooling)[index.row[found[wanted]]]
+                vectors = read_array(index.shards[number], pooling)
             except UserError:
                 damaged.append(index.shards[number])
+                continue
+            yield wanted, vectors[index.row[found[wanted]]]
         if damaged:
             raise damaged_error(damaged)
-        return result
 
     def _table_folder(self, fingerprint: str | None) -> Path:
         if fingerprint is not None:
@@ -218,7 +250,8 @@ class ChunkStore:
 
 
 def _remove_damaged(folder: Path, plan: BatchPlan) -> None:
-    contents = dict.fromkeys(folder.glob("shard-*.safetensors"), ("keys", *POOLINGS))
+    shards = *folder.glob("shard-*.safetensors"), *folder.glob("part-*-of-*/shard-*.safetensors")
+    contents = dict.fromkeys(shards, ("keys", *POOLINGS))
     for path, names in {**contents, plan.path: ("keys", "sizes")}.items():
         try:
             for name in names if path.exists() else ():

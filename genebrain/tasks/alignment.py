@@ -68,12 +68,20 @@ def embed(
     genetics: GeneSide | None = None,
     brain: ConnectomeSide | None = None,
     store: Path | str | None = None,
+    shard: str | None = None,
 ) -> Metrics:
-    """Fill the store: chunk embeddings and scans. What is there already is not done again."""
+    """Fill the store: chunk embeddings and scans. What is there already is not done again.
+
+    ``shard`` (``3/64``, or ``auto`` for the rank of torchrun or srun) encodes that share of the chunks only; a later
+    call without it merges all shares.
+    """
+    from genebrain.genetics.chunk_parts import share_of_run
+
+    share = share_of_run(shard)
     workspace = Workspace(_path(cohort), store)
     done = {
         "scans": workspace.ingest(brain or ConnectomeSide()),
-        "chunks": workspace.embed(genetics or GeneSide()),
+        "chunks": workspace.embed(genetics or GeneSide(), share),
     }
     print(json.dumps(done, indent=1))
     return done
