@@ -17,7 +17,7 @@ class CohortSource:
     ----------
     path : str, optional
         A ``cohort.yaml``. When given, the other settings have no meaning.
-    tier, n_subjects, seed, genomes
+    tier, n_subjects, seed, genomes, scans, n_parcels
         Settings of :func:`genebrain.cohort.simulate.simulate_cohort`.
     folder : str
         Where simulated cohorts are kept, one folder each, made once.
@@ -28,6 +28,8 @@ class CohortSource:
     n_subjects: int = 1500
     seed: int = 7
     genomes: Literal["msprime", "chr20_1000g"] = "msprime"
+    scans: Literal["parcels", "nifti"] = "parcels"
+    n_parcels: int = 80
     folder: str = "runs/cohorts"
 
     def resolve(self) -> Path:
@@ -35,8 +37,18 @@ class CohortSource:
         if self.path is not None:
             return Path(self.path)
         name = f"{self.genomes}-{self.tier}-{self.n_subjects}-seed{self.seed}"
+        name += "" if self.scans == "parcels" else f"-{self.scans}"
+        name += "" if self.n_parcels == 80 else f"-{self.n_parcels}parcels"
         out = Path(self.folder) / name
         print(f"no cohort.path given: using the simulated cohort {out}")
         if (out / "cohort.yaml").exists():
             return out / "cohort.yaml"
-        return simulate_cohort(out, tier=self.tier, n_subjects=self.n_subjects, seed=self.seed, genomes=self.genomes)
+        return simulate_cohort(
+            out,
+            tier=self.tier,
+            n_subjects=self.n_subjects,
+            seed=self.seed,
+            genomes=self.genomes,
+            scans=self.scans,
+            n_parcels=self.n_parcels,
+        )

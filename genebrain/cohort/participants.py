@@ -41,7 +41,7 @@ class Cohort:
     scans : DataFrame
         Scans of these people: ``person`` (row of ``table``), ``session``, ``path`` (absolute), ``tr``
         (seconds, NaN when the table does not say), ``mask`` and ``confounds`` if given; sorted by person.
-    genotypes, reference, windows, atlas, known_answer : Path or None
+    genotypes, reference, windows, atlas, known_answer, parcel_coordinates : Path or None
         The files of the cohort.
     funnel : dict
         People ``listed``, ``genotyped``, ``scanned``, ``both``, ``after_filters``; ``scans``; ``dropped`` by
@@ -70,6 +70,7 @@ class Cohort:
     relatedness: list[str]
     fingerprint: str
     warnings: list[Problem] = field(default_factory=list)
+    parcel_coordinates: Path | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -130,6 +131,7 @@ def cohort_of(parts: Assembly) -> Cohort:
         relatedness=relatives.sources,
         fingerprint=_fingerprint(parts, table, scans),
         warnings=parts.problems.warnings,
+        parcel_coordinates=files.get("parcel_coordinates"),
     )
 
 

@@ -21,7 +21,7 @@ from genebrain.cohort.genome_sources import REAL_GENOMES, Genomes, RealGenomes, 
 from genebrain.cohort.known_answer import FILE, ORACLE_NOTE, ceilings, read_known_answer, write_known_answer
 from genebrain.cohort.simulated_awkward import NEEDED_POLICIES
 from genebrain.cohort.simulated_families import Pedigree, plan_families
-from genebrain.cohort.simulated_scans import BrainModel, loudness_for, reliability, synthetic_connectome
+from genebrain.cohort.simulated_scans import BrainModel, Parcels, loudness_for, reliability, synthetic_connectome
 from genebrain.cohort.simulated_tables import People, write_participants, write_scans
 from genebrain.cohort.simulated_traits import choose_causal, genetic_values
 from genebrain.cohort.tiers import REFERENCE_FRAMES, Tier, get_tier
@@ -29,7 +29,7 @@ from genebrain.types import UserError
 
 DEFAULT_SUBJECTS, REAL_SUBJECTS = 1500, 300
 FST = 0.05
-VERSION = 1
+VERSION = 2
 GENOMES = ("msprime", REAL_GENOMES)
 COUNTS = ("n_windows", "window_bp", "n_contigs")
 SOURCE = (
@@ -81,7 +81,8 @@ def simulate_cohort(
         Add to the genotypes and the reference what real files hold. The truth stays;
         ``policies`` in ``known_answer.json`` says which reading policies are then needed.
     n_frames, tr, n_parcels
-        Frames per scan, repetition time in seconds, parcels (even).
+        Frames per scan, repetition time in seconds, parcels (even). 424 parcels lie where those of A424 do, which
+        is what BrainLM reads; other numbers lie at random, mirrored.
     **model
         Fields of :class:`~genebrain.cohort.tiers.Tier` to change, such as ``h2=0.3``.
 
@@ -139,13 +140,14 @@ def _write(folder: Path, tier: Tier, settings: dict[str, Any]) -> None:
         source.samples, groups, pedigree, tier, rng["people"], families_known=settings["genomes"] != REAL_GENOMES
     )
     loudness = loudness_for(tier.rel, REFERENCE_FRAMES)
+    parcels = Parcels.of(settings["n_parcels"], rng["brain"])
     brain = BrainModel.build(
-        synthetic_connectome(settings["n_parcels"], rng["brain"]),
+        synthetic_connectome(parcels, rng["brain"]),
         k=tier.k, n_active=tier.n_active, loudness=loudness, tr=settings["tr"], rng=rng["brain"],
     )  # fmt: skip
     shift = tier.site_shift * rng["brain"].normal(size=(tier.n_sites, settings["n_parcels"]))
     files = source.write(folder, causal)
-    u, atlas = write_scans(folder, people, brain, z, shift, tier.n_sessions, settings)
+    u, own = write_scans(folder, people, brain, z, shift, tier.n_sessions, settings, parcels.points)
     write_participants(folder / "participants.tsv", people, source.panel, has_groups=tier.n_groups > 1)
 
     rel = reliability(loudness, settings["n_frames"], tier.n_sessions)
@@ -155,7 +157,7 @@ def _write(folder: Path, tier: Tier, settings: dict[str, Any]) -> None:
         truth["mislabelled"] = (people.genome != people.order).astype(np.float32)
     write_known_answer(folder, answer, truth)
     description = {"name": f"{settings['genomes']}-{settings['tier']}", "participants": "participants.tsv", **files}
-    description |= {"scans": "scans.tsv", **atlas, "known_answer": FILE}
+    description |= {"scans": "scans.tsv", **own, "known_answer": FILE}
     (folder / "cohort.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
 
 

@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, polygamma
 
+from genebrain.brain.parcel_order import a424_coordinates
+
 DECAY_BASE, DECAY_SLOPE = 0.15, 0.9
 """Decay rate of a mode in 1/s: base + slope x eigenvalue of the Laplacian."""
 POWER_OFFSET = 0.05
 SPREAD_MM = np.array([30.0, 45.0, 30.0])
 LENGTH_MM = 25.0
 N_MODULES = 7
+A424_PARCELS, A424_AREAS = 424, 180
 
 Floats = NDArray[np.float64]
 
@@ -35,24 +38,60 @@ def reliability(loudness: float, n_frames: int, n_sessions: int = 1) -> float:
     return one / (one + (1 - one) / n_sessions)
 
 
-def synthetic_connectome(n_parcels: int, rng: np.random.Generator) -> Floats:
+@dataclass(frozen=True)
+class Parcels:
+    """Where parcels lie and which of them are each other's mirror image.
+
+    Attributes
+    ----------
+    points : float ``[parcels, 3]``
+        Centres in mm, RAS: x grows to the right.
+    pairs : int ``[pairs, 2]``
+        Homologous parcels of the two hemispheres.
+    """
+
+    points: Floats
+    pairs: NDArray[np.int64]
+
+    @classmethod
+    def random(cls, n_parcels: int, rng: np.random.Generator) -> Parcels:
+        """Points of a right hemisphere and their mirror images, in this order."""
+        half = n_parcels // 2
+        right = rng.normal(size=(half, 3)) * SPREAD_MM
+        right[:, 0] = np.abs(right[:, 0]) + 5.0
+        pairs = np.arange(half)
+        return cls(np.vstack([right, right * [-1, 1, 1]]), np.stack([pairs, pairs + half], axis=1))
+
+    @classmethod
+    def a424(cls) -> Parcels:
+        """The A424 parcellation: 180 cortical areas of the right hemisphere, 180 of the left, 64 deeper ones."""
+        pairs = np.arange(A424_AREAS)
+        return cls(a424_coordinates().astype(np.float64), np.stack([pairs, pairs + A424_AREAS], axis=1))
+
+    @classmethod
+    def of(cls, n_parcels: int, rng: np.random.Generator) -> Parcels:
+        """A424 for 424 parcels, random points otherwise."""
+        return cls.a424() if n_parcels == A424_PARCELS else cls.random(n_parcels, rng)
+
+
+def synthetic_connectome(parcels: Parcels, rng: np.random.Generator) -> Floats:
     """Symmetric weights ``[parcels, parcels]``, zero diagonal: two mirrored hemispheres, seven modules.
 
-    Weights fall with distance, are three times as large within a module, and log-normal around that.
+    Weights fall with distance, are three times as large within a module, and log-normal around that; a homologous
+    pair has half the largest weight.
     """
-    half = n_parcels // 2
-    right = rng.normal(size=(half, 3)) * SPREAD_MM
-    right[:, 0] = np.abs(right[:, 0]) + 5.0
-    centres = right[rng.choice(half, min(N_MODULES, half), replace=False)]
-    module = np.linalg.norm(right[:, None] - centres, axis=2).argmin(axis=1)
-    points, module = np.vstack([right, right * [-1, 1, 1]]), np.tile(module, 2)
+    points = parcels.points
+    folded = points * np.where(points[:, :1] < 0, [-1.0, 1.0, 1.0], 1.0)  # modules are the same on both sides
+    right = np.sort(parcels.pairs[:, 0])
+    centres = folded[right[rng.choice(len(right), min(N_MODULES, len(right)), replace=False)]]
+    module = np.linalg.norm(folded[:, None] - centres, axis=2).argmin(axis=1)
     distance = np.linalg.norm(points[:, None] - points, axis=2)
     weights = np.exp(-distance / LENGTH_MM) * (1 + 2 * (module[:, None] == module))
     weights *= np.exp(0.5 * rng.normal(size=weights.shape))
     weights = (weights + weights.T) / 2
     np.fill_diagonal(weights, 0)
-    pairs = np.arange(half)
-    weights[pairs, pairs + half] = weights[pairs + half, pairs] = 0.5 * weights.max()
+    one, other = parcels.pairs.T
+    weights[one, other] = weights[other, one] = 0.5 * weights.max()
     return weights
 
 

@@ -125,6 +125,7 @@ def write_scans(
     shift: Floats,
     n_sessions: int,
     settings: dict[str, Any],
+    points: Floats,
 ) -> tuple[Floats, dict[str, str]]:
     """Write scans and ``scans.tsv``.
 
@@ -133,18 +134,20 @@ def write_scans(
     trait : ``[people, k]``
     shift : ``[sites, modes]``
         Effect of each scanner on the log innovation variance.
+    points : ``[parcels, 3]``
+        Where the parcels lie, mm.
 
     Returns
     -------
     reading : float ``[people, k]``
         The sufficient statistic, averaged over sessions, not standardised.
     files : dict
-        ``atlas`` for images, else empty.
+        ``parcel_coordinates``, and for images ``atlas``.
     """
     (folder / "scans").mkdir()
     seed, n = settings["seed"], len(trait)
     number = np.random.default_rng([seed, SCAN_STREAM]).permutation(n * n_sessions).reshape(n_sessions, n)
-    labels = LabelImage.build(settings["n_parcels"]) if settings["scans"] == "nifti" else None
+    labels = LabelImage.build(points) if settings["scans"] == "nifti" else None
     suffix = "npy" if labels is None else "nii.gz"
     reading = np.zeros_like(trait)
     for session in range(n_sessions):
@@ -171,7 +174,10 @@ def write_scans(
         path_text = f"scans/{scan + 1:06d}.{suffix}"
         lines.append(f"{participant}\t{visit}\t{path_text}\t{settings['tr']}\tsite{site + 1:02d}\n")
     (folder / "scans.tsv").write_text("".join(lines))
-    if labels is None:
-        return reading, {}
-    labels.write(folder / "atlas.nii.gz")
-    return reading, {"atlas": "atlas.nii.gz"}
+    files = {"parcel_coordinates": "parcel_coordinates.tsv"}
+    if labels is not None:
+        labels.write(folder / "atlas.nii.gz")
+        points, files = labels.centres(), {"atlas": "atlas.nii.gz", **files}
+    table = pd.DataFrame(points, columns=["x", "y", "z"]).round(2)
+    table.to_csv(folder / "parcel_coordinates.tsv", sep="\t", index=False, lineterminator="\n")
+    return reading, files

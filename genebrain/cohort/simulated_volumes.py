@@ -32,16 +32,39 @@ class LabelImage:
     labels: NDArray[np.int16]
 
     @classmethod
-    def build(cls, n_parcels: int) -> LabelImage:
-        """Label runs of neighbouring voxels."""
+    def build(cls, points: NDArray[np.floating]) -> LabelImage:
+        """Give every parcel its share of voxels, laid out as the points ``[parcels, 3]`` (mm) are.
+
+        Points and voxels are halved together, again and again, along the axis on which the points are widest:
+        parcels of equal size that neighbour each other where their points do.
+        """
         grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, size) for size in SHAPE), indexing="ij"))
         inside = (grid**2).sum(axis=0) <= 1
-        n_voxels = int(inside.sum())
-        if n_parcels > n_voxels:
-            raise ValueError(f"{n_parcels} parcels do not fit into {n_voxels} voxels")
+        voxels = np.argwhere(inside)
+        if len(points) > len(voxels):
+            raise ValueError(f"{len(points)} parcels do not fit into {len(voxels)} voxels")
         labels = np.zeros(SHAPE, np.int16)
-        labels[inside] = 1 + np.arange(n_voxels) * n_parcels // n_voxels
+        parts = [(np.arange(len(points)), voxels)]
+        while parts:
+            parcels, own = parts.pop()
+            if len(parcels) == 1:
+                labels[tuple(own.T)] = parcels[0] + 1
+                continue
+            axis = int(np.ptp(points[parcels], axis=0).argmax())
+            half = len(parcels) // 2
+            parcels = parcels[np.argsort(points[parcels, axis], kind="stable")]
+            own = own[np.argsort(own[:, axis], kind="stable")]
+            cut = len(own) * half // len(parcels)
+            parts += [(parcels[:half], own[:cut]), (parcels[half:], own[cut:])]
         return cls(labels)
+
+    def centres(self) -> NDArray[np.float64]:
+        """Mean position of the voxels of each parcel, mm, ``[parcels, 3]``."""
+        voxels = np.argwhere(self.labels > 0)
+        parcel = self.labels[tuple(voxels.T)] - 1
+        counts = np.bincount(parcel)
+        means = np.stack([np.bincount(parcel, weights=axis) / counts for axis in voxels.T], axis=1)
+        return np.asarray(means * VOXEL_MM + _affine()[:3, 3])
 
     def write(self, path: Path) -> None:
         """Write the label image."""
@@ -57,10 +80,15 @@ class LabelImage:
         _save(path, image, tr)
 
 
-def _save(path: Path, values: NDArray[np.int16], tr: float | None) -> None:
+def _affine() -> NDArray[np.float64]:
+    """The middle of the image is the origin."""
     affine = np.diag([VOXEL_MM] * 3 + [1.0])
     affine[:3, 3] = [-VOXEL_MM * (size - 1) / 2 for size in SHAPE]
-    image = nib.Nifti1Image(values, affine)
+    return affine
+
+
+def _save(path: Path, values: NDArray[np.int16], tr: float | None) -> None:
+    image = nib.Nifti1Image(values, _affine())
     image.header.set_xyzt_units("mm", "sec")
     if tr is not None:
         image.header.set_zooms((*[VOXEL_MM] * 3, tr))

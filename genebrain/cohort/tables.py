@@ -20,7 +20,7 @@ from genebrain.cohort.problems import Problems, did_you_mean, named
 from genebrain.types import FloatArray, UserError
 
 REQUIRED_FILES = ("participants", "genotypes", "reference", "windows", "scans")
-OPTIONAL_FILES = ("atlas", "kinship", "genomewide", "known_answer", "exclude")
+OPTIONAL_FILES = ("atlas", "parcel_coordinates", "kinship", "genomewide", "known_answer", "exclude")
 SETTINGS = ("name", "split", "max_mean_fd")
 KNOWN_COLUMNS = (
     *("participant_id", "genotype_id", "family_id", "genome_id", "site", "sex", "age", "ancestry", "mean_fd"),

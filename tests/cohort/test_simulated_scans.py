@@ -4,22 +4,27 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 
+from genebrain.brain.parcel_order import a424_coordinates
+from genebrain.cohort.known_answer import FILE, read_known_answer, read_truth
+from genebrain.cohort.participants import load_cohort
 from genebrain.cohort.simulate import simulate_cohort
-from genebrain.cohort.simulated_scans import BrainModel, loudness_for, reliability, synthetic_connectome
+from genebrain.cohort.simulated_scans import BrainModel, Parcels, loudness_for, reliability, synthetic_connectome
 from genebrain.cohort.simulated_volumes import LabelImage
 
 
 def build(rel: float = 0.8, k: int = 4) -> tuple[BrainModel, np.random.Generator]:
     rng = np.random.default_rng(11)
-    connectome = synthetic_connectome(40, rng)
+    connectome = synthetic_connectome(Parcels.random(40, rng), rng)
     loudness = loudness_for(rel, 100)
     return BrainModel.build(connectome, k=k, n_active=12, loudness=loudness, tr=0.735, rng=rng), rng
 
 
 def test_connectome_is_symmetric_with_strong_homologous_pairs() -> None:
-    weights = synthetic_connectome(80, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    weights = synthetic_connectome(Parcels.random(80, rng), rng)
     np.testing.assert_array_equal(weights, weights.T)
     assert not np.diag(weights).any()
     assert weights[3, 43] == weights.max() / 2 or weights[3, 43] == weights.max()
@@ -61,7 +66,7 @@ def test_series_have_the_model_variance() -> None:
 def test_volumes_return_the_parcel_series(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     series = rng.normal(size=(30, 20)).astype(np.float32)
-    labels = LabelImage.build(20)
+    labels = LabelImage.build(Parcels.random(20, rng).points)
     labels.write_scan(tmp_path / "scan.nii.gz", series, 0.8, rng)
     image = nib.load(tmp_path / "scan.nii.gz")
     data = np.asarray(image.dataobj)
@@ -72,7 +77,7 @@ def test_volumes_return_the_parcel_series(tmp_path: Path) -> None:
     agreement = [np.corrcoef(means[:, parcel], series[:, parcel])[0, 1] for parcel in range(20)]
     assert min(agreement) > 0.98
     with pytest.raises(ValueError, match="do not fit"):
-        LabelImage.build(100_000)
+        LabelImage.build(np.zeros((100_000, 3)))
 
 
 def test_image_cohort_holds_images_and_atlas(tmp_path: Path) -> None:
@@ -81,3 +86,41 @@ def test_image_cohort_holds_images_and_atlas(tmp_path: Path) -> None:
     assert len(list((folder / "scans").glob("*.nii.gz"))) == 12
     atlas = np.asarray(nib.load(folder / "atlas.nii.gz").dataobj)
     assert set(np.unique(atlas)) == set(range(41))
+    cohort = load_cohort(folder)
+    table = pd.read_csv(cohort.parcel_coordinates, sep="\t")
+    affine = nib.load(folder / "atlas.nii.gz").affine
+    for parcel, centre in enumerate(table.to_numpy(), start=1):
+        voxels = np.argwhere(atlas == parcel)
+        np.testing.assert_allclose(centre, nib.affines.apply_affine(affine, voxels).mean(axis=0), atol=0.01)
+
+
+def test_parcels_of_the_image_are_equal_and_lie_as_their_points_do() -> None:
+    points = Parcels.a424().points
+    image = LabelImage.build(points)
+    sizes = np.bincount(image.labels.ravel())[1:]
+    assert len(sizes) == 424
+    assert sizes.max() - sizes.min() <= 1
+    centres = image.centres()
+    for axis in range(3):
+        assert np.corrcoef(centres[:, axis], points[:, axis])[0, 1] > 0.9
+    # Neighbours stay neighbours: the nearest parcel by points is among the nearest in the image.
+    distance = np.linalg.norm(points[:, None] - points, axis=2) + np.diag(np.full(424, np.inf))
+    in_image = np.linalg.norm(centres[:, None] - centres, axis=2)
+    rank = (in_image < in_image[np.arange(424), distance.argmin(1)][:, None]).sum(1)
+    assert np.median(rank) < 15
+
+
+def test_a424_cohort_lies_where_a424_does_and_keeps_its_ceiling(tmp_path: Path) -> None:
+    arguments = {"seed": 3, "n_windows": 6, "n_genomewide": 200, "n_frames": 200}
+    small, large = (
+        simulate_cohort(tmp_path / str(n), "smoke", 400, n_parcels=n, **arguments).parent for n in (80, 424)
+    )
+    table = pd.read_csv(load_cohort(large).parcel_coordinates, sep="\t")
+    np.testing.assert_allclose(table, a424_coordinates(), atol=0.01)
+    assert np.load(next((large / "scans").glob("*.npy")), mmap_mode="r").shape == (200, 424)
+    answers = [read_known_answer(folder / FILE) for folder in (small, large)]
+    assert answers[0]["ceiling"] == answers[1]["ceiling"]
+    # The statistic that reads the trait is as good with five times the parcels: the trait acts on the same modes.
+    truths = [read_truth(folder / FILE) for folder in (small, large)]
+    agreement = [np.mean([np.corrcoef(truth["z"][:, d], truth["u"][:, d])[0, 1] for d in range(8)]) for truth in truths]
+    np.testing.assert_allclose(agreement, np.sqrt(answers[0]["rel"]), atol=0.01)
