@@ -27,6 +27,7 @@ VERBS = {
     "ablate": "run a grid, e.g. over pooling strategies: results.csv",
     "score-variants": "how much less likely the DNA model finds each variant than the reference",
     "power": "which effect can a cohort of this size detect? Ask before training",
+    "models": "list the published models: size, memory, pinned revision, whether they are here",
 }
 
 # What the user, not the program, must mend: no room, no permission.

@@ -39,11 +39,13 @@ class Checkpoint:
     layers: int
     closing_mark: bool
     """Whether the model card appends a closing ``<s>`` when it takes embeddings (v2 does, v1 does not)."""
+    parameters: int
+    """Numbers in the weights, output head included."""
 
 
 def _published(name: str, revision: str, large: bool, closing_mark: bool) -> Checkpoint:
-    hidden, layers = (3072, 30) if large else (2048, 26)
-    return Checkpoint(f"GenerTeam/{name}-base", revision, hidden, layers, closing_mark)
+    hidden, layers, parameters = (3072, 30, 2_998_262_784) if large else (2048, 26, 1_162_061_824)
+    return Checkpoint(f"GenerTeam/{name}-base", revision, hidden, layers, closing_mark, parameters)
 
 
 CHECKPOINTS: dict[str, Checkpoint] = {

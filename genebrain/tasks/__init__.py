@@ -10,6 +10,19 @@ hyphen is a function and a file with an underscore: ``embed-scans`` is ``tasks.e
 """
 
 from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, plan, power, report, simulate
+from genebrain.tasks.sequences import models
 from genebrain.tasks.variants import score_variants
 
-__all__ = ["ablate", "check", "embed", "evaluate", "fit", "plan", "power", "report", "score_variants", "simulate"]
+__all__ = [
+    "ablate",
+    "check",
+    "embed",
+    "evaluate",
+    "fit",
+    "models",
+    "plan",
+    "power",
+    "report",
+    "score_variants",
+    "simulate",
+]
