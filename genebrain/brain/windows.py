@@ -220,6 +220,10 @@ class WindowBank:
             "resampling": dict(self.resampled),
         }
 
+    def own_step(self, key: str) -> float:
+        """Seconds per frame of a scan as recorded; NaN = unknown."""
+        return self._own[key]
+
     def _step(self, key: str) -> tuple[float, bool]:
         """New over old time step, and whether to filter."""
         own = self._own[key]

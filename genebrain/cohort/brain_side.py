@@ -6,7 +6,9 @@ is fitted on the training subjects that the caller names.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from genebrain.brain.connectome import (
     Moments,
     moments_from_store,
 )
+from genebrain.brain.ingest import ingest_scans
 from genebrain.brain.scan_store import ScanStore
 from genebrain.cohort.participants import Cohort
 from genebrain.types import IntArray, UserError
@@ -60,6 +63,29 @@ class ConnectomeSide:
         if not 0 <= self.shrinkage < 1:
             raise UserError(f"brain.shrinkage={self.shrinkage} must lie in [0, 1)")
 
+    @property
+    def source(self) -> Hashable:
+        """Sides of equal source share ingest and inputs."""
+        return "connectome", self.min_frames
+
+    def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
+        """Bring the scans into the store; returns counts, and the people with a usable scan."""
+        report = ingest_scans(
+            cohort.scans,
+            store / "scans",
+            atlas=cohort.atlas,
+            min_frames=self.min_frames,
+            short="skip",
+            progress=progress,
+        )
+        keys = ScanStore(store / "scans").keys(cohort.scans)
+        usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key is not None}
+        return report.summary(), usable
+
+    def inputs(self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True) -> Moments:
+        """Lag moments of every person; ``training`` rows are not looked at."""
+        return stored_moments(cohort, ScanStore(store / "scans"), progress=progress)
+
     def features(self, n_parcels: int) -> dict[str, Feature]:
         """Unfitted candidates by name, for scans of ``n_parcels``."""
         kind = FEATURES[self.kind]
@@ -87,6 +113,10 @@ class ConnectomeSide:
         restored: Feature = FEATURES[name.split("-")[0]].from_state(state)
         return restored
 
+    def description(self, cohort: Cohort, store: Path) -> dict[str, Any]:
+        """What a run records of its brain side."""
+        return {"encoder": "connectome", "kind": self.kind}
+
 
 def stored_moments(cohort: Cohort, store: ScanStore, *, progress: bool = True) -> Moments:
     """Lag moments of every person of the cohort, in the order of its table, averaged over the person's scans.
@@ -96,6 +126,17 @@ def stored_moments(cohort: Cohort, store: ScanStore, *, progress: bool = True) -
     UserError
         If a person has no scan in the store: the cohort must be restricted to people with usable scans first.
     """
+    return moments_from_store(store, person_scans(cohort, store), progress=progress)
+
+
+def person_scans(cohort: Cohort, store: ScanStore) -> list[list[str]]:
+    """Keys of the scans of every person, in the order of the cohort's table.
+
+    Raises
+    ------
+    UserError
+        If a person has no scan in the store.
+    """
     keys = store.keys(cohort.scans)
     scans: list[list[str]] = [[] for _ in range(len(cohort))]
     for person, key in zip(cohort.scans["person"], keys, strict=True):
@@ -104,5 +145,4 @@ def stored_moments(cohort: Cohort, store: ScanStore, *, progress: bool = True) -
     empty = sum(not one for one in scans)
     if empty:
         raise UserError(f"{empty} of {len(cohort)} people have no usable scan in the store")
-
-    return moments_from_store(store, scans, progress=progress)
+    return scans

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.training import TrainerSettings
-from genebrain.cohort.brain_side import ConnectomeSide
+from genebrain.cohort.encoder_side import BrainSide
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort
@@ -33,7 +33,7 @@ class Experiment:
     """Everything that decides the numbers of a run, besides the cohort."""
 
     genetics: GeneSide
-    brain: ConnectomeSide
+    brain: BrainSide
     pooling: GenePooling
     alignment: AlignmentSettings
     trainer: TrainerSettings
@@ -90,7 +90,8 @@ def run_fit(
     chunks = workspace.chunks(experiment.genetics)
     folder.record(experiment.genetics.cost(chunks))
     write_json(run / "funnel.json", {**cohort.funnel, "split": sizes(split), "ingest": ingested})
-    folder.finish({"cohort_fingerprint": cohort.fingerprint, "seed": experiment.seed})
+    brain = workspace.brain_description(experiment.brain)
+    folder.finish({"cohort_fingerprint": cohort.fingerprint, "seed": experiment.seed, "brain": brain})
     return run
 
 
@@ -134,7 +135,7 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[F
     name = str(model.closed_form.chosen["brain"])
     restored = experiment.brain.restore(name, load_file(run / "checkpoints" / "brain_features.safetensors"))
     # The checkpoint carries its own statistics: they, not a refit, decide the features that are judged.
-    subjects.brain[name] = restored.transform(*workspace.moments(experiment.brain))
+    subjects.brain[name] = restored.transform(*workspace.brain_inputs(experiment.brain, split.training))
     history = run / "history.csv"
     rows = pd.read_csv(history).astype(float).to_dict("records") if history.stat().st_size > 1 else []
     return FittedAlignment(model, [{str(k): v for k, v in row.items()} for row in rows]), subjects, split

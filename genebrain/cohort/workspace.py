@@ -16,10 +16,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
-from genebrain.brain.connectome import Moments
-from genebrain.brain.scan_store import ScanStore, ingest_scans
-from genebrain.cohort.brain_side import ConnectomeSide, Feature, stored_moments
+from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.compact_chunks import compact
+from genebrain.cohort.encoder_side import AnyFeature, BrainSide, EncoderSide
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort, load_cohort
@@ -96,7 +95,7 @@ class Workspace:
         """True dosages of the variants, ``[people, variants]`` per window."""
         return self._once(("dosages", gene), lambda: gene.dosage_blocks(self.cohort))
 
-    def ingest(self, brain: ConnectomeSide) -> dict[str, Any]:
+    def ingest(self, brain: BrainSide) -> dict[str, Any]:
         """Bring the scans into the store and leave out people without a usable one; returns the counts.
 
         Comes before everything else: row numbers mean the people that are left.
@@ -104,42 +103,54 @@ class Workspace:
 
         def work() -> dict[str, Any]:
             with self._filling():
-                report = ingest_scans(
-                    self.cohort.scans,
-                    self.store / "scans",
-                    atlas=self.cohort.atlas,
-                    min_frames=brain.min_frames,
-                    short="skip",
-                    progress=self.progress,
-                )
-            stored = ScanStore(self.store / "scans").keys(self.cohort.scans)
-            usable = {p for p, key in zip(self.cohort.scans["person"], stored, strict=True) if key is not None}
+                report, usable = brain.ingest(self.cohort, self.store, progress=self.progress)
             lost = len(self.cohort) - len(usable)
             if lost:
                 keep = np.array(sorted(usable), dtype=np.int64)
                 self.cohort = restrict(self.cohort, keep, "no usable scan")
-                print(f"left out: {lost} people without a usable scan (reasons: {report.summary()['quarantine']})")
-            return {**report.summary(), "people_without_usable_scan": lost}
+                print(f"left out: {lost} people without a usable scan (reasons: {report['quarantine']})")
+                # Rows of what was computed before mean other people.
+                self._kept = {key: kept for key, kept in self._kept.items() if key[0] == "ingest"}  # type: ignore[index]
+            return {**report, "people_without_usable_scan": lost}
 
-        return self._once(("ingest", brain.min_frames), work)
+        return self._once(("ingest", brain.source), work)
 
-    def moments(self, brain: ConnectomeSide) -> Moments:
-        """Lag moments of every person."""
+    def brain_inputs(self, brain: BrainSide, training: IntArray) -> tuple[Any, ...]:
+        """Numbers of every person's scans before anything is fitted: moments, or embeddings.
+
+        ``training`` people give the statistics of what is scaled by the cohort.
+        """
         self.ingest(brain)
-        return self._once(
-            ("moments", brain.min_frames),
-            lambda: stored_moments(self.cohort, ScanStore(self.store / "scans"), progress=self.progress),
-        )
 
-    def brain_features(self, brain: ConnectomeSide, rows: IntArray) -> tuple[dict[str, Feature], dict[str, FloatArray]]:
-        """Connectome features fitted on ``rows`` (training people), and their values for everybody."""
+        def work() -> tuple[Any, ...]:
+            if isinstance(brain, ConnectomeSide):
+                return brain.inputs(self.cohort, self.store, training, progress=self.progress)
+            with self._filling():  # a frozen encoder must not run twice on the same scans
+                return brain.inputs(self.cohort, self.store, training, progress=self.progress)
 
-        def work() -> tuple[dict[str, Feature], dict[str, FloatArray]]:
-            moments = self.moments(brain)
-            fitted = brain.fit(moments, rows)
-            return fitted, {name: feature.transform(*moments) for name, feature in fitted.items()}
+        rows = training.tobytes() if isinstance(brain, EncoderSide) and brain.scaling == "cohort" else b""
+        return self._once(("inputs", brain.source, rows), work)
+
+    def embed_scans(self, brain: EncoderSide) -> dict[str, Any]:
+        """Run a frozen encoder over all scans that are not stored yet; nothing where it must wait for a split."""
+        if brain.scaling == "cohort":
+            return {"waits_for": "a split: brain.scaling=cohort takes statistics of training scans"}
+        (embeddings,) = self.brain_inputs(brain, np.empty(0, np.int64))
+        return {"people": len(embeddings), "hidden_size": embeddings.shape[1], **self.brain_description(brain)}
+
+    def brain_features(self, brain: BrainSide, rows: IntArray) -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
+        """Features fitted on ``rows`` (training people), and their values for everybody."""
+
+        def work() -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
+            inputs = self.brain_inputs(brain, rows)
+            fitted = brain.fit(inputs, rows)  # type: ignore[arg-type]
+            return dict(fitted), {name: feature.transform(*inputs) for name, feature in fitted.items()}
 
         return self._once(("features", brain, rows.tobytes()), work)
+
+    def brain_description(self, brain: BrainSide) -> dict[str, Any]:
+        """What a run records of its brain side."""
+        return self._once(("description", brain), lambda: brain.description(self.cohort, self.store))
 
     @contextmanager
     def _filling(self) -> Iterator[None]:

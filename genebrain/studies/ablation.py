@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import joblib
 import pandas as pd
 from tqdm import tqdm
 
+from genebrain.cohort.encoder_side import BrainSide
 from genebrain.cohort.fitting import Experiment
 from genebrain.cohort.run_folder import read_json
 from genebrain.cohort.workspace import Workspace
@@ -74,12 +75,14 @@ def run_ablation(
     if not seeds:
         raise UserError("seeds=[] leaves nothing to run")
     cells = _cells(base, arms, seeds, run)
-    for brain in {cell.experiment.brain for cell in cells}:
+    # Every arm sees the same people: those whose scans all arms can read.
+    brains = tuple(dict.fromkeys(cell.experiment.brain for cell in cells))
+    for brain in brains:
         workspace.ingest(brain)
     for gene in {cell.experiment.genetics for cell in cells}:
         workspace.embed(gene)
     todo = [cell for cell in cells if not (cell.folder / "metrics.json").exists()]
-    shared = (workspace.cohort.folder / "cohort.yaml", workspace.store, gallery_size, fit, evaluate)
+    shared = (workspace.cohort.folder / "cohort.yaml", workspace.store, brains, gallery_size, fit, evaluate)
     by_arm = [[cell for cell in todo if cell.arm == arm] for arm in arms]
     work = (joblib.delayed(_run_cells)(group, *shared) for group in by_arm if group)
     errors: dict[tuple[str, int], str] = {}
@@ -114,7 +117,9 @@ def _cells(base: Experiment, arms: Mapping[str, Mapping[str, Any]], seeds: list[
                 problems.append(f"arm '{arm}': no part '{part}' (parts: {', '.join(sorted(parts))})")
                 continue
             try:
-                changed = replace(changed, **{part: replace(getattr(changed, part), **dict(values))})
+                # A whole settings object replaces the part; a mapping changes some of its settings.
+                whole: Any = values if is_dataclass(values) else replace(getattr(changed, part), **dict(values))
+                changed = replace(changed, **{part: whole})
             except (TypeError, UserError) as error:
                 problems.append(f"arm '{arm}', {part}: {error}")
         for seed in seeds:
@@ -132,12 +137,20 @@ def _workspace(cohort: Path, store: Path) -> Workspace:
 
 
 def _run_cells(
-    cells: list[Cell], cohort: Path, store: Path, gallery_size: int, fit: Any, evaluate: Any
+    cells: list[Cell],
+    cohort: Path,
+    store: Path,
+    brains: tuple[BrainSide, ...],
+    gallery_size: int,
+    fit: Any,
+    evaluate: Any,
 ) -> dict[tuple[str, int], str]:
     outcome = {}
     for cell in cells:
         try:
             workspace = _workspace(cohort, store)
+            for brain in brains:
+                workspace.ingest(brain)
             made = {f.name: getattr(cell.experiment, f.name) for f in fields(Experiment)}
             started = time.perf_counter()
             fit(cohort, run=cell.folder, workspace=workspace, progress=False, **made)

@@ -12,6 +12,7 @@ from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.training import TrainerSettings
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.cohort_source import CohortSource
+from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.split_settings import SplitSettings
@@ -66,11 +67,11 @@ def plan(cohort: Source, genetics: GeneSide | None = None, out: Path | str | Non
 def embed(
     cohort: Source,
     genetics: GeneSide | None = None,
-    brain: ConnectomeSide | None = None,
+    brain: BrainSide | None = None,
     store: Path | str | None = None,
     shard: str | None = None,
 ) -> Metrics:
-    """Fill the store: chunk embeddings and scans. What is there already is not done again.
+    """Fill the store: chunk embeddings, scans, and these through a frozen encoder. What is there is not done again.
 
     ``shard`` (``3/64``, or ``auto`` for the rank of torchrun or srun) encodes that share of the chunks only; a later
     call without it merges all shares.
@@ -78,11 +79,11 @@ def embed(
     from genebrain.genetics.chunk_parts import share_of_run
 
     share = share_of_run(shard)
-    workspace = Workspace(_path(cohort), store)
-    done = {
-        "scans": workspace.ingest(brain or ConnectomeSide()),
-        "chunks": workspace.embed(genetics or GeneSide(), share),
-    }
+    workspace, brain = Workspace(_path(cohort), store), brain or ConnectomeSide()
+    done = {"scans": workspace.ingest(brain)}
+    if isinstance(brain, EncoderSide):
+        done["scan_embeddings"] = workspace.embed_scans(brain)
+    done["chunks"] = workspace.embed(genetics or GeneSide(), share)
     print(json.dumps(done, indent=1))
     return done
 
@@ -92,7 +93,7 @@ def fit(
     run: Path | str = "runs/fit",
     seed: int = 0,
     genetics: GeneSide | None = None,
-    brain: ConnectomeSide | None = None,
+    brain: BrainSide | None = None,
     pooling: GenePooling | None = None,
     alignment: AlignmentSettings | None = None,
     trainer: TrainerSettings | None = None,
@@ -175,7 +176,7 @@ def ablate(
     reference: str | None = None,
     gallery_size: int = 64,
     genetics: GeneSide | None = None,
-    brain: ConnectomeSide | None = None,
+    brain: BrainSide | None = None,
     pooling: GenePooling | None = None,
     alignment: AlignmentSettings | None = None,
     trainer: TrainerSettings | None = None,

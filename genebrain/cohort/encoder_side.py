@@ -1,0 +1,235 @@
+"""The scans of a cohort through a scan encoder, one vector per person.
+
+Same interface as the connectome (``brain_side``): scans into the store, numbers of every person, features fitted on
+training people. A frozen encoder runs once per scan; its embeddings lie in the store and are found again by content.
+Window -> scan -> person: the mean over windows, then over scans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genebrain.brain.encoders import EncoderSettings, build_encoder
+from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
+from genebrain.brain.ingest import ingest_scans
+from genebrain.brain.parcel_centres import label_centres, read_centres
+from genebrain.brain.scaling import CohortScaling
+from genebrain.brain.scan_store import ScanStore
+from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
+from genebrain.brain.windows import Window, WindowBank, WindowPolicy
+from genebrain.cohort.brain_side import ConnectomeSide, Feature, person_scans
+from genebrain.cohort.embedding_feature import EmbeddingFeature
+from genebrain.cohort.participants import Cohort
+from genebrain.types import FloatArray, IntArray, UserError
+
+LEAST_MOTION_MM = 0.05
+"""Mean framewise displacement below which a scan weighs no more."""
+
+
+@dataclass(frozen=True)
+class EncoderSide:
+    """Embeddings of each person's scans by one of the published encoders.
+
+    Parameters
+    ----------
+    encoder : {"brainlm", "brainlm_vit", "swift", "brainmt"}
+    path : str, optional
+        Published or own weights (file or folder); None: random weights, a control.
+    size : str
+        ``auto``: that of the weights, tiny without them. Or ``tiny``, ``published`` and others of the encoder.
+    weights_seed : int
+        Of random weights.
+    summary : {"own", "cls", "mean"}
+        What a window's vector is: as the encoder does it, its class token, or the mean over its tokens.
+    scaling : {"window", "cohort"}
+        Of parcel series: each window by its own median and quartiles, or by those of the training scans.
+    formula : {"paper", "toolkit"}
+        Of the scaling; the second repeats a slip of the published toolkit.
+    windows : WindowPolicy
+        How scans are cut.
+    aggregate : {"mean", "motion"}
+        Over the scans of a person: plain, or weighted by the inverse of the scan's mean framewise displacement.
+    components : sequence
+        Numbers of components of the embeddings to try; the alignment chooses by cross-validation inside training.
+        ``all`` keeps every column.
+    tuning : {"frozen"}
+        What of the encoder is trained.
+    batch : int
+        Windows that pass the encoder at a time.
+    device : {"auto", "cpu", "cuda"}
+    min_frames : int
+        Shorter scans are left out and counted.
+    """
+
+    encoder: str = "brainlm"
+    path: str | None = None
+    size: str = "auto"
+    weights_seed: int = 0
+    summary: Literal["own", "cls", "mean"] = "own"
+    scaling: Literal["window", "cohort"] = "window"
+    formula: Literal["paper", "toolkit"] = "paper"
+    windows: WindowPolicy = field(default_factory=WindowPolicy)
+    aggregate: Literal["mean", "motion"] = "mean"
+    components: tuple[int | str, ...] = (16, 64, "all")
+    tuning: str = "frozen"
+    batch: int = 16
+    device: str = "auto"
+    min_frames: int = 10
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "components", tuple(self.components))
+        if self.path is not None:
+            object.__setattr__(self, "path", str(self.path))
+        problems = []
+        try:
+            reads = self.settings.reads
+        except UserError as error:
+            problems.append(str(error))
+            reads = "parcels"
+        if self.scaling == "cohort" and reads == "volumes":
+            problems.append("brain.scaling=cohort is for encoders of parcels; volumes are scaled when they are read")
+        wrong = [c for c in self.components if c != "all" and (not isinstance(c, int) or c < 2)]
+        if wrong or not self.components:
+            problems.append(f"brain.components={list(self.components)}: whole numbers of at least 2, or all")
+        if self.aggregate not in ("mean", "motion"):
+            problems.append(f"brain.aggregate={self.aggregate} is none of mean, motion")
+        if self.tuning != "frozen":
+            problems.append(f"brain.tuning={self.tuning} is none of frozen")
+        if self.batch < 1 or self.min_frames < 1:
+            problems.append(f"brain.batch={self.batch} and brain.min_frames={self.min_frames} must be at least 1")
+        if problems:
+            raise UserError("; ".join(problems))
+
+    @property
+    def settings(self) -> EncoderSettings:
+        """Which encoder, with which weights."""
+        return EncoderSettings(
+            self.encoder,
+            None if self.path is None else Path(self.path),
+            self.size,
+            self.weights_seed,
+            self.summary,
+            self.scaling,
+            self.formula,
+        )
+
+    @property
+    def source(self) -> Hashable:
+        """Sides of equal source share ingest and inputs: only what is fitted on them may differ."""
+        return replace(self, components=("all",))
+
+    def build(self, cohort: Cohort, store: Path) -> WindowEncoder:
+        """The encoder for the scans of a cohort (those in the store), in evaluation mode."""
+        scans = self.scans(store)
+        n_parcels = int(scans.index["n_parcels"].iloc[0])
+        return build_encoder(self.settings, n_parcels=n_parcels, coordinates=cohort_centres(cohort, n_parcels))
+
+    def bank(self, encoder: WindowEncoder, store: Path) -> WindowBank:
+        """The windows of the scans in the store, as this encoder wants them."""
+        return WindowBank(self.scans(store), self.windows, encoder.frames, encoder.tr, encoder.check_frames)
+
+    def scans(self, store: Path) -> ScanStore:
+        """The store of what the encoder reads."""
+        return ScanStore(store / "scans")
+
+    def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
+        """Bring the scans into the store; returns counts, and the people with at least one window."""
+        report = ingest_scans(
+            cohort.scans,
+            store / "scans",
+            atlas=cohort.atlas,
+            min_frames=self.min_frames,
+            short="skip",
+            progress=progress,
+        )
+        encoder = self.build(cohort, store)
+        bank = self.bank(encoder, store)
+        keys = self.scans(store).keys(cohort.scans)
+        known = [key for key in keys if key is not None]
+        planned = bank.plan(known)
+        usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key in planned}
+        return {**report.summary(), "windows": bank.describe(known, planned)}, usable
+
+    def inputs(
+        self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True
+    ) -> tuple[NDArray[np.float32]]:
+        """Embeddings of every person, float32 ``[people, hidden]``, as the only item.
+
+        ``training`` rows are looked at only for ``scaling=cohort``.
+        """
+        encoder = self.build(cohort, store)
+        bank = self.bank(encoder, store)
+        scans = person_scans(cohort, self.scans(store))
+        if self.scaling == "cohort" and isinstance(encoder, ParcelWindowEncoder):
+            fitted = CohortScaling.fit(bank.store.read(key) for row in training for key in scans[row])
+            encoder = encoder.with_scaling(fitted)
+        planned = bank.plan([key for keys in scans for key in keys])
+        folder = embeddings_folder(store / "scan_embeddings", encoder, bank)
+        print(f"{encoder.name}: {encoder.origin}")
+        vectors = embed_windows(encoder, bank, planned, folder, batch=self.batch, device=self.device, progress=progress)
+        weights = self._weights(cohort, store)
+        people = np.empty((len(cohort), encoder.hidden_size), np.float32)
+        for row, keys in enumerate(scans):
+            of_scans = np.stack([vectors[key].mean(axis=0, dtype=np.float64) for key in keys if key in vectors])
+            weight = np.array([weights.get(key, 1.0) for key in keys if key in vectors])
+            people[row] = weight @ of_scans / weight.sum()
+        return (people,)
+
+    def features(self, hidden: int) -> dict[str, EmbeddingFeature]:
+        """Unfitted candidates by name, for embeddings of so many columns."""
+        made: dict[str, EmbeddingFeature] = {}
+        for wanted in self.components:
+            n = None if wanted == "all" or int(wanted) >= hidden else int(wanted)
+            made["embedding" if n is None else f"embedding-{n}"] = EmbeddingFeature(n)
+        return made
+
+    def fit(self, inputs: tuple[FloatArray], rows: IntArray) -> dict[str, EmbeddingFeature]:
+        """Fit every candidate on the given (training) rows."""
+        (embeddings,) = inputs
+        return {name: f.fit(embeddings[rows]) for name, f in self.features(embeddings.shape[1]).items()}
+
+    def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> EmbeddingFeature:
+        """Take a fitted candidate back from a checkpoint."""
+        return EmbeddingFeature.from_state(state)
+
+    def description(self, cohort: Cohort, store: Path) -> dict[str, Any]:
+        """What a run records of its brain side: encoder, weights and windows in words and numbers."""
+        encoder = self.build(cohort, store)
+        return {**encoder.description(), "tuning": self.tuning, "fingerprint": encoder.fingerprint()}
+
+    def _weights(self, cohort: Cohort, store: Path) -> dict[str, float]:
+        if self.aggregate == "mean":
+            return {}
+        if "mean_fd" not in cohort.scans.columns:
+            raise UserError("brain.aggregate=motion needs a column mean_fd (mm) in the scan table; there is none")
+        motion = cohort.scans["mean_fd"].astype(float)
+        motion = motion.fillna(motion.median()).clip(lower=LEAST_MOTION_MM)
+        keys = self.scans(store).keys(cohort.scans)
+        return {key: 1 / value for key, value in zip(keys, motion, strict=True) if key is not None}
+
+
+BrainSide = ConnectomeSide | EncoderSide
+AnyFeature = Feature | EmbeddingFeature
+
+
+def cohort_centres(cohort: Cohort, n_parcels: int) -> NDArray[np.float32] | None:
+    """Centres of the parcels: the cohort's table, A424 for 424 parcels (None), else the labels of its atlas."""
+    table = getattr(cohort, "parcel_coordinates", None)
+    if table is not None:
+        return read_centres(table)
+    if n_parcels == 424 or cohort.atlas is None:
+        return None
+    return label_centres(cohort.atlas)
+
+
+def planned_people(side: EncoderSide, cohort: Cohort, store: Path, bank: WindowBank) -> list[dict[str, list[Window]]]:
+    """For training: per person of the cohort, the windows of each of the person's scans."""
+    scans = person_scans(cohort, side.scans(store))
+    planned = bank.plan([key for keys in scans for key in keys])
+    return [{key: planned[key] for key in keys if key in planned} for keys in scans]

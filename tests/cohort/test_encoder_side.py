@@ -1,0 +1,170 @@
+"""Scan encoders as the brain side of a cohort: once per scan, fitted on training people, whole path of a run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genebrain import config, tasks
+from genebrain.alignment.settings import AlignmentSettings
+from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
+from genebrain.brain.windows import WindowPolicy
+from genebrain.cohort.brain_side import ConnectomeSide
+from genebrain.cohort.embedding_feature import EmbeddingFeature
+from genebrain.cohort.encoder_side import EncoderSide
+from genebrain.cohort.simulate import simulate_cohort
+from genebrain.cohort.workspace import Workspace
+from genebrain.types import UserError
+
+SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_parcels": 424, "n_genomewide": 200}
+SIDE = EncoderSide("brainlm_vit", components=(4, "all"))
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    return simulate_cohort(tmp_path_factory.mktemp("cohort") / "c", n_subjects=60, seed=5, tier="two_session", **SMALL)
+
+
+@pytest.fixture(scope="module")
+def workspace(cohort) -> Workspace:
+    return Workspace(cohort, progress=False)
+
+
+def test_a_person_is_the_mean_over_windows_then_over_scans(workspace):
+    (people,) = workspace.brain_inputs(SIDE, np.arange(3))
+    encoder = SIDE.build(workspace.cohort, workspace.store)
+    bank = SIDE.bank(encoder, workspace.store)
+    scans = SIDE.scans(workspace.store).keys(workspace.cohort.scans)
+    own = [key for person, key in zip(workspace.cohort.scans["person"], scans, strict=True) if person == 7]
+    assert len(own) == 2
+    with torch.no_grad():
+        vectors = [encoder(torch.from_numpy(bank.stack(key, bank.windows(key)))).mean(dim=0) for key in own]
+    np.testing.assert_allclose(people[7], torch.stack(vectors).mean(dim=0).numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_an_encoder_never_runs_twice_on_the_same_scan(workspace, tmp_path, monkeypatch):
+    workspace.brain_inputs(SIDE, np.arange(3))
+    encoder = SIDE.build(workspace.cohort, workspace.store)
+    bank = SIDE.bank(encoder, workspace.store)
+    keys = [key for key in SIDE.scans(workspace.store).keys(workspace.cohort.scans) if key]
+    planned = bank.plan(keys)
+    folder = embeddings_folder(workspace.store / "scan_embeddings", encoder, bank)
+    first = embed_windows(encoder, bank, planned, folder, progress=False)
+    before = {p: p.read_bytes() for p in folder.rglob("*.npy")}
+    assert len(before) == len(keys)
+    lost = sorted(before)[:5]
+    for path in lost:
+        path.unlink()
+    calls = []
+    forward = type(encoder).forward
+    monkeypatch.setattr(type(encoder), "forward", lambda self, x: calls.append(len(x)) or forward(self, x))
+    again = embed_windows(encoder, bank, planned, folder, progress=False)
+    assert len(calls) == 5, "only what is missing is computed"
+    assert {p: p.read_bytes() for p in folder.rglob("*.npy")} == before
+    assert all(np.array_equal(first[key], again[key]) for key in keys)
+    assert all(p.stat().st_mode & 0o077 == 0 for p in before)
+
+
+def test_statistics_come_from_the_named_people_only(workspace):
+    rows = np.arange(30)
+    fitted, values = workspace.brain_features(SIDE, rows)
+    (embeddings,) = workspace.brain_inputs(SIDE, rows)
+    assert set(fitted) == {"embedding", "embedding-4"}
+    np.testing.assert_allclose(values["embedding"][rows].mean(axis=0), 0, atol=1e-5)
+    assert values["embedding-4"].shape == (60, 4)
+    np.testing.assert_allclose(np.cov(values["embedding-4"][rows].T, bias=True), np.eye(4), atol=1e-4)
+    changed = embeddings.copy()
+    changed[30:] *= 100
+    for name, feature in SIDE.fit((changed,), rows).items():
+        np.testing.assert_array_equal(feature.transform(embeddings), values[name])
+        restored = SIDE.restore(name, feature.state())
+        np.testing.assert_array_equal(restored.transform(embeddings), values[name])
+
+
+def test_scaling_by_the_cohort_looks_at_training_scans_only(workspace):
+    side = EncoderSide("brainlm_vit", scaling="cohort")
+    (a,), (b,) = (workspace.brain_inputs(side, rows) for rows in (np.arange(20), np.arange(20, 40)))
+    (plain,) = workspace.brain_inputs(SIDE, np.arange(20))
+    assert np.abs(a - b).max() > 1e-6
+    assert np.abs(a - plain).max() > 1e-6
+    assert "waits_for" in workspace.embed_scans(side)
+
+
+def test_constant_columns_vanish_and_equal_embeddings_are_refused():
+    rows = np.random.default_rng(0).normal(size=(20, 3)) * [1, 1e-9, 1] + [0, 5, 2]
+    assert EmbeddingFeature().fit(rows).transform(rows)[:, 1].tolist() == [0.0] * 20
+    with pytest.raises(UserError, match="tells nobody apart"):
+        EmbeddingFeature().fit(np.ones((5, 3)))
+
+
+def test_fit_and_judge_with_an_encoder_leave_the_truth_about_its_weights(cohort, tmp_path, capsys):
+    node = ["brain=brainlm_vit", "alignment=closed_form", f"cohort.path={cohort}", f"run={tmp_path / 'run'}"]
+    tasks.fit(**config.build(config.compose("fit", node)), progress=False)
+    assert "random weights (seed 0): a control, not a published model" in capsys.readouterr().out
+    brain = json.loads((tmp_path / "run" / "provenance.json").read_text())["brain"]
+    assert brain["weights"] == "random weights (seed 0): a control, not a published model"
+    assert brain["tuning"] == "frozen"
+    metrics = tasks.evaluate(
+        tmp_path / "run", gallery_size=8, n_bootstrap=20, n_permutations=20, comparisons=["ridge_cca"], progress=False
+    )
+    assert 0 <= metrics["retrieval"]["mean"]["recall@1"]["value"] <= 1
+
+
+def test_people_without_a_window_are_left_out_and_counted(cohort, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(cohort.parent, copy, ignore=shutil.ignore_patterns("store"))
+    workspace = Workspace(copy, progress=False)
+    with pytest.raises(UserError, match="windows of 395 frames"):
+        workspace.ingest(EncoderSide("brainlm_vit", windows=WindowPolicy(seconds=290)))
+    scans = workspace.cohort.scans
+    for path in scans["path"][scans["person"].isin([3, 4])]:
+        np.save(path, np.load(path)[:30])
+    report = workspace.ingest(SIDE)
+    assert report["people_without_usable_scan"] == 2
+    assert report["windows"]["scans_without_a_window"] == 4
+    assert len(workspace.cohort) == 58
+    assert len(workspace.brain_inputs(SIDE, np.arange(3))[0]) == 58
+    assert "left out: 2 people" in capsys.readouterr().out
+
+
+def test_connectomes_and_encoders_meet_in_one_ablation(cohort, tmp_path):
+    arms = {
+        "connectome": {"brain": ConnectomeSide(kind="lag0", components=(4,))},
+        "encoder": {"brain": SIDE},
+        "other windows": {"brain": {"windows": WindowPolicy(most=1)}},
+    }
+    csv = tasks.ablate(
+        cohort, {"arms": arms}, run=tmp_path, seeds=[0], gallery_size=8, brain=SIDE, jobs=1,
+        alignment=AlignmentSettings(train="none"),
+    )  # fmt: skip
+    text = csv.read_text()
+    assert all(arm in text for arm in arms)
+    assert "Error" not in text
+
+
+def test_wrong_settings_are_listed_together():
+    with pytest.raises(UserError) as caught:
+        EncoderSide("swift", scaling="cohort", components=[1], aggregate="sum", tuning="all", batch=0)
+    for part in ("encoders of parcels", "components=[1]", "aggregate=sum", "tuning=all", "batch=0"):
+        assert part in str(caught.value)
+    with pytest.raises(UserError, match="encoder bert"):
+        EncoderSide("bert")
+    assert json.dumps(asdict(SIDE))
+
+
+def test_weights_by_motion_need_the_column(workspace):
+    side = EncoderSide("brainlm_vit", aggregate="motion")
+    with pytest.raises(UserError, match="mean_fd"):
+        workspace.brain_inputs(side, np.arange(3))
+    frame = workspace.cohort.scans
+    frame["mean_fd"] = np.where(np.arange(len(frame)) % 2, 0.1, 0.3)
+    (weighted,) = workspace.brain_inputs(side, np.arange(3))
+    (plain,) = workspace.brain_inputs(SIDE, np.arange(3))
+    assert np.abs(weighted - plain).max() > 1e-6
+    del frame["mean_fd"]
