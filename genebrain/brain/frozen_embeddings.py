@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from genebrain.brain.scan_reader import write_array, write_private
+from genebrain.brain.private_files import ArrayWriter, write_private
 from genebrain.brain.window_encoder import WindowEncoder
 from genebrain.brain.windows import Window, WindowBank
 from genebrain.types import UserError
@@ -96,7 +96,8 @@ def embed_windows(
                     bad += 1
                     continue
                 targets[key].parent.mkdir(exist_ok=True, mode=0o700)
-                write_array(targets[key], vectors)
+                with ArrayWriter(targets[key], vectors.shape, np.float32) as array:
+                    array.add(vectors)
     if bad:
         raise UserError(
             f"{encoder.name} gave numbers that are not finite for {bad} of {len(planned)} scans: look at these scans "
