@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from genebrain.brain.scan_folders import entities, find_scans
 from genebrain.types import UserError
 
 COLUMNS = ["participant_id", "session", "path", "tr", "mask", "confounds"]
@@ -27,7 +28,7 @@ _SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
 def read_scan_table(path: Path | str, *, space: str | None = None, task: str | None = None) -> pd.DataFrame:
-    """Read a scan table, or discover the scans of a folder with BIDS-like names.
+    """Read a scan table, or find the scans of a folder by name (see :mod:`genebrain.brain.scan_folders`).
 
     Parameters
     ----------
@@ -105,59 +106,31 @@ def _table_problems(table: pd.DataFrame, base: Path) -> list[str]:
     return problems
 
 
-def _entities(name: str) -> dict[str, str]:
-    """``sub-01_ses-1_task-rest_bold`` -> ``{"sub": "01", "ses": "1", "task": "rest"}``."""
-    return dict(re.findall(r"(?:^|_)([a-zA-Z]+)-([a-zA-Z0-9+.]+)", name))
-
-
 def _discover(folder: Path, space: str | None, task: str | None) -> pd.DataFrame:
-    """Scans of a derivatives folder: ``sub-*_bold.nii[.gz]`` with mask, confounds and sidecar beside them."""
-    found = sorted(p for p in folder.rglob("sub-*_bold.nii*") if p.name.endswith(IMAGE_SUFFIXES) and p.is_file())
-    if not found:
-        raise UserError(f"{folder} holds no file named sub-*_bold.nii or sub-*_bold.nii.gz")
-    entities = {p: _entities(p.name) for p in found}
-    # A folder of preprocessed scans may also hold the raw ones, which are not aligned to any template.
-    preprocessed = [p for p in found if entities[p].get("desc") == "preproc"]
-    found = preprocessed or found
-    for key, wanted in (("space", space), ("task", task)):
-        present = sorted({entities[p].get(key, "none") for p in found})
-        if wanted is not None:
-            found = [p for p in found if entities[p].get(key, "none") == wanted]
-            if not found:
-                raise UserError(f"no scan in {folder} has {key}-{wanted}; there are: {', '.join(present)}")
-        elif len(present) > 1:
-            raise UserError(f"{folder} holds scans with several values of {key} ({', '.join(present)}): choose one")
-    rows = []
-    for scan in found:
-        own = entities[scan]
-        stem = re.sub(r"_(?:desc-[a-zA-Z0-9]+_)?bold\.nii(?:\.gz)?$", "", scan.name)
-        run = re.sub(r"_(?:space|res|cohort|desc)-[a-zA-Z0-9+.]+", "", stem)
-        rows.append(
-            {
-                "participant_id": f"sub-{own['sub']}",
-                "session": f"ses-{own['ses']}" if "ses" in own else "",
-                "path": scan,
-                "tr": _sidecar_tr(scan),
-                "mask": _first(scan.parent, f"{stem}_desc-brain_mask.nii.gz", f"{stem}_desc-brain_mask.nii"),
-                "confounds": _first(
-                    scan.parent,
-                    f"{run}_desc-confounds_timeseries.tsv",
-                    f"{run}_desc-confounds_regressors.tsv",
-                ),
-            }
-        )
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"mask": object, "confounds": object})
+    """The table of a folder's scans; says which layout it is."""
+    layout = find_scans(folder, space, task)
+    rows = [
+        {
+            "participant_id": scan.participant_id,
+            "session": scan.session,
+            "path": scan.path,
+            "tr": _sidecar_tr(scan.path, scan.sidecars),
+            "mask": scan.mask,
+            "confounds": scan.confounds,
+        }
+        for scan in layout.scans
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"mask": object, "confounds": object})
+    people = table.participant_id.nunique()
+    print("; ".join([f"{folder}: {len(table)} scans of {people} people, layout of {layout.name}", *layout.notes]))
+    return table
 
 
-def _first(folder: Path, *names: str) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
-
-
-def _sidecar_tr(scan: Path) -> float:
+def _sidecar_tr(scan: Path, others: tuple[Path, ...] = ()) -> float:
     """``RepetitionTime`` of the json beside the scan, or of ``task-*_bold.json`` above it; NaN = none."""
     name = re.sub(r"\.nii(?:\.gz)?$", "", scan.name)
-    task = _entities(name).get("task", "")
-    candidates = [scan.parent / f"{name}.json"]
+    task = entities(name).get("task", "")
+    candidates = [scan.parent / f"{name}.json", *others]
     candidates += [parent / f"task-{task}_bold.json" for parent in scan.parents[:5] if task]
     for candidate in candidates:
         if candidate.is_file():

@@ -82,8 +82,87 @@ def test_several_spaces_are_not_guessed(derivatives):
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
-    with pytest.raises(UserError, match="holds no file"):
+    with pytest.raises(UserError, match=r"no scan in a known layout.*fMRIPrep.*UK Biobank.*Connectome.*0 other images"):
         read_scan_table(tmp_path)
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+@pytest.fixture
+def biobank(tmp_path) -> Path:
+    folder = tmp_path / "bulk"
+    for visit in ("1000018_20227_2_0/fMRI", "1000018_20227_3_0/fMRI", "1000027/fMRI"):
+        touch(folder, f"{visit}/rfMRI.ica/filtered_func_data_clean.nii.gz", f"{visit}/rfMRI.ica/mask.nii.gz")
+        touch(folder, f"{visit}/rfMRI.nii.gz", f"{visit}/rfMRI.ica/reg/example_func2standard.nii.gz")
+    (folder / "1000027" / "fMRI" / "rfMRI.json").write_text('{"RepetitionTime": 0.735}')
+    return folder
+
+
+def test_biobank_folders_are_found_with_visits_and_told_to_be_native(biobank, capsys):
+    table = read_scan_table(biobank)
+    assert table.participant_id.tolist() == ["1000018", "1000018", "1000027"]
+    assert table.session.tolist() == ["ses-2", "ses-3", "ses-2"]
+    assert [p.name for p in table["mask"]] == ["mask.nii.gz"] * 3
+    assert np.isnan(table.tr[0])
+    assert table.tr[2] == 0.735
+    printed = capsys.readouterr().out
+    assert "3 scans of 2 people, layout of UK Biobank" in printed
+    assert "each person's own space" in printed
+
+
+def test_biobank_scans_in_template_space_come_first_and_spaces_are_not_mixed(biobank, capsys):
+    touch(biobank, "1000018_20227_2_0/fMRI/rfMRI.ica/filtered_func_data_clean_MNI.nii.gz")
+    with pytest.raises(UserError, match=r"2 scans .* have no version in space MNI, 1 have"):
+        read_scan_table(biobank)
+    assert len(read_scan_table(biobank, space="native")) == 3
+    for visit in ("1000018_20227_3_0", "1000027"):
+        touch(biobank, f"{visit}/fMRI/rfMRI.ica/filtered_func_data_clean_MNI.nii.gz")
+    capsys.readouterr()
+    table = read_scan_table(biobank)
+    assert {p.name for p in table.path} == {"filtered_func_data_clean_MNI.nii.gz"}
+    assert table["mask"].tolist() == [None] * 3  # the mask beside it is on another grid
+    assert "own space" not in capsys.readouterr().out
+
+
+def test_connectome_folders_are_found_run_by_run_without_surfaces(tmp_path):
+    results = "100307/MNINonLinear/Results"
+    for run in ("rfMRI_REST1_LR", "rfMRI_REST2_RL"):
+        touch(tmp_path, *(f"{results}/{run}/{run}{end}" for end in (
+            ".nii.gz", "_hp2000_clean.nii.gz", "_Atlas_hp2000_clean.dtseries.nii", "_SBRef.nii.gz")))  # fmt: skip
+    touch(tmp_path, f"{results}/rfMRI_REST1_LR/brainmask_fs.2.nii.gz", "100307/MNINonLinear/T1w.nii.gz")
+    touch(tmp_path, f"{results}/tfMRI_WM_LR/tfMRI_WM_LR_hp2000_clean.nii.gz")
+    late = "HCA6002236_V1_MR/MNINonLinear/Results/rfMRI_REST1_AP/rfMRI_REST1_AP"
+    touch(tmp_path, f"{late}_hp0_clean.nii.gz", f"{late}_hp0_clean_rclean_tclean.nii.gz")
+    table = read_scan_table(tmp_path)
+    assert table.participant_id.tolist() == ["100307", "100307", "HCA6002236_V1_MR"]
+    assert table.session.tolist() == ["REST1_LR", "REST2_RL", "REST1_AP"]
+    assert table.path[2].name == "rfMRI_REST1_AP_hp0_clean_rclean_tclean.nii.gz"
+    assert [m is None for m in table["mask"]] == [False, True, True]
+    with pytest.raises(UserError, match="task=nback"):
+        read_scan_table(tmp_path, task="nback")
+
+
+def test_two_layouts_in_one_folder_are_named(biobank):
+    touch(biobank, "sub-01/func/sub-01_task-rest_desc-preproc_bold.nii.gz")
+    with pytest.raises(UserError, match=r"1 in the layout of fMRIPrep and 3 in the layout of UK Biobank"):
+        read_scan_table(biobank)
+
+
+def test_zipped_bulk_files_are_to_be_unpacked(tmp_path):
+    touch(tmp_path, "1000018_20227_2_0.zip")
+    with pytest.raises(UserError, match="1 zip files of UK Biobank must be unpacked"):
+        read_scan_table(tmp_path)
+
+
+def test_linked_folders_are_entered_once(derivatives, tmp_path_factory):
+    subset = tmp_path_factory.mktemp("subset")
+    (subset / "sub-01").symlink_to(derivatives / "sub-01")
+    (subset / "loop").symlink_to(subset)
+    assert len(read_scan_table(subset)) == 2
 
 
 def header(step: float, unit: str) -> nib.Nifti1Header:
