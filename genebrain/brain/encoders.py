@@ -143,7 +143,7 @@ def parcel_coordinates(n_parcels: int, coordinates: NDArray[np.float32] | None) 
                 "table (index, X, Y, Z in mm) as parcel_coordinates in cohort.yaml, or an atlas"
             )
         return a424_coordinates()
-    coordinates = np.asarray(coordinates, np.float32)
+    coordinates = np.array(coordinates, np.float32)  # a copy: torch warns of arrays that cannot be written
     if coordinates.shape != (n_parcels, 3) or not np.isfinite(coordinates).all():
         raise UserError(
             f"the parcel coordinates are {list(coordinates.shape)}, the scans have {n_parcels} parcels: expected "

@@ -15,11 +15,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.brain.encoder_scans import VolumeSettings, options_name, scan_options
 from genebrain.brain.encoders import EncoderSettings, build_encoder
 from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
-from genebrain.brain.ingest import ingest_scans
+from genebrain.brain.ingest import fill_store
 from genebrain.brain.parcel_centres import label_centres, read_centres
 from genebrain.brain.scaling import CohortScaling
+from genebrain.brain.scan_job import ScanOptions
 from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
 from genebrain.brain.windows import Window, WindowBank, WindowPolicy
@@ -53,6 +55,8 @@ class EncoderSide:
         Of the scaling; the second repeats a slip of the published toolkit.
     windows : WindowPolicy
         How scans are cut.
+    volumes : VolumeSettings
+        How volumes are scaled and boxed, for the encoders that read them.
     aggregate : {"mean", "motion"}
         Over the scans of a person: plain, or weighted by the inverse of the scan's mean framewise displacement.
     components : sequence
@@ -75,6 +79,7 @@ class EncoderSide:
     scaling: Literal["window", "cohort"] = "window"
     formula: Literal["paper", "toolkit"] = "paper"
     windows: WindowPolicy = field(default_factory=WindowPolicy)
+    volumes: VolumeSettings = field(default_factory=VolumeSettings)
     aggregate: Literal["mean", "motion"] = "mean"
     components: tuple[int | str, ...] = (16, 64, "all")
     tuning: str = "frozen"
@@ -126,31 +131,37 @@ class EncoderSide:
 
     def build(self, cohort: Cohort, store: Path) -> WindowEncoder:
         """The encoder for the scans of a cohort (those in the store), in evaluation mode."""
-        scans = self.scans(store)
-        n_parcels = int(scans.index["n_parcels"].iloc[0])
+        shape = self.scans(cohort, store).shape
+        if self.settings.reads == "volumes":
+            x, y, z = shape
+            return build_encoder(self.settings, grid=(x, y, z))
+        (n_parcels,) = shape
         return build_encoder(self.settings, n_parcels=n_parcels, coordinates=cohort_centres(cohort, n_parcels))
 
-    def bank(self, encoder: WindowEncoder, store: Path) -> WindowBank:
+    def bank(self, encoder: WindowEncoder, cohort: Cohort, store: Path) -> WindowBank:
         """The windows of the scans in the store, as this encoder wants them."""
-        return WindowBank(self.scans(store), self.windows, encoder.frames, encoder.tr, encoder.check_frames)
+        return WindowBank(self.scans(cohort, store), self.windows, encoder.frames, encoder.tr, encoder.check_frames)
 
-    def scans(self, store: Path) -> ScanStore:
+    def scans(self, cohort: Cohort, store: Path) -> ScanStore:
         """The store of what the encoder reads."""
-        return ScanStore(store / "scans")
+        return ScanStore(store / self._folder(self._options(cohort)))
+
+    def _options(self, cohort: Cohort) -> ScanOptions:
+        return scan_options(
+            self.settings, cohort.scans, atlas=cohort.atlas, volumes=self.volumes, min_frames=self.min_frames
+        )
+
+    def _folder(self, options: ScanOptions) -> str:
+        # Parcels are shared with the connectome; volumes of another box or scale lie apart.
+        return "scans" if self.settings.reads == "parcels" else f"volumes-{options_name(options)}"
 
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with at least one window."""
-        report = ingest_scans(
-            cohort.scans,
-            store / "scans",
-            atlas=cohort.atlas,
-            min_frames=self.min_frames,
-            short="skip",
-            progress=progress,
-        )
+        options = self._options(cohort)
+        report = fill_store(cohort.scans, store / self._folder(options), options, short="skip", progress=progress)
         encoder = self.build(cohort, store)
-        bank = self.bank(encoder, store)
-        keys = self.scans(store).keys(cohort.scans)
+        bank = self.bank(encoder, cohort, store)
+        keys = self.scans(cohort, store).keys(cohort.scans)
         known = [key for key in keys if key is not None]
         planned = bank.plan(known)
         usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key in planned}
@@ -164,8 +175,8 @@ class EncoderSide:
         ``training`` rows are looked at only for ``scaling=cohort``.
         """
         encoder = self.build(cohort, store)
-        bank = self.bank(encoder, store)
-        scans = person_scans(cohort, self.scans(store))
+        bank = self.bank(encoder, cohort, store)
+        scans = person_scans(cohort, self.scans(cohort, store))
         if self.scaling == "cohort" and isinstance(encoder, ParcelWindowEncoder):
             fitted = CohortScaling.fit(bank.store.read(key) for row in training for key in scans[row])
             encoder = encoder.with_scaling(fitted)
@@ -210,7 +221,7 @@ class EncoderSide:
             raise UserError("brain.aggregate=motion needs a column mean_fd (mm) in the scan table; there is none")
         motion = cohort.scans["mean_fd"].astype(float)
         motion = motion.fillna(motion.median()).clip(lower=LEAST_MOTION_MM)
-        keys = self.scans(store).keys(cohort.scans)
+        keys = self.scans(cohort, store).keys(cohort.scans)
         return {key: 1 / value for key, value in zip(keys, motion, strict=True) if key is not None}
 
 
@@ -220,9 +231,8 @@ AnyFeature = Feature | EmbeddingFeature
 
 def cohort_centres(cohort: Cohort, n_parcels: int) -> NDArray[np.float32] | None:
     """Centres of the parcels: the cohort's table, A424 for 424 parcels (None), else the labels of its atlas."""
-    table = getattr(cohort, "parcel_coordinates", None)
-    if table is not None:
-        return read_centres(table)
+    if cohort.parcel_coordinates is not None:
+        return read_centres(cohort.parcel_coordinates)
     if n_parcels == 424 or cohort.atlas is None:
         return None
     return label_centres(cohort.atlas)
@@ -230,6 +240,6 @@ def cohort_centres(cohort: Cohort, n_parcels: int) -> NDArray[np.float32] | None
 
 def planned_people(side: EncoderSide, cohort: Cohort, store: Path, bank: WindowBank) -> list[dict[str, list[Window]]]:
     """For training: per person of the cohort, the windows of each of the person's scans."""
-    scans = person_scans(cohort, side.scans(store))
+    scans = person_scans(cohort, side.scans(cohort, store))
     planned = bank.plan([key for keys in scans for key in keys])
     return [{key: planned[key] for key in keys if key in planned} for keys in scans]

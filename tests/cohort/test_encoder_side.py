@@ -36,11 +36,17 @@ def workspace(cohort) -> Workspace:
     return Workspace(cohort, progress=False)
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    settings = {**SMALL, "n_parcels": 40, "n_frames": 40, "scans": "nifti"}
+    return simulate_cohort(tmp_path_factory.mktemp("images") / "c", n_subjects=20, seed=6, **settings)
+
+
 def test_a_person_is_the_mean_over_windows_then_over_scans(workspace):
     (people,) = workspace.brain_inputs(SIDE, np.arange(3))
     encoder = SIDE.build(workspace.cohort, workspace.store)
-    bank = SIDE.bank(encoder, workspace.store)
-    scans = SIDE.scans(workspace.store).keys(workspace.cohort.scans)
+    bank = SIDE.bank(encoder, workspace.cohort, workspace.store)
+    scans = SIDE.scans(workspace.cohort, workspace.store).keys(workspace.cohort.scans)
     own = [key for person, key in zip(workspace.cohort.scans["person"], scans, strict=True) if person == 7]
     assert len(own) == 2
     with torch.no_grad():
@@ -51,8 +57,8 @@ def test_a_person_is_the_mean_over_windows_then_over_scans(workspace):
 def test_an_encoder_never_runs_twice_on_the_same_scan(workspace, tmp_path, monkeypatch):
     workspace.brain_inputs(SIDE, np.arange(3))
     encoder = SIDE.build(workspace.cohort, workspace.store)
-    bank = SIDE.bank(encoder, workspace.store)
-    keys = [key for key in SIDE.scans(workspace.store).keys(workspace.cohort.scans) if key]
+    bank = SIDE.bank(encoder, workspace.cohort, workspace.store)
+    keys = [key for key in SIDE.scans(workspace.cohort, workspace.store).keys(workspace.cohort.scans) if key]
     planned = bank.plan(keys)
     folder = embeddings_folder(workspace.store / "scan_embeddings", encoder, bank)
     first = embed_windows(encoder, bank, planned, folder, progress=False)
@@ -168,3 +174,22 @@ def test_weights_by_motion_need_the_column(workspace):
     (plain,) = workspace.brain_inputs(SIDE, np.arange(3))
     assert np.abs(weighted - plain).max() > 1e-6
     del frame["mean_fd"]
+
+
+@pytest.mark.parametrize("name", ["swift", "brainmt"])
+def test_volumes_of_a_cohort_go_through_an_encoder_of_volumes(images, name):
+    side = EncoderSide(name, windows=WindowPolicy(most=1))
+    workspace = Workspace(images, progress=False)
+    report = workspace.ingest(side)
+    assert report["windows"]["windows"] == 20
+    (people,) = workspace.brain_inputs(side, np.arange(3))
+    assert people.shape == (20, side.build(workspace.cohort, workspace.store).hidden_size)
+    assert len(np.unique(people.round(6), axis=0)) == 20
+
+
+def test_an_encoder_of_volumes_asks_for_images_and_one_of_parcels_takes_them_by_the_atlas(cohort, images):
+    with pytest.raises(UserError, match="none of the 120 scans is a 4D image"):
+        Workspace(cohort, progress=False).ingest(EncoderSide("swift"))
+    workspace = Workspace(images, progress=False)
+    (people,) = workspace.brain_inputs(EncoderSide("brainlm"), np.arange(3))
+    assert people.shape == (20, 32)

@@ -1,0 +1,120 @@
+"""How scans must be read for an encoder: as parcel series, or as volumes in its box.
+
+Contract: :func:`scan_options` gives what :func:`~genebrain.brain.ingest.fill_store` needs. A published encoder has a
+box of its own; a tiny one takes that of the first scan that can be opened.
+
+What it does NOT know: the store, windows, subjects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from genebrain.brain.brain_mask import MaskChoice
+from genebrain.brain.cleaning import Cleaning
+from genebrain.brain.encoder_sizes import Box
+from genebrain.brain.encoders import EncoderSettings, build_encoder
+from genebrain.brain.image_stream import open_image
+from genebrain.brain.orientation import Turn
+from genebrain.brain.scan_job import ScanOptions
+from genebrain.brain.scan_reader import ReadingOptions
+from genebrain.brain.scans import IMAGE_SUFFIXES
+from genebrain.brain.volume_encoders import VolumeWindowEncoder
+from genebrain.brain.volume_reader import VolumeOptions
+from genebrain.brain.volumes import Normalisation
+from genebrain.types import UserError
+
+
+@dataclass(frozen=True)
+class VolumeSettings:
+    """How volumes are read; see :class:`~genebrain.brain.volume_reader.VolumeOptions`.
+
+    Attributes
+    ----------
+    box
+        Voxels of a stored frame; None: those of the encoder, and of the first scan for a tiny one.
+    """
+
+    box: tuple[int, ...] | None = None
+    normalisation: Normalisation = "z-norm"
+    mask: MaskChoice = "auto"
+    centre: Literal["image", "brain"] = "image"
+    axes: str = "RAS"
+    downsample: int = 1
+    allow_cut: bool = False
+
+    def __post_init__(self) -> None:
+        if self.box is not None:
+            object.__setattr__(self, "box", tuple(self.box))
+        self.options((1, 1, 1))
+
+    def options(self, box: Box) -> VolumeOptions:
+        """Reading options with this box, unless one is set."""
+        return VolumeOptions(
+            box=box if self.box is None else self.box,  # type: ignore[arg-type]
+            normalisation=self.normalisation,
+            mask=self.mask,
+            centre=self.centre,
+            axes=self.axes,
+            downsample=self.downsample,
+            allow_cut=self.allow_cut,
+        )
+
+
+def scan_options(
+    settings: EncoderSettings | None,
+    table: pd.DataFrame,
+    *,
+    atlas: Path | None = None,
+    volumes: VolumeSettings | None = None,
+    cleaning: Cleaning | None = None,
+    min_frames: int = 10,
+) -> ScanOptions:
+    """Reading options for an encoder (None: parcel series for the connectome).
+
+    Raises
+    ------
+    UserError
+        An encoder of volumes, and no image can be opened.
+    """
+    if settings is None or settings.reads == "parcels":
+        return ReadingOptions(atlas=atlas, cleaning=cleaning or Cleaning(), min_frames=min_frames)
+    volumes = volumes or VolumeSettings()
+    return replace(volumes.options(_box(settings, table["path"], volumes)), min_frames=min_frames)
+
+
+def options_name(options: ScanOptions) -> str:
+    """Short name of a way of reading: equal names may share a store."""
+    text = json.dumps(options.describe(), sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _box(settings: EncoderSettings, paths: Iterable[Path], volumes: VolumeSettings) -> Box:
+    if settings.path is not None or settings.size not in ("auto", "tiny"):
+        encoder = build_encoder(settings, grid=(1, 1, 1))
+        assert isinstance(encoder, VolumeWindowEncoder)
+        return encoder.box
+    listed = [Path(path) for path in paths]
+    images = [path for path in listed if path.name.endswith(IMAGE_SUFFIXES)]
+    if not images:
+        raise UserError(
+            f"{settings.name} reads volumes, and none of the {len(listed)} scans is a 4D image "
+            f"({', '.join(IMAGE_SUFFIXES)}): list images, or take brainlm, brainlm_vit or connectome"
+        )
+    for path in images:
+        try:
+            image = open_image(path)
+            turn = Turn.between(image.affine, volumes.axes)
+        except (UserError, OSError, ValueError):
+            continue  # told with its reason when it is read
+        x, y, z = (-(-size // volumes.downsample) for size in turn.apply(np.empty(image.shape, bool)).shape)
+        return x, y, z
+    raise UserError(f"none of the {len(images)} images can be opened; 'genebrain check' says why")
