@@ -178,10 +178,24 @@ def _help(verb: str, config: Any) -> str:
             first = next((x.lstrip("# ") for x in lines if x.startswith("#") and "@package" not in x), "")
             parts.append(f"  {choice:<24} {first}")
         default = next((c for c in choices[group] if f"{group}: {c}" in text), choices[group][0])
-        for line in (folder / group / f"{default}.yaml").read_text().splitlines():
-            if line and not line.startswith(("#", " ", "_target_", "defaults")):
-                parts.append(f"    {group}." + line.replace(": ", "=", 1))
+        parts += _options_of_group(group, (folder / group / f"{default}.yaml").read_text())
     return "\n".join(parts)
+
+
+def _options_of_group(group: str, text: str) -> list[str]:
+    """Lines of a group's file as typed: ``group.key=default``, and ``group.key.inner=default`` one level down."""
+    found, parent = [], ""
+    for line in text.splitlines():
+        if not line or line.lstrip().startswith(("#", "_target_", "defaults", "- ")):
+            continue
+        name, _, rest = line.partition(":")
+        if line.startswith(" "):
+            found.append(f"    {group}.{parent}.{name.strip()}={rest.lstrip()}")
+        elif not rest.split("#")[0].strip():
+            parent = name
+        else:
+            found.append(f"    {group}.{name}={rest.lstrip()}")
+    return found
 
 
 if __name__ == "__main__":

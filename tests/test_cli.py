@@ -28,6 +28,13 @@ def test_help_of_every_verb_lists_its_options_with_words(verb, capsys):
     assert f"genebrain {verb}" in out
 
 
+def test_help_shows_options_one_level_down(capsys):
+    assert cli.main(["fit", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "\n    genetics.model.context=chunks " in out
+    assert "_target_" not in out
+
+
 def test_a_mistyped_verb_gets_a_suggestion_and_exit_code_2(capsys):
     assert cli.main(["evalute", "run=x"]) == 2
     assert "did you mean 'evaluate'" in capsys.readouterr().err

@@ -5,7 +5,7 @@ Joins the DNA room (haplotypes, chunks, encoder, store) with the people of a coh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages, predict
 from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
+from genebrain.genetics.generator_checkpoints import TRAINED_TOKENS
 from genebrain.genetics.haplotypes import Policies
+from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.reference_chunks import pair_with_reference
 from genebrain.genetics.windows import read_windows
 from genebrain.types import FloatArray, UserError
@@ -48,6 +50,8 @@ class GeneSide:
         A window of a subject with a larger share of missing genotypes is masked.
     allow_download : bool
         Whether weights may be fetched from the hub.
+    model : ModelOptions
+        Kernels and long context of the encoder.
     strand, phases, layer, last_layers, opening_mark, closing_mark, length_rule
         How a chunk becomes a vector, see :class:`~genebrain.genetics.embedding_plan.EmbedOptions` (``length_rule`` is
         its ``frame``). Each choice has its own table in the store.
@@ -67,6 +71,7 @@ class GeneSide:
     reference_mismatch: str = "error"
     missing_threshold: float = 0.1
     allow_download: bool = False
+    model: ModelOptions = field(default_factory=ModelOptions)
     strand: str = "forward"
     phases: tuple[int, ...] = (0,)
     layer: int = -1
@@ -86,7 +91,17 @@ class GeneSide:
             raise UserError(f"cut_origin='{self.cut_origin}': use genome or window")
         self._policies()
         object.__setattr__(self, "phases", tuple(self.phases))  # YAML gives a list
-        self.options()
+        self._check_length(self.options())
+
+    def _check_length(self, options: EmbedOptions) -> None:
+        """Chunks that no published model can take are refused before genotypes are read; a local folder says later."""
+        limit = {"chunks": TRAINED_TOKENS, "yarn": self.model.context_tokens}.get(self.model.context)
+        tokens = int(options.n_tokens(np.array([self.chunk_bp]))[0])
+        if self.path is None and limit is not None and tokens > limit:
+            raise UserError(
+                f"chunk_bp={self.chunk_bp} makes chunks of {tokens} tokens, but model.context={self.model.context} "
+                f"takes {limit}; make chunks shorter, or use model.context=yarn (with context_tokens) or sliding_window"
+            )
 
     def options(self) -> EmbedOptions:
         """How a chunk becomes a vector."""
@@ -147,6 +162,7 @@ class GeneSide:
             revision=self.revision,
             seed=self.weights_seed,
             allow_download=self.allow_download,
+            options=self.model,
         )
 
     def embed(

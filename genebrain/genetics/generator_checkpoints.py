@@ -26,6 +26,8 @@ from genebrain.genetics.tokenizer import VOCAB_SIZE
 from genebrain.types import UserError
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+TRAINED_TOKENS = 16_384
+"""Positions of every published model."""
 _SAMPLED_BLOCKS, _BLOCK_BYTES = 64, 1 << 16
 
 

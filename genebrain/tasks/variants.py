@@ -93,4 +93,5 @@ def _language_model(genetics: GeneSide | None) -> Any:
         revision=chosen.revision,
         seed=chosen.weights_seed,
         allow_download=chosen.allow_download,
+        options=chosen.model,
     )

@@ -12,6 +12,8 @@ from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.workspace import Workspace
 from genebrain.genetics.chunk_ensemble import encode_batch
+from genebrain.genetics.generator import load_generator
+from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.reference import reverse_complement
 from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
 from genebrain.types import UserError
@@ -84,3 +86,31 @@ def test_wrong_readings_are_refused_before_anything_runs() -> None:
         GeneSide(strand="reverse")
     with pytest.raises(UserError, match="unknown length rule 'cut'"):
         GeneSide(length_rule="cut")
+
+
+def test_long_chunks_need_a_long_context_and_have_their_own_table(cohort: Cohort) -> None:
+    with pytest.raises(UserError, match=r"98400 makes chunks of 16402 tokens.*takes 16384.*sliding_window"):
+        GeneSide(chunk_bp=98_400)
+    with pytest.raises(UserError, match=r"context=yarn takes 16400"):
+        GeneSide(chunk_bp=98_400, model=ModelOptions(context="yarn", context_tokens=16_400))
+    window = GeneSide(chunk_bp=98_400, model=ModelOptions(context="sliding_window", window=32))
+    assert GeneSide(chunk_bp=98_400, path="a folder says itself").path
+    assert window.options().fingerprint(window.backbone()) != GeneSide().options().fingerprint(GeneSide().backbone())
+
+
+def test_a_cohort_is_embedded_with_a_sliding_window(cohort: Cohort, tmp_path: Path) -> None:
+    window = GeneSide(
+        chunk_bp=1800, cut_origin="window", reference_mismatch="report",
+        model=ModelOptions(context="sliding_window", window=16, segment_tokens=50),
+    )  # fmt: skip
+    workspace = Workspace(cohort, tmp_path, progress=False)
+    workspace.embed(window)
+    chunks = workspace.chunks(window)
+    row = max(range(chunks.n_unique), key=lambda i: len(chunks.sequences[i]))
+    ids = SixMerTokenizer().encode(SixMerTokenizer.frame(chunks.sequences[row].decode()))
+    full = load_generator(device="cpu").model
+    tokens = torch.tensor([[BOS, *ids, BOS]])
+    distance = torch.arange(tokens.shape[1])[:, None] - torch.arange(tokens.shape[1])
+    band = ((distance >= 0) & (distance < 16))[None, None]
+    wanted = full(input_ids=tokens, attention_mask=band, use_cache=False).last_hidden_state[0].mean(0)
+    np.testing.assert_allclose(workspace.table(window, "mean")[row], wanted.numpy(), atol=1e-5)
