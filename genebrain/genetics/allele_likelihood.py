@@ -33,19 +33,21 @@ _TOKENIZER = SixMerTokenizer()
 _CONTROL = len(CONTROL_TOKENS)
 
 
-def begins_with(log_probabilities: Tensor, prefixes: Sequence[str]) -> Tensor:
+def begins_with(logits: Tensor, prefixes: Sequence[str], rows: Sequence[int] | None = None) -> Tensor:
     """Log probability that the next 6-mer begins with the letters of ``prefixes``.
 
     Parameters
     ----------
-    log_probabilities : float [rows, 4128]
-        Natural logs over the whole vocabulary.
-    prefixes : list of str, length rows
+    logits : float [rows, 4128]
+        Over the whole vocabulary, in any number format; log probabilities will do as well.
+    prefixes : list of str
         One to six letters A, C, G, T each.
+    rows : list of int, optional
+        Row of ``logits`` for each prefix; by default one each, in order.
 
     Returns
     -------
-    float [rows]
+    float64 [prefixes]
 
     Raises
     ------
@@ -57,14 +59,20 @@ def begins_with(log_probabilities: Tensor, prefixes: Sequence[str]) -> Tensor:
             f"{len(bad)} of {len(prefixes)} strings are not one to six letters A, C, G, T ({', '.join(bad[:5])}): "
             "no 6-mer begins with them, so they have no likelihood"
         )
-    result = log_probabilities.new_empty(len(prefixes))
+    rows = range(len(prefixes)) if rows is None else rows
+    result = logits.new_empty(len(prefixes), dtype=torch.float64)
     for size in sorted({len(p) for p in prefixes}):
-        group = [row for row, prefix in enumerate(prefixes) if len(prefix) == size]
-        rows = torch.tensor(group, device=result.device)
-        numbers = torch.tensor([_number(prefixes[row]) for row in group], device=result.device)
-        by_prefix = log_probabilities[rows, _CONTROL:].view(len(group), 4**size, 4 ** (K - size))
-        result[rows] = by_prefix[torch.arange(len(group), device=result.device), numbers].logsumexp(-1)
-    return result
+        group = [i for i, prefix in enumerate(prefixes) if len(prefix) == size]
+        row = torch.tensor([rows[i] for i in group], device=logits.device)
+        number = torch.tensor([_number(prefixes[i]) for i in group], device=logits.device)
+        if size == K:
+            found = logits[row, _CONTROL + number].double()  # a whole 6-mer
+        else:
+            width = 4 ** (K - size)
+            columns = (_CONTROL + number * width)[:, None] + torch.arange(width, device=logits.device)
+            found = _log_sum(logits[row[:, None], columns])
+        result[torch.tensor(group, device=logits.device)] = found
+    return result - _log_sum(logits)[torch.tensor(list(rows), device=logits.device)]
 
 
 def next_letter(logits: Tensor) -> Tensor:
@@ -135,9 +143,9 @@ def log_likelihoods(
     # Padding stands on the right, where causal attention never sees it: no mask is needed.
     out = model.model.model(torch.from_numpy(ids).to(model.device), use_cache=bool(continued))
     last = out.last_hidden_state[torch.arange(len(ids), device=model.device), lengths - 1]
-    first = _log_softmax(model, last)
-    rows = torch.tensor([row for row, _ in strings], device=model.device)
-    found = begins_with(first[rows], [text[:K] for _, text in strings]).cpu().numpy()
+    owners = [row for row, _ in strings]
+    rows = torch.tensor(owners, device=model.device)
+    found = begins_with(model.model.lm_head(last), [text[:K] for _, text in strings], owners).cpu().numpy()
     for part in _slices(continued, strings, ids.shape[1], tokens_per_batch):
         picked = rows[part]
         found[part] += _behind(model, out.past_key_values, lengths, picked, [strings[i][1] for i in part])
@@ -176,14 +184,9 @@ def _behind(
     ).last_hidden_state
     where = torch.from_numpy(mask).to(device)
     asked = [piece for row in pieces for piece in row[1:]]
-    each = begins_with(_log_softmax(model, hidden[where]), asked)
+    each = begins_with(model.model.lm_head(hidden[where]), asked)
     owner = torch.arange(n_rows, device=device)[:, None].expand(-1, n_new)[where]
     return torch.zeros(n_rows, dtype=torch.float64, device=device).index_add_(0, owner, each).cpu().numpy()
-
-
-def _log_softmax(model: GeneratorLanguageModel, hidden: Tensor) -> Tensor:
-    """Float64 log probabilities ``[rows, 4128]`` of hidden vectors: the number format of the model ends here."""
-    return model.model.lm_head(hidden).double().log_softmax(-1)
 
 
 def _slices(
@@ -209,6 +212,13 @@ def _check_length(model: GeneratorLanguageModel, questions: Sequence[Question]) 
             f"{model.name} reads {model.max_tokens} tokens, but a context with its alleles needs {needed}; "
             "lower context_bp or max_allele_bp"
         )
+
+
+def _log_sum(logits: Tensor) -> Tensor:
+    """Logarithm of the summed exponentials of each row, float64, the sum in float32 (error about 1e-7)."""
+    largest = logits.amax(-1, keepdim=True)
+    terms = (logits.float() - largest.float()).exp()
+    return terms.sum(-1).double().log() + largest[..., 0].double()
 
 
 def _number(prefix: str) -> int:
