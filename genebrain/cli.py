@@ -26,6 +26,8 @@ VERBS = {
     "report": "one page to read: report.html",
     "ablate": "run a grid, e.g. over pooling strategies: results.csv",
     "score-variants": "how much less likely the DNA model finds each variant than the reference",
+    "generate": "continue DNA sequences with the DNA model",
+    "recover": "how well the DNA model continues real sequences, per type, against chance",
     "power": "which effect can a cohort of this size detect? Ask before training",
     "models": "list the published models: size, memory, pinned revision, whether they are here",
 }

@@ -15,6 +15,8 @@ from genebrain.types import UserError
 
 REQUIRED = {
     "simulate": ["out=somewhere"],
+    "generate": ["out=some.fa"],
+    "recover": ["input=some.tsv", "out=somewhere"],
     "score-variants": ["variants=some.vcf", "reference=some.fa", "out=some.tsv"],
 }
 CHOICES = [

@@ -22,7 +22,7 @@ from genebrain.genetics.variant_files import VariantFile
 from genebrain.genetics.variant_metrics import classification_areas
 from genebrain.genetics.variant_output import check_output, write_scores
 from genebrain.genetics.variant_survey import ContigNames, Survey, survey
-from genebrain.genetics.work_parts import Shard, WorkParts, refuse_other_work
+from genebrain.genetics.work_parts import Shard, WorkParts, finished_report, parts_of, report_path
 from genebrain.types import Metrics, UserError
 
 
@@ -86,11 +86,11 @@ def score_variant_file(
         if progress:
             print("\n".join(found.lines()))
         identity = identity_of(model, fasta, found, rule, block_size, budget)
-        if (report := _finished(out, identity)) is not None:
+        if (report := finished_report(out, identity)) is not None:
             if progress:
                 print(f"{out} is there already; delete it to score again")
             return report
-        parts = WorkParts(out.with_name(f"{out.name}.parts"), identity)
+        parts = WorkParts(parts_of(out), identity)
         with parts.alone(f"shard {shard}"):
             score_blocks(
                 file, fasta, names, model, parts, rule,
@@ -136,29 +136,15 @@ def _merge(
         "labelled_without_score": int((~scored & (labels >= 0)).sum()),
         "identity": identity,
     }
-    write_private(_report_path(out), json.dumps(report, indent=1).encode())
+    write_private(report_path(out), json.dumps(report, indent=1).encode())
     return report
 
 
-def _finished(out: Path, identity: Metrics) -> Metrics | None:
-    path = _report_path(out)
-    if out.exists() and path.exists():
-        report: Metrics = json.loads(path.read_text(encoding="utf-8"))
-        refuse_other_work(report["identity"], identity, out)
-        return report
-    if out.exists() and not out.with_name(f"{out.name}.parts").exists():
-        raise UserError(f"{out} exists and was not made by this verb; choose another out=... or delete it")
-    return None
-
-
-def _report_path(out: Path) -> Path:
-    return out.with_name(f"{out.name}.report.json")
-
-
 def _check_fits(model: GeneratorLanguageModel, rule: ScoreRule) -> None:
-    needed = 1 + rule.context_bp // K
-    if needed >= model.max_tokens:
+    behind = -(-rule.longest_string // K)
+    needed = 1 + rule.context_bp // K + behind
+    if needed > model.max_tokens:
         raise UserError(
-            f"context_bp={rule.context_bp} is {needed} tokens with <s>, but {model.name} reads {model.max_tokens}; "
-            f"use at most {(model.max_tokens - 2) * K}"
+            f"context_bp={rule.context_bp} with the longest allele and its downstream bases is {needed} tokens, but "
+            f"{model.name} reads {model.max_tokens}; use context_bp of at most {(model.max_tokens - 1 - behind) * K}"
         )

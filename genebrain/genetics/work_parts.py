@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from genebrain.genetics.chunk_shards import make_private, read_array, write_private, write_tensors
-from genebrain.types import UserError
+from genebrain.types import Metrics, UserError
 
 _IDENTITY = "work.json"
 
@@ -126,6 +126,34 @@ def refuse_other_work(found: Mapping[str, Any], wanted: Mapping[str, Any], where
             f"{where} holds the results of other work: {shown}. Repeat the old command, choose another out=..., or "
             "delete it"
         )
+
+
+def parts_of(out: Path) -> Path:
+    """Folder of the parts that become ``out``."""
+    return out.with_name(f"{out.name}.parts")
+
+
+def report_path(out: Path) -> Path:
+    """Report beside ``out``; written last, so its presence says that ``out`` is complete."""
+    return out.with_name(f"{out.name}.report.json")
+
+
+def finished_report(out: Path, identity: Mapping[str, Any]) -> Metrics | None:
+    """Report of an ``out`` that this very work has made before, None if there is none yet.
+
+    Raises
+    ------
+    UserError
+        ``out`` holds something else: it is never overwritten.
+    """
+    path = report_path(out)
+    if out.exists() and path.exists():
+        report: Metrics = json.loads(path.read_text(encoding="utf-8"))
+        refuse_other_work(report["identity"], identity, out)
+        return report
+    if out.exists() and not parts_of(out).exists():
+        raise UserError(f"{out} exists and was not made by this verb; choose another out=... or delete it")
+    return None
 
 
 def as_text(values: Iterable[str]) -> dict[str, NDArray[Any]]:

@@ -11,7 +11,7 @@ hyphen is a function and a file with an underscore: ``embed-scans`` is ``tasks.e
 
 from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, plan, power, report, simulate
 from genebrain.tasks.sequences import models
-from genebrain.tasks.variants import score_variants
+from genebrain.tasks.variants import generate, recover, score_variants
 
 __all__ = [
     "ablate",
@@ -19,9 +19,11 @@ __all__ = [
     "embed",
     "evaluate",
     "fit",
+    "generate",
     "models",
     "plan",
     "power",
+    "recover",
     "report",
     "score_variants",
     "simulate",

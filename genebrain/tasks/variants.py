@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genebrain.cohort.gene_side import GeneSide
-from genebrain.types import Metrics
+from genebrain.types import Metrics, UserError
 
 
 def score_variants(
@@ -59,6 +59,113 @@ def score_variants(
     )
     if report is not None and progress:
         print(_scored_line(report, Path(out)))
+    return report
+
+
+def generate(
+    out: Path | str,
+    input: Path | str | None = None,
+    prompt: str | None = None,
+    genetics: GeneSide | None = None,
+    column: str | None = None,
+    n_bp: int = 300,
+    samples: int = 1,
+    seed: int = 0,
+    policy: str = "token",
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    prompt_rule: str = "error",
+    max_prompt_bp: int = 6144,
+    with_prompt: bool = False,
+    shard: str | None = None,
+    tokens_per_batch: int | None = None,
+    progress: bool = True,
+) -> Metrics | None:
+    """Continue the sequences of a file, or one prompt, and write what was generated.
+
+    Returns
+    -------
+    dict or None
+        The report (``OUT.report.json``); None while parts of other shards are not there yet.
+    """
+    from genebrain.genetics.generation_run import generate_file
+    from genebrain.genetics.sampling import SamplingSettings
+    from genebrain.genetics.work_parts import Shard
+
+    if (input is None) == (prompt is None):
+        raise UserError("give either input=FILE (sequences to continue) or prompt=LETTERS")
+    settings = SamplingSettings(policy, temperature, top_k, top_p)  # type: ignore[arg-type]
+    report = generate_file(
+        str(prompt) if input is None else input,
+        Path(out),
+        _language_model(genetics),
+        settings,
+        is_prompt=input is None,
+        column=column,
+        n_bp=n_bp,
+        samples=samples,
+        seed=seed,
+        prompt_rule=prompt_rule,  # type: ignore[arg-type]
+        max_prompt_bp=max_prompt_bp,
+        with_prompt=with_prompt,
+        tokens_per_batch=tokens_per_batch,
+        shard=Shard.parse(shard),
+        progress=progress,
+    )
+    if report is not None and progress:
+        oov = report["prompts"]["oov_share"]
+        print(f"wrote {out}: {report['n_generated']:,} sequences of {n_bp:,} bases; {oov:.2%} of the 6-mers of the "
+              "prompts hold an unknown letter")  # fmt: skip
+    return report
+
+
+def recover(
+    input: Path | str,
+    out: Path | str,
+    genetics: GeneSide | None = None,
+    column: str | None = None,
+    label: str = "label",
+    type: str | None = None,
+    n_bp: int = 30,
+    max_prompt_bp: int = 6144,
+    policy: str = "token",
+    shard: str | None = None,
+    tokens_per_batch: int | None = None,
+    progress: bool = True,
+) -> Metrics | None:
+    """Continue real sequences greedily and compare with what follows; a folder with tables and ``report.json``.
+
+    Returns
+    -------
+    dict or None
+        The report; None while parts of other shards are not there yet.
+    """
+    from genebrain.genetics.recovery_run import recover_file
+    from genebrain.genetics.sampling import SamplingSettings
+    from genebrain.genetics.work_parts import Shard
+
+    report = recover_file(
+        Path(input),
+        Path(out),
+        _language_model(genetics),
+        SamplingSettings(policy, temperature=0),  # type: ignore[arg-type]
+        column=column,
+        label_column=label,
+        type_column=type,
+        n_bp=n_bp,
+        max_prompt_bp=max_prompt_bp,
+        tokens_per_batch=tokens_per_batch,
+        shard=Shard.parse(shard),
+        progress=progress,
+    )
+    if report is not None and progress:
+        for row in report["accuracy"]:
+            print(
+                f"{row['type']}: {row['accuracy']:.3f} of {n_bp} bases [{row['low']:.3f}, {row['high']:.3f}], "
+                f"{row['sequences']:,} sequences; chance {row['chance']:.2f}, the commonest base of each prompt "
+                f"{row['most_frequent_base']:.3f}"
+            )
     return report
 
 

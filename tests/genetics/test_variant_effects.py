@@ -226,7 +226,7 @@ def test_a_few_mismatches_are_counted_and_not_scored(
         ("chrom\tpos\tref\talt\nchr2\t1\tA\tC\n", {"label": "clinical"}, "no column 'clinical'"),
         ("chrom\tpos\tref\talt\tclinical\nchr2\t1\tA\tC\t\n", {"label": "clinical"}, "empty for all 1 variants"),
         ("chrom\tpos\tref\talt\nchr2\t\t\tC\n", {}, "1 positions|1 rows with an empty"),
-        ("chrom\tpos\tref\talt\nchr2\t1\tA\tC\n", {"rule": ScoreRule(context_bp=200_000)}, "use at most 98292"),
+        ("chrom\tpos\tref\talt\nchr2\t1\tA\tC\n", {"rule": ScoreRule(context_bp=200_000)}, "at most 97266"),
         ("chrom\tpos\tref\talt\nchr2\t1\tA\tC\n", {"max_mismatch_share": 2.0}, "a share, 0 to 1"),
     ],
 )

@@ -26,8 +26,11 @@ from genebrain.genetics.allele_likelihood import (
     next_letter,
     published_score,
 )
+from genebrain.genetics.generation import Prompt, continue_batch, last_six_mers
 from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
 from genebrain.genetics.reference import Reference
+from genebrain.genetics.sampling import SamplingSettings
+from genebrain.genetics.sequence_recovery import matching_share
 from genebrain.genetics.tokenizer import BOS, CONTROL_TOKENS, SixMerTokenizer
 from genebrain.genetics.variant_contexts import GenomeLetters, upstream_context
 from genebrain.genetics.variant_metrics import classification_areas
@@ -143,3 +146,22 @@ def test_areas(folder: Path) -> None:
     assert got["auroc"] == pytest.approx(case["AUROC"], abs=1e-9)
     assert got["auprc"] == pytest.approx(case["AUPRC"], abs=1e-9)
     assert got["n_positive"] + got["n_negative"] == len(case["labels"])
+
+
+def test_recovery(folder: Path, model: GeneratorLanguageModel) -> None:
+    cases = _json(folder, "recovery_cases")["greedy_token_level"]
+    assert cases
+    for case in cases:
+        prompts = [last_six_mers(sequence, case["max_seq_len"]) for sequence in case["prompts"]]
+        assert prompts == case["truncated"]
+        rows = [Prompt(letters, record) for record, letters in enumerate(prompts)]
+        got = continue_batch(model, rows, case["gen_len"], SamplingSettings(temperature=0), seed=0)
+        assert got == case["predictions"]
+
+
+def test_recovery_accuracy(folder: Path, tolerances: dict[str, Any]) -> None:
+    case = _json(folder, "recovery_cases")["accuracy"]
+    got = [
+        matching_share(p, label, case["window"]) for p, label in zip(case["predictions"], case["labels"], strict=True)
+    ]
+    assert got == pytest.approx(case["accuracy"], abs=tolerances["accuracy"])
