@@ -25,6 +25,7 @@ VERBS = {
     "evaluate": "judge a run on its test subjects: metrics.json and figures",
     "report": "one page to read: report.html",
     "ablate": "run a grid, e.g. over pooling strategies: results.csv",
+    "embed-sequences": "vectors of the sequences of a FASTA, TSV or parquet file; no cohort needed",
     "score-variants": "how much less likely the DNA model finds each variant than the reference",
     "generate": "continue DNA sequences with the DNA model",
     "recover": "how well the DNA model continues real sequences, per type, against chance",

@@ -15,6 +15,7 @@ from genebrain.types import UserError
 
 REQUIRED = {
     "simulate": ["out=somewhere"],
+    "embed-sequences": ["input=some.fa", "out=somewhere"],
     "generate": ["out=some.fa"],
     "recover": ["input=some.tsv", "out=somewhere"],
     "score-variants": ["variants=some.vcf", "reference=some.fa", "out=some.tsv"],

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from genebrain.cohort.participants import Cohort
-from genebrain.genetics.chunk_parts import Share
 from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages, predict
 from genebrain.genetics.embedding_plan import EmbedOptions
@@ -22,6 +21,7 @@ from genebrain.genetics.haplotypes import Policies
 from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.reference_chunks import pair_with_reference
 from genebrain.genetics.windows import read_windows
+from genebrain.genetics.work_parts import Shard
 from genebrain.types import FloatArray, UserError
 
 
@@ -166,11 +166,11 @@ class GeneSide:
         )
 
     def embed(
-        self, chunks: ChunkSet, store: Path, *, progress: bool = True, share: Share | None = None
+        self, chunks: ChunkSet, store: Path, *, progress: bool = True, shard: Shard | None = None
     ) -> dict[str, Any]:
         """Encode the chunks (or one share of them) that the store does not hold yet; returns what was done."""
         report = ChunkStore(store / "chunks").embed(
-            chunks.keys, chunks.sequences, self.backbone(), self.options(), progress=progress, share=share
+            chunks.keys, chunks.sequences, self.backbone(), self.options(), progress=progress, shard=shard
         )
         return {"chunks_naive": chunks.n_naive, "chunks_unique": chunks.n_unique, **report.as_dict()}
 

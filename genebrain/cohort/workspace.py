@@ -23,8 +23,8 @@ from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.restriction import restrict
-from genebrain.genetics.chunk_parts import Share
 from genebrain.genetics.chunks import ChunkSet
+from genebrain.genetics.work_parts import Shard
 from genebrain.types import FloatArray, IntArray, UserError
 
 
@@ -63,11 +63,11 @@ class Workspace:
 
         return self._once(("chunks", gene), work)
 
-    def embed(self, gene: GeneSide, share: Share | None = None) -> dict[str, Any]:
+    def embed(self, gene: GeneSide, shard: Shard | None = None) -> dict[str, Any]:
         """Encode the chunks that are not stored yet; shares of the work run side by side, none waits for another."""
         chunks = self.chunks(gene)
-        if share is not None:
-            return gene.embed(chunks, self.store, progress=self.progress, share=share)
+        if shard is not None and shard.count > 1:
+            return gene.embed(chunks, self.store, progress=self.progress, shard=shard)
 
         def work() -> dict[str, Any]:
             with self._filling():

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,16 +53,23 @@ def write_private(path: Path, content: bytes) -> None:
     UserError
         If the disk is full or the folder can not be written; nothing is left under the final name.
     """
+    with private_stream(path) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def private_stream(path: Path) -> Iterator[BinaryIO]:
+    """As :func:`write_private`, for content that comes piece by piece; the file appears when the block ends well."""
     temporary = path.with_name(path.name + _TEMPORARY)
     with _explained(path.parent):
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content)
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w+b") as stream:
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(temporary, path)
-        except OSError:
+        except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from genebrain import __version__
 from genebrain.genetics.chunk_encoding import TokenCounts, encode_batches
 from genebrain.genetics.chunk_ensemble import POOLINGS
-from genebrain.genetics.chunk_parts import Share, merge_parts
+from genebrain.genetics.chunk_parts import merge_parts, part_folder
 from genebrain.genetics.chunk_shards import (
     ShardIndex,
     as_names,
@@ -37,6 +37,7 @@ from genebrain.genetics.chunk_shards import (
 )
 from genebrain.genetics.embedding_plan import BatchPlan, EmbedOptions, plan_batches
 from genebrain.genetics.generator import GeneratorBackbone
+from genebrain.genetics.work_parts import Shard
 from genebrain.types import UserError
 
 
@@ -82,11 +83,11 @@ class ChunkStore:
         *,
         progress: bool = True,
         repair: bool = False,
-        share: Share | None = None,
+        shard: Shard | None = None,
     ) -> EmbedReport:
         """Encode the chunks that are not stored yet; safe to interrupt and to repeat.
 
-        Without ``share``, what shares have left is checked and merged first.
+        Without ``shard``, what shares have left is checked and merged first.
 
         Parameters
         ----------
@@ -100,7 +101,7 @@ class ChunkStore:
             Show a bar with tokens per second and time left.
         repair : bool
             Check all shards first, remove the damaged ones, and encode their chunks anew.
-        share : Share, optional
+        shard : Shard, optional
             Encode only this share of the whole plan, into its own part of the table. Give every share the same
             request and budget: then all shares together have the bits of one undivided run.
 
@@ -117,7 +118,8 @@ class ChunkStore:
         started = time.monotonic()
         fingerprint = options.fingerprint(backbone)
         table = self.folder / fingerprint
-        folder = table / share.folder_name if share else table
+        share = shard if shard and shard.count > 1 else None
+        folder = part_folder(table, share) if share else table
         for place in (self.folder, table, folder):
             make_private(place)
         with writing_alone(folder):
@@ -136,7 +138,7 @@ class ChunkStore:
             budget = options.token_budget(backbone.device)
             batches = plan_batches(names[wanted], n_tokens, budget, [] if share else plan.read())
             if share:  # planned as one run would, so that the batches are the same; a stored batch is left out
-                own = [batch[new[batch]] for batch in batches[share.number - 1 :: share.of]]
+                own = [batch[new[batch]] for batch in batches[share.index - 1 :: share.count]]
                 batches = [batch for batch in own if len(batch)]
             counts = TokenCounts()
             if batches:

@@ -274,7 +274,7 @@ def content_fingerprint(
     settings.pop("progress", None)
     rows = settings.pop("counting_rows", None)
     described = {
-        "files": [_file_digest(path) for path in files],
+        "files": [file_digest(path) for path in files],
         "windows": [astuple(window) for window in windows],
         "samples": list(samples),
         "policies": asdict(policies),
@@ -284,7 +284,8 @@ def content_fingerprint(
     return hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=KEY_BYTES).hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Name for the content of a file, 32 hex digits; see ``FULLY_HASHED`` for large ones."""
     try:
         facts, digest = path.stat(), hashlib.blake2b(digest_size=KEY_BYTES)
         with path.open("rb") as raw:

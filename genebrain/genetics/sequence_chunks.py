@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.genetics.chunk_shards import KEY_BYTES
-from genebrain.genetics.tokenizer import K, FrameRule
+from genebrain.genetics.tokenizer import FrameRule, K
 from genebrain.types import UserError
 
 
@@ -79,7 +79,7 @@ class SpooledChunks(Sequence[bytes]):
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (open as long as the object)
         self._ends = array("q", [0])
         self._keys = bytearray()
 
@@ -135,8 +135,8 @@ class SequenceChunks:
         self.dropped_letters = 0
         self._per_sequence, self._row, self._letters = array("q"), array("q"), array("q")
 
-    def add(self, sequence: str) -> None:
-        """Cut one sequence of upper-case letters."""
+    def add(self, sequence: str) -> int:
+        """Cut one sequence of upper-case letters; returns its number of chunks."""
         letters = sequence.encode("ascii")
         cuts = self.cutting.cuts(len(letters))
         for start, end in cuts:
@@ -146,6 +146,7 @@ class SequenceChunks:
         self._per_sequence.append(len(cuts))
         covered = cuts[-1][1] - cuts[0][0]
         self.dropped_letters += len(letters) - covered
+        return len(cuts)
 
     @property
     def per_sequence(self) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ is missing is never taken for an empty one. What this module does NOT know: what
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ from genebrain.genetics.chunk_shards import make_private, read_array, write_priv
 from genebrain.types import Metrics, UserError
 
 _IDENTITY = "work.json"
+_RANKS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,19 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str | None) -> Shard:
-        """Read ``3/64``; None is the whole work. ``UserError`` for anything else."""
+        """Read ``3/64``; ``auto`` is the rank of torchrun or srun; None is the whole. ``UserError`` for anything else.
+
+        ``auto`` does not look at the number of an array job: a job that is submitted again alone would then take
+        another share.
+        """
         if text is None:
             return cls()
+        if text == "auto":
+            for rank, size in _RANKS:
+                if rank in os.environ and size in os.environ:
+                    return cls(int(os.environ[rank]) + 1, int(os.environ[size]))
+            names = " or ".join(f"{rank} and {size}" for rank, size in _RANKS)
+            raise UserError(f"shard=auto: the environment has no {names}; start with torchrun or srun, or write i/n")
         match = re.fullmatch(r"(\d+)/(\d+)", str(text).strip())
         if not match or not 1 <= int(match[1]) <= int(match[2]):
             raise UserError(f"shard={text}: write i/n with i from 1 to n, e.g. shard=3/64 for the third of 64 jobs")

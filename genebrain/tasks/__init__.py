@@ -10,13 +10,14 @@ hyphen is a function and a file with an underscore: ``embed-scans`` is ``tasks.e
 """
 
 from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, plan, power, report, simulate
-from genebrain.tasks.sequences import models
+from genebrain.tasks.sequences import embed_sequences, models
 from genebrain.tasks.variants import generate, recover, score_variants
 
 __all__ = [
     "ablate",
     "check",
     "embed",
+    "embed_sequences",
     "evaluate",
     "fit",
     "generate",

@@ -76,12 +76,12 @@ def embed(
     ``shard`` (``3/64``, or ``auto`` for the rank of torchrun or srun) encodes that share of the chunks only; a later
     call without it merges all shares.
     """
-    from genebrain.genetics.chunk_parts import share_of_run
+    from genebrain.genetics.chunk_parts import shard_of_run
 
-    share = share_of_run(shard)
+    share = shard_of_run(shard)
     workspace, brain = Workspace(_path(cohort), store), brain or ConnectomeSide()
     done = {"scans": workspace.ingest(brain)}
-    if isinstance(brain, EncoderSide):
+    if isinstance(brain, EncoderSide) and share.count == 1:  # shares divide the DNA only
         done["scan_embeddings"] = workspace.embed_scans(brain)
     done["chunks"] = workspace.embed(genetics or GeneSide(), share)
     print(json.dumps(done, indent=1))

@@ -1,9 +1,12 @@
-"""The verbs of plain DNA sequences, without a cohort: models."""
+"""The verbs of plain DNA sequences, without a cohort: models, embed-sequences."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+from genebrain.cohort.gene_side import GeneSide
+from genebrain.types import Metrics, UserError
 
 
 def models(out: Path | str | None = None) -> list[dict[str, Any]]:
@@ -26,3 +29,83 @@ def models(out: Path | str | None = None) -> list[dict[str, Any]]:
     table = pd.DataFrame(rows).fillna("-")
     print(table.assign(parameters=table["parameters"].map("{:,}".format)).to_string(index=False))
     return rows
+
+
+def embed_sequences(
+    input: Path | str,
+    out: Path | str,
+    genetics: GeneSide | None = None,
+    column: str | None = None,
+    id_column: str | None = None,
+    uracil: str = "error",
+    unreadable: str = "error",
+    overlap_bp: int = 0,
+    parity: bool = False,
+    token_pooling: str = "mean",
+    chunk_pooling: str = "none",
+    padded: bool = False,
+    store: Path | str | None = None,
+    shard: str | None = None,
+    repair: bool = False,
+    tokens_per_batch: int | None = None,
+    progress: bool = True,
+) -> Metrics:
+    """Embed the sequences of a FASTA, TSV, CSV or parquet file; no cohort needed.
+
+    Returns
+    -------
+    dict
+        What was found and done, see :func:`genebrain.genetics.sequence_embedding.embed_sequence_file`. Read the
+        folder with :class:`genebrain.genetics.sequence_vectors.SequenceEmbeddings`.
+    """
+    import dataclasses
+
+    from genebrain.genetics.chunk_parts import shard_of_run
+    from genebrain.genetics.sequence_chunks import Cutting
+    from genebrain.genetics.sequence_embedding import embed_sequence_file
+    from genebrain.genetics.sequence_files import SequenceFile
+    from genebrain.genetics.sequence_vectors import VectorLayout
+
+    gene = genetics or GeneSide()
+    if gene.delta:
+        raise UserError("genetics.delta=true subtracts the reference chunk of a window; sequences of a file have none")
+    options = dataclasses.replace(gene.options(), tokens_per_batch=tokens_per_batch)
+    done = embed_sequence_file(
+        SequenceFile(input, column, id_column, uracil, unreadable),  # type: ignore[arg-type]
+        out,
+        cutting=Cutting(gene.chunk_bp, overlap_bp, options.frame, parity),
+        layout=VectorLayout(token_pooling, chunk_pooling, padded),  # type: ignore[arg-type]
+        shard=shard_of_run(shard),
+        backbone=gene.backbone(),
+        options=options,
+        store=store,
+        repair=repair,
+        progress=progress,
+    )
+    if progress:
+        print(_embedded_lines(done, Path(out)))
+    return done
+
+
+def _embedded_lines(done: Metrics, out: Path) -> str:
+    found, chunks = done["hygiene"], done["chunks"]
+    left_out = found["too_short"] + found["only_unknown"]
+    changed = {name: found[name] for name in ("lower_case", "uracil", "ambiguous", "blank") if found[name]}
+    lines = [
+        f"{found['sequences']:,} sequences, {found['letters']:,} letters; left out: {left_out:,}; <oov> share "
+        f"{found['oov_share']:.2%}; letters changed: {changed or 'none'}",
+        f"{chunks['all']:,} chunks, {chunks['distinct']:,} distinct, {chunks['of_n_alone']:,} of N alone; "
+        f"letters dropped behind the last chunk: {chunks['letters_dropped']:,}",
+    ]
+    if "encoder" in done:
+        work = done["encoder"]
+        waste = work["padding_tokens"] / max(1, work["tokens"] + work["padding_tokens"])
+        lines.append(
+            f"encoded {work['encoded']:,} chunks ({work['stored_before']:,} were stored) in {work['seconds']:.1f} s, "
+            f"{work['tokens']:,} tokens, {waste:.1%} padding"
+        )
+    if "shape" in done:
+        lines.append(f"wrote {out / 'embeddings.npy'} {tuple(done['shape'])}")
+    else:
+        lines.append("one share is stored; the same command without shard merges all shares and writes the vectors")
+    return "\n".join(lines)

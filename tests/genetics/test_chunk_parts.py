@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from genebrain.genetics.chunk_ensemble import POOLINGS
-from genebrain.genetics.chunk_parts import Share
+from genebrain.genetics.chunk_parts import shard_of_run
 from genebrain.genetics.chunk_shards import writing_alone
 from genebrain.genetics.chunk_store import ChunkStore, EmbedReport
 from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
+from genebrain.genetics.work_parts import Shard
 from genebrain.types import UserError
 
 OPTIONS = EmbedOptions(tokens_per_batch=70, chunks_per_shard=5)
@@ -28,10 +29,10 @@ KILLED_SHARE = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np, torch
-from genebrain.genetics.chunk_parts import Share
 from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import load_generator
+from genebrain.genetics.work_parts import Shard
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -45,7 +46,7 @@ backbone.model.register_forward_hook(kill)
 sequences = (folder / "sequences.txt").read_bytes().split(b"\\n")
 options = EmbedOptions(tokens_per_batch=70, chunks_per_shard=5)
 store = ChunkStore(folder / "store")
-store.embed(np.load(folder / "keys.npy"), sequences, backbone, options, progress=False, share=Share(2, 3))
+store.embed(np.load(folder / "keys.npy"), sequences, backbone, options, progress=False, shard=Shard(2, 3))
 """
 
 
@@ -84,10 +85,10 @@ def run(
     keys: NDArray[np.uint8],
     sequences: list[bytes],
     backbone: GeneratorBackbone,
-    share: Share | None = None,
+    shard: Shard | None = None,
     repair: bool = False,
 ) -> EmbedReport:
-    return store.embed(keys, sequences, backbone, OPTIONS, progress=False, share=share, repair=repair)
+    return store.embed(keys, sequences, backbone, OPTIONS, progress=False, shard=shard, repair=repair)
 
 
 def all_bytes(store: ChunkStore, keys: NDArray[np.uint8]) -> dict[str, bytes]:
@@ -104,20 +105,20 @@ def test_all_shares_together_have_the_bits_of_the_whole(
     store = ChunkStore(tmp_path)
     old = os.umask(0)
     try:
-        encoded = [run(store, keys, sequences, backbone, Share(i, 3)).encoded for i in (3, 1, 2)]
+        encoded = [run(store, keys, sequences, backbone, Shard(i, 3)).encoded for i in (3, 1, 2)]
     finally:
         os.umask(old)
     assert sum(encoded) == len(keys)
     assert min(encoded) > len(keys) / 5
     for path in tmp_path.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
-    assert run(store, keys, sequences, backbone, Share(1, 3)).encoded == 0
+    assert run(store, keys, sequences, backbone, Shard(1, 3)).encoded == 0
     merged = run(store, keys, sequences, backbone)
     assert (merged.merged_parts, merged.encoded, merged.stored_before) == (3, 0, len(keys))
     assert all_bytes(store, keys) == whole
     assert not list(tmp_path.rglob("part-*"))
     assert run(store, keys, sequences, backbone).merged_parts == 0
-    assert run(store, keys, sequences, backbone, Share(2, 3)).encoded == 0
+    assert run(store, keys, sequences, backbone, Shard(2, 3)).encoded == 0
 
 
 def test_killed_share_is_started_again_alone(
@@ -128,7 +129,7 @@ def test_killed_share_is_started_again_alone(
     whole: dict[str, bytes],
 ) -> None:
     store = ChunkStore(tmp_path / "store")
-    run(store, keys, sequences, backbone, Share(1, 3))
+    run(store, keys, sequences, backbone, Shard(1, 3))
     np.save(tmp_path / "keys.npy", keys)
     (tmp_path / "sequences.txt").write_bytes(b"\n".join(sequences))
     command = [sys.executable, "-c", KILLED_SHARE, str(tmp_path)]
@@ -136,8 +137,8 @@ def test_killed_share_is_started_again_alone(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     finished = sum(len(list(part.glob("shard-*"))) for part in (tmp_path / "store").glob("*/part-00002-of-*"))
     assert finished >= 1
-    rest = run(store, keys, sequences, backbone, Share(2, 3)).encoded
-    run(store, keys, sequences, backbone, Share(3, 3))
+    rest = run(store, keys, sequences, backbone, Shard(2, 3)).encoded
+    run(store, keys, sequences, backbone, Shard(3, 3))
     assert 0 < rest < len(keys) / 3
     assert run(store, keys, sequences, backbone).encoded == 0
     assert all_bytes(store, keys) == whole
@@ -151,7 +152,7 @@ def test_what_absent_shares_leave_is_encoded_by_the_whole_run(
     whole: dict[str, bytes],
 ) -> None:
     store = ChunkStore(tmp_path)
-    part = run(store, keys, sequences, backbone, Share(2, 4))
+    part = run(store, keys, sequences, backbone, Shard(2, 4))
     rest = run(store, keys, sequences, backbone)
     assert (rest.merged_parts, rest.encoded) == (1, len(keys) - part.encoded)
     expected = np.frombuffer(whole["mean"], np.float32).reshape(len(keys), 64)
@@ -162,14 +163,14 @@ def test_running_share_is_not_merged(
     tmp_path: Path, backbone: GeneratorBackbone, keys: NDArray[np.uint8], sequences: list[bytes]
 ) -> None:
     store = ChunkStore(tmp_path)
-    run(store, keys, sequences, backbone, Share(1, 2))
+    run(store, keys, sequences, backbone, Shard(1, 2))
     (part,) = tmp_path.glob("*/part-*")
     with writing_alone(part):
         with pytest.raises(UserError, match=r"another process is writing to .*part-00001-of-00002"):
             run(store, keys, sequences, backbone)
         with pytest.raises(UserError, match="another process is writing"):
-            run(store, keys, sequences, backbone, Share(1, 2))
-        run(store, keys, sequences, backbone, Share(2, 2))  # another share is free to go on
+            run(store, keys, sequences, backbone, Shard(1, 2))
+        run(store, keys, sequences, backbone, Shard(2, 2))  # another share is free to go on
     assert part.exists()
 
 
@@ -181,7 +182,7 @@ def test_damaged_share_is_named_before_anything_moves_and_mended_alone(
     whole: dict[str, bytes],
 ) -> None:
     store = ChunkStore(tmp_path)
-    for share in (Share(1, 2), Share(2, 2)):
+    for share in (Shard(1, 2), Shard(2, 2)):
         run(store, keys, sequences, backbone, share)
     shard = sorted(tmp_path.glob("*/part-00002*/shard-*"))[1]
     content = bytearray(shard.read_bytes())
@@ -190,7 +191,7 @@ def test_damaged_share_is_named_before_anything_moves_and_mended_alone(
     with pytest.raises(UserError, match=r"1 damaged shards in .*part-00002-of-00002: shard-000001.safetensors"):
         run(store, keys, sequences, backbone)
     assert not list(tmp_path.glob("*/shard-*"))
-    assert 0 < run(store, keys, sequences, backbone, Share(2, 2), repair=True).encoded < len(keys) / 2
+    assert 0 < run(store, keys, sequences, backbone, Shard(2, 2), repair=True).encoded < len(keys) / 2
     assert run(store, keys, sequences, backbone).encoded == 0
     assert all_bytes(store, keys) == whole
 
@@ -204,7 +205,7 @@ def test_interrupted_merge_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = ChunkStore(tmp_path)
-    for share in (Share(1, 2), Share(2, 2)):
+    for share in (Shard(1, 2), Shard(2, 2)):
         run(store, keys, sequences, backbone, share)
     moved, rename = [], Path.rename
 
@@ -223,16 +224,17 @@ def test_interrupted_merge_goes_on(
     assert all_bytes(store, keys) == whole
 
 
-def test_shares_are_read_from_words_and_ranks() -> None:
-    assert Share.parse(None) is None
-    assert Share.parse("3/64") == Share(3, 64)
-    assert Share.parse("auto", {"RANK": "2", "WORLD_SIZE": "8"}) == Share(3, 8)
-    assert Share.parse("auto", {"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}) == Share(1, 4)
+def test_shares_are_ranks_if_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    assert shard_of_run(None) == Shard(1, 1)
+    assert shard_of_run("3/64") == Shard(3, 64)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
     with pytest.raises(UserError, match="start with torchrun or srun"):
-        Share.parse("auto", {"SLURM_ARRAY_TASK_ID": "3"})
-    with pytest.raises(UserError, match=r"shard=0/64: .* --array=1-64"):
-        Share.parse("0/64")
-    with pytest.raises(UserError, match="shard=65/64"):
-        Share.parse("65/64")
-    with pytest.raises(UserError, match="give a share as i/n"):
-        Share.parse("3 of 64")
+        shard_of_run("auto")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    assert shard_of_run("auto") == Shard(1, 4)
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert shard_of_run("auto") == Shard(3, 8)
