@@ -29,6 +29,7 @@ VERBS = {
     "score-variants": "how much less likely the DNA model finds each variant than the reference",
     "generate": "continue DNA sequences with the DNA model",
     "recover": "how well the DNA model continues real sequences, per type, against chance",
+    "pretrain": "train a scan encoder on scans alone, without labels",
     "power": "which effect can a cohort of this size detect? Ask before training",
     "models": "list the published models: size, memory, pinned revision, whether they are here",
 }

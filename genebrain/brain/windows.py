@@ -152,6 +152,20 @@ class WindowBank:
             found = [found[i] for i in chosen]
         return found
 
+    def spans(self, key: str) -> tuple[int, list[Window]]:
+        """Frames of a window of this scan, and every stretch of it as one long window.
+
+        Raises
+        ------
+        UserError
+            As :meth:`windows`.
+        """
+        ratio, _ = self._step(key)
+        found = []
+        for first, last in stretches(self.store.frame_numbers(key)):
+            found.append(Window(first, last, 0, math.floor((last - first - 1) / ratio + 1e-9) + 1))
+        return self._frames(key), found
+
     def read(self, key: str, window: Window) -> NDArray[np.float32]:
         """Frames of one window, float32 ``[frames, ...]``; only what it needs is read."""
         ratio, low_pass = self._step(key)

@@ -20,6 +20,7 @@ from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.recipe import FittedAlignment, Subjects, fit_alignment, pooled_chunks
 from genebrain.cohort.run_folder import RunFolder, write_json
+from genebrain.cohort.seen_scans import refuse_seen_people
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.splits import Split, load_split
 from genebrain.cohort.workspace import Workspace
@@ -71,6 +72,7 @@ def run_fit(
     with folder.stage("features"):
         split = experiment.split.make(cohort, experiment.seed)
         split.save(run / "split.json")
+        refuse_seen_people(experiment.brain, cohort, workspace.store, split.test)
         subjects = gather_subjects(experiment, workspace, split.training)
     with folder.stage("fit"):
         fitted = fit_alignment(

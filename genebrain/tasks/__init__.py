@@ -10,6 +10,7 @@ hyphen is a function and a file with an underscore: ``embed-scans`` is ``tasks.e
 """
 
 from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, plan, power, report, simulate
+from genebrain.tasks.pretraining import pretrain
 from genebrain.tasks.sequences import embed_sequences, models
 from genebrain.tasks.variants import generate, recover, score_variants
 
@@ -24,6 +25,7 @@ __all__ = [
     "models",
     "plan",
     "power",
+    "pretrain",
     "recover",
     "report",
     "score_variants",
