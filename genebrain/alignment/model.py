@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from genebrain.adapters import ParameterReport, count_parameters
 from genebrain.alignment.closed_form import ClosedForm
 from genebrain.alignment.projector import Projector
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.standardiser import Standardiser
 from genebrain.alignment.temperature import LogitScale
 from genebrain.alignment.torch_heads import torch_heads
-from genebrain.alignment.towers import PooledChunks, ProjectorTower, ResidualTower
+from genebrain.alignment.towers import EncodedTower, ProjectorTower, ResidualTower
+from genebrain.alignment.tuned_encoder import tuned_encoders
 from genebrain.types import FloatArray, UserError
 
 
@@ -39,6 +42,14 @@ class Towers:
     def vectors(self, gene: Tensor, brain: Tensor, batch: int = 1024) -> tuple[FloatArray, FloatArray]:
         """Vectors of people, ``[people, columns]`` float32 for each side."""
         return _apply(self.gene, gene, batch), _apply(self.brain, brain, batch)
+
+    def parameters(self) -> dict[str, ParameterReport]:
+        """How many numbers training moves, for each tower and for each encoder inside one."""
+        counted = {"gene tower": self.gene, "brain tower": self.brain}
+        for side in tuple(counted):
+            for encoder in tuned_encoders(counted[side]).values():
+                counted[side.replace("tower", "encoder")] = encoder
+        return {name: count_parameters(part) for name, part in counted.items()}
 
     def modules(self) -> nn.ModuleDict:
         """All weights under one roof, for saving."""
@@ -69,7 +80,11 @@ class AlignmentModel:
     approval: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
-        """Write ``closed_form.safetensors``, ``towers.safetensors`` and ``model.json``."""
+        """Write ``closed_form.safetensors``, ``towers.safetensors`` and ``model.json``.
+
+        An encoder that was trained goes into a folder of its own (``gene_encoder``, ``brain_encoder``): its adapters,
+        or all its weights, with the fingerprint of its base.
+        """
         state = self.closed_form.state()
         closed_meta = state.pop("json")
         arrays = {name: np.ascontiguousarray(values) for name, values in state.items()}
@@ -81,15 +96,24 @@ class AlignmentModel:
             "closed_form": closed_meta,
         }
         if self.towers is not None:
-            weights = {k: v.contiguous() for k, v in self.towers.modules().state_dict().items()}
+            modules = self.towers.modules()
+            encoders = tuned_encoders(modules)
+            for name, encoder in encoders.items():
+                encoder.save(_encoder_folder(folder, name))
+            apart = tuple(f"{name}." for name in encoders)
+            state_dict = modules.state_dict()
+            weights = {k: v.contiguous() for k, v in state_dict.items() if not k.startswith(apart)}
             _write(folder / "towers.safetensors", lambda path: save_file(weights, path))
         meta["trained"] = self.towers is not None
         text = json.dumps(meta, indent=1)
         _write(folder / "model.json", lambda path: path.write_text(text))
 
     @classmethod
-    def load(cls, folder: Path, pooled: PooledChunks | None = None) -> AlignmentModel:
-        """Read a model written by :meth:`save`; ``pooled`` is needed where a pooling was trained."""
+    def load(cls, folder: Path, build: TowerBuilder | None = None) -> AlignmentModel:
+        """Read a model written by :meth:`save`.
+
+        ``build`` makes its untrained towers; needed where a pooling or an encoder was trained.
+        """
         path = folder / "model.json"
         if not path.exists():
             raise UserError(f"{folder} holds no fitted model (no model.json); run 'genebrain fit' first")
@@ -100,10 +124,27 @@ class AlignmentModel:
         towers = None
         if meta["trained"]:
             state = load_file(folder / "towers.safetensors")
-            gene, brain = closed.coefficients.shape[0], len(closed.brain_mean)
-            towers = build_towers(settings, closed, torch.zeros(0, gene), torch.zeros(0, brain), pooled)
-            towers.modules().load_state_dict(state)
+            towers = (build or untrained_towers)(settings, closed)
+            modules = towers.modules()
+            for name, encoder in tuned_encoders(modules).items():
+                encoder.load(_encoder_folder(folder, name))
+                state |= {f"{name}.{key}": value for key, value in encoder.state_dict().items()}
+            modules.load_state_dict(state)
         return cls(settings, closed, towers, meta["kept"], meta["approval"])
+
+
+TowerBuilder = Callable[[AlignmentSettings, ClosedForm], Towers]
+
+
+def untrained_towers(
+    settings: AlignmentSettings,
+    closed: ClosedForm,
+    pooled: Any = None,
+    encoders: Mapping[str, nn.Module] | None = None,
+) -> Towers:
+    """Towers without statistics of people, whose weights are loaded afterwards (or which are left at the start)."""
+    gene, brain = closed.coefficients.shape[0], len(closed.brain_mean)
+    return build_towers(settings, closed, torch.zeros(0, gene), torch.zeros(0, brain), pooled, encoders)
 
 
 def build_towers(
@@ -111,7 +152,8 @@ def build_towers(
     closed: ClosedForm,
     gene: Tensor,
     brain: Tensor,
-    pooled: PooledChunks | None = None,
+    pooled: Any = None,
+    encoders: Mapping[str, nn.Module] | None = None,
 ) -> Towers:
     """Make untrained towers.
 
@@ -120,9 +162,21 @@ def build_towers(
     gene, brain : Tensor
         Features of the training people, ``[people, features]``, for the standardisers; empty when weights are
         loaded afterwards.
-    pooled : PooledChunks, optional
-        Trainable pooling in front of the gene projector.
+    pooled : nn.Module, optional
+        Trainable pooling in front of the gene projector, with its width as ``out_features``.
+    encoders : mapping, optional
+        Encoders in training by side (``gene``, ``brain``), each giving the features that the tower of that side
+        reads.
     """
+    towers = _towers_on_features(settings, closed, gene, brain, pooled)
+    for side, encoder in (encoders or {}).items():
+        setattr(towers, side, EncodedTower(encoder, getattr(towers, side)))
+    return towers
+
+
+def _towers_on_features(
+    settings: AlignmentSettings, closed: ClosedForm, gene: Tensor, brain: Tensor, pooled: Any
+) -> Towers:
 
     def body(features: Tensor) -> tuple[Standardiser, Projector]:
         standardiser = Standardiser(features.shape[1])
@@ -147,8 +201,17 @@ def build_towers(
     )
 
 
+def _encoder_folder(folder: Path, name: str) -> Path:
+    return folder / f"{name.split('.')[0]}_encoder"
+
+
 def _apply(tower: nn.Module, features: Tensor, batch: int) -> FloatArray:
     tower.eval()
+    if tuned_encoders(tower):
+        # What people share is encoded once for all of them; the encoder cuts its work up by itself.
+        batch = max(1, len(features))
+        if torch.cuda.is_available():
+            tower.cuda()
     device = next(tower.parameters()).device
     with torch.inference_mode():
         parts = [tower(features[i : i + batch].to(device)).float().cpu() for i in range(0, len(features), batch)]

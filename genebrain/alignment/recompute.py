@@ -23,6 +23,17 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
+def recomputed(encoder: Callable[..., Any], *inputs: Tensor) -> Any:
+    """Apply an encoder to one chunk whose activations are computed again in the backward pass.
+
+    Inputs must lie on the device of the encoder already: random states are restored of the devices of the inputs
+    only. Without gradients enabled nothing is recomputed.
+    """
+    if not torch.is_grad_enabled():
+        return encoder(*inputs)
+    return checkpoint(encoder, *inputs, use_reentrant=False, preserve_rng_state=True)
+
+
 def encode_in_chunks(encoder: Callable[..., Any], *inputs: Tensor, chunk: int) -> Any:
     """Apply an encoder to at most ``chunk`` rows at a time, trading one more forward pass for memory.
 
@@ -52,11 +63,7 @@ def encode_in_chunks(encoder: Callable[..., Any], *inputs: Tensor, chunk: int) -
         )
     parts = []
     for start in range(0, rows[0], chunk):
-        piece = [tensor[start : start + chunk] for tensor in inputs]
-        if torch.is_grad_enabled():
-            parts.append(checkpoint(encoder, *piece, use_reentrant=False, preserve_rng_state=True))
-        else:
-            parts.append(encoder(*piece))
+        parts.append(recomputed(encoder, *[tensor[start : start + chunk] for tensor in inputs]))
     return _concatenate(parts)
 
 

@@ -80,6 +80,29 @@ class ProjectorTower(nn.Module):
         return functional.normalize(self.projector(self.front(features)), dim=-1)
 
 
+class EncodedTower(nn.Module):
+    """A tower behind an encoder that is trained with it: ``tower(encoder(items))``.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        What a batch names (rows of a chunk index, row numbers of people) to the tower's features,
+        ``[batch, ...] -> [batch, features]``.
+    tower : nn.Module
+        :class:`ResidualTower` or :class:`ProjectorTower`.
+    """
+
+    def __init__(self, encoder: nn.Module, tower: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.tower = tower
+
+    def forward(self, items: Tensor) -> Tensor:
+        """``[batch, ...] -> [batch, columns]``."""
+        out: Tensor = self.tower(self.encoder(items))
+        return out
+
+
 class PooledChunks(nn.Module):
     """Chunk embeddings of each subject, pooled with trainable weights: chunk -> diploid -> window -> subject.
 
@@ -108,11 +131,15 @@ class PooledChunks(nn.Module):
 
     def forward(self, index: Tensor) -> Tensor:
         """``[batch, haplotypes, windows, chunks] -> [batch, out_features]``; -1 does not exist."""
+        return self.pool(self.table, index)
+
+    def pool(self, table: Tensor, index: Tensor) -> Tensor:
+        """As :meth:`forward`, from another table ``[rows, hidden]``: one that an encoder in training just made."""
         chunks = index.permute(0, 2, 1, 3)
         exists = chunks >= 0
         haplotypes = exists.any(dim=-1)
         present = haplotypes.any(dim=-1)
-        embedded = self.table[chunks.clamp_min(0)] * exists.unsqueeze(-1)
+        embedded = table[chunks.clamp_min(0)] * exists.unsqueeze(-1)
         # What does not exist at all must only not be empty here; the next level masks it.
         copies = self.chunk(embedded, exists | ~haplotypes.unsqueeze(-1))
         windows = self.diploid(copies, haplotypes | ~present.unsqueeze(-1))

@@ -72,6 +72,14 @@ class TrainerSettings:
         if problems:
             raise UserError("; ".join(problems))
 
+    def check_machine(self) -> None:
+        """Raise a UserError for what this machine does not have; separate, as settings may be made elsewhere."""
+        if self.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+            raise UserError(
+                f"trainer.accelerator={self.accelerator}, but this machine shows no GPU: use trainer.accelerator=auto "
+                "(or cpu), and trainer=default instead of trainer=ddp"
+            )
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -142,6 +150,8 @@ def train(
         # Batches are cut from tensors in memory; loader workers would only copy them.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        # A resumed run begins its log anew; the rows of before are in the history.
+        warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists and is not empty.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated.*")
         trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
     if trainer.interrupted:

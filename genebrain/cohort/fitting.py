@@ -18,13 +18,15 @@ from genebrain.cohort.encoder_side import BrainSide
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort
-from genebrain.cohort.recipe import FittedAlignment, Subjects, fit_alignment, pooled_chunks
+from genebrain.cohort.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
 from genebrain.cohort.run_folder import RunFolder, write_json
 from genebrain.cohort.seen_scans import refuse_seen_people
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.splits import Split, load_split
+from genebrain.cohort.tower_inputs import Subjects
+from genebrain.cohort.tuned_genomes import genome_encoder
 from genebrain.cohort.workspace import Workspace
-from genebrain.types import FloatArray, IntArray
+from genebrain.types import FloatArray, IntArray, UserError
 
 STRATA = ("site", "ancestry")
 
@@ -41,6 +43,24 @@ class Experiment:
     split: SplitSettings
     seed: int = 0
 
+    def check(self) -> None:
+        """Raise a UserError for parts that do not go together, before any work."""
+        tuned = [f"{side}.tuning={getattr(self, side).tuning}" for side in self.tuned_sides]
+        if tuned and self.alignment.train == "none":
+            raise UserError(
+                f"{' and '.join(tuned)} with alignment.train=none trains nothing: use train=residual or full, or "
+                "tuning=frozen"
+            )
+        if self.pooling.trainable and self.alignment.start != "random":
+            raise UserError(NO_CLOSED_FORM)
+        if self.alignment.train != "none":
+            self.trainer.check_machine()
+
+    @property
+    def tuned_sides(self) -> list[str]:
+        """Sides whose encoder is trained."""
+        return [side for side in ("genetics", "brain") if getattr(getattr(self, side), "tuning", "frozen") != "frozen"]
+
 
 def run_fit(
     experiment: Experiment,
@@ -55,6 +75,7 @@ def run_fit(
     A folder that holds the same experiment and is finished is returned as it is; an unfinished one goes on.
     ``on_claim`` is called with the folder once it belongs to this experiment.
     """
+    experiment.check()
     folder = RunFolder(run)
     with folder.stage("scans"):
         ingested = workspace.ingest(experiment.brain)
@@ -93,7 +114,10 @@ def run_fit(
     folder.record(experiment.genetics.cost(chunks))
     write_json(run / "funnel.json", {**cohort.funnel, "split": sizes(split), "ingest": ingested})
     brain = workspace.brain_description(experiment.brain)
-    folder.finish({"cohort_fingerprint": cohort.fingerprint, "seed": experiment.seed, "brain": brain})
+    counted = {name: asdict(count) for name, count in fitted.parameters.items()}
+    folder.finish(
+        {"cohort_fingerprint": cohort.fingerprint, "seed": experiment.seed, "brain": brain, "parameters": counted}
+    )
     return run
 
 
@@ -110,22 +134,30 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
     # The closed form beside a trained pooling reads the default pooling of the same tokens.
     plain = GenePooling(token=pooling.token) if pooling.trainable else pooling
     blocks, common["item_width"] = workspace.blocks(experiment.genetics, plain)
-    common["blocks"] = [_filled(block, training) for block in blocks]
-    if not pooling.trainable:
+    filled = [_filled(block, training) for block in blocks]
+    common["blocks"] = [block for block, _ in filled]
+    genetics = experiment.genetics
+    if not pooling.trainable and genetics.tuning == "frozen":
         return Subjects(**common)
-    table = workspace.table(experiment.genetics, pooling.token)
-    index = workspace.chunks(experiment.genetics).index
-    return Subjects(pooling=pooling, table=table, index=index, **common)
+    chunks = workspace.chunks(genetics)
+    if pooling.trainable:
+        common |= {"pooling": pooling, "table": workspace.table(genetics, pooling.token)}
+    if genetics.tuning != "frozen":
+        means = [mean for _, mean in filled]
+        common["tuned"] = {
+            "gene": genome_encoder(genetics, pooling, chunks, means, common.get("table"), experiment.seed)
+        }
+    return Subjects(index=chunks.index, **common)
 
 
-def _filled(block: FloatArray, training: IntArray) -> FloatArray:
-    """Windows that a person lacks become the mean of the training people who have them."""
-    missing = np.asarray(np.isnan(block).any(axis=1))
+def _filled(block: FloatArray, training: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Windows that a person lacks become the mean of the training people who have them; the mean as well."""
+    missing, mean = np.asarray(np.isnan(block).any(axis=1)), np.zeros(block.shape[1], block.dtype)
     if not missing.any():
-        return block
+        return block, mean
     have = training[~missing[training]]
-    mean = block[have].mean(axis=0) if len(have) else np.zeros(block.shape[1], block.dtype)
-    return np.where(missing[:, None], mean, block).astype(np.float32)
+    mean = block[have].mean(axis=0) if len(have) else mean
+    return np.where(missing[:, None], mean, block).astype(np.float32), mean
 
 
 def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[FittedAlignment, Subjects, Split]:
@@ -133,7 +165,7 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[F
     workspace.ingest(experiment.brain)
     split = load_split(run / "split.json", workspace.cohort)
     subjects = gather_subjects(experiment, workspace, split.training)
-    model = AlignmentModel.load(run / "checkpoints", pooled_chunks(subjects, split.train))
+    model = AlignmentModel.load(run / "checkpoints", subjects.empty_towers(split.train))
     name = str(model.closed_form.chosen["brain"])
     restored = experiment.brain.restore(name, load_file(run / "checkpoints" / "brain_features.safetensors"))
     # The checkpoint carries its own statistics: they, not a refit, decide the features that are judged.

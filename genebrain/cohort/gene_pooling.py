@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from genebrain.alignment.pooling import DIPLOID_KINDS, DiploidPooling, build
 from genebrain.types import FloatArray, IntArray, UserError
@@ -64,6 +65,11 @@ class GenePooling:
         return bool({self.chunk, self.window} & set(TRAINABLE))
 
     @property
+    def levels(self) -> dict[str, str]:
+        """Pooling names of the levels above the token."""
+        return {level: getattr(self, level) for level in ("chunk", "diploid", "window")}
+
+    @property
     def keeps_chunks_apart(self) -> bool:
         """Whether a block is a row of chunk vectors, whose components can be taken chunk by chunk."""
         return self.chunk == "flatten" and self.window == "components"
@@ -91,41 +97,56 @@ class GenePooling:
             ``[subjects, features]``, one per window; a single one when windows are averaged. A window that a
             subject lacks is NaN: how it is filled is fitted on training subjects, not decided here.
         """
+        rows = torch.from_numpy(np.ascontiguousarray(table))
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(index), 1024):
+                picked = torch.from_numpy(index[start : start + 1024].astype(np.int64))
+                parts.append(self.windows(rows, picked, n_chunks)[::-1])
+        # Taken off the slices as they are joined: not everything is there twice.
+        return [torch.cat([part.pop() for part in parts]).numpy() for _ in range(len(parts[0]))]
+
+    def windows(self, rows: Tensor, index: Tensor, n_chunks: IntArray) -> list[Tensor]:
+        """Pool some people; gradients flow into ``rows``.
+
+        Parameters
+        ----------
+        rows : Tensor
+            ``[rows, hidden]``.
+        index : Tensor
+            int64 ``[people, haplotypes, windows, chunks]`` into ``rows``; -1 does not exist.
+        n_chunks : int array
+            ``[windows]``.
+
+        Returns
+        -------
+        list of Tensor
+            As :meth:`blocks`.
+        """
         if self.trainable:
             raise ValueError("this pooling has trainable weights; use it inside a tower")
-        hidden = table.shape[1]
-        rows = torch.from_numpy(np.ascontiguousarray(table))
-        per_window = []
+        hidden, per_window = rows.shape[1], []
         for window, count in enumerate(n_chunks):
             chunk_pool = build(self.chunk, hidden, int(count))
             diploid = DiploidPooling(self.diploid, chunk_pool.out_features)
-            parts = []
-            for start in range(0, len(index), 1024):
-                picked = torch.from_numpy(index[start : start + 1024, :, window, :count].astype(np.int64))
-                parts.append(self._pool(rows, picked, chunk_pool, diploid))
-            per_window.append(np.concatenate(parts))
+            per_window.append(_pool(rows, index[:, :, window, :count], chunk_pool, diploid))
         if self.window in ("components", "concat"):
             return per_window
-        stacked = np.stack(per_window, axis=1)
-        missing = np.isnan(stacked)
+        stacked = torch.stack(per_window, dim=1)
+        missing = stacked.isnan()
         if self.window == "mean":
-            pooled = np.where(missing, 0, stacked).sum(axis=1) / np.maximum((~missing).sum(axis=1), 1)
+            pooled = stacked.masked_fill(missing, 0.0).sum(dim=1) / (~missing).sum(dim=1).clamp_min(1)
         else:
-            pooled = np.where(missing, -np.inf, stacked).max(axis=1)
-        pooled[missing.all(axis=1)] = np.nan
-        return [pooled.astype(np.float32)]
+            pooled = stacked.masked_fill(missing, -torch.inf).amax(dim=1)
+        return [pooled.masked_fill(missing.all(dim=1), torch.nan)]
 
-    def _pool(
-        self, rows: torch.Tensor, picked: torch.Tensor, chunk_pool: torch.nn.Module, diploid: DiploidPooling
-    ) -> FloatArray:
-        exists = picked >= 0
-        haplotypes = exists.any(dim=-1)
-        windows = haplotypes.any(dim=-1)
-        embedded = rows[picked.clamp_min(0)] * exists.unsqueeze(-1)
-        with torch.no_grad():
-            # What does not exist at all must only not be empty here; the next level masks it, or it becomes NaN.
-            copies = chunk_pool(embedded, exists | ~haplotypes.unsqueeze(-1))
-            out = diploid(copies, haplotypes | ~windows.unsqueeze(-1))
-        out[~windows] = torch.nan
-        result: FloatArray = out.numpy()
-        return result
+
+def _pool(rows: Tensor, picked: Tensor, chunk_pool: nn.Module, diploid: DiploidPooling) -> Tensor:
+    exists = picked >= 0
+    haplotypes = exists.any(dim=-1)
+    windows = haplotypes.any(dim=-1)
+    embedded = rows[picked.clamp_min(0)] * exists.unsqueeze(-1)
+    # What does not exist at all must only not be empty here; the next level masks it, or it becomes NaN.
+    copies = chunk_pool(embedded, exists | ~haplotypes.unsqueeze(-1))
+    out: Tensor = diploid(copies, haplotypes | ~windows.unsqueeze(-1))
+    return out.masked_fill(~windows[:, None], torch.nan)

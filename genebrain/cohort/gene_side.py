@@ -5,12 +5,14 @@ Joins the DNA room (haplotypes, chunks, encoder, store) with the people of a coh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from genebrain.adapters import LoraSettings
+from genebrain.alignment.tuned_encoder import TUNINGS
 from genebrain.cohort.participants import Cohort
 from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages, predict
@@ -58,6 +60,10 @@ class GeneSide:
     delta : bool
         Subtract the vector of the reference chunk of the same place: 0 where a person carries the reference. The
         vectors themselves are stored once, whether or not they are subtracted.
+    tuning : {"frozen", "lora", "full"}
+        Whether the encoder is trained inside ``fit``: not, by low-rank adapters, or all its weights.
+    lora : LoraSettings
+        Form of the adapters, for ``tuning=lora``.
     """
 
     name: str = "generator_tiny"
@@ -80,6 +86,8 @@ class GeneSide:
     closing_mark: bool = True
     length_rule: str = "pad_right"
     delta: bool = False
+    tuning: str = "frozen"
+    lora: LoraSettings = field(default_factory=LoraSettings)
 
     def __post_init__(self) -> None:
         if self.chunk_bp < 6 or self.chunk_bp % 6:
@@ -89,6 +97,8 @@ class GeneSide:
             )
         if self.cut_origin not in ("genome", "window"):
             raise UserError(f"cut_origin='{self.cut_origin}': use genome or window")
+        if self.tuning not in TUNINGS:
+            raise UserError(f"genetics.tuning={self.tuning}: use one of {', '.join(TUNINGS)}")
         self._policies()
         object.__setattr__(self, "phases", tuple(self.phases))  # YAML gives a list
         self._check_length(self.options())
@@ -154,8 +164,13 @@ class GeneSide:
         marks = options.opening_mark + options.closing_mark
         return predict(**self._inputs(cohort), marks=marks, readings=options.views.n_views)
 
-    def backbone(self) -> GeneratorBackbone:
-        """Load the encoder."""
+    @property
+    def frozen(self) -> GeneSide:
+        """The same side with the encoder as it is: what the stores know."""
+        return replace(self, tuning="frozen", lora=LoraSettings())
+
+    def backbone(self, **more: Any) -> GeneratorBackbone:
+        """Load the encoder; ``more`` goes to :func:`genebrain.genetics.generator.load_generator`."""
         return load_generator(
             self.name,
             self.path,
@@ -163,6 +178,7 @@ class GeneSide:
             seed=self.weights_seed,
             allow_download=self.allow_download,
             options=self.model,
+            **more,
         )
 
     def embed(

@@ -6,30 +6,31 @@
 3. The candidate is approved if its gain over its own start, person by person on validation, is significant
    (one-sided, .05). Then towers that start from (1) are trained for that many epochs on all training people.
 
+An encoder that is trained with the towers (``tuning`` of a side) goes the same way: the closed form is fitted on what
+it gives before training, the towers start there exactly, and (1) to (3) decide about encoder and towers together.
+
 Test people take part in nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
-from torch import Tensor
 
+from genebrain.adapters import ParameterReport
 from genebrain.alignment.closed_form import ClosedForm, ClosedFormSettings, fit_closed_form
-from genebrain.alignment.model import AlignmentModel, Towers, build_towers
+from genebrain.alignment.model import AlignmentModel, Towers, untrained_towers
 from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.standardiser import Standardiser
-from genebrain.alignment.towers import PooledChunks
 from genebrain.alignment.training import TrainerSettings, TrainingResult, train
 from genebrain.alignment.window_components import ColumnSettings
 from genebrain.cohort.datamodule import PairDataset, PairedDataModule
-from genebrain.cohort.gene_pooling import GenePooling
+from genebrain.cohort.tower_inputs import Subjects
 from genebrain.evaluation.rank_metrics import recalls
 from genebrain.evaluation.ranks import rank_counts
 from genebrain.evaluation.retrieval import full_gallery
@@ -39,44 +40,28 @@ APPROVAL_GALLERY = 32
 APPROVAL_ERRORS = 1.645
 """Standard errors by which training must gain on validation: a one-sided test of level .05."""
 
-
-@dataclass(frozen=True)
-class Subjects:
-    """Features of all people of a cohort, row by row.
-
-    Attributes
-    ----------
-    blocks : list of float arrays
-        Pooled genomes, ``[people, features]`` per window.
-    brain : dict
-        Connectome features by candidate name, ``[people, features]``, fitted on the training people.
-    genome, family : int arrays
-        ``[people]``.
-    item_width : int or None
-        Length of one chunk's vector where a block is a row of chunks (``pooling.chunk=flatten``).
-    strata : int array or None
-        ``[people]``, for the sampler ``within_stratum``.
-    pooling, table, index
-        For a trainable pooling: its names, the table of unique chunks ``[unique, hidden]`` and the chunk index.
-    """
-
-    blocks: list[FloatArray]
-    brain: dict[str, FloatArray]
-    genome: IntArray
-    family: IntArray
-    item_width: int | None = None
-    strata: IntArray | None = None
-    pooling: GenePooling | None = None
-    table: FloatArray | None = None
-    index: IntArray | None = None
+NO_CLOSED_FORM = (
+    "a pooling with trained weights (attention, gated_attention, gem) has no closed form: use alignment=textbook, or "
+    "another pooling"
+)
 
 
 @dataclass
 class FittedAlignment:
-    """A model together with what it takes as input."""
+    """A model together with what it takes as input.
+
+    Attributes
+    ----------
+    model : AlignmentModel
+    history : list of dict
+        One row per epoch.
+    parameters : dict
+        Trained and all parameters by tower and encoder, also where validation did not approve of the training.
+    """
 
     model: AlignmentModel
     history: list[dict[str, float]]
+    parameters: dict[str, ParameterReport] = field(default_factory=dict)
 
     @property
     def brain_name(self) -> str:
@@ -89,14 +74,14 @@ class FittedAlignment:
 
     def vectors(self, subjects: Subjects, rows: IntArray, arm: str | None = None) -> tuple[FloatArray, FloatArray]:
         """Score vectors of both sides for these rows; ``arm`` is the kept one unless named."""
-        brain = subjects.brain[self.brain_name][rows]
         if (arm or self.model.kept) == "closed_form":
             closed = self.model.closed_form
+            brain = subjects.brain[self.brain_name][rows]
             return closed.gene_vectors(self.columns(subjects)[rows]), closed.brain_vectors(brain)
         if self.model.towers is None:
             raise ValueError("this model has no trained towers")
-        gene = _gene_input(self.model.settings, self.model.closed_form, subjects)
-        return self.model.towers.vectors(gene[torch.from_numpy(rows)], torch.from_numpy(brain))
+        picked, closed = torch.from_numpy(rows), self.model.closed_form
+        return self.model.towers.vectors(subjects.gene_input(closed)[picked], subjects.brain_input(closed)[picked])
 
 
 def fit_alignment(
@@ -120,12 +105,8 @@ def fit_alignment(
     folder : Path
         Checkpoints of the training.
     """
-    trainable = subjects.pooling is not None and subjects.pooling.trainable
-    if trainable and settings.start != "random":
-        raise UserError(
-            "a pooling with trained weights (attention, gated_attention, gem) has no closed form: use "
-            "alignment=textbook, or another pooling"
-        )
+    if subjects.trains_pooling and settings.start != "random":
+        raise UserError(NO_CLOSED_FORM)
     training = np.sort(np.concatenate([train_rows, validation_rows]))
     closed = _closed_form(subjects, training, settings, seed)
     if settings.train == "none":
@@ -143,20 +124,21 @@ def fit_alignment(
             progress,
         )
         model = AlignmentModel(settings, closed, towers, "trained", {"best_epoch": result.best_epoch})
-        return FittedAlignment(model, result.history)
+        return FittedAlignment(model, result.history, towers.parameters())
 
     start = _closed_form(subjects, train_rows, settings, seed, like=closed)
     towers, result = _train(
         subjects, start, settings, trainer, folder / "training", train_rows, validation_rows, seed, progress
     )
+    counts = towers.parameters()
     approval = _approve(subjects, start, settings, towers, validation_rows, result)
     if not approval["approved"]:
-        return FittedAlignment(AlignmentModel(settings, closed, None, "closed_form", approval), result.history)
+        return FittedAlignment(AlignmentModel(settings, closed, None, "closed_form", approval), result.history, counts)
     towers, _ = _train(
         subjects, closed, settings, trainer, folder / "refit", training, training[:0], seed, progress,
         epochs=result.best_epoch,
     )  # fmt: skip
-    return FittedAlignment(AlignmentModel(settings, closed, towers, "trained", approval), result.history)
+    return FittedAlignment(AlignmentModel(settings, closed, towers, "trained", approval), result.history, counts)
 
 
 def _closed_form(
@@ -194,13 +176,13 @@ def _train(
     progress: bool,
     epochs: int | None = None,
 ) -> tuple[Towers, TrainingResult]:
-    gene = _gene_input(settings, closed, subjects)
-    brain = torch.from_numpy(subjects.brain[closed.chosen["brain"]])
-    rows = torch.from_numpy(train_rows)
-    pooled = pooled_chunks(subjects, train_rows)
+    gene, brain = subjects.gene_input(closed), subjects.brain_input(closed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        towers = build_towers(settings, closed, gene[rows], brain[rows], pooled)
+        towers = subjects.start_towers(settings, closed, train_rows)
+    if progress:
+        for name, count in towers.parameters().items():
+            print(f"{name}: {count}")
     module = AlignmentModule(
         towers.gene,
         towers.brain,
@@ -220,27 +202,6 @@ def _train(
     return towers, train(module, data, folder, trainer, seed=seed, epochs=epochs, progress=progress)
 
 
-def _gene_input(settings: AlignmentSettings, closed: ClosedForm, subjects: Subjects) -> Tensor:
-    """What the gene tower reads: standardised columns, or the chunk index for a trainable pooling."""
-    if subjects.pooling is not None and subjects.pooling.trainable and subjects.index is not None:
-        return torch.from_numpy(subjects.index.astype(np.int64))
-    return torch.from_numpy(closed.gene_columns(subjects.blocks).astype(np.float32))
-
-
-def pooled_chunks(subjects: Subjects, train_rows: IntArray) -> PooledChunks | None:
-    """The trainable pooling of these subjects, or None; its table is standardised on ``train_rows``."""
-    if subjects.pooling is None or not subjects.pooling.trainable:
-        return None
-    if subjects.table is None or subjects.index is None:
-        raise ValueError("a trainable pooling needs the chunk table and the chunk index")
-    seen = np.unique(subjects.index[train_rows])
-    chunk_vectors = torch.from_numpy(subjects.table)
-    standardiser = Standardiser(chunk_vectors.shape[1]).fit_(chunk_vectors[torch.from_numpy(seen[seen >= 0]).long()])
-    table = standardiser(chunk_vectors)
-    levels = {level: getattr(subjects.pooling, level) for level in ("chunk", "diploid", "window")}
-    return PooledChunks(table, levels, subjects.index.shape[3], subjects.index.shape[2])
-
-
 def _approve(
     subjects: Subjects,
     start: ClosedForm,
@@ -250,15 +211,11 @@ def _approve(
     result: TrainingResult,
 ) -> dict[str, Any]:
     """Compare the trained towers with their own start, person by person on the validation people."""
-    untouched = build_towers(
-        replace(settings, train="residual"),
-        start,
-        torch.zeros(0, start.coefficients.shape[0]),
-        torch.zeros(0, subjects.brain[start.chosen["brain"]].shape[1]),
-    )
-    gene = _gene_input(settings, start, subjects)[torch.from_numpy(validation)]
-    brain = torch.from_numpy(subjects.brain[start.chosen["brain"]][validation])
-    before, after = (_recall(*arm.vectors(gene, brain), subjects.genome[validation]) for arm in (untouched, towers))
+    untouched = untrained_towers(replace(settings, train="residual"), start)
+    rows, genome = torch.from_numpy(validation), subjects.genome[validation]
+    at_start = untouched.vectors(subjects.gene_features(start)[rows], subjects.brain_features(start)[rows])
+    trained = towers.vectors(subjects.gene_input(start)[rows], subjects.brain_input(start)[rows])
+    before, after = (_recall(*vectors, genome) for vectors in (at_start, trained))
     gain = after - before
     error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
     approved = bool(gain.mean() > APPROVAL_ERRORS * error and gain.mean() > 0)

@@ -56,6 +56,7 @@ class Workspace:
 
     def chunks(self, gene: GeneSide) -> ChunkSet:
         """Unique chunks and chunk index of the cohort."""
+        gene = gene.frozen
 
         def work() -> ChunkSet:
             with self._filling():
@@ -65,6 +66,7 @@ class Workspace:
 
     def embed(self, gene: GeneSide, shard: Shard | None = None) -> dict[str, Any]:
         """Encode the chunks that are not stored yet; shares of the work run side by side, none waits for another."""
+        gene = gene.frozen
         chunks = self.chunks(gene)
         if shard is not None and shard.count > 1:
             return gene.embed(chunks, self.store, progress=self.progress, shard=shard)
@@ -77,6 +79,7 @@ class Workspace:
 
     def table(self, gene: GeneSide, token: str) -> FloatArray:
         """Embeddings of the unique chunks, ``[unique, hidden]``."""
+        gene = gene.frozen
         return self._once(("table", gene, token), lambda: gene.table(self.chunks(gene), self.store, token))
 
     def blocks(self, gene: GeneSide, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
@@ -85,7 +88,9 @@ class Workspace:
 
         def work() -> tuple[list[FloatArray], int | None]:
             table = self.table(gene, pooling.token)
-            table, index = compact(table, chunks.index) if pooling.linear else (table, chunks.index)
+            # An encoder in training leaves the span of what it gave before: its columns need all coordinates.
+            narrow = pooling.linear and gene.tuning == "frozen"
+            table, index = compact(table, chunks.index) if narrow else (table, chunks.index)
             width = table.shape[1] if pooling.keeps_chunks_apart else None
             return pooling.blocks(table, index, chunks.n_chunks), width
 

@@ -90,10 +90,15 @@ def encode_batches(
     return counts
 
 
-def _tokens(sequences: list[bytes], options: EmbedOptions) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def chunk_tokens(sequences: Sequence[bytes], options: EmbedOptions) -> list[NDArray[np.int64]]:
+    """Token ids of chunks as the encoder reads them, framed and with their marks."""
     framed = [_TOKENIZER.frame(s.decode("ascii"), options.frame).encode() for s in sequences]
     front, behind = [BOS] * options.opening_mark, [BOS] * options.closing_mark
-    return pad([np.concatenate([front, ids, behind]) for ids in _TOKENIZER.encode_many(framed)])
+    return [np.concatenate([front, ids, behind]).astype(np.int64) for ids in _TOKENIZER.encode_many(framed)]
+
+
+def _tokens(sequences: list[bytes], options: EmbedOptions) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    return pad(chunk_tokens(sequences, options))
 
 
 def _stored(

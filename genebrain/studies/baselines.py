@@ -22,7 +22,8 @@ from genebrain.alignment.ridge_cca import fit_ridge_cca
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.training import TrainerSettings
 from genebrain.alignment.window_components import ColumnSettings
-from genebrain.cohort.recipe import FittedAlignment, Subjects, fit_alignment
+from genebrain.cohort.recipe import FittedAlignment, fit_alignment
+from genebrain.cohort.tower_inputs import Subjects
 from genebrain.types import FloatArray, IntArray, UserError
 
 CONFOUNDS = ("site", "ancestry", "sex", "age", "mean_fd")
@@ -100,9 +101,10 @@ def dosage(arena: Arena) -> Vectors:
 
 
 def textbook(arena: Arena) -> Vectors:
-    """Random projectors trained with InfoNCE and early stopping, cosine."""
+    """Random projectors trained with InfoNCE and early stopping, cosine; encoders stay as they are."""
+    subjects = arena.subjects.frozen()
     fitted = fit_alignment(
-        arena.subjects,
+        subjects,
         arena.train,
         arena.validation,
         TEXTBOOK,
@@ -111,7 +113,7 @@ def textbook(arena: Arena) -> Vectors:
         seed=arena.seed,
         progress=False,
     )
-    return fitted.vectors(arena.subjects, arena.judged)
+    return fitted.vectors(subjects, arena.judged)
 
 
 def residualised(arena: Arena) -> Vectors | None:

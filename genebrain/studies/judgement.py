@@ -102,7 +102,10 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
                 name: retrieval[name]["mean"] if name in retrieval else None
                 for name in settings.comparisons if name not in VARIANTS
             },
-            "model": _model(fitted, experiment, _arms(fitted, subjects, rows, who, retrieval)),
+            "model": {
+                **_model(fitted, experiment, _arms(fitted, subjects, rows, who, retrieval)),
+                "parameters": read_json(run / "provenance.json").get("parameters", {}),
+            },
             "splits": sizes(split),
             "dropped": cohort.funnel.get("dropped", {}),
             "oracle_pair": {

@@ -1,0 +1,116 @@
+"""An encoder whose weights are trained inside an alignment, and how it is kept: without what training leaves alone.
+
+Contract: parameters that are not trained are in no state dict, so neither a checkpoint of the training nor the
+fitted model holds a copy of the base; what is saved names its base and refuses any other. What this module does NOT
+know: what the encoder reads, and how its outputs are pooled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from genebrain import adapters
+from genebrain.adapters import LoraSettings
+from genebrain.types import UserError
+
+TUNINGS = ("frozen", "lora", "full")
+WEIGHTS, DESCRIPTION = "weights.safetensors", "weights.json"
+
+
+class TunedEncoder(nn.Module):
+    """A model with adapters, or with all its weights set free.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The encoder alone, without a head; changed in place.
+    tuning : {"lora", "full"}
+    lora : LoraSettings
+        Read under ``lora``.
+    seed : int
+        Of the adapters.
+    base_fingerprint : str
+        Identity of the weights before training.
+    """
+
+    def __init__(self, model: nn.Module, tuning: str, lora: LoraSettings, seed: int, base_fingerprint: str) -> None:
+        super().__init__()
+        if tuning not in TUNINGS[1:]:
+            raise ValueError(f"tuning={tuning!r}: a trained encoder is lora or full")
+        self.tuning, self.lora, self.base_fingerprint = tuning, lora, base_fingerprint
+        if tuning == "lora":
+            adapters.add_adapters(model, lora, seed)
+        else:
+            model.requires_grad_(True)
+        self.model = model.train()
+        self.register_state_dict_post_hook(_without_frozen)
+        self.register_load_state_dict_pre_hook(_frozen_stays)
+
+    def save(self, folder: Path) -> None:
+        """Write what was trained, and the fingerprint of its base; private files."""
+        if self.tuning == "lora":
+            adapters.save_adapters(self.model, folder, self.lora, self.base_fingerprint)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = folder / f".{WEIGHTS}.{os.getpid()}"
+            save_file({k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}, partial)
+            os.replace(partial, folder / WEIGHTS)
+            text = json.dumps({"format": "genebrain tuned weights/1", "base_fingerprint": self.base_fingerprint})
+            (folder / DESCRIPTION).write_text(text)
+        folder.chmod(0o700)
+        for path in folder.iterdir():
+            path.chmod(0o600)
+
+    def load(self, folder: Path) -> None:
+        """Take back what :meth:`save` wrote.
+
+        Raises
+        ------
+        UserError
+            Nothing there, files that do not fit, or weights that belong to another base (both fingerprints).
+        """
+        if self.tuning == "lora":
+            settings, base = adapters.read_settings(folder)
+            self._check_base(folder, base)
+            if settings != self.lora:
+                raise UserError(f"the adapters in {folder} were made with {settings}, but the run says {self.lora}")
+            adapters.set_adapter_state(self.model, load_file(folder / adapters.WEIGHTS))
+            return
+        missing = [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]
+        if missing:
+            raise UserError(f"{folder} holds no trained encoder: {' and '.join(missing)} missing")
+        self._check_base(folder, str(json.loads((folder / DESCRIPTION).read_text())["base_fingerprint"]))
+        self.model.load_state_dict(load_file(folder / WEIGHTS))
+
+    def _check_base(self, folder: Path, base: str) -> None:
+        if base != self.base_fingerprint:
+            raise UserError(
+                f"the weights in {folder} were trained from a base model with fingerprint {base}, but the model given "
+                f"has {self.base_fingerprint}; give the base that they were trained from"
+            )
+
+
+def tuned_encoders(module: nn.Module) -> dict[str, TunedEncoder]:
+    """Encoders in training inside a module, by their name in it."""
+    return {name: part for name, part in module.named_modules() if isinstance(part, TunedEncoder)}
+
+
+def _frozen(encoder: nn.Module) -> list[str]:
+    return [name for name, parameter in encoder.named_parameters() if not parameter.requires_grad]
+
+
+def _without_frozen(encoder: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    for name in _frozen(encoder):
+        state.pop(prefix + name, None)
+
+
+def _frozen_stays(encoder: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    own = dict(encoder.named_parameters())
+    for name in _frozen(encoder):
+        state.setdefault(prefix + name, own[name].detach())
