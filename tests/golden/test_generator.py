@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from genebrain.genetics.base_pair_loss import base_pair_loss
 from genebrain.genetics.chunk_ensemble import cut, encode_batch, encode_chunks, final_representation
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
 from genebrain.genetics.model_options import ModelOptions
@@ -154,6 +155,39 @@ def test_chunk_ensemble(folder: Path, tolerances: dict[str, Any], backbone: Gene
             ids, mask = pad([[BOS, *TOKENIZER.encode(s), BOS] for s in case["sequences"]])
             assert ids.tolist() == of_case["input_ids"].tolist(), name
             assert mask.tolist() == of_case["attention_mask"].bool().tolist(), name
+
+
+def test_base_pair_loss(folder: Path, tolerances: dict[str, Any]) -> None:
+    cases, tensors = _json(folder, "bp_loss_cases"), _tensors(folder, "bp_loss_cases")
+    given = [name for name in cases if f"{name}.logits" in tensors]
+    assert given
+    assert any(f"{name}.grad_total" in tensors for name in given)
+    for name in given:
+        case, logits = cases[name], tensors[f"{name}.logits"].requires_grad_()
+        loss = base_pair_loss(logits, tensors[f"{name}.labels"], parity=True, slice_rows=5)
+        found = loss.base_targets.item(), loss.control_targets.item()
+        assert found == (case["n_dna_targets"], case["n_special_targets"]), name
+        assert loss.total.item() == pytest.approx(case["total_loss"], abs=tolerances["loss"]), name
+        assert loss.per_base.item() == pytest.approx(case["bp_loss"], abs=tolerances["loss"]), name
+        if (want := tensors.get(f"{name}.grad_total")) is not None:
+            loss.total.backward()
+            _agree(logits.grad, want, tolerances["gradients"], name)
+
+
+def test_base_pair_loss_through_the_model(
+    folder: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone
+) -> None:
+    cases = _json(folder, "bp_loss_cases")
+    through = [case for case in cases.values() if "sequences" in case]
+    assert through
+    for case in through:
+        ids, mask = pad([[BOS, *TOKENIZER.encode(TOKENIZER.frame(s)), EOS] for s in case["sequences"]])
+        assert np.where(mask, ids, -100).tolist() == case["labels"]
+        hidden = backbone.model(input_ids=torch.from_numpy(ids), use_cache=False).last_hidden_state
+        head = backbone.model.embed_tokens.weight  # tied in this model
+        loss = base_pair_loss(hidden, torch.tensor(case["labels"]), head, parity=True)
+        assert loss.total.item() == pytest.approx(case["total_loss"], abs=tolerances["loss"])
+        assert loss.per_base.item() == pytest.approx(case["bp_loss"], abs=tolerances["loss"])
 
 
 def test_whole_sequence_poolings(folder: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone) -> None:
