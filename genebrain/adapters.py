@@ -12,7 +12,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -172,9 +172,16 @@ def save_adapters(model: nn.Module, folder: str | Path, settings: LoraSettings, 
     base_fingerprint : str
         Identity of the base weights, e.g. ``GeneratorBackbone.fingerprint`` or :func:`fingerprint_weights`.
     """
+    return write_adapters(adapter_state(model), folder, settings, base_fingerprint)
+
+
+def write_adapters(
+    tensors: Mapping[str, Tensor], folder: str | Path, settings: LoraSettings, base_fingerprint: str
+) -> Path:
+    """Write the tensors of :func:`adapter_state`, e.g. out of a training checkpoint, as :func:`save_adapters` does."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {key: value.cpu().contiguous() for key, value in adapter_state(model).items()}
+    tensors = {key: value.cpu().contiguous() for key, value in tensors.items()}
     partial = folder / f".{WEIGHTS}.{os.getpid()}"
     save_file(tensors, partial)
     os.replace(partial, folder / WEIGHTS)

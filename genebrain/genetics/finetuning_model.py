@@ -1,0 +1,122 @@
+"""What is tuned: a base model, frozen, with adapters, or in full; and the module that trains it.
+
+Contract: the base is loaded on the CPU (the trainer moves it), float32 wherever its own weights are trained; adapters
+sit on the decoder, so they fit the backbone and the language model of one checkpoint. What this module does NOT know:
+tables, folders, metrics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import LlamaModel
+
+from genebrain.adapters import LoraSettings, ParameterReport, add_adapters, count_parameters
+from genebrain.genetics.finetuning_language import LanguageModule
+from genebrain.genetics.finetuning_module import FinetuningModule, OptimiserSettings
+from genebrain.genetics.finetuning_prediction import PredictionModule
+from genebrain.genetics.generator import GeneratorBackbone, load_generator
+from genebrain.genetics.generator_weights import TINY, WeightSource, find_weights
+from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
+from genebrain.genetics.sequence_predictor import HeadSettings, SequencePredictor
+from genebrain.types import IntArray, UserError
+
+TUNINGS = ("frozen", "lora", "full")
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """Which checkpoint is tuned; parameters of :func:`~genebrain.genetics.generator.load_generator`."""
+
+    name: str = TINY
+    path: str | None = None
+    revision: str | None = None
+    seed: int = 0
+    allow_download: bool = False
+
+    def source(self) -> WeightSource:
+        """Configuration and identity without loading weights."""
+        return find_weights(self.name, self.path, self.revision, self.seed, self.allow_download)
+
+    def backbone(self, dtype: torch.dtype = torch.float32) -> GeneratorBackbone:
+        """The decoder, on the CPU."""
+        return load_generator(
+            self.name, self.path, revision=self.revision, seed=self.seed, dtype=dtype, device="cpu",
+            allow_download=self.allow_download,
+        )  # fmt: skip
+
+    def language_model(self, dtype: torch.dtype = torch.float32) -> GeneratorLanguageModel:
+        """The decoder with its output head, on the CPU."""
+        return load_language_model(
+            self.name, self.path, revision=self.revision, seed=self.seed, dtype=dtype, device="cpu",
+            allow_download=self.allow_download,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained.
+
+    Parameters
+    ----------
+    task : {"classification", "multilabel", "regression", "causal_lm"}
+    tuning : {"frozen", "lora", "full"}
+    lora : LoraSettings
+        For ``lora``.
+    head : HeadSettings
+        For labels.
+    loss_parity : bool
+        For ``causal_lm``: control tokens count as base A, as published.
+    gradient_checkpointing : bool
+    half : bool
+        Keep frozen base weights in bfloat16 (on GPUs).
+    """
+
+    task: str
+    tuning: str
+    lora: LoraSettings
+    head: HeadSettings
+    loss_parity: bool = False
+    gradient_checkpointing: bool = False
+    half: bool = False
+
+    def __post_init__(self) -> None:
+        if self.tuning not in TUNINGS:
+            raise UserError(f"tuning={self.tuning}: use one of {', '.join(TUNINGS)}")
+        if self.task == "causal_lm" and self.tuning == "frozen":
+            raise UserError("task=causal_lm with tuning=frozen has nothing to train; use tuning=lora or tuning=full")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the base weights."""
+        return torch.bfloat16 if self.half and self.tuning != "full" else torch.float32
+
+
+def make_module(
+    base: BaseModel, recipe: Recipe, targets: Tensor, outputs: int, train: IntArray, optimiser: OptimiserSettings,
+    seed: int,
+) -> FinetuningModule:  # fmt: skip
+    """Build the module of one fold; every draw depends on the seed alone."""
+    if recipe.task == "causal_lm":
+        language_model = base.language_model(recipe.dtype)
+        _tune(language_model.model.model, language_model.model, recipe, seed)
+        return LanguageModule(language_model, targets, optimiser, recipe.loss_parity)
+    backbone = base.backbone(recipe.dtype)
+    _tune(backbone.model, backbone.model, recipe, seed)
+    predictor = SequencePredictor(backbone, recipe.head, outputs, seed)
+    return PredictionModule(predictor, recipe.task, targets, train, optimiser)
+
+
+def trained_share(module: FinetuningModule) -> ParameterReport:
+    """Trained and all parameters."""
+    return count_parameters(module)
+
+
+def _tune(decoder: LlamaModel, whole: torch.nn.Module, recipe: Recipe, seed: int) -> None:
+    whole.requires_grad_(recipe.tuning == "full")
+    if recipe.tuning == "lora":
+        add_adapters(decoder, recipe.lora, seed)
+    if recipe.gradient_checkpointing and recipe.tuning != "frozen":
+        decoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
