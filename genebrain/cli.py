@@ -30,6 +30,7 @@ VERBS = {
     "generate": "continue DNA sequences with the DNA model",
     "recover": "how well the DNA model continues real sequences, per type, against chance",
     "pretrain": "train a scan encoder on scans alone, without labels",
+    "finetune": "tune the DNA model on a table of labelled sequences, or as a language model",
     "power": "which effect can a cohort of this size detect? Ask before training",
     "models": "list the published models: size, memory, pinned revision, whether they are here",
 }
@@ -166,12 +167,18 @@ def _help(verb: str, config: Any) -> str:
     header: list[str] = []
     options: list[str] = []
     used: list[str] = []
+    node = ""
     for line in text.splitlines():
         if line.startswith("#") and not options and not used:
             header.append(line[1:].removeprefix(" "))
         elif line.startswith("  - ") and ":" in line:
             used.append(line[4:].split(":")[0].replace("optional ", "").strip())
+        elif line.endswith(":") and not line.startswith((" ", "defaults")):
+            node = line.removesuffix(":")
+        elif line.startswith("  ") and node and ":" in line and "_target_" not in line:
+            options.append(f"  {node}." + line.strip().replace(": ", "=", 1))
         elif line and not line.startswith((" ", "#", "defaults")):
+            node = ""
             options.append("  " + line.replace(": ", "=", 1))
     parts = [f"genebrain {verb}: {VERBS[verb]}\n", *header, "", "options (key=default):", *options]
     choices = config.groups()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from genebrain.genetics.finetuning_model import BaseModel, Recipe
 from genebrain.genetics.finetuning_prediction import to_prediction
 from genebrain.genetics.finetuning_tokens import TokenSettings, collate, tokenize
 from genebrain.genetics.generator import load_generator
+from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.sequence_predictor import HeadSettings, SequencePredictor
 from genebrain.types import UserError
 
@@ -91,7 +92,7 @@ def save_finetuned(
             for key, value in trained.items()
             if key.startswith(decoder) and ".lora_" in key
         }
-        write_adapters(adapters, folder, recipe.lora, source.fingerprint)
+        write_adapters(adapters, folder, recipe.lora, base.fingerprint)
         if merge:
             _write_checkpoint(folder, source.config, _merged(folder, base, language))
     elif recipe.tuning == "full":
@@ -109,7 +110,7 @@ def save_finetuned(
         "head": asdict(recipe.head),
         "tokens": asdict(tokens),
         "max_tokens": max_tokens,
-        "base": {"name": base.name, "fingerprint": source.fingerprint},
+        "base": {"name": base.name, "fingerprint": base.fingerprint, "options": asdict(base.options)},
     }
     partial = folder / f".{DESCRIPTION}.{os.getpid()}"
     partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
@@ -133,7 +134,9 @@ def load_finetuned(folder: Path, base: BaseModel, dtype: torch.dtype = torch.flo
     if about["task"] == "causal_lm":
         raise UserError(f"{folder} is a language model: load it with genetics.path={folder}, it predicts no labels")
     if about["tuning"] == "full":
-        backbone = load_generator(about["base"]["name"] + " fine-tuned", folder, dtype=dtype, device="cpu")
+        backbone = load_generator(
+            f"{about['base']['name']} fine-tuned", folder, dtype=dtype, device=base.device, options=base.options
+        )
     else:
         backbone = base.backbone(dtype)
         if backbone.fingerprint != about["base"]["fingerprint"]:
@@ -154,14 +157,16 @@ def load_finetuned(folder: Path, base: BaseModel, dtype: torch.dtype = torch.flo
 
 
 def _merged(folder: Path, base: BaseModel, language: bool) -> dict[str, Tensor]:
+    trained_on = base.fingerprint
+    base = replace(base, device="cpu", options=ModelOptions())
     # In float32, since adding a small step to bfloat16 weights would round much of it away.
     if language:
         whole = base.language_model()
-        load_adapters(whole.model.model, folder, whole.fingerprint)
+        load_adapters(whole.model.model, folder, trained_on)
         merge_adapters(whole.model.model)
         return dict(whole.model.state_dict())
     backbone = base.backbone()
-    load_adapters(backbone.model, folder, backbone.fingerprint)
+    load_adapters(backbone.model, folder, trained_on)
     merge_adapters(backbone.model)
     return {f"model.{key}": value for key, value in backbone.model.state_dict().items()}
 

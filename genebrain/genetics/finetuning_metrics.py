@@ -24,7 +24,7 @@ from torchmetrics.functional.classification import (
     multiclass_matthews_corrcoef,
 )
 
-from genebrain.evaluation.intervals import summary
+from genebrain.evaluation.intervals import rate_interval, summary
 from genebrain.types import IntArray, Metrics
 
 METRICS = {
@@ -86,10 +86,15 @@ def with_chance(
     for _ in range(n_bootstrap):
         picked = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
         draws.append(score(task, predicted[picked], target[picked]))
-    return {
+    table: Metrics = {
         name: {**summary(value[name], np.array([d[name] for d in draws])), "chance": chance[name]}
         for name in METRICS[task]
     }
+    if "accuracy" in table:  # a share: percentiles have no width where everything, or nothing, is right
+        shares = np.array([[d["accuracy"]] for d in draws])
+        low, high = rate_interval(np.array([value["accuracy"]]), shares, len(target), len(members))
+        table["accuracy"]["ci"] = [float(low[0]), float(high[0])]
+    return table
 
 
 def _classification(predicted: Tensor, target: Tensor) -> dict[str, float]:

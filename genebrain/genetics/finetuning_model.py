@@ -1,13 +1,14 @@
 """What is tuned: a base model, frozen, with adapters, or in full; and the module that trains it.
 
-Contract: the base is loaded on the CPU (the trainer moves it), float32 wherever its own weights are trained; adapters
+Contract: float32 wherever its own weights are trained; adapters
 sit on the decoder, so they fit the backbone and the language model of one checkpoint. What this module does NOT know:
 tables, folders, metrics.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ from genebrain.genetics.finetuning_prediction import PredictionModule
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
 from genebrain.genetics.generator_weights import TINY, WeightSource, find_weights
 from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
+from genebrain.genetics.loaded_model import identity
+from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.sequence_predictor import HeadSettings, SequencePredictor
 from genebrain.types import IntArray, UserError
 
@@ -35,23 +38,37 @@ class BaseModel:
     revision: str | None = None
     seed: int = 0
     allow_download: bool = False
+    options: ModelOptions = field(default_factory=ModelOptions)
+    device: str = "cpu"
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of weights and context mode, without loading them."""
+        return identity(self.source().fingerprint, self.options)
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest input that the model takes in this context mode."""
+        if self.options.context == "sliding_window":
+            return sys.maxsize
+        return self.options.context_tokens or int(self.source().config.max_position_embeddings)
 
     def source(self) -> WeightSource:
         """Configuration and identity without loading weights."""
         return find_weights(self.name, self.path, self.revision, self.seed, self.allow_download)
 
     def backbone(self, dtype: torch.dtype = torch.float32) -> GeneratorBackbone:
-        """The decoder, on the CPU."""
+        """The decoder."""
         return load_generator(
-            self.name, self.path, revision=self.revision, seed=self.seed, dtype=dtype, device="cpu",
-            allow_download=self.allow_download,
+            self.name, self.path, revision=self.revision, seed=self.seed, dtype=dtype, device=self.device,
+            allow_download=self.allow_download, options=self.options,
         )  # fmt: skip
 
     def language_model(self, dtype: torch.dtype = torch.float32) -> GeneratorLanguageModel:
-        """The decoder with its output head, on the CPU."""
+        """The decoder with its output head."""
         return load_language_model(
-            self.name, self.path, revision=self.revision, seed=self.seed, dtype=dtype, device="cpu",
-            allow_download=self.allow_download,
+            self.name, self.path, revision=self.revision, seed=self.seed, dtype=dtype, device=self.device,
+            allow_download=self.allow_download, options=self.options,
         )  # fmt: skip
 
 
@@ -69,7 +86,6 @@ class Recipe:
         For labels.
     loss_parity : bool
         For ``causal_lm``: control tokens count as base A, as published.
-    gradient_checkpointing : bool
     half : bool
         Keep frozen base weights in bfloat16 (on GPUs).
     """
@@ -79,7 +95,6 @@ class Recipe:
     lora: LoraSettings
     head: HeadSettings
     loss_parity: bool = False
-    gradient_checkpointing: bool = False
     half: bool = False
 
     def __post_init__(self) -> None:
@@ -102,11 +117,11 @@ def make_module(
     if recipe.task == "causal_lm":
         language_model = base.language_model(recipe.dtype)
         _tune(language_model.model.model, language_model.model, recipe, seed)
-        return LanguageModule(language_model, targets, optimiser, recipe.loss_parity)
+        return _trainable(LanguageModule(language_model, targets, optimiser, recipe.loss_parity))
     backbone = base.backbone(recipe.dtype)
     _tune(backbone.model, backbone.model, recipe, seed)
     predictor = SequencePredictor(backbone, recipe.head, outputs, seed)
-    return PredictionModule(predictor, recipe.task, targets, train, optimiser)
+    return _trainable(PredictionModule(predictor, recipe.task, targets, train, optimiser))
 
 
 def trained_share(module: FinetuningModule) -> ParameterReport:
@@ -114,9 +129,12 @@ def trained_share(module: FinetuningModule) -> ParameterReport:
     return count_parameters(module)
 
 
+def _trainable(module: FinetuningModule) -> FinetuningModule:
+    # Lightning leaves modules in the mode that it finds; a loaded backbone is in evaluation mode, without dropout.
+    return module.train()
+
+
 def _tune(decoder: LlamaModel, whole: torch.nn.Module, recipe: Recipe, seed: int) -> None:
     whole.requires_grad_(recipe.tuning == "full")
     if recipe.tuning == "lora":
         add_adapters(decoder, recipe.lora, seed)
-    if recipe.gradient_checkpointing and recipe.tuning != "frozen":
-        decoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

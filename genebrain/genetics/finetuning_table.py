@@ -188,7 +188,7 @@ def _flag_row(cells: Any) -> list[float] | None:
 
 def _numbers(table: pd.DataFrame, missing: BoolArray, rows: Any, problems: list[str]) -> tuple[Any, list[str]]:
     columns = {str(name): pd.to_numeric(table[name], errors="coerce") for name in table.columns}
-    values = pd.DataFrame(columns).to_numpy(np.float64)
+    values = np.array(pd.DataFrame(columns), np.float64)
     broken = ~missing & ~np.isfinite(values).all(1)
     if broken.any():
         problems.append(f"{broken.sum()} labels are no finite number ({_rows(rows, broken)})")

@@ -48,8 +48,6 @@ class TrainingSettings:
         See :class:`~genebrain.genetics.finetuning_module.OptimiserSettings`.
     clip : float
         Largest norm of a gradient; 0 for none.
-    gradient_checkpointing : bool
-        Compute the decoder's layers again for the gradient: less memory, a third more time.
     precision, accelerator, devices, strategy
         As in Lightning's Trainer; precision ``auto`` is float32 on CPU and bfloat16 (mixed) on GPU.
     loggers : sequence of {"csv", "tensorboard", "wandb"}
@@ -65,7 +63,6 @@ class TrainingSettings:
     schedule: str = "plateau"
     warmup_steps: int = 0
     clip: float = 1.0
-    gradient_checkpointing: bool = False
     precision: str = "auto"
     accelerator: str = "auto"
     devices: int | str = 1

@@ -1,0 +1,144 @@
+"""From a file to what training needs: labels, token rows, folds, and a report of what was found.
+
+Contract: everything that can be wrong with the table is found here, before a model is loaded. What this module does
+NOT know: training, run folders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genebrain.genetics.finetuning_language import count_targets
+from genebrain.genetics.finetuning_model import BaseModel, Recipe
+from genebrain.genetics.finetuning_splits import (
+    Fold,
+    FoldSettings,
+    folds_as_given,
+    given_parts,
+    make_folds,
+    sequence_groups,
+)
+from genebrain.genetics.finetuning_table import Labels, TableSettings, read_labels, read_table
+from genebrain.genetics.finetuning_tokens import TokenRow, TokenSettings, tokenize
+from genebrain.genetics.sequence_files import SequenceBatch
+from genebrain.types import IntArray, UserError
+
+SPLIT = "split"
+
+
+@dataclass(frozen=True)
+class FinetuningSet:
+    """A prepared table.
+
+    Attributes
+    ----------
+    batch : SequenceBatch
+        Ids, row numbers, sequences, other columns.
+    labels : Labels
+        For ``causal_lm`` the number of 6-mer targets of each row.
+    rows : list of int64 [tokens]
+    groups : int64 [rows]
+        The same number for the same sequence or its reverse complement.
+    folds : list of Fold
+    max_tokens : int
+    report : dict
+        Counts: sequences, hygiene, duplicates, truncated rows, sizes of the folds.
+    """
+
+    batch: SequenceBatch
+    labels: Labels
+    rows: list[TokenRow]
+    groups: IntArray
+    folds: list[Fold]
+    max_tokens: int
+    report: dict[str, Any]
+
+
+def prepare(
+    source: str | Path, table: TableSettings, tokens: TokenSettings, folds: FoldSettings, recipe: Recipe,
+    base: BaseModel, seed: int,
+) -> FinetuningSet:  # fmt: skip
+    """Read a table, check its labels, cut its sequences into tokens and its rows into folds.
+
+    Raises
+    ------
+    UserError
+        The table, its labels or its split are not what the task needs; every problem of one kind together.
+    """
+    batch, hygiene = read_table(source, table)
+    language = recipe.task == "causal_lm"
+    max_tokens = _longest(tokens, recipe, base)
+    rows, truncated = tokenize(batch.sequences, tokens, max_tokens, language=language)
+    groups = sequence_groups(batch.sequences)
+    column = table.split or (SPLIT if SPLIT in batch.table else None)
+    parts = _parts(batch, column, folds)
+    if language:
+        labels = Labels(count_targets(rows), ())
+    else:
+        train = None if parts is None else np.array([p == "train" for p in parts])
+        labels = read_labels(recipe.task, batch, table.labels, train)
+    strata, names = _strata(recipe.task, labels)
+    dropped = 0
+    if parts is None:
+        made = make_folds(groups, strata, folds, seed, names)
+    else:
+        given, dropped = folds_as_given(parts, groups, strata, folds, seed)
+        made = [given]
+    report = {
+        "sequences": len(rows),
+        "distinct_sequences": int(groups.max()) + 1,
+        "rows_with_conflicting_labels": _conflicts(groups, strata) if recipe.task == "classification" else 0,
+        "hygiene": hygiene.as_dict(),
+        "truncated": truncated,
+        "tokens": int(sum(map(len, rows))),
+        "split": f"column {column}" if column else f"{folds.folds} folds" if folds.folds else "drawn",
+        "left_out_as_leaks": dropped,
+        "folds": [{name: len(part) for name, part in asdict(fold).items()} for fold in made],
+    }
+    return FinetuningSet(batch, labels, rows, groups, made, max_tokens, report)
+
+
+def _longest(tokens: TokenSettings, recipe: Recipe, base: BaseModel) -> int:
+    of_model = base.max_tokens
+    longest = of_model if recipe.task == "causal_lm" else recipe.head.max_tokens(of_model)
+    if tokens.max_tokens is not None and tokens.max_tokens > longest:
+        raise UserError(
+            f"tokens.max_tokens={tokens.max_tokens}, but model and head take {longest}; shorten it, or use "
+            "head.pooling=chunks with room for it"
+        )
+    return tokens.max_tokens or longest
+
+
+def _parts(batch: SequenceBatch, column: str | None, folds: FoldSettings) -> list[str] | None:
+    if column is None:
+        return None
+    if column not in batch.table:
+        raise UserError(f"no split column {column}; the table has {', '.join(map(str, batch.table.columns))}")
+    if folds.folds:
+        raise UserError(
+            f"folds.folds={folds.folds}, but the table gives a split in its column {column}: use one of them"
+        )
+    return given_parts(batch.table[column].tolist())
+
+
+def _strata(task: str, labels: Labels) -> tuple[IntArray, tuple[str, ...]]:
+    """What is spread evenly over the folds: classes, or fifths of the first number."""
+    if task == "classification":
+        return labels.values.numpy(), labels.names
+    strata = np.zeros(len(labels.values), np.int64)
+    if task == "regression" and len(strata) >= 50:
+        order = torch.argsort(labels.values[:, 0], stable=True).numpy()
+        strata[order] = np.arange(len(strata)) * 5 // len(strata)
+    return strata, ()
+
+
+def _conflicts(groups: IntArray, strata: IntArray) -> int:
+    """Rows whose sequence also stands in the table with another class."""
+    pairs = np.unique(np.column_stack([groups, strata]), axis=0)[:, 0]
+    torn = np.flatnonzero(np.bincount(pairs) > 1)
+    return int(np.isin(groups, torn).sum())

@@ -1,0 +1,135 @@
+"""The verb finetune: a table of labelled sequences in, a tuned model, predictions and metrics out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from genebrain.adapters import LoraSettings
+from genebrain.cohort.gene_side import GeneSide
+from genebrain.genetics.finetuning_splits import FoldSettings
+from genebrain.genetics.finetuning_table import HUB, TASKS, TableSettings
+from genebrain.genetics.finetuning_tokens import TokenSettings
+from genebrain.genetics.finetuning_training import TrainingSettings
+from genebrain.genetics.model_options import ModelOptions
+from genebrain.genetics.sequence_predictor import HeadSettings
+from genebrain.types import Metrics, UserError
+
+
+def finetune(
+    input: Path | str,
+    out: Path | str = "runs/finetune",
+    task: str = "classification",
+    tuning: str = "lora",
+    seed: int = 0,
+    genetics: GeneSide | None = None,
+    table: TableSettings | None = None,
+    tokens: TokenSettings | None = None,
+    model: ModelOptions | None = None,
+    folds: FoldSettings | None = None,
+    lora: LoraSettings | None = None,
+    head: HeadSettings | None = None,
+    training: TrainingSettings | None = None,
+    loss_parity: bool = False,
+    merge: bool = False,
+    predict: Path | str | None = None,
+    n_bootstrap: int = 200,
+    progress: bool = True,
+) -> Metrics:
+    """Fine-tune GENERator on a table and judge it on sequences it has not seen; a killed run goes on.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+    """
+    from genebrain import config
+    from genebrain.cohort.run_folder import RunFolder, read_json, write_json
+    from genebrain.genetics.finetuning_data_set import prepare
+    from genebrain.genetics.finetuning_model import BaseModel, Recipe
+    from genebrain.genetics.finetuning_run import judge, optimiser_for, parameter_line, run_folds, verdict
+    from genebrain.genetics.private_table import write_table
+
+    if task not in TASKS:
+        raise UserError(f"task={task}: use one of {', '.join(TASKS)}")
+    chosen = genetics or GeneSide()
+    table, tokens, folds = table or TableSettings(), tokens or TokenSettings(), folds or FoldSettings()
+    lora, head, training = lora or LoraSettings(), head or HeadSettings(), training or TrainingSettings()
+    model, gpu = model or ModelOptions(), training.on_gpu()
+    base = BaseModel(
+        chosen.name, chosen.path, chosen.revision, chosen.weights_seed, chosen.allow_download, model,
+        f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if gpu else "cpu",
+    )  # fmt: skip
+    half = gpu and training.strategy != "fsdp"  # which flattens parameters of one format only
+    recipe = Recipe(task, tuning, lora, head, loss_parity, half)
+    optimiser_for(task, tuning, training)
+    data = prepare(input, table, tokens, folds, recipe, base, seed)
+    folder = RunFolder(out)
+    settings = {
+        "input": _fingerprint(data.batch.sequences, input), "base": base.fingerprint, "seed": seed,
+        **config.describe({"task": task, "tuning": tuning, "table": table, "tokens": tokens, "folds": folds,
+                           "lora": lora if tuning == "lora" else None, "head": head, "model": model, "training": training,
+                           "loss_parity": loss_parity, "merge": merge}),
+    }  # fmt: skip
+    folder.claim(settings)
+    if not folder.finished:
+        if progress and _first_rank():
+            print(parameter_line(base, recipe, data, training))
+        with folder.stage("train"):
+            results = run_folds(
+                data, base, recipe, tokens, training, folder.path / "folds", seed=seed, merge=merge, progress=progress
+            )
+        metrics, predictions = judge(task, data, results, n_bootstrap=n_bootstrap, seed=seed)
+        if not _first_rank():
+            return metrics
+        write_table(predictions, folder.path / "predictions.tsv")
+        write_json(folder.path / "metrics.json", metrics)
+        config.save({"settings": settings}, folder.path / "config.yaml")
+        folder.record({"tokens": data.report["tokens"]})
+        folder.finish({"seed": seed, "base": base.fingerprint})
+    metrics = dict(read_json(folder.path / "metrics.json"))
+    if predict is not None and _first_rank():
+        _predict(predict, folder.path, len(data.folds), base, table, progress)
+    if progress and _first_rank():
+        print(verdict(metrics))
+        print(
+            f"metrics.json, predictions.tsv and the model of each fold (folds/fold-0/model, ...) are in {folder.path}"
+        )
+    return metrics
+
+
+def _predict(source: Path | str, run: Path, n_folds: int, base: object, table: TableSettings, progress: bool) -> None:
+    """Predict other sequences with the mean of all folds' models; writes ``predicted.tsv``."""
+    import pandas as pd
+    import torch
+
+    from genebrain.genetics.finetuned_model import load_finetuned
+    from genebrain.genetics.finetuning_model import BaseModel
+    from genebrain.genetics.finetuning_run import prediction_columns
+    from genebrain.genetics.finetuning_table import read_table
+    from genebrain.genetics.private_table import write_table
+
+    assert isinstance(base, BaseModel)
+    batch, _ = read_table(source, table)
+    models = [load_finetuned(run / "folds" / f"fold-{k}" / "model", base) for k in range(n_folds)]
+    predicted = torch.stack([model.predict(batch.sequences) for model in models]).mean(0)
+    columns = prediction_columns(models[0].task, models[0].names, predicted)
+    write_table(pd.DataFrame({"row": batch.rows, "id": batch.ids, **columns}), run / "predicted.tsv")
+    if progress:
+        print(f"wrote {run / 'predicted.tsv'}: {len(batch):,} sequences")
+
+
+def _fingerprint(sequences: list[str], source: Path | str) -> str:
+    """Identity of the table: a changed one is another experiment."""
+    if not str(source).startswith(HUB):
+        with Path(source).open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    digest = hashlib.blake2b(digest_size=16)
+    for text in sequences:
+        digest.update(text.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _first_rank() -> bool:
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
