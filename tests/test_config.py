@@ -14,6 +14,7 @@ from genebrain.cohort.gene_side import GeneSide
 from genebrain.types import UserError
 
 REQUIRED = {
+    "finetune": ["input=table.tsv"],
     "simulate": ["out=somewhere"],
     "embed-sequences": ["input=some.fa", "out=somewhere"],
     "generate": ["out=some.fa"],

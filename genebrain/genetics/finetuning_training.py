@@ -184,6 +184,7 @@ def train_fold(
         # Batches are cut from rows in memory; loader workers would only copy them.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists and is not empty.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated.*")
         warnings.filterwarnings("ignore", ".*It is recommended to use .*sync_dist=True.*")
         warnings.filterwarnings("ignore", ".*Using .DistributedSampler. with the dataloaders.*")

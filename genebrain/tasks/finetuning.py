@@ -66,12 +66,12 @@ def finetune(
     optimiser_for(task, tuning, training)
     data = prepare(input, table, tokens, folds, recipe, base, seed)
     folder = RunFolder(out)
-    settings = {
-        "input": _fingerprint(data.batch.sequences, input), "base": base.fingerprint, "seed": seed,
-        **config.describe({"task": task, "tuning": tuning, "table": table, "tokens": tokens, "folds": folds,
-                           "lora": lora if tuning == "lora" else None, "head": head, "model": model, "training": training,
-                           "loss_parity": loss_parity, "merge": merge}),
+    decides = {
+        "task": task, "tuning": tuning, "table": table, "tokens": tokens, "folds": folds, "head": head, "model": model,
+        "training": training, "lora": lora if tuning == "lora" else None, "loss_parity": loss_parity, "merge": merge,
     }  # fmt: skip
+    input_identity = _fingerprint(data.batch.sequences, input)
+    settings = {"input": input_identity, "base": base.fingerprint, "seed": seed, **config.describe(decides)}
     folder.claim(settings)
     if not folder.finished:
         if progress and _first_rank():
