@@ -21,6 +21,7 @@ VERBS = {
     "check": "name every problem of a cohort and print who is paired with what",
     "plan": "predict the work of the DNA encoder before anything runs",
     "embed": "run the DNA encoder once on every distinct piece of sequence; ingest the scans",
+    "embed-scans": "embed a folder or table of scans with any scan encoder; no cohort needed",
     "fit": "train an alignment (embeds what is missing first)",
     "evaluate": "judge a run on its test subjects: metrics.json and figures",
     "report": "one page to read: report.html",
@@ -33,6 +34,7 @@ VERBS = {
     "finetune": "tune the DNA model on a table of labelled sequences, or as a language model",
     "power": "which effect can a cohort of this size detect? Ask before training",
     "models": "list the published models: size, memory, pinned revision, whether they are here",
+    "convert-scan-encoder": "check published weights of a scan encoder and write them once as safetensors",
 }
 
 # What the user, not the program, must mend: no room, no permission.

@@ -15,6 +15,8 @@ from genebrain.types import UserError
 
 REQUIRED = {
     "finetune": ["input=table.tsv"],
+    "embed-scans": ["input=scans", "out=somewhere"],
+    "convert-scan-encoder": ["path=weights", "encoder=swift", "out=somewhere"],
     "simulate": ["out=somewhere"],
     "embed-sequences": ["input=some.fa", "out=somewhere"],
     "generate": ["out=some.fa"],

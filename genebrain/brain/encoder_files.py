@@ -147,15 +147,29 @@ def save_encoder(encoder: WindowEncoder, folder: Path | str, origin: str | None 
         "published": encoder.published,
         "origin": origin or encoder.origin,
     }
-    values = {"model_type": MODEL_TYPES[encoder.name], **dataclasses.asdict(encoder.size.config), OWN: own}
-    prefix = PREFIX if encoder.name == "swift" else ""
-    state = {prefix + k: v.detach().cpu().contiguous() for k, v in encoder.encoder.state_dict().items()}
     if isinstance(encoder, ParcelWindowEncoder):
         write_private(folder / CONTRACT, save_arrays(_contiguous(encoder.contract)))
+    _write(folder, encoder.name, encoder.size.config, encoder.encoder, own)
+    return folder
+
+
+def convert(path: Path, name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Read weights strictly and write them as safetensors with their sizes; returns the folder and what they are."""
+    loaded = read_encoder(path, name)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own = {"frames": loaded.size.frames, "tr": loaded.size.tr, "published": loaded.size.published}
+    _write(folder, name, loaded.size.config, loaded.module, own | {"origin": loaded.origin})
+    facts = {"encoder": name, "weights": loaded.origin, **own}
+    return folder, facts | {"parameters": sum(p.numel() for p in loaded.module.parameters())}
+
+
+def _write(folder: Path, name: str, config: Config, module: nn.Module, own: dict[str, Any]) -> None:
+    values = {"model_type": MODEL_TYPES[name], **dataclasses.asdict(config), OWN: own}
     write_private(folder / CONFIG, json.dumps(values, indent=1).encode())
+    prefix = PREFIX if name == "swift" else ""
+    state = {prefix + k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
     # Last: a folder with weights is a whole one.
     write_private(folder / WEIGHTS[0], save_tensors(state))
-    return folder
 
 
 def _contiguous(contract: ParcelInput) -> dict[str, np.ndarray[Any, Any]]:

@@ -238,6 +238,10 @@ class WindowBank:
         """Seconds per frame of a scan as recorded; NaN = unknown."""
         return self._own[key]
 
+    def ratio(self, key: str) -> float:
+        """Time step of the windows of a scan, in frames as recorded."""
+        return self._step(key)[0]
+
     def _step(self, key: str) -> tuple[float, bool]:
         """New over old time step, and whether to filter."""
         own = self._own[key]

@@ -1,0 +1,271 @@
+"""Embeddings of any folder or table of scans, without a cohort and without genotypes.
+
+Scans -> store -> windows -> one vector per window, scan and subject. Everything lies in one folder, for the owner's
+eyes; tables name scans and subjects by keyed hashes, and only ``names.tsv`` says who they are. Interrupted, the same
+command goes on and ends with the same bytes.
+
+What it does NOT know: genomes, splits; nothing here is fitted on subjects.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genebrain.brain.cleaning import Cleaning
+from genebrain.brain.connectome_rows import CorrelationRows
+from genebrain.brain.encoder_scans import options_name, scan_options
+from genebrain.brain.encoders import build_encoder
+from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
+from genebrain.brain.ingest import IngestReport, fill_store
+from genebrain.brain.parcel_centres import label_centres, read_centres
+from genebrain.brain.private_files import ArrayWriter, write_private
+from genebrain.brain.scan_journal import scan_keys
+from genebrain.brain.scan_store import ScanStore
+from genebrain.brain.scans import COLUMNS, IMAGE_SUFFIXES, read_scan_table
+from genebrain.brain.window_encoder import WindowEncoder
+from genebrain.brain.windows import Window, WindowBank
+from genebrain.cohort.brain_side import ConnectomeSide
+from genebrain.cohort.encoder_side import BrainSide, EncoderSide
+from genebrain.types import UserError
+
+A424_PARCELS = 424
+
+
+@dataclass(frozen=True)
+class ScanSource:
+    """Where scans come from and how they are read.
+
+    Attributes
+    ----------
+    input
+        A derivatives folder, a scan table (``participant_id``, ``path``, ...), or one 4D image.
+    atlas
+        Label image; needed where images become parcels.
+    parcel_coordinates
+        Table of the centres of the parcels; by default A424 for 424 parcels, else the labels of the atlas.
+    space, task
+        Which of several a folder holds.
+    cleaning
+        Of parcel series.
+    """
+
+    input: Path
+    atlas: Path | None = None
+    parcel_coordinates: Path | None = None
+    space: str | None = None
+    task: str | None = None
+    cleaning: Cleaning = field(default_factory=Cleaning)
+
+    def table(self) -> pd.DataFrame:
+        """One row per scan."""
+        if self.input.is_file() and self.input.name.endswith(IMAGE_SUFFIXES):
+            row = {"participant_id": "scan", "session": "", "path": self.input, "tr": float("nan")}
+            return pd.DataFrame([row | {"mask": None, "confounds": None}], columns=COLUMNS)
+        if not self.input.exists():
+            raise UserError(f"input={self.input} does not exist: name a folder of scans, a scan table, or a 4D image")
+        return read_scan_table(self.input, space=self.space, task=self.task)
+
+    def centres(self, n_parcels: int) -> NDArray[np.float32] | None:
+        """Centres of the parcels, None where the encoder knows them or says what is missing."""
+        if self.parcel_coordinates is not None:
+            return read_centres(self.parcel_coordinates)
+        if n_parcels == A424_PARCELS or self.atlas is None:
+            return None
+        return label_centres(self.atlas)
+
+
+def embed_scans(source: ScanSource, brain: BrainSide, out: Path, *, progress: bool = True) -> dict[str, Any]:
+    """Embed scans; returns the counts that stand in ``provenance.json``.
+
+    Writes ``windows.npy``, ``scans.npy``, ``subjects.npy`` (float32, a row each) beside ``.tsv`` tables of what the
+    rows are, ``mask.npy`` (bool per row of the scan table: was embedded), ``names.tsv`` and ``provenance.json``.
+
+    Raises
+    ------
+    UserError
+        No scan can be embedded, with the reasons.
+    """
+    table = source.table()
+    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings = brain.settings if isinstance(brain, EncoderSide) else None
+    volumes = brain.volumes if isinstance(brain, EncoderSide) else None
+    options = scan_options(
+        settings, table, atlas=source.atlas, volumes=volumes, cleaning=source.cleaning, min_frames=brain.min_frames
+    )
+    folder = out / f"{'parcels' if settings is None else settings.reads}-{options_name(options)}"
+    report = fill_store(table, folder, options, short="skip", progress=progress)
+    store = ScanStore(folder)
+    keys = store.keys(table)
+    stored = [key for key in keys if key is not None]
+    if isinstance(brain, ConnectomeSide):
+        rows: Vectors = CorrelationVectors(store, stored)
+        if brain.kind != "correlation":
+            print(f"connectome: {brain.kind} needs training people; correlations (Fisher z) are written instead")
+    else:
+        rows = EncoderVectors(brain, source, store, stored, out / "cache", progress=progress)
+    mask = np.array([key is not None and key in rows.windows for key in keys])
+    if not mask.any():
+        raise UserError(f"none of the {len(table)} scans gave a window")
+    subjects = _subjects(table, folder)
+    index = pd.DataFrame({"row": np.arange(len(table)), "scan": scan_keys(folder, table), "subject": subjects})
+    index["status"], index["reason"] = _statuses(report, keys, mask)
+    # Provenance comes last: without it the folder is not finished.
+    (out / "provenance.json").unlink(missing_ok=True)
+    _write_arrays(rows, index, mask, out)
+    names = pd.DataFrame(
+        {name: index[name] for name in ("row", "scan", "subject")}
+        | {name: table[name].astype(str) for name in ("participant_id", "session", "path")}
+    )
+    _write_table(names, out / "names.tsv")
+    counts = {
+        **report.summary(),
+        "embedded": {
+            "windows": sum(map(len, rows.windows.values())),
+            "scans": int(mask.sum()),
+            "subjects": int(index.loc[mask, "subject"].nunique()),
+            "width": rows.width,
+            "left_out": {str(k): int(v) for k, v in index.loc[~mask, "reason"].value_counts().items()},
+        },
+        "brain": rows.description,
+    }
+    packages = {name: version(name) for name in ("genebrain", "numpy", "torch", "nibabel", "nilearn")}
+    provenance = {"reading": options.describe(), **counts, "packages": packages}
+    write_private(out / "provenance.json", json.dumps(provenance, indent=1, default=str).encode())
+    return counts
+
+
+class Vectors:
+    """Vectors of the windows of every scan: ``windows`` (scan key -> what they are), ``width``, ``of(key)``."""
+
+    windows: dict[str, list[dict[str, Any]]]
+    width: int
+    description: dict[str, Any]
+
+    def of(self, key: str) -> NDArray[np.float32]:
+        """Vectors of the windows of one scan, float32 ``[windows, width]``."""
+        raise NotImplementedError
+
+
+class EncoderVectors(Vectors):
+    """By a frozen encoder, stored per scan."""
+
+    def __init__(
+        self, brain: EncoderSide, source: ScanSource, store: ScanStore, keys: list[str], cache: Path, *, progress: bool
+    ) -> None:
+        if brain.scaling == "cohort":
+            raise UserError("brain.scaling=cohort takes statistics of training scans, and there are none here")
+        encoder = self._build(brain, source, store)
+        bank = WindowBank(store, brain.windows, encoder.frames, encoder.tr, encoder.check_frames)
+        planned = bank.plan(keys)
+        print(f"{encoder.name}: {encoder.origin}")
+        folder = embeddings_folder(cache, encoder, bank)
+        self._vectors = embed_windows(
+            encoder, bank, planned, folder, batch=brain.batch, device=brain.device, progress=progress
+        )
+        self.width = encoder.hidden_size
+        self.windows = {key: [_facts(bank, key, w) for w in windows] for key, windows in planned.items()}
+        self.description = {
+            **encoder.description(),
+            "fingerprint": encoder.fingerprint(),
+            "windows": bank.describe(keys, planned),
+        }
+
+    @staticmethod
+    def _build(brain: EncoderSide, source: ScanSource, store: ScanStore) -> WindowEncoder:
+        if store.kind == "volumes":
+            x, y, z = store.shape
+            return build_encoder(brain.settings, grid=(x, y, z))
+        (n_parcels,) = store.shape
+        return build_encoder(brain.settings, n_parcels=n_parcels, coordinates=source.centres(n_parcels))
+
+    def of(self, key: str) -> NDArray[np.float32]:
+        """Vectors of the windows of one scan."""
+        return self._vectors[key]
+
+
+class CorrelationVectors(Vectors):
+    """Correlations of the parcels over the whole scan, one window each."""
+
+    def __init__(self, store: ScanStore, keys: list[str]) -> None:
+        self._rows = CorrelationRows(store)
+        self.width = self._rows.width
+        self.windows = {
+            key: [{"first_frame": 0, "frames": int(store.index["n_frames"][key]), "mirrored": 0}] for key in keys
+        }
+        self.description = {"encoder": "connectome", "kind": "correlation, Fisher z, upper triangle row by row"}
+
+    def of(self, key: str) -> NDArray[np.float32]:
+        """The correlations of one scan."""
+        return self._rows.of(key)[None]
+
+
+def _facts(bank: WindowBank, key: str, window: Window) -> dict[str, Any]:
+    first = int(bank.store.frame_numbers(key)[window.first]) + window.start * bank.ratio(key)
+    return {"first_frame": round(first, 3), "frames": window.frames, "mirrored": window.mirrored}
+
+
+def _write_arrays(rows: Vectors, index: pd.DataFrame, mask: NDArray[np.bool_], out: Path) -> None:
+    """Windows, scans and subjects, each an array and its table; rows in the order of the scan table."""
+    kept = index[mask]
+    listed = [
+        {"scan": key, "window": number} | facts
+        for key in kept["scan"]
+        for number, facts in enumerate(rows.windows[str(key)])
+    ]
+    n_subjects = kept["subject"].nunique()
+    subjects: dict[str, list[NDArray[np.float64]]] = {}
+    with (
+        ArrayWriter(out / "windows.npy", (len(listed), rows.width), np.float32) as windows,
+        ArrayWriter(out / "scans.npy", (len(kept), rows.width), np.float32) as scans,
+    ):
+        for key, subject in _pairs(kept):
+            vectors = rows.of(key)
+            mean = vectors.mean(axis=0, dtype=np.float64)
+            windows.add(vectors)
+            scans.add(mean)
+            subjects.setdefault(subject, []).append(mean)
+    with ArrayWriter(out / "subjects.npy", (n_subjects, rows.width), np.float32) as array:
+        for means in subjects.values():
+            array.add(np.mean(means, axis=0))
+    _write_table(pd.DataFrame(listed), out / "windows.tsv")
+    _write_table(kept[["scan", "subject"]], out / "scans.tsv")
+    of_subjects = pd.DataFrame({"subject": list(subjects), "scans": [len(means) for means in subjects.values()]})
+    _write_table(of_subjects, out / "subjects.tsv")
+    _write_table(index[["row", "scan", "status", "reason"]], out / "index.tsv")
+    with ArrayWriter(out / "mask.npy", mask.shape, bool) as array:
+        array.add(mask)
+
+
+def _pairs(kept: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    return zip(kept["scan"].astype(str), kept["subject"].astype(str), strict=True)
+
+
+def _subjects(table: pd.DataFrame, folder: Path) -> list[str]:
+    """Keyed hash of every row's participant, with the key of the store."""
+    people = table.assign(session="", path="subject").drop_duplicates("participant_id")
+    hashed = dict(zip(people["participant_id"], scan_keys(folder, people), strict=True))
+    return [hashed[name] for name in table["participant_id"]]
+
+
+def _statuses(report: IngestReport, keys: list[str | None], mask: NDArray[np.bool_]) -> tuple[list[str], list[str]]:
+    told = {entry["row"]: ("failed", entry["reason"]) for entry in report.quarantine}
+    told |= {entry["row"]: ("short", entry["reason"]) for entry in report.short}
+    status, reason = [], []
+    for row, (key, kept) in enumerate(zip(keys, mask, strict=True)):
+        why = ("embedded", "") if kept else told.get(row, ("short", "no whole window" if key else "not stored"))
+        status.append(why[0])
+        reason.append(why[1])
+    return status, reason
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    write_private(path, table.to_csv(sep="\t", index=False, lineterminator="\n").encode())

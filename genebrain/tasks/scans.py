@@ -1,0 +1,53 @@
+"""Verbs of scans alone: embed-scans, convert-scan-encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from genebrain.brain.cleaning import Cleaning
+from genebrain.cohort.brain_side import ConnectomeSide
+from genebrain.cohort.encoder_side import BrainSide
+from genebrain.types import Metrics
+
+
+def embed_scans(
+    input: Path | str,
+    out: Path | str,
+    brain: BrainSide | None = None,
+    atlas: Path | str | None = None,
+    parcel_coordinates: Path | str | None = None,
+    space: str | None = None,
+    task: str | None = None,
+    cleaning: Cleaning | None = None,
+    progress: bool = True,
+) -> Metrics:
+    """Embed a folder or table of scans; see :func:`genebrain.cohort.scan_embedding.embed_scans`."""
+    from genebrain.cohort.scan_embedding import ScanSource
+    from genebrain.cohort.scan_embedding import embed_scans as embed
+
+    source = ScanSource(Path(input), _path(atlas), _path(parcel_coordinates), space, task, cleaning or Cleaning())
+    counts = embed(source, brain or ConnectomeSide(), Path(out), progress=progress)
+    done = counts["embedded"]
+    print(
+        f"embedded {done['windows']} windows of {done['scans']} scans of {done['subjects']} subjects, "
+        f"{done['width']} numbers each: {out}"
+    )
+    for reason, n in done["left_out"].items():
+        print(f"left out: {n} scans ({reason})")
+    return counts
+
+
+def convert_scan_encoder(path: Path | str, encoder: str, out: Path | str) -> Path:
+    """Check published weights of a scan encoder and write them as safetensors with their sizes."""
+    from genebrain.brain.encoder_files import convert
+
+    folder, facts = convert(Path(path), encoder, Path(out))
+    print(json.dumps(facts, indent=1))
+    print(f"wrote {folder}; use it with: brain={facts['encoder']} brain.path={folder}")
+    return folder
+
+
+def _path(value: Any) -> Path | None:
+    return None if value is None else Path(value)

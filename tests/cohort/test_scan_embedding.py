@@ -1,0 +1,163 @@
+"""A folder of scans becomes embeddings of every encoder: rows told, interruptions survived, nobody named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from genebrain import config, tasks
+from genebrain.brain.encoder_files import read_encoder, save_encoder
+from genebrain.brain.encoders import EncoderSettings, build_encoder
+from genebrain.brain.windows import WindowPolicy
+from genebrain.cohort.brain_side import ConnectomeSide
+from genebrain.cohort.encoder_side import EncoderSide
+from genebrain.types import UserError
+
+NAMES = ("brainlm", "brainlm_vit", "swift", "brainmt")
+FUNCTIONAL = Path(nib.__file__).parent / "tests" / "data" / "functional.nii"
+
+
+def side(name: str, **changes) -> EncoderSide | ConnectomeSide:
+    return ConnectomeSide(kind="correlation") if name == "connectome" else EncoderSide(name, **changes)
+
+
+@pytest.fixture(scope="module")
+def bids(golden) -> Path:
+    folder = golden / "fmri" / "bids"
+    if not folder.is_dir():
+        pytest.skip("no BIDS-like tree in the golden folder")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def atlas(golden) -> Path:
+    return golden / "fmri" / "atlas" / "labels.nii.gz"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
+@pytest.mark.parametrize("name", [*NAMES, "connectome"])
+def test_a_tree_of_scans_becomes_embeddings_of_every_encoder(name, bids, atlas, tmp_path):
+    out = tmp_path / "out"
+    counts = tasks.embed_scans(bids, out, side(name), atlas=atlas, progress=False)
+    n_scans = len(list(bids.rglob("*_bold.nii.gz")))
+    windows, scans, subjects = (np.load(out / f"{level}.npy") for level in ("windows", "scans", "subjects"))
+    tables = {level: pd.read_csv(out / f"{level}.tsv", sep="\t") for level in ("windows", "scans", "subjects", "names")}
+    assert len(scans) == len(tables["scans"]) == n_scans == np.load(out / "mask.npy").sum()
+    assert len(windows) == len(tables["windows"]) == counts["embedded"]["windows"]
+    assert len(subjects) == len(tables["subjects"]) == tables["names"]["participant_id"].nunique()
+    assert np.isfinite(windows).all()
+    assert len(np.unique(scans.round(6), axis=0)) == n_scans
+    for row, scan in enumerate(tables["scans"]["scan"]):
+        mine = windows[tables["windows"]["scan"] == scan]
+        np.testing.assert_allclose(scans[row], mine.mean(axis=0), rtol=1e-4, atol=1e-6)
+    for row, subject in enumerate(tables["subjects"]["subject"]):
+        mine = scans[tables["scans"]["subject"] == subject]
+        np.testing.assert_allclose(subjects[row], mine.mean(axis=0), rtol=1e-4, atol=1e-6)
+    ids = set(tables["names"]["participant_id"])
+    for file in out.rglob("*"):
+        if file.is_file():
+            assert file.stat().st_mode & 0o077 == 0, f"{file} may be read by others"
+            if file.name != "names.tsv":
+                assert not any(i.encode() in file.read_bytes() for i in ids), f"{file} names a participant"
+    provenance = json.loads((out / "provenance.json").read_text())
+    if name != "connectome":
+        assert "a control, not a published model" in provenance["brain"]["weights"]
+
+
+def test_correlations_are_those_of_the_series(bids, atlas, tmp_path):
+    tasks.embed_scans(bids, tmp_path, side("connectome"), atlas=atlas, progress=False)
+    scans = np.load(tmp_path / "scans.npy")
+    (store,) = tmp_path.glob("parcels-*")
+    keys = pd.read_csv(tmp_path / "scans.tsv", sep="\t")["scan"]
+    series = np.load(store / keys[0][:2] / f"{keys[0]}.npy").astype(np.float64)
+    r = np.corrcoef(series.T)[np.triu_indices(series.shape[1], k=1)]
+    np.testing.assert_allclose(np.tanh(scans[0]), r, atol=2e-3)
+
+
+def test_an_interrupted_run_ends_with_the_same_bytes(bids, tmp_path):
+    out = tmp_path / "out"
+    tasks.embed_scans(bids, out, side("swift"), progress=False)
+    before = content(out)
+    for lost in ("provenance.json", "scans.npy", "windows.tsv"):
+        (out / lost).unlink()
+    for cached in sorted((out / "cache").rglob("*.npy"))[:2]:
+        cached.unlink()
+    tasks.embed_scans(bids, out, side("swift"), progress=False)
+    after = content(out)
+    for name in before:
+        if name != "provenance.json":
+            assert after[name] == before[name], name
+
+
+def test_a_broken_scan_and_a_short_one_are_told_and_the_others_embedded(bids, tmp_path):
+    whole = sorted(bids.rglob("*_bold.nii.gz"))[:3]
+    files = [tmp_path / f"{name}.nii.gz" for name in ("good", "cut", "short")]
+    shutil.copy(whole[0], files[0])
+    files[1].write_bytes(whole[1].read_bytes()[:20_000])
+    image = nib.load(whole[2])
+    nib.save(image.slicer[..., :12], files[2])
+    table = tmp_path / "scans.tsv"
+    rows = "".join(f"person{i}\t{file.name}\t2.0\n" for i, file in enumerate(files))
+    table.write_text(f"participant_id\tpath\ttr\n{rows}")
+    counts = tasks.embed_scans(table, tmp_path / "out", side("brainmt"), progress=False)
+    assert counts["embedded"]["scans"] == 1
+    index = pd.read_csv(tmp_path / "out" / "index.tsv", sep="\t")
+    assert index["status"].tolist() == ["embedded", "failed", "short"]
+    assert np.load(tmp_path / "out" / "mask.npy").tolist() == [True, False, False]
+    mirrored = side("brainmt", windows=WindowPolicy(short="pad"))
+    counts = tasks.embed_scans(table, tmp_path / "out", mirrored, progress=False)
+    assert counts["embedded"]["scans"] == 2
+    assert counts["brain"]["windows"]["mirrored_windows"] == 1
+
+
+@pytest.mark.parametrize("name", ["swift", "brainmt"])
+def test_one_real_image_goes_through_an_encoder_of_volumes(name, tmp_path):
+    counts = tasks.embed_scans(FUNCTIONAL, tmp_path / "out", side(name), progress=False)
+    assert counts["embedded"] == {"windows": 1, "scans": 1, "subjects": 1, "width": 32, "left_out": {}}
+
+
+def test_the_command_composes_to_the_same_call(bids, tmp_path):
+    arguments = [f"input={bids}", f"out={tmp_path / 'out'}", "brain=swift_tiny", "brain.windows.most=1"]
+    counts = tasks.embed_scans(**config.build(config.compose("embed-scans", arguments)), progress=False)
+    assert counts["embedded"]["windows"] == counts["embedded"]["scans"]
+
+
+def test_impossible_inputs_are_refused_with_what_to_do(bids, tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        tasks.embed_scans(tmp_path / "nothing", tmp_path / "a", side("swift"), progress=False)
+    with pytest.raises(UserError, match="an image needs an atlas"):
+        tasks.embed_scans(bids, tmp_path / "b", side("brainlm"), progress=False)
+    with pytest.raises(UserError, match="there are none here"):
+        tasks.embed_scans(
+            bids, tmp_path / "c", EncoderSide("brainlm", scaling="cohort"),
+            atlas=bids.parent / "atlas" / "labels.nii.gz", progress=False,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_published_files_are_converted_once(name, tmp_path, capsys):
+    shape = {"grid": (9, 10, 6)} if name in ("swift", "brainmt") else {"n_parcels": 424}
+    encoder = build_encoder(EncoderSettings(name, seed=3), **shape)
+    published = tmp_path / "published"
+    save_encoder(encoder, published)
+    state = read_encoder(published, name).module.state_dict()
+    prefix = "model." if name == "swift" else ""
+    torch.save({f"{prefix}{k}": v for k, v in state.items()}, published / "pytorch_model.bin")
+    (published / "model.safetensors").unlink()
+    tasks.convert_scan_encoder(published, name, tmp_path / "own")
+    assert f"brain={name}" in capsys.readouterr().out
+    again = read_encoder(tmp_path / "own", name)
+    assert all(torch.equal(value, state[key]) for key, value in again.module.state_dict().items())
+    torch.save({"weird": torch.zeros(2)}, published / "pytorch_model.bin")
+    with pytest.raises(UserError, match="holds no weights of"):
+        tasks.convert_scan_encoder(published, name, tmp_path / "other")
