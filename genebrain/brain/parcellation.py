@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
 from genebrain.brain.image_stream import ImageStream, check_orientation
+from genebrain.brain.orientation import Turn
 from genebrain.types import BoolArray, UserError
 
 Strategy = Literal["mean", "median"]
@@ -92,6 +93,11 @@ class Atlas:
         if not len(ids):
             raise UserError("the label image has no label above 0")
         return cls(whole, affine, ids)
+
+    def columns_in_ras(self) -> NDArray[np.int64]:
+        """Column of every voxel plus 1, 0 outside, int64 [x, y, z] with axes turned to the right, front and top."""
+        columns = np.where(self.labels > 0, np.searchsorted(self.ids, self.labels) + 1, 0)
+        return Turn.between(self.affine).apply(columns)
 
     def on_grid(
         self,

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from genebrain.brain.motion import motion_facts
 from genebrain.types import UserError
 
 Record = dict[str, Any]
@@ -92,7 +93,7 @@ class ScanOptions(ABC):
 def process(job: ScanJob, options: ScanOptions) -> Record:
     """Read one scan and write it to ``job.target``; a failure becomes a record with its reason."""
     try:
-        record = options.read(job)
+        record = options.read(job) | motion_facts(job.confounds)
     except (UserError, ValueError, OSError) as error:
         # Names of files and folders carry ids; reasons end up in reports.
         reason = re.sub(r"\S*/\S*|\S*sub-\S*", "<file>", str(error)).replace(job.path.name, "<file>")

@@ -25,7 +25,7 @@ from genebrain.types import BoolArray, UserError
 
 __all__ = ["IngestReport", "ScanStore", "fill_store", "ingest_scans"]
 
-COMMON = ("n_frames", "tr", "recorded", "missing_voxels")
+COMMON = ("n_frames", "tr", "recorded", "missing_voxels", "mean_fd", "moved")
 OWN = {
     "parcels": ("n_parcels", "n_valid", "n_lost", "scale"),
     "volumes": ("mask_source", "stored_axes", "n_brain", "n_cut", "background"),
@@ -44,7 +44,8 @@ class ScanStore:
     ----------
     index
         DataFrame, one row per stored scan, indexed by scan key: ``n_frames, tr`` (seconds, NaN = unknown),
-        ``recorded`` (frames of the recording), ``missing_voxels, sha256``; for parcels also ``n_parcels, n_valid,
+        ``recorded`` (frames of the recording), ``missing_voxels``, ``mean_fd`` (mm) and ``moved`` (share of frames
+        above 0.5 mm; NaN = no confounds), ``sha256``; for parcels also ``n_parcels, n_valid,
         n_lost, scale`` (what the series was divided by, in the scan's unit); for volumes ``mask_source``
         (given, zeros or computed), ``stored_axes`` (of the file), ``n_brain, n_cut, background`` (its stored value).
     kind
@@ -70,7 +71,11 @@ class ScanStore:
         self.kind = str(self.settings.get("kind", "parcels"))
         self.shape: tuple[int, ...] = tuple(records[0]["shape"]) if records else ()
         table = pd.DataFrame(records, columns=["key", *COMMON, *OWN[self.kind], "sha256"])
-        self.index = table.rename(columns={"key": "scan_key"}).astype({"tr": float}).set_index("scan_key")
+        self.index = (
+            table.rename(columns={"key": "scan_key"})
+            .astype({"tr": float, "mean_fd": float, "moved": float})
+            .set_index("scan_key")
+        )
 
     def __len__(self) -> int:
         return len(self._records)

@@ -1,0 +1,40 @@
+"""How much a head moved during a scan, from the confounds table beside it.
+
+Contract: framewise displacement (Power et al., NeuroImage 2012) in mm, as the pipeline wrote it; nothing is computed
+from realignment parameters, whose units differ between pipelines.
+
+What it does NOT know: images, people.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+COLUMNS = ("framewise_displacement", "FramewiseDisplacement", "fd", "FD")
+LARGE_MM = 0.5
+
+
+def framewise_displacement(path: Path | None) -> NDArray[np.float64] | None:
+    """Displacement of every frame, NaN where there is none (the first); None without a table or such a column."""
+    if path is None:
+        return None
+    try:
+        table = pd.read_csv(path, sep="," if str(path).endswith(".csv") else "\t", na_values=["n/a"])
+    except (OSError, ValueError):  # a broken table matters to cleaning, which says so
+        return None
+    column = next((name for name in COLUMNS if name in table.columns), None)
+    return None if column is None else pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
+
+
+def motion_facts(path: Path | None) -> dict[str, Any]:
+    """``mean_fd`` (mm) and ``moved`` (share of frames above 0.5 mm), empty when unknown."""
+    displacement = framewise_displacement(path)
+    if displacement is None or not np.isfinite(displacement).any():
+        return {}
+    known = displacement[np.isfinite(displacement)]
+    return {"mean_fd": round(float(known.mean()), 5), "moved": round(float((known > LARGE_MM).mean()), 5)}
