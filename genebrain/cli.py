@@ -22,6 +22,7 @@ VERBS = {
     "plan": "predict the work of the DNA encoder before anything runs",
     "embed": "run the DNA encoder once on every distinct piece of sequence; ingest the scans",
     "embed-scans": "embed a folder or table of scans with any scan encoder; no cohort needed",
+    "scan-report": "one page about the scans: motion, losses, coverage, what is not used and why",
     "fit": "train an alignment (embeds what is missing first)",
     "evaluate": "judge a run on its test subjects: metrics.json and figures",
     "report": "one page to read: report.html",

@@ -21,6 +21,7 @@ REQUIRED = {
     "embed-sequences": ["input=some.fa", "out=somewhere"],
     "generate": ["out=some.fa"],
     "recover": ["input=some.tsv", "out=somewhere"],
+    "scan-report": ["store=some/store/scans"],
     "score-variants": ["variants=some.vcf", "reference=some.fa", "out=some.tsv"],
 }
 CHOICES = [

@@ -18,6 +18,7 @@ from genebrain.brain.scan_quality_report import write_scan_report
 from genebrain.brain.scan_store import ScanStore, fill_store, ingest_scans
 from genebrain.brain.scans import read_scan_table
 from genebrain.brain.volume_reader import VolumeOptions
+from genebrain.cli import main
 from genebrain.types import UserError
 
 FRAMES = 60
@@ -91,11 +92,29 @@ def test_report_of_volumes_without_table_or_motion(cohort, tmp_path):
     truth = np.asarray(nib.load(cohort / "atlas.nii.gz").dataobj)[::-1] > 0
     np.testing.assert_array_equal(quality.coverage >= 0.8, truth)
     assert quality.n_people is None
-    assert quality.level[truth].mean() > quality.level[~truth].mean() == 0
+    assert not quality.level[~truth].any()
+    assert quality.level[truth].std() > 0
     assert [c.name for c in quality.carpets] == ["example 1", "example 2", "example 3"]
     page = write_scan_report(tmp_path / "store", tmp_path / "scans.html").read_text()
     assert "Motion is unknown" in page
     assert len(pictures(page)) == 4
+
+
+def test_the_verb_writes_the_page_beside_the_store(cohort, tmp_path, capsys):
+    ingest_scans(
+        read_scan_table(cohort / "scans.tsv"),
+        tmp_path / "store" / "scans",
+        atlas=cohort / "atlas.nii.gz",
+        progress=False,
+        jobs=1,
+    )
+    arguments = [f"store={tmp_path}/store/scans", f"input={cohort}/scans.tsv", f"atlas={cohort}/atlas.nii.gz"]
+    assert main(["scan-report", *arguments, "n_carpets=1"]) == 0
+    page = tmp_path / "store" / "scans.html"
+    assert f"wrote {page}" in capsys.readouterr().out
+    assert len(pictures(page.read_text())) == 6
+    assert main(["scan-report", f"store={tmp_path}/nothing"]) == 2
+    assert "no finished scan store" in capsys.readouterr().err
 
 
 def test_dropped_frames_are_gaps_in_the_carpet(tmp_path):
