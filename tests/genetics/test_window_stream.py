@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from genebrain.genetics.chunk_ensemble import encode_batch
 from genebrain.genetics.chunk_views import HiddenLayers
@@ -124,6 +126,29 @@ def test_gradients_reach_back_through_the_segments() -> None:
         grads.append(embedding.grad)
     torch.testing.assert_close(grads[0], grads[1], atol=2e-3, rtol=1e-4)
     assert grads[0].abs().sum() > 0
+
+
+def test_a_flash_kernel_is_given_the_window_and_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What such a kernel computes (causal from the last key, window - 1 keys to the left) equals the band."""
+    window, seen = 6, []
+
+    def kernel(
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+    ) -> tuple[Tensor, None]:
+        seen.append((attention_mask, options["sliding_window"]))
+        last = torch.arange(query.shape[2])[:, None] + key.shape[2] - query.shape[2]
+        distance = last - torch.arange(key.shape[2])
+        mask = (distance >= 0) & (distance <= options["sliding_window"] - 1)
+        out = nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, scale=options["scaling"], enable_gqa=True
+        )
+        return out.transpose(1, 2), None
+
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "flash_attention_2", kernel)
+    backbone = _windowed(window, 9)
+    backbone.model.config._attn_implementation_internal = "flash_attention_2"
+    torch.testing.assert_close(_stream(backbone, [TOKENS]), _band(window), atol=1e-5, rtol=0)
+    assert set(seen) == {(None, window)}
 
 
 def test_what_can_not_stream_is_refused() -> None:
