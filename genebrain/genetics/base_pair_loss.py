@@ -13,11 +13,11 @@ Difference to the published code: there the 32 control tokens count as base A; h
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
-from torch.utils.checkpoint import checkpoint
 
 from genebrain.genetics.tokenizer import CONTROL_TOKENS, OOV, PAD
 
@@ -92,23 +92,64 @@ def base_pair_loss(
             f"scores {tuple(scores.shape)} need labels of their first two sizes, got {tuple(labels.shape)}"
         )
     k = _letters(scores.shape[-1] if head is None else head.shape[0])
-    targets = labels[:, 1:].reshape(-1)
-    keep = (targets >= 0) & (targets != OOV) & (targets != PAD)
-    targets = targets[keep]
-    # Rows are picked before the head, so ignored positions cost neither logits nor memory.
-    rows = scores[:, :-1].reshape(-1, scores.shape[-1])[keep] if not bool(keep.all()) else scores[:, :-1].flatten(0, 1)
+    targets = torch.full_like(labels, IGNORED)
+    targets[:, :-1] = labels[:, 1:]
+    targets[(targets == OOV) | (targets == PAD) | (targets < 0)] = IGNORED
+    sums = _Sliced.apply(scores.flatten(0, 1), head, targets.flatten(), k, parity, slice_rows)
     base = targets >= len(CONTROL_TOKENS)
-    # An empty sum of the scores, so that a batch without targets has a gradient too: zero.
-    sums = rows[:0].float().sum() * torch.ones(3, device=scores.device)
-    for begin in range(0, len(targets), slice_rows):
-        part = slice(begin, begin + slice_rows)
-        sums = sums + checkpoint(
-            _slice_sums, rows[part], head, targets[part], k, parity, use_reentrant=False, preserve_rng_state=False
-        )
-    return BasePairLoss(sums[0], sums[1], base.sum(), (~base).sum(), sums[2].detach())
+    return BasePairLoss(sums[0], sums[1], base.sum(), (~base & (targets != IGNORED)).sum(), sums[2].detach())
+
+
+class _Sliced(torch.autograd.Function):
+    """Sums over slices of rows; the backward pass computes each slice again and writes into one gradient.
+
+    Not ``torch.utils.checkpoint`` of slices: autograd would add up a gradient of full size for every slice.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Tensor, head: Tensor | None, targets: Tensor, k: int, parity: bool, slice_rows: int
+    ) -> Tensor:
+        """Sums [3]."""
+        ctx.save_for_backward(rows, head, targets)
+        kind = rows.device.type
+        ctx.autocast = {"device_type": kind, "dtype": torch.get_autocast_dtype(kind)}
+        ctx.autocast["enabled"] = torch.is_autocast_enabled(kind)
+        ctx.options = k, parity, slice_rows
+        sums = torch.zeros(3, device=rows.device)
+        for begin in range(0, len(rows), slice_rows):
+            part = slice(begin, begin + slice_rows)
+            sums += _slice_sums(rows[part], head, targets[part], k, parity)
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of rows and head."""
+        rows, head, targets = ctx.saved_tensors
+        k, parity, slice_rows = ctx.options
+        wanted = ctx.needs_input_grad
+        of_rows = torch.empty_like(rows) if wanted[0] else None
+        of_head = torch.zeros_like(head, dtype=torch.float32) if wanted[1] else None
+        weight = None if head is None else head.detach().requires_grad_(wanted[1])
+        for begin in range(0, len(rows), slice_rows):
+            part = slice(begin, begin + slice_rows)
+            piece = rows[part].detach().requires_grad_(wanted[0])
+            with torch.enable_grad(), torch.autocast(**ctx.autocast):
+                sums = _slice_sums(piece, weight, targets[part], k, parity)
+            inputs: list[Tensor] = [
+                t for t, asked in ((piece, wanted[0]), (weight, wanted[1])) if asked and t is not None
+            ]
+            found = list(torch.autograd.grad(sums, inputs, gradients[0]))
+            if of_rows is not None:
+                of_rows[part] = found.pop(0)
+            if of_head is not None:
+                of_head += found.pop(0)
+        return of_rows, None if of_head is None else of_head.to(head.dtype), None, None, None, None
 
 
 def _slice_sums(rows: Tensor, head: Tensor | None, targets: Tensor, k: int, parity: bool) -> Tensor:
+    kept = targets != IGNORED
+    rows, targets = rows[kept], targets[kept]
     logits = (rows if head is None else linear(rows, head.to(rows.dtype))).float()
     base = targets >= len(CONTROL_TOKENS)
     tokens = cross_entropy(logits, targets, reduction="none")
