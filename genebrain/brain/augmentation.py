@@ -87,25 +87,31 @@ class VolumeAugmentation:
             return frames
         width = self.smoothing * (_uniform((len(frames), 3), generator, frames) + 1) / 2
         chosen = _chosen(len(frames), self.smoothing_share, generator, frames)
-        width = torch.where(chosen[:, None], width, 0)
+        if not bool(chosen.any()):
+            return frames
+        smooth, width = frames[chosen], width[chosen]
         offset = torch.arange(-TAPS, TAPS + 1, device=frames.device)
         for axis in range(3):
             weight = torch.exp(-(offset**2) / (2 * width[:, axis, None].square() + 1e-12))
             weight = (weight / weight.sum(dim=1, keepdim=True)).to(frames)
-            line = frames.movedim(2 + axis, -1)
-            edge = torch.cat([line[..., :1].expand(*line.shape[:-1], TAPS), line,
-                              line[..., -1:].expand(*line.shape[:-1], TAPS)], dim=-1)  # fmt: skip
-            taps = edge.unfold(-1, 2 * TAPS + 1, 1)
-            frames = torch.einsum("bcyzxk,bk->bcyzx", taps, weight).movedim(-1, 2 + axis)
-        return frames
+            line = smooth.movedim(2 + axis, -1)
+            first, last = line[..., :1], line[..., -1:]
+            edge = torch.cat([*[first] * TAPS, line, *[last] * TAPS], dim=-1)
+            size = line.shape[-1]
+            parts = (edge[..., k : k + size] * weight[:, k, None, None, None, None] for k in range(2 * TAPS + 1))
+            smooth = sum(parts, torch.zeros_like(line)).movedim(-1, 2 + axis)
+        return frames.index_put((chosen.nonzero()[:, 0],), smooth)
 
     def _add_noise(self, frames: Tensor, generator: torch.Generator) -> Tensor:
         if self.noise == 0 or self.noise_share == 0:
             return frames
         deviation = self.noise * (_uniform((len(frames),), generator, frames) + 1) / 2
         chosen = _chosen(len(frames), self.noise_share, generator, frames)
-        noise = torch.randn(frames.shape, generator=generator, device=generator.device).to(frames)
-        return frames + noise * torch.where(chosen, deviation, 0).to(frames)[:, None, None, None, None]
+        if not bool(chosen.any()):
+            return frames
+        size, where = deviation[chosen].to(frames)[:, None, None, None, None], chosen.nonzero()[:, 0]
+        noise = torch.randn((len(where), *frames.shape[1:]), generator=generator, device=generator.device)
+        return frames.index_put((where,), frames[where] + noise.to(frames) * size)
 
 
 def rotations(angles: Tensor) -> Tensor:
