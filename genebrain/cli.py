@@ -33,6 +33,7 @@ VERBS = {
     "recover": "how well the DNA model continues real sequences, per type, against chance",
     "pretrain": "train a scan encoder on scans alone, without labels",
     "finetune": "tune the DNA model on a table of labelled sequences, or as a language model",
+    "probe": "what a scan encoder knows of a person: age, sex, any column, against chance and the connectome",
     "power": "which effect can a cohort of this size detect? Ask before training",
     "models": "list the published models: size, memory, pinned revision, whether they are here",
     "convert-scan-encoder": "check published weights of a scan encoder and write them once as safetensors",

@@ -171,6 +171,15 @@ def random_module(size: Size, seed: int) -> ScanEncoder | SwiFT | BrainMT:
     return module.eval()
 
 
+def random_twin(encoder: WindowEncoder, seed: int) -> WindowEncoder:
+    """The same encoder behind the same input contract with random weights: what the architecture alone is worth."""
+    module, origin = random_module(encoder.size, seed), RANDOM.format(seed=seed)
+    if isinstance(encoder, ParcelWindowEncoder):
+        assert isinstance(module, ScanEncoder)
+        return ParcelWindowEncoder(encoder.name, module, encoder.size, origin, encoder.summary, encoder.contract).eval()
+    return type(encoder)(encoder.name, module, encoder.size, origin, encoder.summary).eval()
+
+
 def _around(loaded: LoadedEncoder, settings: EncoderSettings, coordinates: NDArray[np.float32] | None) -> WindowEncoder:
     module, size = loaded.module, loaded.size
     if isinstance(module, SwiFT):

@@ -168,13 +168,19 @@ class EncoderSide:
         return {**report.summary(), "windows": bank.describe(known, planned)}, usable
 
     def inputs(
-        self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True
+        self,
+        cohort: Cohort,
+        store: Path,
+        training: IntArray,
+        *,
+        encoder: WindowEncoder | None = None,
+        progress: bool = True,
     ) -> tuple[NDArray[np.float32]]:
         """Embeddings of every person, float32 ``[people, hidden]``, as the only item.
 
-        ``training`` rows are looked at only for ``scaling=cohort``.
+        ``training`` rows are looked at only for ``scaling=cohort``; ``encoder`` replaces the one of these settings.
         """
-        encoder = self.build(cohort, store)
+        encoder = encoder or self.build(cohort, store)
         bank = self.bank(encoder, cohort, store)
         scans = person_scans(cohort, self.scans(cohort, store))
         if self.scaling == "cohort" and isinstance(encoder, ParcelWindowEncoder):

@@ -11,7 +11,7 @@ hyphen is a function and a file with an underscore: ``embed-scans`` is ``tasks.e
 
 from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, plan, power, report, simulate
 from genebrain.tasks.finetuning import finetune
-from genebrain.tasks.pretraining import pretrain
+from genebrain.tasks.pretraining import pretrain, probe
 from genebrain.tasks.scan_quality import scan_report
 from genebrain.tasks.scans import convert_scan_encoder, embed_scans
 from genebrain.tasks.sequences import embed_sequences, models
@@ -32,6 +32,7 @@ __all__ = [
     "plan",
     "power",
     "pretrain",
+    "probe",
     "recover",
     "report",
     "scan_report",

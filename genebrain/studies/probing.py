@@ -1,0 +1,141 @@
+"""Probe a scan encoder on the people of a cohort, beside its random twin and the connectome.
+
+The split is that of ``fit`` with the same settings and seed; weights that have seen the scans of its test people are
+refused. Features are fitted on training people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from genebrain.brain.encoders import random_twin
+from genebrain.cohort.brain_side import ConnectomeSide
+from genebrain.cohort.encoder_side import EncoderSide
+from genebrain.cohort.seen_scans import refuse_seen_people
+from genebrain.cohort.split_settings import SplitSettings
+from genebrain.cohort.workspace import Workspace
+from genebrain.studies.probes import compare_features, read_target
+from genebrain.types import FloatArray, IntArray, Metrics, UserError
+
+RANDOM, CONNECTOME = "random weights", "connectome"
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """What is predicted, and how the answer is tested.
+
+    Parameters
+    ----------
+    targets : sequence of str
+        Columns of the participants table.
+    compare : sequence of {"random", "connectome"}
+        What the encoder is compared with.
+    random_seed : int
+        Of the twin with random weights.
+    n_bootstrap, n_permutations : int
+    """
+
+    targets: Sequence[str] = ("sex",)
+    compare: tuple[str, ...] = ("random", "connectome")
+    random_seed: int = 1
+    n_bootstrap: int = 1000
+    n_permutations: int = 1000
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "targets", tuple(self.targets))
+        object.__setattr__(self, "compare", tuple(self.compare))
+        problems = []
+        if not self.targets:
+            problems.append("target=[] leaves nothing to predict")
+        if unknown := set(self.compare) - {"random", "connectome"}:
+            problems.append(f"compare={sorted(unknown)}: use random, connectome")
+        if min(self.n_bootstrap, self.n_permutations) < 1:
+            problems.append("n_bootstrap and n_permutations must be at least 1")
+        if problems:
+            raise UserError("probe: " + "; ".join(problems))
+
+
+def probe_encoder(
+    side: EncoderSide,
+    workspace: Workspace,
+    split_settings: SplitSettings,
+    settings: ProbeSettings,
+    *,
+    seed: int = 0,
+) -> Metrics:
+    """Scores of linear and nearest-neighbour probes on test people, one entry per target.
+
+    Raises
+    ------
+    UserError
+        A column that does not exist, too few people, or weights that have seen test people.
+    """
+    workspace.ingest(side)
+    cohort, store = workspace.cohort, workspace.store
+    split = split_settings.make(cohort, seed)
+    refuse_seen_people(side, cohort, store, split.test)
+    targets = [read_target(cohort.table, name, split.training) for name in settings.targets]
+    features: dict[str, dict[str, FloatArray]] = {}
+    (embeddings,) = workspace.brain_inputs(side, split.training)
+    features[side.encoder] = {"embedding": embeddings}
+    notes: list[str] = []
+    if "random" in settings.compare:
+        twin = random_twin(side.build(cohort, store), settings.random_seed)
+        (values,) = side.inputs(cohort, store, split.training, encoder=twin, progress=workspace.progress)
+        features[RANDOM] = {"embedding": values}
+    if "connectome" in settings.compare:
+        features |= _connectome(workspace, split.training, notes)
+    family = np.asarray(cohort.table["family"], np.int64)
+    return {
+        "encoder": workspace.brain_description(side),
+        "split": {"training": len(split.training), "test": len(split.test), "seed": seed},
+        "notes": notes,
+        "targets": {
+            target.name: compare_features(
+                features, target, family, split.training, split.test,
+                n_bootstrap=settings.n_bootstrap, n_permutations=settings.n_permutations, seed=seed,
+            )
+            for target in targets
+        },
+    }  # fmt: skip
+
+
+def _connectome(workspace: Workspace, training: IntArray, notes: list[str]) -> dict[str, dict[str, FloatArray]]:
+    """Tangent features and correlations of the same people; left out, with a note, where they cannot be had."""
+    side, everybody = ConnectomeSide(), len(workspace.cohort)
+    try:
+        _, usable = side.ingest(workspace.cohort, workspace.store, progress=workspace.progress)
+    except UserError as error:
+        notes.append(f"no connectome to compare with: {error}")
+        return {}
+    if len(usable) < everybody:
+        notes.append(f"no connectome to compare with: it reads the scans of {len(usable)} of {everybody} people only")
+        return {}
+    found: dict[str, FloatArray] = {}
+    for kind in ("innovation", "correlation"):
+        _, values = workspace.brain_features(ConnectomeSide(kind=kind), training)
+        found |= values
+    return {CONNECTOME: found}
+
+
+def table(metrics: Metrics) -> str:
+    """The scores as text, one line per target, source and probe."""
+    lines = list(metrics["notes"])
+    for name, found in metrics["targets"].items():
+        people = found["people"]
+        words = found["score"].replace("_", " ")
+        lines.append(
+            f"{name}: {words} of {people['test']} test people, chance {found['chance']:.2f} "
+            f"({people['training']} training, {people['unknown']} unknown)"
+        )
+        for source, kinds in found["probes"].items():
+            for kind, row in kinds.items():
+                low, high = row["ci"]
+                line = f"  {source:16s} {kind:7s} {row['value']:6.3f} [{low:.3f}, {high:.3f}]  p = {row['p']:.3f}"
+                for other, gap in row.get("better_than", {}).items():
+                    line += f"; {gap['value']:+.3f} [{gap['ci'][0]:+.3f}, {gap['ci'][1]:+.3f}] to {other}"
+                lines.append(line)
+    return "\n".join(lines)
