@@ -26,6 +26,7 @@ from genebrain.types import BoolArray, UserError
 __all__ = ["IngestReport", "ScanStore", "fill_store", "ingest_scans"]
 
 COMMON = ("n_frames", "tr", "recorded", "missing_voxels", "mean_fd", "moved")
+MOST_OPEN = 512
 OWN = {
     "parcels": ("n_parcels", "n_valid", "n_lost", "scale"),
     "volumes": ("mask_source", "stored_axes", "n_brain", "n_cut", "background"),
@@ -68,6 +69,7 @@ class ScanStore:
         records = [r for r in read_records(self.folder / INDEX) if r["status"] == "stored"]
         self._records = {record["key"]: record for record in records}
         self.settings: dict[str, Any] = json.loads((self.folder / SETTINGS).read_text())
+        self._opened: dict[str, NDArray[np.float16]] = {}
         self.kind = str(self.settings.get("kind", "parcels"))
         self.shape: tuple[int, ...] = tuple(records[0]["shape"]) if records else ()
         table = pd.DataFrame(records, columns=["key", *COMMON, *OWN[self.kind], "sha256"])
@@ -98,10 +100,7 @@ class ScanStore:
         first, last = 0 if t0 is None else t0, record["n_frames"] if t1 is None else t1
         if not 0 <= first < last <= record["n_frames"]:
             raise ValueError(f"frames {first}..{last} do not lie in a scan of {record['n_frames']} frames")
-        path = array_path(self.folder, scan_key)
-        if not path.is_file():
-            raise UserError(f"the file of scan {scan_key} is missing from the store")
-        return np.load(path, mmap_mode="r", allow_pickle=False)[first:last].astype(np.float32)
+        return np.asarray(self._open(scan_key)[first:last], np.float32)
 
     def valid(self, scan_key: str) -> BoolArray:
         """Which parcels of a scan are usable, bool [parcels].
@@ -131,6 +130,23 @@ class ScanStore:
             if not path.is_file() or _checksum(path) != record["sha256"]:
                 damaged.append(key)
         return damaged
+
+    def _open(self, scan_key: str) -> NDArray[np.float16]:
+        """The memory map of a scan; opening one takes longer than reading a window of parcels, so some stay open."""
+        array = self._opened.get(scan_key)
+        if array is None:
+            path = array_path(self.folder, scan_key)
+            if not path.is_file():
+                raise UserError(f"the file of scan {scan_key} is missing from the store")
+            if len(self._opened) >= MOST_OPEN:
+                self._opened.clear()
+            # A plain array over the map: slices of a memmap object carry Python bookkeeping of their own.
+            array = self._opened[scan_key] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        return array
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process opens its own maps."""
+        return self.__dict__ | {"_opened": {}}
 
     def _record(self, scan_key: str) -> Record:
         if scan_key not in self._records:
