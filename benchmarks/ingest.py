@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.ingest [--scans 1000]`` writes small 4D images once, then ingests them with one process and with
 as many as there are cores, turn by turn, as parcels; the best of each counts, because other work on the machine only
-ever adds time. Processor seconds are those of all processes: what workers cost beside the work itself. Windows are then read in random order through the store and from memory maps that are open already, turn by turn.
+ever adds time. Processor seconds are those of all processes: what workers cost beside the work itself. Windows
+are then read in random order through the store and from memory maps that are open already, turn by turn.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ from genebrain.types import UserError
 Record = dict[str, Any]
 """JSON-ready facts about one scan; ``status`` is ``stored``, ``short`` or ``failed``."""
 
+LONGEST_S = 3 * 3600.0
+"""Nobody lies in a scanner for three hours: a longer recording has a wrong time step."""
 LIMITS = ("min_frames", "min_seconds", "keep_short")
 
 
@@ -70,8 +72,13 @@ class ScanOptions(ABC):
         Raises
         ------
         UserError
-            A duration cannot be judged because the time step is unknown.
+            A duration cannot be judged because the time step is unknown, or is longer than any scan.
         """
+        if n_frames * tr > LONGEST_S:
+            raise UserError(
+                f"{n_frames} frames of {tr:g} s would be {n_frames * tr / 3600:.1f} hours: the time step is wrong; "
+                "state tr (seconds) in the scan table"
+            )
         if self.min_seconds > 0 and math.isnan(tr):
             raise UserError("the time step is unknown, but a shortest duration is asked for: add tr to the table")
         if self.keep_short:
