@@ -29,6 +29,7 @@ from genebrain.brain.ingest import IngestReport, fill_store
 from genebrain.brain.parcel_centres import label_centres, read_centres
 from genebrain.brain.private_files import ArrayWriter, write_private
 from genebrain.brain.scan_journal import scan_keys
+from genebrain.brain.scan_quality_report import write_scan_report
 from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.scans import COLUMNS, IMAGE_SUFFIXES, read_scan_table
 from genebrain.brain.window_encoder import WindowEncoder
@@ -83,11 +84,14 @@ class ScanSource:
         return label_centres(self.atlas)
 
 
-def embed_scans(source: ScanSource, brain: BrainSide, out: Path, *, progress: bool = True) -> dict[str, Any]:
+def embed_scans(
+    source: ScanSource, brain: BrainSide, out: Path, *, report_page: bool = False, progress: bool = True
+) -> dict[str, Any]:
     """Embed scans; returns the counts that stand in ``provenance.json``.
 
     Writes ``windows.npy``, ``scans.npy``, ``subjects.npy`` (float32, a row each) beside ``.tsv`` tables of what the
-    rows are, ``mask.npy`` (bool per row of the scan table: was embedded), ``names.tsv`` and ``provenance.json``.
+    rows are, ``mask.npy`` (bool per row of the scan table: was embedded), ``names.tsv`` and ``provenance.json``; with
+    ``report_page`` also ``scans.html``, the page about the quality of the scans.
 
     Raises
     ------
@@ -103,6 +107,8 @@ def embed_scans(source: ScanSource, brain: BrainSide, out: Path, *, progress: bo
     )
     folder = out / f"{'parcels' if settings is None else settings.reads}-{options_name(options)}"
     report = fill_store(table, folder, options, short="skip", progress=progress)
+    if report_page:
+        write_scan_report(folder, out / "scans.html", table=table, atlas=source.atlas)
     store = ScanStore(folder)
     keys = store.keys(table)
     stored = [key for key in keys if key is not None]

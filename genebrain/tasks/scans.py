@@ -21,6 +21,7 @@ def embed_scans(
     space: str | None = None,
     task: str | None = None,
     cleaning: Cleaning | None = None,
+    report: bool = False,
     progress: bool = True,
 ) -> Metrics:
     """Embed a folder or table of scans; see :func:`genebrain.cohort.scan_embedding.embed_scans`."""
@@ -28,12 +29,14 @@ def embed_scans(
     from genebrain.cohort.scan_embedding import embed_scans as embed
 
     source = ScanSource(Path(input), _path(atlas), _path(parcel_coordinates), space, task, cleaning or Cleaning())
-    counts = embed(source, brain or ConnectomeSide(), Path(out), progress=progress)
+    counts = embed(source, brain or ConnectomeSide(), Path(out), report_page=report, progress=progress)
     done = counts["embedded"]
     print(
         f"embedded {done['windows']} windows of {done['scans']} scans of {done['subjects']} subjects, "
         f"{done['width']} numbers each: {out}"
     )
+    if report:
+        print(f"look at the scans first: {Path(out) / 'scans.html'}")
     for reason, n in done["left_out"].items():
         print(f"left out: {n} scans ({reason})")
     return counts

@@ -161,3 +161,11 @@ def test_published_files_are_converted_once(name, tmp_path, capsys):
     torch.save({"weird": torch.zeros(2)}, published / "pytorch_model.bin")
     with pytest.raises(UserError, match="holds no weights of"):
         tasks.convert_scan_encoder(published, name, tmp_path / "other")
+
+
+def test_the_page_about_the_scans_is_written_beside_the_embeddings(bids, atlas, tmp_path):
+    tasks.embed_scans(bids, tmp_path, side("connectome"), atlas=atlas, report=True, progress=False)
+    page = (tmp_path / "scans.html").read_text()
+    assert "Quality of the scans" in page
+    assert "sub-G" not in page
+    assert (tmp_path / "scans.html").stat().st_mode & 0o077 == 0
