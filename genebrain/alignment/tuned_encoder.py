@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from genebrain import adapters
 from genebrain.adapters import LoraSettings
@@ -51,6 +53,19 @@ class TunedEncoder(nn.Module):
         self.model = model.train()
         self.register_state_dict_post_hook(_without_frozen)
         self.register_load_state_dict_pre_hook(_frozen_stays)
+
+    def keep_reached(self, output: Callable[[], Tensor]) -> None:
+        """Leave alone what does not decide the output: a decoder, layers behind the one that is read.
+
+        They would be counted as trained, and distributed training waits for gradients that never come.
+        """
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.model.eval()
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(output().sum(), trained, allow_unused=True)
+        self.model.train()
+        for parameter, gradient in zip(trained, gradients, strict=True):
+            parameter.requires_grad_(gradient is not None)
 
     def save(self, folder: Path) -> None:
         """Write what was trained, and the fingerprint of its base; private files."""

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.adapters import ALL_LINEAR, LoraSettings
+from genebrain.alignment.tuned_encoder import TUNINGS
 from genebrain.brain.encoder_scans import VolumeSettings, options_name, scan_options
 from genebrain.brain.encoders import EncoderSettings, build_encoder
 from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
@@ -32,6 +34,11 @@ from genebrain.types import FloatArray, IntArray, UserError
 
 LEAST_MOTION_MM = 0.05
 """Mean framewise displacement below which a scan weighs no more."""
+
+
+def all_linear() -> LoraSettings:
+    """Adapters for encoders whose layers have no common names."""
+    return LoraSettings(targets=(ALL_LINEAR,))
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,12 @@ class EncoderSide:
     components : sequence
         Numbers of components of the embeddings to try; the alignment chooses by cross-validation inside training.
         ``all`` keeps every column.
-    tuning : {"frozen"}
-        What of the encoder is trained.
+    tuning : {"frozen", "lora", "full"}
+        Whether the encoder is trained inside ``fit``: not, by low-rank adapters, or all its weights.
+    lora : LoraSettings
+        Form of the adapters, for ``tuning=lora``.
+    train_windows : int
+        Windows of a person that a training step sees, drawn anew every time; in evaluation all count.
     batch : int
         Windows that pass the encoder at a time.
     device : {"auto", "cpu", "cuda"}
@@ -83,6 +94,8 @@ class EncoderSide:
     aggregate: Literal["mean", "motion"] = "mean"
     components: tuple[int | str, ...] = (16, 64, "all")
     tuning: str = "frozen"
+    lora: LoraSettings = field(default_factory=all_linear)
+    train_windows: int = 2
     batch: int = 16
     device: str = "auto"
     min_frames: int = 10
@@ -104,10 +117,13 @@ class EncoderSide:
             problems.append(f"brain.components={list(self.components)}: whole numbers of at least 2, or all")
         if self.aggregate not in ("mean", "motion"):
             problems.append(f"brain.aggregate={self.aggregate} is none of mean, motion")
-        if self.tuning != "frozen":
-            problems.append(f"brain.tuning={self.tuning} is none of frozen")
-        if self.batch < 1 or self.min_frames < 1:
-            problems.append(f"brain.batch={self.batch} and brain.min_frames={self.min_frames} must be at least 1")
+        if self.tuning not in TUNINGS:
+            problems.append(f"brain.tuning={self.tuning} is none of {', '.join(TUNINGS)}")
+        if min(self.batch, self.min_frames, self.train_windows) < 1:
+            problems.append(
+                f"brain.batch={self.batch}, brain.min_frames={self.min_frames} and "
+                f"brain.train_windows={self.train_windows} must be at least 1"
+            )
         if problems:
             raise UserError("; ".join(problems))
 
@@ -127,7 +143,7 @@ class EncoderSide:
     @property
     def source(self) -> Hashable:
         """Sides of equal source share ingest and inputs: only what is fitted on them may differ."""
-        return replace(self, components=("all",))
+        return replace(self, components=("all",), tuning="frozen", lora=all_linear(), train_windows=2)
 
     def build(self, cohort: Cohort, store: Path) -> WindowEncoder:
         """The encoder for the scans of a cohort (those in the store), in evaluation mode."""
@@ -180,17 +196,13 @@ class EncoderSide:
 
         ``training`` rows are looked at only for ``scaling=cohort``; ``encoder`` replaces the one of these settings.
         """
-        encoder = encoder or self.build(cohort, store)
-        bank = self.bank(encoder, cohort, store)
+        encoder, bank = self.ready(cohort, store, training, encoder)
         scans = person_scans(cohort, self.scans(cohort, store))
-        if self.scaling == "cohort" and isinstance(encoder, ParcelWindowEncoder):
-            fitted = CohortScaling.fit(bank.store.read(key) for row in training for key in scans[row])
-            encoder = encoder.with_scaling(fitted)
         planned = bank.plan([key for keys in scans for key in keys])
         folder = embeddings_folder(store / "scan_embeddings", encoder, bank)
         print(f"{encoder.name}: {encoder.origin}")
         vectors = embed_windows(encoder, bank, planned, folder, batch=self.batch, device=self.device, progress=progress)
-        weights = self._weights(cohort, store)
+        weights = self.scan_weights(cohort, store)
         people = np.empty((len(cohort), encoder.hidden_size), np.float32)
         for row, keys in enumerate(scans):
             of_scans = np.stack([vectors[key].mean(axis=0, dtype=np.float64) for key in keys if key in vectors])
@@ -220,7 +232,20 @@ class EncoderSide:
         encoder = self.build(cohort, store)
         return {**encoder.description(), "tuning": self.tuning, "fingerprint": encoder.fingerprint()}
 
-    def _weights(self, cohort: Cohort, store: Path) -> dict[str, float]:
+    def ready(
+        self, cohort: Cohort, store: Path, training: IntArray, encoder: WindowEncoder | None = None
+    ) -> tuple[WindowEncoder, WindowBank]:
+        """The encoder behind the scaling asked for, fitted on ``training`` rows, and its windows."""
+        encoder = encoder or self.build(cohort, store)
+        bank = self.bank(encoder, cohort, store)
+        if self.scaling == "cohort" and isinstance(encoder, ParcelWindowEncoder):
+            scans = person_scans(cohort, self.scans(cohort, store))
+            fitted = CohortScaling.fit(bank.store.read(key) for row in training for key in scans[row])
+            encoder = encoder.with_scaling(fitted)
+        return encoder, bank
+
+    def scan_weights(self, cohort: Cohort, store: Path) -> dict[str, float]:
+        """Weight of each scan in its person's vector; those that are not named weigh 1."""
         if self.aggregate == "mean":
             return {}
         if "mean_fd" not in cohort.scans.columns:

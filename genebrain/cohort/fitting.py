@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.training import TrainerSettings
-from genebrain.cohort.encoder_side import BrainSide
+from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort
@@ -23,8 +23,9 @@ from genebrain.cohort.run_folder import RunFolder, write_json
 from genebrain.cohort.seen_scans import refuse_seen_people
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.splits import Split, load_split
-from genebrain.cohort.tower_inputs import Subjects
+from genebrain.cohort.tower_inputs import EncoderMaker, Subjects
 from genebrain.cohort.tuned_genomes import genome_encoder
+from genebrain.cohort.tuned_scans import scan_encoder
 from genebrain.cohort.workspace import Workspace
 from genebrain.types import FloatArray, IntArray, UserError
 
@@ -123,8 +124,8 @@ def run_fit(
 
 def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntArray) -> Subjects:
     """Features of everybody; what is fitted is fitted on ``training``."""
-    cohort, pooling = workspace.cohort, experiment.pooling
-    _, brain = workspace.brain_features(experiment.brain, training)
+    cohort, pooling, genetics = workspace.cohort, experiment.pooling, experiment.genetics
+    features, brain = workspace.brain_features(experiment.brain, training)
     common: dict[str, Any] = {
         "brain": brain,
         "genome": np.array(cohort.table["genome"], dtype=np.int64),
@@ -133,21 +134,21 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
     }
     # The closed form beside a trained pooling reads the default pooling of the same tokens.
     plain = GenePooling(token=pooling.token) if pooling.trainable else pooling
-    blocks, common["item_width"] = workspace.blocks(experiment.genetics, plain)
+    blocks, common["item_width"] = workspace.blocks(genetics, plain)
     filled = [_filled(block, training) for block in blocks]
-    common["blocks"] = [block for block, _ in filled]
-    genetics = experiment.genetics
-    if not pooling.trainable and genetics.tuning == "frozen":
-        return Subjects(**common)
-    chunks = workspace.chunks(genetics)
+    tuned: dict[str, EncoderMaker] = {}
+    if pooling.trainable or genetics.tuning != "frozen":
+        common["index"] = workspace.chunks(genetics).index
     if pooling.trainable:
         common |= {"pooling": pooling, "table": workspace.table(genetics, pooling.token)}
     if genetics.tuning != "frozen":
-        means = [mean for _, mean in filled]
-        common["tuned"] = {
-            "gene": genome_encoder(genetics, pooling, chunks, means, common.get("table"), experiment.seed)
-        }
-    return Subjects(index=chunks.index, **common)
+        chunks, means = workspace.chunks(genetics), [mean for _, mean in filled]
+        tuned["gene"] = genome_encoder(genetics, pooling, chunks, means, common.get("table"), experiment.seed)
+    if isinstance(experiment.brain, EncoderSide) and experiment.brain.tuning != "frozen":
+        tuned["brain"] = scan_encoder(
+            experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]
+        )  # fmt: skip
+    return Subjects(blocks=[block for block, _ in filled], tuned=tuned, **common)
 
 
 def _filled(block: FloatArray, training: IntArray) -> tuple[FloatArray, FloatArray]:

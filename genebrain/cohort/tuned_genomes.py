@@ -174,6 +174,7 @@ def genome_encoder(
         backbone = side.backbone(dtype=torch.float32 if side.tuning == "full" else None)
         encoder = TunedEncoder(backbone.model, side.tuning, side.lora, seed, backbone.fingerprint)
         tuned = TunedChunks(backbone, encoder, chunks, pooling.token, side.options())
+        encoder.keep_reached(lambda: tuned(torch.zeros(1, dtype=torch.int64, device=backbone.device)))
         if not pooling.trainable:
             fill = closed.gene_columns([mean[None] for mean in window_means])[0]
             return TunedGenomes(tuned, ColumnsOfChunks(pooling, chunks.n_chunks, TorchColumns(closed.columns, fill)))
