@@ -150,8 +150,8 @@ def test_training_draws_windows_from_the_seed_of_the_step_and_recomputes_what_it
 def test_a_run_with_both_encoders_in_training_is_judged_from_its_folder(parcels, tmp_path, tuning):
     side = EncoderSide("brainlm", components=(4,), tuning=tuning, lora=all_linear())
     run = tasks.fit(
-        parcels.cohort.folder / "cohort.yaml", run=tmp_path / "run", brain=side, genetics=GeneSide(tuning="lora"), alignment=TEXTBOOK,
-        trainer=TrainerSettings(max_epochs=1, patience=1), progress=False,
+        parcels.cohort.folder / "cohort.yaml", run=tmp_path / "run", brain=side, genetics=GeneSide(tuning="lora"),
+        alignment=TEXTBOOK, trainer=TrainerSettings(max_epochs=1, patience=1), progress=False,
     )  # fmt: skip
     judge = {"gallery_size": 8, "n_bootstrap": 20, "n_permutations": 20, "comparisons": (), "progress": False}
     found, again = tasks.evaluate(run, **judge), tasks.evaluate(run, **judge)
