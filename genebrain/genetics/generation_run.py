@@ -20,7 +20,7 @@ from genebrain.genetics.generation import Prompt, PromptRule, check_length, cont
 from genebrain.genetics.language_model import GeneratorLanguageModel
 from genebrain.genetics.sampling import SamplingSettings
 from genebrain.genetics.sequence_files import FASTA, SequenceFile
-from genebrain.genetics.sequence_hygiene import HygieneReport, SequenceCleaner
+from genebrain.genetics.sequence_hygiene import HygieneReport, SequenceCleaner, Uracil
 from genebrain.genetics.tokenizer import RULE
 from genebrain.genetics.variant_output import replacing
 from genebrain.genetics.work_parts import Shard, WorkParts, finished_report, parts_of, report_path
@@ -37,6 +37,7 @@ def generate_file(
     *,
     is_prompt: bool = False,
     column: str | None = None,
+    uracil: Uracil = "error",
     n_bp: int = 300,
     samples: int = 1,
     seed: int = 0,
@@ -55,6 +56,8 @@ def generate_file(
         A file of sequences, or with ``is_prompt`` the letters themselves.
     out : Path
         FASTA, ``.tsv`` or ``.parquet``.
+    uracil : {"error", "to_t"}
+        RNA letters U: refuse them, or write T.
     n_bp : int
         Bases to generate behind each prompt; whole 6-mers are made and the last is cut.
     samples : int
@@ -75,12 +78,12 @@ def generate_file(
     check_counts(n_bp=n_bp, samples=samples)
     if is_prompt:
         report = HygieneReport()
-        cleaner = SequenceCleaner("prompt", report=report)
+        cleaner = SequenceCleaner("prompt", uracil, report=report)
         letters = cleaner.clean(str(source), 1, "prompt")
         cleaner.finish()
         ids, sequences = ["prompt"], [letters or ""]
     else:
-        batch, report = SequenceFile(source, column=column).read()
+        batch, report = SequenceFile(source, column=column, uracil=uracil).read()
         ids, sequences = batch.ids, batch.sequences
     prompts = on_grid(sequences, ids, prompt_rule, max_prompt_bp)
     rows = [Prompt(text, record, sample) for record, text in enumerate(prompts) for sample in range(samples)]

@@ -20,6 +20,7 @@ from genebrain.genetics.generation import Prompt, check_length, last_six_mers
 from genebrain.genetics.generation_run import check_counts, continue_in_parts, identity_of, write_table
 from genebrain.genetics.language_model import GeneratorLanguageModel
 from genebrain.genetics.sampling import SamplingSettings
+from genebrain.genetics.sequence_hygiene import Uracil
 from genebrain.genetics.sequence_recovery import accuracy_table, matching_share, most_frequent_base, read_recovery_set
 from genebrain.genetics.tokenizer import K
 from genebrain.genetics.work_parts import Shard, WorkParts, refuse_other_work
@@ -33,6 +34,7 @@ def recover_file(
     settings: SamplingSettings,
     *,
     column: str | None = None,
+    uracil: Uracil = "error",
     label_column: str = "label",
     type_column: str | None = None,
     n_bp: int = 30,
@@ -51,7 +53,9 @@ def recover_file(
         parts of other shards are not there yet.
     """
     check_counts(n_bp=n_bp, six_mers_of_a_prompt=max_prompt_bp // K)
-    data = read_recovery_set(source, n_bp, column=column, label_column=label_column, type_column=type_column)
+    data = read_recovery_set(
+        source, n_bp, column=column, label_column=label_column, type_column=type_column, uracil=uracil
+    )
     rows = [Prompt(last_six_mers(text, max_prompt_bp), record) for record, text in enumerate(data.sequences)]
     check_length(model, rows, n_bp)
     truth = hashlib.blake2b("\n".join([*data.labels, *data.types]).encode(), digest_size=16).hexdigest()

@@ -19,7 +19,7 @@ import pandas as pd
 
 from genebrain.evaluation.intervals import FamilyBootstrap, rate_interval
 from genebrain.genetics.sequence_files import SequenceFile
-from genebrain.genetics.sequence_hygiene import HygieneReport
+from genebrain.genetics.sequence_hygiene import HygieneReport, Uracil
 from genebrain.genetics.tokenizer import SixMerTokenizer
 from genebrain.genetics.windows import SHOWN
 from genebrain.types import FloatArray, UserError
@@ -62,7 +62,13 @@ class RecoverySet:
 
 
 def read_recovery_set(
-    path: Path, n_bp: int, *, column: str | None = None, label_column: str = "label", type_column: str | None = None
+    path: Path,
+    n_bp: int,
+    *,
+    column: str | None = None,
+    label_column: str = "label",
+    type_column: str | None = None,
+    uracil: Uracil = "error",
 ) -> RecoverySet:
     """Read prompts, the letters that truly follow them, and the type of each.
 
@@ -74,13 +80,15 @@ def read_recovery_set(
         Letters that are compared; shorter labels are refused.
     column, label_column, type_column : str, optional
         Columns of the prompt, of what follows it, and of its type; by default ``type`` if there is one.
+    uracil : {"error", "to_t"}
+        RNA letters U: refuse them, or write T.
 
     Raises
     ------
     UserError
         Columns that are absent, and all labels that are too short or no DNA.
     """
-    batch, hygiene = SequenceFile(path, column=column).read()
+    batch, hygiene = SequenceFile(path, column=column, uracil=uracil).read()
     table = batch.table
     wanted = [label_column, *([type_column] if type_column else [])]
     if absent := [name for name in wanted if name not in table.columns]:
@@ -94,7 +102,7 @@ def read_recovery_set(
     labels, bad = [], []
     for row, value in zip(batch.rows, table[label_column], strict=True):
         try:
-            label, _ = SixMerTokenizer.clean(value if isinstance(value, str) else "", uracil="error")
+            label, _ = SixMerTokenizer.clean(value if isinstance(value, str) else "", uracil)
             if len(label) < n_bp:
                 bad.append(f"row {row}: {len(label)} bases")
         except UserError as error:

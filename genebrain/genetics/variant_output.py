@@ -43,9 +43,16 @@ def check_output(path: Path) -> None:
 
 
 def write_scores(
-    path: Path, variants: VariantFile, parts: WorkParts, n_variants: int, block_size: int, *, parity: bool
+    path: Path,
+    variants: VariantFile,
+    parts: WorkParts,
+    n_variants: int,
+    block_size: int,
+    *,
+    parity: bool,
+    labelled: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-    """Write all variants with what is known about them.
+    """Write all variants with what is known about them; without labels there is no column for them.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def write_scores(
     def remembered() -> Iterator[pd.DataFrame]:
         for frame in blocks:
             kept.append((frame["score"].to_numpy(), frame["label"].fillna(-1).to_numpy(np.int8)))
-            yield frame
+            yield frame if labelled else frame.drop(columns="label")
 
     with replacing(path) as temporary:
         if path.suffix == ".parquet":

@@ -119,7 +119,9 @@ def _merge(
     block_size: int,
 ) -> Metrics:
     """Write the scored file, then the report, whose presence says that the file is complete."""
-    scores, labels = write_scores(out, file, parts, found.n_variants, block_size, parity=rule.parity)
+    scores, labels = write_scores(
+        out, file, parts, found.n_variants, block_size, parity=rule.parity, labelled=any(found.labels)
+    )
     totals = np.sum([parts.read(number, "counts")[0] for number in range(n_blocks)], axis=0)
     scored = np.isfinite(scores)
     used = scored & (labels >= 0)

@@ -68,6 +68,7 @@ def generate(
     prompt: str | None = None,
     genetics: GeneSide | None = None,
     column: str | None = None,
+    uracil: str = "error",
     n_bp: int = 300,
     samples: int = 1,
     seed: int = 0,
@@ -103,6 +104,7 @@ def generate(
         settings,
         is_prompt=input is None,
         column=column,
+        uracil=uracil,  # type: ignore[arg-type]
         n_bp=n_bp,
         samples=samples,
         seed=seed,
@@ -125,6 +127,7 @@ def recover(
     out: Path | str,
     genetics: GeneSide | None = None,
     column: str | None = None,
+    uracil: str = "error",
     label: str = "label",
     type: str | None = None,
     n_bp: int = 30,
@@ -151,6 +154,7 @@ def recover(
         _language_model(genetics),
         SamplingSettings(policy, temperature=0),  # type: ignore[arg-type]
         column=column,
+        uracil=uracil,  # type: ignore[arg-type]
         label_column=label,
         type_column=type,
         n_bp=n_bp,
