@@ -198,6 +198,27 @@ def _language_model(genetics: GeneSide | None) -> Any:
     from genebrain.genetics.language_model import load_language_model
 
     chosen = genetics or GeneSide()
+    refused = [
+        f"genetics.{name}={value} ({reason})"
+        for name, value, is_bad, reason in (
+            ("tuning", chosen.tuning, chosen.tuning != "frozen", "these verbs take the model as it is"),
+            (
+                "model.context",
+                chosen.model.context,
+                chosen.model.context == "sliding_window",
+                "stored keys and values reach back over the whole context: use chunks or yarn",
+            ),
+            (
+                "model.attention",
+                chosen.model.attention,
+                chosen.model.attention == "flash_attention_2",
+                "sequences of different length need a mask that it has not: sdpa is as fast where none is needed",
+            ),
+        )
+        if is_bad
+    ]
+    if refused:
+        raise UserError("options that scores and generation do not know: " + "; ".join(refused))
     return load_language_model(
         chosen.name,
         chosen.path,

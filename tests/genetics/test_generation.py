@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from genebrain import tasks
+from genebrain.cohort.gene_side import GeneSide
 from genebrain.genetics.generation import Prompt, continue_batch, on_grid
 from genebrain.genetics.generation_run import generate_file
 from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
+from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.recovery_run import recover_file
 from genebrain.genetics.sampling import SamplingSettings
 from genebrain.genetics.sequence_recovery import accuracy_table, most_frequent_base
@@ -137,6 +139,23 @@ def test_bad_input_of_generate(tmp_path: Path, options: dict, message: str) -> N
     with pytest.raises(UserError, match=message):
         tasks.generate(**options)
     assert not list(tmp_path.iterdir())
+
+
+def test_options_of_other_verbs_are_refused(tmp_path: Path) -> None:
+    side = GeneSide(tuning="lora", model=ModelOptions(context="sliding_window"))
+    with pytest.raises(UserError, match=r"tuning=lora.*model\.context=sliding_window"):
+        tasks.generate(tmp_path / "x.fa", prompt="ACGTAC", genetics=side, progress=False)
+
+
+def test_a_longer_position_range_goes_through_stored_keys_and_values(tmp_path: Path) -> None:
+    side = GeneSide(model=ModelOptions(context="yarn", context_tokens=32768))
+    tasks.generate(tmp_path / "x.tsv", prompt=LETTERS[5], genetics=side, n_bp=12, temperature=0, progress=False)
+    stretched = load_language_model(device="cpu", options=side.model)
+    ids = [BOS, *SixMerTokenizer().encode(LETTERS[5])]
+    for _ in range(2):
+        with torch.inference_mode():
+            ids.append(32 + int(stretched.model(torch.tensor([ids])).logits[0, -1, 32:].argmax()))
+    assert pd.read_csv(tmp_path / "x.tsv", sep="\t").sequence[0] == SixMerTokenizer().decode(ids[-2:])
 
 
 def test_a_soft_masked_prompt_is_continued_like_its_upper_case_twin(tmp_path: Path) -> None:
