@@ -1,10 +1,11 @@
-"""Selective scan, one sequence of 64 channels x 16 states: two-level scan against the loop over slices.
+"""Selective scan, one sequence of 64 channels x 16 states: two-level scan, the loop over slices, mambapy.
 
 ``python -m benchmarks.selective_scan`` measures value and gradients on one thread. The loop over slices
 (``decay[:, i]``) is the way of the pure-PyTorch fall-backs: each slice's gradient fills a tensor of full length,
 so its cost is quadratic. At the longest length it runs once, between two sets of runs of the other (about 40 s).
 The last row is a full-size BrainMT scan of 50,401 tokens, 1,024 channels x 16 states, in a process of its own.
-mambapy, a pure-PyTorch alternative, is not installed and not measured.
+mambapy (pure PyTorch, ``pip install "genebrain[oracles]"``) runs in turn with ours, with the same maps around its
+parallel scan.
 """
 
 from __future__ import annotations
@@ -51,10 +52,27 @@ def over_slices(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Te
     return (torch.stack(states, dim=1) @ C.mT[..., None]).squeeze(-1).mT
 
 
+def by_mambapy(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """The recurrence by mambapy's parallel scan."""
+    from mambapy.pscan import pscan
+
+    step = functional.softplus(delta).mT
+    states = pscan(torch.exp(step[..., None] * A), (step * u.mT)[..., None] * B.mT[:, :, None])
+    return (states @ C.mT[..., None]).squeeze(-1).mT
+
+
+def two_level(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Ours."""
+    return selective_scan(u, delta, A, B, C)[0]
+
+
+FORMS = {"slices": over_slices, "two-level": two_level, "mambapy": by_mambapy}
+
+
 def seconds(form: str, values: dict[str, Tensor]) -> float:
     """Forward and backward once."""
     start = time.perf_counter()
-    y = over_slices(**values) if form == "slices" else selective_scan(**values)[0]
+    y = FORMS[form](**values)
     torch.autograd.grad(y.sum(), list(values.values()))
     return time.perf_counter() - start
 
@@ -78,21 +96,28 @@ def main() -> list[str]:
         rows.append(line)
         print(line, flush=True)
 
-    add("| length | loop over slices s | two-level s | times as fast |")
-    add("|---|---|---|---|")
+    add("| length | loop over slices s | mambapy s | two-level s | times as fast as the loop | of mambapy's time |")
+    add("|---|---|---|---|---|---|")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for length, pairs in ((512, 3), (4096, 1)):
             values = inputs(CHANNELS, length)
-            seconds("two-level", values)
+            for form in ("two-level", "mambapy"):
+                seconds(form, values)
             slow: list[float] = []
-            fast = [seconds("two-level", values) for _ in range(REPEATS)]
+            fast: list[float] = []
+            other: list[float] = []
             for _ in range(pairs):
+                for _ in range(REPEATS):
+                    fast.append(seconds("two-level", values))
+                    other.append(seconds("mambapy", values))
                 slow.append(seconds("slices", values))
-                fast += [seconds("two-level", values) for _ in range(REPEATS)]
-            plain, ours = statistics.median(slow), statistics.median(fast)
-            add(f"| {length:,} | {plain:.2f} | {ours:.4f} | {plain / ours:.0f} |")
+                for _ in range(REPEATS):
+                    fast.append(seconds("two-level", values))
+                    other.append(seconds("mambapy", values))
+            plain, theirs, ours = (statistics.median(times) for times in (slow, other, fast))
+            add(f"| {length:,} | {plain:.2f} | {theirs:.4f} | {ours:.4f} | {plain / ours:.0f} | {ours / theirs:.2f} |")
     finally:
         torch.set_num_threads(threads)
     command = [sys.executable, "-m", "benchmarks.selective_scan", "child"]
@@ -102,7 +127,7 @@ def main() -> list[str]:
     add(
         f"Full size ({FULL[1]:,} tokens x {FULL[0]:,} channels x {STATE} states), forward and backward: "
         f"{float(took):.0f} s, peak of the process {float(peak):.0f} MiB; "
-        f"one tensor of all states would be {states:.0f} MiB. mambapy is not installed and not measured."
+        f"one tensor of all states would be {states:.0f} MiB."
     )
     return rows
 

@@ -1,0 +1,113 @@
+"""What is each scan encoder worth against the connectome, on cohorts whose ceiling is known?
+
+    python experiments/brain_encoders/run.py                              smoke, 300 people, seed 0, frozen arms
+    python experiments/brain_encoders/run.py --tiers smoke default --people 4000 --how frozen pretrained full
+
+Every cohort is written as 4D images, so that all encoders read the same scans: parcels by the atlas, volumes as they
+are. Arms: tangent connectome; correlations; each encoder with random weights and frozen; frozen after pretraining on
+the cohort's own scans (never those of test people); trained inside the alignment (``--how full`` or ``lora``). A row
+per arm in ``results.tsv`` beside this file; rows that are there are not computed again, an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pandas as pd
+
+from genebrain import tasks
+from genebrain.alignment.settings import AlignmentSettings
+from genebrain.cohort.brain_side import ConnectomeSide
+from genebrain.cohort.encoder_side import BrainSide, EncoderSide
+from genebrain.cohort.pretraining_settings import PretrainerSettings
+from genebrain.cohort.simulate import simulate_cohort
+from genebrain.types import UserError
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.tsv"
+ENCODERS = ("brainlm", "brainlm_vit", "swift", "brainmt")
+KEY = ["tier", "people", "seed", "arm", "how"]
+
+
+def side(arm: str, how: str, pretrained: Path | None) -> BrainSide:
+    """Brain side of an arm."""
+    if arm in ("tangent", "correlation"):
+        return ConnectomeSide(kind={"tangent": "innovation"}.get(arm, arm))
+    if how == "pretrained":
+        return EncoderSide(arm, path=str(pretrained))
+    plain = EncoderSide(arm, size="tiny")
+    return plain if how == "frozen" else replace(plain, tuning=how)
+
+
+def one(cohort: Path, folder: Path, arm: str, how: str, seed: int, epochs: int) -> dict[str, Any]:
+    """Pretrain if asked for, fit, judge; a flat row of numbers."""
+    start = time.perf_counter()
+    try:
+        weights = None
+        if how == "pretrained":
+            run = tasks.pretrain(
+                cohort, folder / f"{arm}-pretraining", seed=seed, brain=EncoderSide(arm, size="tiny"),
+                trainer=PretrainerSettings(max_epochs=epochs), progress=False,
+            )  # fmt: skip
+            weights = run / "encoder"
+        trained = how in ("full", "lora")
+        settings = AlignmentSettings() if trained else AlignmentSettings(train="none")
+        run = tasks.fit(
+            cohort, run=folder / f"{arm}-{how}", seed=seed, brain=side(arm, how, weights), alignment=settings,
+            progress=False,
+        )  # fmt: skip
+        m = tasks.evaluate(run, gallery_size=32, comparisons=(), n_bootstrap=500, n_permutations=500, progress=False)
+    except UserError as error:
+        return {"error": str(error)}
+    mean = m["retrieval"]["mean"]
+    return {
+        "recall@1": mean["recall@1"]["value"],
+        "low": mean["recall@1"]["ci"][0],
+        "high": mean["recall@1"]["ci"][1],
+        "percentile_rank": mean["percentile_rank"]["value"],
+        "p": m["permutation"]["p_free"],
+        "chance": m["chance"]["recall@1"],
+        "ceiling": (m["ceiling"] or {}).get("recall@1"),
+        "n_test": m["n_subjects"],
+        "seconds": round(time.perf_counter() - start),
+        "error": "",
+    }
+
+
+def main() -> None:
+    """Fill the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tiers", nargs="+", default=["smoke"])
+    parser.add_argument("--people", type=int, default=300)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--how", nargs="+", default=["frozen"], help="frozen, pretrained, full, lora")
+    parser.add_argument("--encoders", nargs="+", default=list(ENCODERS))
+    parser.add_argument("--epochs", type=int, default=20, help="of pretraining")
+    parser.add_argument("--work", type=Path, default=Path("runs/brain_encoders"), help="cohorts and runs are kept here")
+    given = parser.parse_args()
+    arms = [("tangent", "frozen"), ("correlation", "frozen")]
+    arms += [(encoder, how) for how in given.how for encoder in given.encoders]
+    for tier in given.tiers:
+        for seed in given.seeds:
+            folder = given.work / f"{tier}-{seed}-{given.people}"
+            for arm, how in arms:
+                done = pd.read_csv(RESULTS, sep="\t") if RESULTS.exists() else pd.DataFrame(columns=KEY)
+                named = dict(zip(KEY, (tier, given.people, seed, arm, how), strict=True))
+                if (done[KEY] == pd.Series(named)).all(axis=1).any():
+                    continue
+                cohort = simulate_cohort(folder, tier=tier, n_subjects=given.people, seed=seed, scans="nifti")
+                row = named | one(cohort, folder.with_name(f"{folder.name}-runs"), arm, how, seed, given.epochs)
+                print(row, flush=True)
+                table = pd.concat([done, pd.DataFrame([row])], ignore_index=True)
+                table.to_csv(RESULTS, sep="\t", index=False, float_format="%.4g")
+
+
+if __name__ == "__main__":
+    main()
