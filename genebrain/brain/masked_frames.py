@@ -2,7 +2,9 @@
 
 The published model has no self-supervised stage; this one follows the masked autoencoders. Whole stretches of frames
 are hidden (single frames would be read off their neighbours): their tokens become one learned token before the Mamba
-layers, and a norm and one linear map per token predict the volume, averaged over blocks within each patch.
+layers, and a norm and one linear map per token predict the volume, averaged over blocks within each patch, as the
+difference to the mean of the visible frames in units of their fluctuation: otherwise the loss would be about anatomy,
+which the visible frames tell anyway.
 
 Contract and ignorance as in :mod:`genebrain.brain.objectives`.
 """
@@ -52,8 +54,8 @@ class MaskedFrames(Objective):
     def forward(self, batch: Batch, generator: torch.Generator, compare: bool = False) -> Outcome:
         """Squared error over the hidden frames."""
         scan = batch["clips"][:, 0]
-        target = self.targets(scan)
         hidden = self.hidden_frames(scan, generator)
+        target = fluctuation(self.targets(scan), ~hidden)
         encoder, config = self.encoder, self.encoder.config
         features = encoder.convolve(scan.to(encoder.pos_embed.dtype))
         here = hidden[:, :, None, None, None, None]
@@ -90,3 +92,20 @@ class MaskedFrames(Objective):
         noise = torch.rand((batch, stretches), generator=generator, device=generator.device).to(scan.device)
         order = noise.argsort(dim=1, stable=True).argsort(dim=1)
         return (order >= kept).repeat_interleave(self.span, dim=1)[:, :frames]
+
+
+def fluctuation(values: Tensor, visible: Tensor) -> Tensor:
+    """Differences to each block's mean over the visible frames, in units of the clip's fluctuation in them.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``[batch, blocks, frames]``.
+    visible : Tensor
+        Bool ``[batch, frames]``.
+    """
+    weight = visible[:, None].to(values.dtype)
+    count = weight.sum(dim=2, keepdim=True)
+    centred = values - (values * weight).sum(dim=2, keepdim=True) / count
+    variance = (centred.square() * weight).sum(dim=(1, 2), keepdim=True) / ((count - 1).clamp(min=1) * values.shape[1])
+    return centred / variance.sqrt().clamp(min=1e-6)
