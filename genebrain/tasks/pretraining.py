@@ -10,6 +10,7 @@ from pathlib import Path
 from genebrain.brain.objective_settings import ObjectiveSettings
 from genebrain.cohort.cohort_source import CohortSource
 from genebrain.cohort.encoder_side import EncoderSide
+from genebrain.cohort.pretraining import Pretraining
 from genebrain.cohort.pretraining_settings import PretrainerSettings
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
@@ -19,7 +20,7 @@ Source = CohortSource | Path | str
 
 
 def pretrain(
-    cohort: Source,
+    cohort: Source | None = None,
     run: Path | str = "runs/pretrain",
     seed: int = 0,
     brain: EncoderSide | None = None,
@@ -27,6 +28,9 @@ def pretrain(
     trainer: PretrainerSettings | None = None,
     split: SplitSettings | None = None,
     probe: Sequence[str] | str = (),
+    input: Path | str | None = None,
+    atlas: Path | str | None = None,
+    parcel_coordinates: Path | str | None = None,
     store: Path | str | None = None,
     workspace: Workspace | None = None,
     progress: bool = True,
@@ -37,6 +41,8 @@ def pretrain(
     ----------
     probe : sequence of str
         Columns that the new embeddings are probed for afterwards (``probes.json``).
+    input, atlas, parcel_coordinates : path, optional
+        Instead of a cohort: a folder or table of scans, what cuts images into parcels, where these lie.
 
     Returns
     -------
@@ -45,7 +51,7 @@ def pretrain(
         ``provenance.json``, ``checkpoints/``.
     """
     from genebrain import config
-    from genebrain.cohort.pretraining import Pretraining, run_pretraining
+    from genebrain.cohort.pretraining import run_pretraining
 
     choice = Pretraining(
         _encoder(brain),
@@ -54,15 +60,17 @@ def pretrain(
         split or SplitSettings(),
         seed,
     )
+    if input is not None:
+        return _on_scans(choice, Path(input), atlas, parcel_coordinates, Path(run), store, probe, progress)
+    if cohort is None:
+        raise UserError("nothing to learn from: give a cohort, or input=FOLDER_OR_TABLE of scans")
     path = _path(cohort)
     workspace = workspace or Workspace(path, store, progress=progress)
     record = {"cohort": path, "store": workspace.store, "pretraining": choice}
     folder = run_pretraining(
         choice, workspace, Path(run), on_claim=lambda f: config.save(record, f / "config.yaml"), progress=progress
     )
-    if progress:
-        print(json.loads((folder / "pretraining.json").read_text())["verdict"])
-        print(f"weights: use them with brain={choice.brain.encoder} brain.path={folder / 'encoder'}")
+    _tell(folder, choice.brain, progress)
     if probe:
         from genebrain.cohort.run_folder import write_json
         from genebrain.studies.probing import ProbeSettings, probe_encoder, table
@@ -104,6 +112,39 @@ def probe(
     if progress:
         print(table(metrics))
     return metrics
+
+
+def _on_scans(
+    choice: Pretraining,
+    input: Path,
+    atlas: Path | str | None,
+    parcel_coordinates: Path | str | None,
+    run: Path,
+    store: Path | str | None,
+    probe: Sequence[str] | str,
+    progress: bool,
+) -> Path:
+    from genebrain import config
+    from genebrain.cohort.pretraining_input import run_pretraining_on_scans
+    from genebrain.cohort.scan_embedding import ScanSource
+
+    if probe:
+        raise UserError("probe= needs the participants table of a cohort; input= has none")
+    atlas, parcel_coordinates = (None if p is None else Path(p) for p in (atlas, parcel_coordinates))
+    source = ScanSource(input, atlas, parcel_coordinates)
+    record = {"input": input, "atlas": atlas, "parcel_coordinates": parcel_coordinates, "pretraining": choice}
+    folder = run_pretraining_on_scans(
+        choice, source, run, None if store is None else Path(store),
+        on_claim=lambda f: config.save(record, f / "config.yaml"), progress=progress,
+    )  # fmt: skip
+    _tell(folder, choice.brain, progress)
+    return folder
+
+
+def _tell(folder: Path, brain: EncoderSide, progress: bool) -> None:
+    if progress:
+        print(json.loads((folder / "pretraining.json").read_text())["verdict"])
+        print(f"weights: use them with brain={brain.encoder} brain.path={folder / 'encoder'}")
 
 
 def _path(cohort: Source) -> Path:

@@ -205,6 +205,20 @@ def test_it_learns_what_predictors_without_a_model_cannot(tmp_path):
     assert "the reconstruction is better by" in report["verdict"]
 
 
+def test_any_table_of_scans_will_do(cohort, tmp_path):
+    listed = {"input": cohort.parent / "scans.tsv", "parcel_coordinates": cohort.parent / "parcel_coordinates.tsv"}
+    short = replace(TRAINER, max_epochs=1)
+    folder = tasks.pretrain(run=tmp_path / "a", brain=SIDE, trainer=short, progress=False, **listed)
+    report = json.loads((folder / "pretraining.json").read_text())
+    assert report["people"] == {"train": 72, "validation": 8, "without_room_for_a_window": 0}
+    assert (folder / "encoder" / "model.safetensors").is_file()
+    workspace = Workspace(cohort, progress=False)
+    with pytest.raises(UserError, match="were seen when"):
+        tasks.probe(cohort, "site", brain=replace(SIDE, path=str(folder / "encoder")), workspace=workspace)
+    with pytest.raises(UserError, match="participants table"):
+        tasks.pretrain(run=tmp_path / "b", brain=SIDE, probe=["age"], progress=False, **listed)
+
+
 def test_the_verb_composes_and_refuses_what_has_no_weights(cohort, tmp_path):
     built = config.build(config.compose("pretrain", ["brain=brainlm_tiny", "trainer.max_epochs=3", "objective.span=4"]))
     assert built["trainer"].max_epochs == 3
