@@ -20,6 +20,7 @@ from genebrain.genetics.finetuning_splits import (
     FoldSettings,
     folds_as_given,
     given_parts,
+    joined_groups,
     make_folds,
     sequence_groups,
 )
@@ -43,7 +44,7 @@ class FinetuningSet:
         For ``causal_lm`` the number of 6-mer targets of each row.
     rows : list of int64 [tokens]
     groups : int64 [rows]
-        The same number for the same sequence or its reverse complement.
+        The same number for the same sequence or its reverse complement, and for one value of the group column.
     folds : list of Fold
     max_tokens : int
     report : dict
@@ -74,7 +75,10 @@ def prepare(
     language = recipe.task == "causal_lm"
     max_tokens = _longest(tokens, recipe, base)
     rows, truncated = tokenize(batch.sequences, tokens, max_tokens, language=language)
-    groups = sequence_groups(batch.sequences)
+    groups = distinct = sequence_groups(batch.sequences)
+    if table.group is not None:
+        _need(batch, table.group, "group")
+        groups = joined_groups(distinct, batch.table[table.group].tolist())
     column = table.split or (SPLIT if SPLIT in batch.table else None)
     parts = _parts(batch, column, folds)
     if language:
@@ -91,8 +95,9 @@ def prepare(
         made = [given]
     report = {
         "sequences": len(rows),
-        "distinct_sequences": int(groups.max()) + 1,
-        "rows_with_conflicting_labels": _conflicts(groups, strata) if recipe.task == "classification" else 0,
+        "distinct_sequences": int(distinct.max()) + 1,
+        "groups": len(np.unique(groups)),
+        "rows_with_conflicting_labels": _conflicts(distinct, strata) if recipe.task == "classification" else 0,
         "hygiene": hygiene.as_dict(),
         "truncated": truncated,
         "tokens": int(sum(map(len, rows))),
@@ -117,13 +122,17 @@ def _longest(tokens: TokenSettings, recipe: Recipe, base: BaseModel) -> int:
 def _parts(batch: SequenceBatch, column: str | None, folds: FoldSettings) -> list[str] | None:
     if column is None:
         return None
-    if column not in batch.table:
-        raise UserError(f"no split column {column}; the table has {', '.join(map(str, batch.table.columns))}")
+    _need(batch, column, "split")
     if folds.folds:
         raise UserError(
             f"folds.folds={folds.folds}, but the table gives a split in its column {column}: use one of them"
         )
     return given_parts(batch.table[column].tolist())
+
+
+def _need(batch: SequenceBatch, column: str, what: str) -> None:
+    if column not in batch.table:
+        raise UserError(f"no {what} column {column}; the table has {', '.join(map(str, batch.table.columns))}")
 
 
 def _strata(task: str, labels: Labels) -> tuple[IntArray, tuple[str, ...]]:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from genebrain.genetics.reference import reverse_complement
 from genebrain.types import BoolArray, IntArray, UserError
@@ -70,6 +72,14 @@ def sequence_groups(sequences: Sequence[str]) -> IntArray:
         forward = text.encode("ascii")
         keys.append(hashlib.blake2b(min(forward, reverse_complement(forward)), digest_size=16).digest())
     return np.unique(np.array(keys, "S16"), return_inverse=True)[1].astype(np.int64)
+
+
+def joined_groups(first: IntArray, second: Sequence[object]) -> IntArray:
+    """Groups of rows that are linked by an equal number of the one or an equal value of the other: int64 [rows]."""
+    codes = np.unique(np.asarray(second).astype(str), return_inverse=True)[1]
+    n = int(first.max()) + 1
+    links = coo_array((np.ones(len(first)), (first, n + codes)), shape=(n + codes.max() + 1,) * 2)
+    return connected_components(links, directed=False)[1][first].astype(np.int64)
 
 
 def given_parts(words: Sequence[object]) -> list[str]:

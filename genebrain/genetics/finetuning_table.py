@@ -38,6 +38,8 @@ class TableSettings:
     label : str or list of str
         Column of the label. For ``multilabel`` one column of 0/1 lists (``0,1,1``) or several 0/1 columns, for
         ``regression`` one or several columns of numbers.
+    group : str, optional
+        Column whose equal values stay on one side of every split: overlapping windows, homologous genes.
     split : str, optional
         Column that says train, validation or test; by default ``split`` if there is one.
     uracil, unreadable
@@ -46,6 +48,7 @@ class TableSettings:
 
     sequence: str | None = None
     label: str | list[str] = "label"
+    group: str | None = None
     split: str | None = None
     uracil: Uracil = "error"
     unreadable: Unreadable = "error"

@@ -99,6 +99,8 @@ def tokenize(
     return rows, int(truncated)
 
 
-def collate(rows: Sequence[TokenRow], settings: TokenSettings) -> tuple[TokenRow, NDArray[np.bool_]]:
-    """Rows in one padded array: ids int64 and mask bool, ``[rows, longest]``."""
-    return pad(rows, side=settings.padding)
+def collate(
+    rows: Sequence[TokenRow], settings: TokenSettings, multiple_of: int = 1
+) -> tuple[TokenRow, NDArray[np.bool_]]:
+    """Rows in one padded array: ids int64 and mask bool, ``[rows, longest]``, the length rounded up to a multiple."""
+    return pad(rows, side=settings.padding, multiple_of=multiple_of)

@@ -6,13 +6,11 @@ import hashlib
 import os
 from pathlib import Path
 
-from genebrain.adapters import LoraSettings
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.genetics.finetuning_splits import FoldSettings
 from genebrain.genetics.finetuning_table import HUB, TASKS, TableSettings
 from genebrain.genetics.finetuning_tokens import TokenSettings
 from genebrain.genetics.finetuning_training import TrainingSettings
-from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.sequence_predictor import HeadSettings
 from genebrain.types import Metrics, UserError
 
@@ -26,9 +24,7 @@ def finetune(
     genetics: GeneSide | None = None,
     table: TableSettings | None = None,
     tokens: TokenSettings | None = None,
-    model: ModelOptions | None = None,
     folds: FoldSettings | None = None,
-    lora: LoraSettings | None = None,
     head: HeadSettings | None = None,
     training: TrainingSettings | None = None,
     loss_parity: bool = False,
@@ -55,20 +51,23 @@ def finetune(
         raise UserError(f"task={task}: use one of {', '.join(TASKS)}")
     chosen = genetics or GeneSide()
     table, tokens, folds = table or TableSettings(), tokens or TokenSettings(), folds or FoldSettings()
-    lora, head, training = lora or LoraSettings(), head or HeadSettings(), training or TrainingSettings()
-    model, gpu = model or ModelOptions(), training.on_gpu()
+    head, training = head or HeadSettings(), training or TrainingSettings()
+    if chosen.tuning != "frozen":
+        raise UserError(f"genetics.tuning={chosen.tuning} belongs to fit; here say tuning={chosen.tuning}")
+    gpu = training.on_gpu()
     base = BaseModel(
-        chosen.name, chosen.path, chosen.revision, chosen.weights_seed, chosen.allow_download, model,
+        chosen.name, chosen.path, chosen.revision, chosen.weights_seed, chosen.allow_download, chosen.model,
         f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if gpu else "cpu",
     )  # fmt: skip
     half = gpu and training.strategy != "fsdp"  # which flattens parameters of one format only
-    recipe = Recipe(task, tuning, lora, head, loss_parity, half)
+    recipe = Recipe(task, tuning, chosen.lora, head, loss_parity, half)
     optimiser_for(task, tuning, training)
     data = prepare(input, table, tokens, folds, recipe, base, seed)
     folder = RunFolder(out)
     decides = {
-        "task": task, "tuning": tuning, "table": table, "tokens": tokens, "folds": folds, "head": head, "model": model,
-        "training": training, "lora": lora if tuning == "lora" else None, "loss_parity": loss_parity, "merge": merge,
+        "task": task, "tuning": tuning, "table": table, "tokens": tokens, "folds": folds, "head": head,
+        "model": chosen.model, "lora": chosen.lora if tuning == "lora" else None, "training": training,
+        "loss_parity": loss_parity, "merge": merge,
     }  # fmt: skip
     input_identity = _fingerprint(data.batch.sequences, input)
     settings = {"input": input_identity, "base": base.fingerprint, "seed": seed, **config.describe(decides)}

@@ -27,7 +27,7 @@ from genebrain.genetics.sequence_predictor import HeadSettings
 from genebrain.types import UserError
 from tests.genetics.finetuning_tables import motif_table, write
 
-LORA = {"tuning": "lora", "lora": LoraSettings(dropout=0.1)}
+LORA = {"tuning": "lora", "genetics": GeneSide(lora=LoraSettings(dropout=0.1))}
 SHORT = TrainingSettings(max_epochs=4, patience=4, learning_rate=5e-3, schedule="constant")
 QUICK = {"n_bootstrap": 20, "progress": False}
 
@@ -183,7 +183,8 @@ def test_gradient_checkpointing_and_padding_side_change_no_number(table, tmp_pat
     training = TrainingSettings(max_epochs=1, learning_rate=1e-3)
     plain = tasks.finetune(table, tmp_path / "a", tuning="full", training=training, **QUICK)
     other = tasks.finetune(
-        table, tmp_path / "b", tuning="full", training=training, model=ModelOptions(gradient_checkpointing=True),
+        table, tmp_path / "b", tuning="full", training=training,
+        genetics=GeneSide(model=ModelOptions(gradient_checkpointing=True)),
         tokens=TokenSettings(padding="left"), **QUICK,
     )  # fmt: skip
     assert other["metrics"]["loss"]["value"] == pytest.approx(plain["metrics"]["loss"]["value"], abs=1e-5)
@@ -205,11 +206,13 @@ def test_long_inputs_are_read_in_chunks(table, tmp_path):
         ({"training": TrainingSettings(strategy="fsdp")}, "needs GPUs"),
         ({"training": TrainingSettings(precision="16-mixed")}, "needs a GPU"),
         ({"training": TrainingSettings(accelerator="gpu")}, "no CUDA GPU"),
-        ({"model": ModelOptions(attention="flash_attention_2")}, "NVIDIA"),
+        ({"genetics": GeneSide(model=ModelOptions(attention="flash_attention_2"))}, "NVIDIA"),
         ({"table": TableSettings(label="species")}, "the table has label, starts"),
         ({"folds": FoldSettings(folds=61)}, r"no \(60\), yes \(60\)"),
         ({"genetics": GeneSide(path="/nowhere")}, "config.json"),
-        ({"lora": LoraSettings(targets=("q_porj",))}, "nearest: q_proj"),
+        ({"genetics": GeneSide(lora=LoraSettings(targets=("q_porj",)))}, "nearest: q_proj"),
+        ({"genetics": GeneSide(tuning="full")}, "say tuning=full"),
+        ({"table": TableSettings(group="gene")}, "no group column gene"),
     ],
 )
 def test_what_cannot_be_is_said_before_training(table, tmp_path, options, message):

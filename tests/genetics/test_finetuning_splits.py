@@ -7,13 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genebrain.genetics.finetuning_splits import FoldSettings, folds_as_given, given_parts, make_folds, sequence_groups
+from genebrain.genetics.finetuning_splits import (
+    FoldSettings,
+    folds_as_given,
+    given_parts,
+    joined_groups,
+    make_folds,
+    sequence_groups,
+)
 from genebrain.types import UserError
 
 
 def test_a_sequence_and_its_reverse_complement_are_one_group():
     groups = sequence_groups(["AACCGT", "ACGGTT", "AACCGA", "AACCGT"])
     assert groups[0] == groups[1] == groups[3] != groups[2]
+
+
+def test_sequences_and_given_groups_link_rows_in_chains():
+    groups = joined_groups(np.array([0, 1, 1, 2, 3]), ["a", "a", "b", "b", "c"])
+    assert len(set(groups[:4])) == 1
+    assert groups[4] != groups[0]
 
 
 @settings(deadline=None, max_examples=40)

@@ -17,8 +17,11 @@ from safetensors.torch import load_file
 
 from genebrain.genetics.base_pair_loss import base_pair_loss
 from genebrain.genetics.chunk_ensemble import cut, encode_batch, encode_chunks, final_representation
+from genebrain.genetics.finetuning_prediction import task_loss
+from genebrain.genetics.finetuning_tokens import TokenSettings, collate, tokenize
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
 from genebrain.genetics.model_options import ModelOptions
+from genebrain.genetics.sequence_predictor import HeadSettings, SequencePredictor
 from genebrain.genetics.tokenizer import BOS, CONTROL_TOKENS, EOS, VOCAB_SIZE, SixMerTokenizer, pad
 from genebrain.genetics.window_stream import stream_hidden
 
@@ -95,11 +98,11 @@ def test_classification_inputs(folder: Path) -> None:
     cases = _json(folder, "sequence_cases")["classification_inputs"]
     assert cases
     for case in cases:
-        rows = [[BOS, *TOKENIZER.encode(s), BOS] for s in case["sequences"]]
+        settings = TokenSettings(truncation=case["side"], parity=True)
+        rows, _ = tokenize(case["sequences"], settings, case["max_length"], language=False)
         for row, ids, attention in zip(rows, case["input_ids"], case["attention_mask"], strict=True):
-            got, mask = pad([row], max_length=case["max_length"], truncation_side=case["side"])
-            assert got[0].tolist() == ids
-            assert mask[0].astype(int).tolist() == attention
+            assert row.tolist() == ids
+            assert len(row) == sum(attention) == len(attention)
 
 
 def test_finetune_collator(folder: Path) -> None:
@@ -107,16 +110,32 @@ def test_finetune_collator(folder: Path) -> None:
     assert cases
     for case in cases:
         rule = FRAME_OF_PADDING_MODE[case["padding_mode"]]
-        framed = [TOKENIZER.frame(s.strip().upper(), rule) for s in case["sequences"]]
-        ids, mask = pad(
-            [[BOS, *TOKENIZER.encode(s), EOS] for s in framed],
-            side=case["padding_side"],
-            max_length=case["max_length"],
-            multiple_of=case["pad_to_multiple_of"] or 1,
-        )
+        settings = TokenSettings(length_rule=rule, padding=case["padding_side"])
+        letters = [TOKENIZER.clean(s)[0] for s in case["sequences"]]
+        rows, _ = tokenize(letters, settings, case["max_length"], language=True)
+        ids, mask = collate(rows, settings, multiple_of=case["pad_to_multiple_of"] or 1)
         assert ids.tolist() == case["input_ids"]
         assert mask.astype(int).tolist() == case["attention_mask"]
         assert np.where(mask, ids, -100).tolist() == case["labels"]
+
+
+def test_chunk_head(folder: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone) -> None:
+    cases, tensors = _json(folder, "chunk_cases"), _tensors(folder, "chunk_cases")
+    tasks = {"single_label_classification": "classification", "multi_label_classification": "multilabel"}
+    judged = {name: case for name, case in cases.items() if case.get("parity") == "full" and "loss" in case}
+    assert judged
+    for name, case in judged.items():
+        settings = HeadSettings(
+            "chunks", case["chunk_size"], case["max_chunks"], case["overlap_fraction"], parity=True, bias=False
+        )
+        weight, labels = tensors[f"{name}.classifier_weight"], tensors[f"{name}.labels"]
+        predictor = SequencePredictor(backbone, settings, len(weight))
+        predictor.head.weight.data = weight
+        outputs = predictor({"ids": tensors[f"{name}.input_ids"], "mask": tensors[f"{name}.attention_mask"]})
+        _agree(outputs, tensors[f"{name}.logits"], tolerances["logits"], name)
+        kind = tasks.get(case["problem_type"], "regression")
+        loss = task_loss(kind, outputs, labels.reshape(outputs.shape) if kind == "regression" else labels)
+        assert loss.item() == pytest.approx(case["loss"], abs=tolerances["loss"]), name
 
 
 def test_chunk_ensemble(folder: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone) -> None:
