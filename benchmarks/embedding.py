@@ -1,6 +1,6 @@
 """Chunk embedding: packed batches of the chunk store against one chunk at a time (the published loop).
 
-Run: ``python -m benchmarks.embedding [--chunks 400] [--threads 2] [--repeats 3] [--device cpu]``. Prints
+Run: ``python -m benchmarks.embedding [--chunks 400] [--threads 1] [--repeats 3] [--device cpu]``. Prints
 markdown rows. The two ways are timed in turn, the median of the ratios is shown, and the tables are compared. The
 second table runs ``embed-sequences`` in fresh processes, with ever more chunks, and shows the peak of their memory.
 """
@@ -103,7 +103,7 @@ def timed(work: Callable[[], object]) -> tuple[float, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--chunks", type=int, default=400)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()

@@ -16,6 +16,7 @@ from genebrain.genetics.generator import load_generator
 from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.reference import reverse_complement
 from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
+from genebrain.genetics.work_parts import Shard
 from genebrain.types import UserError
 from tests.cohort.small_cohort import SmallCohort
 
@@ -114,3 +115,15 @@ def test_a_cohort_is_embedded_with_a_sliding_window(cohort: Cohort, tmp_path: Pa
     band = ((distance >= 0) & (distance < 16))[None, None]
     wanted = full(input_ids=tokens, attention_mask=band, use_cache=False).last_hidden_state[0].mean(0)
     np.testing.assert_allclose(workspace.table(window, "mean")[row], wanted.numpy(), atol=1e-5)
+
+
+def test_shares_of_a_cohort_are_the_whole(cohort: Cohort, tmp_path: Path) -> None:
+    gene = GeneSide(chunk_bp=CHUNK, reference_mismatch="report")
+    whole, shared = (Workspace(cohort, tmp_path / name, progress=False) for name in ("whole", "shared"))
+    n = whole.embed(gene)["encoded"]
+    done = [shared.embed(gene, Shard(i, 2))["encoded"] for i in (2, 1)]
+    assert sum(done) == n
+    merged = shared.embed(gene)
+    assert (merged["merged_parts"], merged["encoded"]) == (2, 0)
+    for token in ("mean", "last", "max"):
+        assert np.array_equal(shared.table(gene, token), whole.table(gene, token))
