@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_every_documented_command_composes(page, command):
-    verb, *overrides = command.split()
+    verb, *overrides = shlex.split(command)
     assert verb in VERBS, f"{page}: {command}"
     try:
         config.compose(verb, [o for o in overrides if o != "-m"])

@@ -12,6 +12,7 @@ What it does NOT know: images' contents, atlases, subjects.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -51,6 +52,25 @@ class Cleaning:
     high_pass: float | None = None
     standardize: str | None = None
     order: list[str] = field(default_factory=lambda: list(ORDER), init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "confound_columns", tuple(self.confound_columns))
+        low, high = self.low_pass, self.high_pass
+        wrong = [
+            (self.standardize not in (None, "zscore_sample", "psc"),
+             f"standardize={self.standardize} is none of null, zscore_sample, psc"),
+            (low is not None and low <= 0, f"low_pass={low} Hz must be above 0"),
+            (high is not None and high <= 0, f"high_pass={high} Hz must be above 0"),
+            (low is not None and high is not None and low <= high,
+             f"low_pass={low} Hz must be above high_pass={high} Hz: the band between them is kept"),
+            (bool(self.load_confounds and self.confound_columns),
+             "load_confounds and confound_columns: choose one source of confounds"),
+        ]  # fmt: skip
+        if problems := [text for bad, text in wrong if bad]:
+            raise UserError("cleaning cannot be done so: " + "; ".join(problems))
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.describe(), sort_keys=True, default=str))
 
     @property
     def active(self) -> bool:

@@ -75,3 +75,12 @@ def test_confounds_must_be_there_and_fit(tmp_path, series):
         clean(series, Cleaning(confound_columns=("csf", "motion")), tr=TR, confounds=path)
     with pytest.raises(UserError, match="needs an fMRIPrep image"):
         clean(series, Cleaning(load_confounds={"strategy": ["motion"]}), tr=TR)
+
+
+def test_settings_that_contradict_themselves_are_named_together():
+    with pytest.raises(UserError, match=r"standardize=zscore .*low_pass=0.01 Hz must be above high_pass=0.1 Hz"):
+        Cleaning(standardize="zscore", low_pass=0.01, high_pass=0.1)
+    with pytest.raises(UserError, match="choose one source"):
+        Cleaning(load_confounds={"strategy": ("motion",)}, confound_columns=("csf",))
+    assert hash(Cleaning(confound_columns=["csf"])) == hash(Cleaning(confound_columns=("csf",)))
+    assert Cleaning(load_confounds={"strategy": ["motion"]}) in {Cleaning(load_confounds={"strategy": ["motion"]})}
