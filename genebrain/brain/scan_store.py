@@ -26,7 +26,7 @@ from genebrain.types import BoolArray, UserError
 __all__ = ["IngestReport", "ScanStore", "fill_store", "ingest_scans"]
 
 COMMON = ("n_frames", "tr", "recorded", "missing_voxels", "mean_fd", "moved")
-MOST_OPEN = 512
+MOST_OPEN = 16_384  # a quarter of what Linux allows a process
 OWN = {
     "parcels": ("n_parcels", "n_valid", "n_lost", "scale"),
     "volumes": ("mask_source", "stored_axes", "n_brain", "n_cut", "background"),
@@ -139,7 +139,7 @@ class ScanStore:
             if not path.is_file():
                 raise UserError(f"the file of scan {scan_key} is missing from the store")
             if len(self._opened) >= MOST_OPEN:
-                self._opened.clear()
+                self._opened.pop(next(iter(self._opened)))
             # A plain array over the map: slices of a memmap object carry Python bookkeeping of their own.
             array = self._opened[scan_key] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         return array
