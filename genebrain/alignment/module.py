@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genebrain.alignment.score import expected_recall_at_1
 from genebrain.alignment.temperature import LogitScale
+from genebrain.alignment.tuned_encoder import tuned_encoders
 
 Batch = dict[str, Tensor]
 
@@ -28,6 +29,8 @@ class AlignmentModule(lightning.LightningModule):
         Learnable multiplier of the score (its logarithm is the parameter).
     learning_rate, weight_decay : float
         AdamW; scales, biases and norms are not decayed.
+    encoder_learning_rate : float, optional
+        Of encoders in training inside the towers; None: as the rest.
     validation_gallery : int
         Size of the galleries of the validation recall@1 (exact expectation).
     """
@@ -41,6 +44,7 @@ class AlignmentModule(lightning.LightningModule):
         *,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
+        encoder_learning_rate: float | None = None,
         validation_gallery: int = 32,
     ) -> None:
         super().__init__()
@@ -50,6 +54,7 @@ class AlignmentModule(lightning.LightningModule):
         self.logit_scale = logit_scale
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.encoder_learning_rate = encoder_learning_rate
         self.validation_gallery = validation_gallery
         self._validation: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
@@ -87,16 +92,19 @@ class AlignmentModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on what is trainable; one-dimensional parameters are not decayed."""
+        inside = {id(p) for encoder in tuned_encoders(self).values() for p in encoder.parameters()}
         trainable = [p for p in self.parameters() if p.requires_grad]
-        matrices = [p for p in trainable if p.ndim > 1]
-        vectors = [p for p in trainable if p.ndim <= 1]
-        return torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": self.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=self.learning_rate,
-        )
+        groups = self._groups([p for p in trainable if id(p) not in inside], self.learning_rate)
+        if inside:
+            encoder_rate = self.learning_rate if self.encoder_learning_rate is None else self.encoder_learning_rate
+            groups += self._groups([p for p in trainable if id(p) in inside], encoder_rate)
+        return torch.optim.AdamW(groups, lr=self.learning_rate)
+
+    def _groups(self, parameters: list[nn.Parameter], rate: float) -> list[dict[str, Any]]:
+        return [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay, "lr": rate},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, "lr": rate},
+        ]
 
     def count_parameters(self) -> dict[str, dict[str, int]]:
         """Trainable and total parameters of each tower."""

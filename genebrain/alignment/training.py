@@ -32,6 +32,9 @@ class TrainerSettings:
     batch_size : int
         Subjects per step over all devices.
     learning_rate, weight_decay : float
+    encoder_learning_rate : float
+        Of encoders that are trained with the towers (``tuning`` of a side). Much smaller: what people share of an
+        embedding is a hundred times larger than what tells them apart, and the towers read the latter.
     sampler : {"random", "within_stratum"}
     precision, accelerator, devices, strategy
         As in Lightning's Trainer.
@@ -44,6 +47,7 @@ class TrainerSettings:
     batch_size: int = 1024
     learning_rate: float = 1e-4
     weight_decay: float = 0.01
+    encoder_learning_rate: float = 1e-5
     sampler: str = "random"
     precision: str = "32-true"
     accelerator: str = "auto"
@@ -64,10 +68,10 @@ class TrainerSettings:
                 f"trainer: max_epochs={self.max_epochs} and patience={self.patience} must be at least 1, "
                 f"batch_size={self.batch_size} at least 2"
             )
-        if self.learning_rate <= 0 or self.weight_decay < 0:
+        if min(self.learning_rate, self.encoder_learning_rate) <= 0 or self.weight_decay < 0:
             problems.append(
-                f"trainer: learning_rate={self.learning_rate} must be positive, "
-                f"weight_decay={self.weight_decay} not negative"
+                f"trainer: learning_rate={self.learning_rate} and encoder_learning_rate={self.encoder_learning_rate} "
+                f"must be positive, weight_decay={self.weight_decay} not negative"
             )
         if problems:
             raise UserError("; ".join(problems))

@@ -30,6 +30,10 @@ from genebrain.cohort.workspace import Workspace
 from genebrain.types import FloatArray, IntArray, UserError
 
 STRATA = ("site", "ancestry")
+COMMON_SHIFT = (
+    "note: training moves what people share of an embedding a hundred times more than what tells them apart; with "
+    "genetics.delta=true (differences to the reference) the shared part cancels"
+)
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,8 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
     if pooling.trainable:
         common |= {"pooling": pooling, "table": workspace.table(genetics, pooling.token)}
     if genetics.tuning != "frozen":
+        if not genetics.delta:
+            print(COMMON_SHIFT)
         chunks, means = workspace.chunks(genetics), [mean for _, mean in filled]
         tuned["gene"] = genome_encoder(genetics, pooling, chunks, means, common.get("table"), experiment.seed)
     if isinstance(experiment.brain, EncoderSide) and experiment.brain.tuning != "frozen":

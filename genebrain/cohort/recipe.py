@@ -190,6 +190,7 @@ def _train(
         towers.logit_scale,
         learning_rate=trainer.learning_rate,
         weight_decay=trainer.weight_decay,
+        encoder_learning_rate=trainer.encoder_learning_rate,
     )
     data = PairedDataModule(
         PairDataset(gene, brain, torch.from_numpy(subjects.genome), torch.from_numpy(subjects.family)),

@@ -98,7 +98,9 @@ class Subjects:
         return lambda settings, closed: untrained_towers(settings, closed, *self._parts(closed, rows))
 
     def _parts(self, closed: ClosedForm, rows: IntArray) -> tuple[nn.Module | None, dict[str, nn.Module]]:
-        encoders = {side: make(closed, rows) for side, make in self.tuned.items()}
+        with torch.random.fork_rng(devices=[]):
+            # Towers of one seed start alike, with and without an encoder in training.
+            encoders = {side: make(closed, rows) for side, make in self.tuned.items()}
         if not self.trains_pooling:
             return None, encoders
         return encoders.pop("gene", None) or self.pooled_chunks(rows), encoders

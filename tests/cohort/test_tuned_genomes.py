@@ -9,6 +9,7 @@ from tuned_cohort import CHUNKS, WINDOWS, N, TunedCohort, make, tokens
 
 from genebrain.adapters import LoraSettings
 from genebrain.alignment.model import AlignmentModel
+from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.cohort import tuned_genomes
 from genebrain.cohort.gene_pooling import GenePooling
@@ -211,6 +212,27 @@ def test_parameters_are_counted_per_tower_and_encoder(cohort):
     assert counted["gene encoder"].trainable == 2 * (2 * 2 * 128 + 2 * 2 * 96)
     assert counted["gene encoder"].total > 100 * counted["gene encoder"].trainable
     assert counted["gene tower"].trainable > counted["gene encoder"].trainable
+
+
+def test_encoders_have_their_own_learning_rate(cohort):
+    towers = cohort.subjects.start_towers(SETTINGS, cohort.closed, np.arange(N))
+    module = AlignmentModule(
+        towers.gene, towers.brain, SETTINGS.build_loss(), towers.logit_scale, learning_rate=1e-3,
+        encoder_learning_rate=1e-5,
+    )  # fmt: skip
+    groups = module.configure_optimizers().param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    assert len(rates) == len(trained)
+    assert all(rates[id(p)] == (1e-5 if "lora_" in n else 1e-3) for n, p in trained.items())
+
+
+def test_towers_of_one_seed_start_alike_with_and_without_a_trained_encoder(cohort):
+    made = []
+    for subjects in (cohort.subjects, cohort.subjects.frozen()):
+        torch.manual_seed(5)
+        made.append(subjects.start_towers(SETTINGS, cohort.closed, np.arange(N)))
+    assert torch.equal(made[0].gene.tower.projector.project[0].weight, made[1].gene.projector.project[0].weight)
 
 
 def test_a_wrong_tuning_is_named():
