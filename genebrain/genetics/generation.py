@@ -150,13 +150,13 @@ def continue_all(
     tokens_per_batch: int | None = None,
     shard: Shard | None = None,
     progress: bool = True,
-) -> list[str] | None:
-    """``n_bp`` bases behind each prompt; what an interrupted run left in ``parts`` is not made again.
+) -> int:
+    """Put ``n_bp`` bases behind each prompt into ``parts``; what an interrupted run left there is not made again.
 
     Returns
     -------
-    list of str, or None
-        None while parts of other shards are not there yet.
+    int
+        Number of parts of the whole work; this shard's are there.
     """
     shard = shard or Shard()
     n_tokens = -(-n_bp // K)
@@ -186,6 +186,9 @@ def continue_all(
             bar.update(len(rows))
             if all(row in made for row in blocks[number]):
                 parts.write(number, as_text(made.pop(row) for row in blocks[number]))
-    if parts.missing(range(len(blocks))):
-        return None
-    return [text for number in range(len(blocks)) for text in from_text(*parts.read(number, "text", "text_lengths"))]
+    return len(blocks)
+
+
+def collected(parts: WorkParts, n_blocks: int) -> list[str]:
+    """Continuations of all blocks, in the order of the prompts; a part that is missing is a ``UserError``."""
+    return [text for number in range(n_blocks) for text in from_text(*parts.read(number, "text", "text_lengths"))]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from genebrain.genetics.chunk_shards import write_private
-from genebrain.genetics.generation import Prompt, PromptRule, check_length, continue_all, on_grid
+from genebrain.genetics.generation import Prompt, PromptRule, check_length, collected, continue_all, on_grid
 from genebrain.genetics.language_model import GeneratorLanguageModel
 from genebrain.genetics.sampling import SamplingSettings
 from genebrain.genetics.sequence_files import FASTA, SequenceFile
@@ -101,10 +102,9 @@ def generate_file(
             print(f"{out} is there already; delete it to generate again")
         return done
     parts = WorkParts(parts_of(out), identity)
-    made = continue_in_parts(model, rows, n_bp, settings, seed, parts, tokens_per_batch, shard or Shard(), progress)
-    if made is None:
-        return None
-    with parts.alone("the merging"):
+    with continued(model, rows, n_bp, settings, seed, parts, tokens_per_batch, shard or Shard(), progress) as made:
+        if made is None:
+            return None
         table = pd.DataFrame(
             {
                 "id": [ids[row.record] for row in rows],
@@ -118,10 +118,11 @@ def generate_file(
         result["identity"] = identity
         write_private(report_path(out), json.dumps(result, indent=1).encode())
         parts.remove()
-    return result
+        return result
 
 
-def continue_in_parts(
+@contextmanager
+def continued(
     model: GeneratorLanguageModel,
     rows: list[Prompt],
     n_bp: int,
@@ -131,16 +132,17 @@ def continue_in_parts(
     tokens_per_batch: int | None,
     shard: Shard,
     progress: bool,
-) -> list[str] | None:
-    """Continuations of all rows, or None while parts of other shards are not there yet."""
+) -> Iterator[list[str] | None]:
+    """Do a shard's share; then continuations of all rows for the process that may write them down, None for others."""
     with parts.alone(f"shard {shard}"):
-        made = continue_all(
+        n_blocks = continue_all(
             model, rows, n_bp, settings, seed, parts,
             block_size=BLOCK, tokens_per_batch=tokens_per_batch, shard=shard, progress=progress,
         )  # fmt: skip
-    if made is None and progress:
-        print(f"shard {shard} is done; parts of other shards are not there yet, who finishes last writes the result")
-    return made
+    with parts.merging(range(n_blocks)) as is_mine:
+        if not is_mine and progress:
+            print(f"shard {shard} is done; the shard that finishes last writes the result")
+        yield collected(parts, n_blocks) if is_mine else None
 
 
 def identity_of(model: GeneratorLanguageModel, rows: Sequence[Prompt], tokens_per_batch: int | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from genebrain.genetics.chunk_shards import make_private, write_private
 from genebrain.genetics.generation import Prompt, check_length, last_six_mers
-from genebrain.genetics.generation_run import check_counts, continue_in_parts, identity_of, write_table
+from genebrain.genetics.generation_run import check_counts, continued, identity_of, write_table
 from genebrain.genetics.language_model import GeneratorLanguageModel
 from genebrain.genetics.sampling import SamplingSettings
 from genebrain.genetics.sequence_hygiene import Uracil
@@ -76,24 +76,23 @@ def recover_file(
         return done
     make_private(out)
     parts = WorkParts(out / "parts", identity)
-    made = continue_in_parts(model, rows, n_bp, settings, seed, parts, tokens_per_batch, shard or Shard(), progress)
-    if made is None:
-        return None
-    accuracy = np.array([matching_share(p, label, n_bp) for p, label in zip(made, data.labels, strict=True)])
-    guessed = [most_frequent_base(row.letters) * n_bp for row in rows]
-    baseline = np.array([matching_share(g, label, n_bp) for g, label in zip(guessed, data.labels, strict=True)])
-    table = accuracy_table(accuracy, baseline, data.types, n_bp)
-    predictions = pd.DataFrame(
-        {
-            "id": data.ids,
-            "type": data.types,
-            "prompt_bp": [len(row.letters) for row in rows],
-            "label": [label[:n_bp] for label in data.labels],
-            "prediction": made,
-            "accuracy": accuracy,
-        }
-    )
-    with parts.alone("the merging"):
+    with continued(model, rows, n_bp, settings, seed, parts, tokens_per_batch, shard or Shard(), progress) as made:
+        if made is None:
+            return None
+        accuracy = np.array([matching_share(p, label, n_bp) for p, label in zip(made, data.labels, strict=True)])
+        guessed = [most_frequent_base(row.letters) * n_bp for row in rows]
+        baseline = np.array([matching_share(g, label, n_bp) for g, label in zip(guessed, data.labels, strict=True)])
+        table = accuracy_table(accuracy, baseline, data.types, n_bp)
+        predictions = pd.DataFrame(
+            {
+                "id": data.ids,
+                "type": data.types,
+                "prompt_bp": [len(row.letters) for row in rows],
+                "label": [label[:n_bp] for label in data.labels],
+                "prediction": made,
+                "accuracy": accuracy,
+            }
+        )
         write_table(out / "predictions.tsv", predictions)
         write_table(out / "accuracy.tsv", table)
         result: Metrics = {
@@ -105,4 +104,4 @@ def recover_file(
         }
         write_private(result_path, json.dumps(result, indent=1).encode())
         parts.remove()
-    return result
+        return result

@@ -98,14 +98,14 @@ def score_variant_file(
                 progress=progress,
             )  # fmt: skip
     n_blocks = -(-found.n_variants // block_size)
-    if missing := parts.missing(range(n_blocks)):
-        if progress:
-            print(f"shard {shard} is done; {len(missing)} of {n_blocks} blocks of the other shards are not there yet")
-        return None
-    with parts.alone("the merging"):
-        report = _merge(out, file, parts, found, rule, identity, n_blocks, block_size)
-        parts.remove()
-    return report
+    with parts.merging(range(n_blocks)) as is_mine:
+        if is_mine:
+            report = _merge(out, file, parts, found, rule, identity, n_blocks, block_size)
+            parts.remove()
+            return report
+    if progress:
+        print(f"shard {shard} is done; the shard that finishes last writes {out}")
+    return None
 
 
 def _merge(

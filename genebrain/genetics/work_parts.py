@@ -83,21 +83,39 @@ class WorkParts:
         self.folder = folder
         make_private(folder)
         path = folder / _IDENTITY
-        if path.exists():
-            refuse_other_work(json.loads(path.read_text(encoding="utf-8")), identity, folder)
-        else:
-            write_private(path, json.dumps(dict(identity), indent=1, sort_keys=True).encode())
+        with FileLock(folder / ".work.lock", mode=0o600):  # shares of one job start at the same moment
+            if not path.exists():
+                write_private(path, json.dumps(dict(identity), indent=1, sort_keys=True).encode())
+        refuse_other_work(json.loads(path.read_text(encoding="utf-8")), identity, folder)
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
         """Hold a job of this name against a second process. ``UserError`` if one is at it."""
-        lock = FileLock(self.folder / f".{name.replace('/', '-of-')}.lock", timeout=0, mode=0o600)
+        with self._held(name) as is_held:
+            if not is_held:
+                raise UserError(f"another process is at {name} of {self.folder}; wait for it, or stop it")
+            yield
+
+    @contextmanager
+    def merging(self, numbers: Iterable[int]) -> Iterator[bool]:
+        """True for the one process that may merge: all parts are there, and nobody else is at it or has done it."""
+        numbers = list(numbers)
+        if not self.folder.exists() or self.missing(numbers):
+            yield False
+            return
+        with self._held("merging") as is_held:
+            yield is_held and not self.missing(numbers)
+
+    @contextmanager
+    def _held(self, name: str) -> Iterator[bool]:
+        lock = FileLock(self.folder / f".{name.replace('/', '-of-').replace(' ', '-')}.lock", timeout=0, mode=0o600)
         try:
             lock.acquire()
         except Timeout:
-            raise UserError(f"another process is at {name} of {self.folder}; wait for it, or stop it") from None
+            yield False
+            return
         try:
-            yield
+            yield True
         finally:
             lock.release()
 

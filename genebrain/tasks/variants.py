@@ -33,10 +33,11 @@ def score_variants(
     dict or None
         The report; None while blocks of other shards are not there yet.
     """
+    from genebrain.genetics.chunk_parts import shard_of_run
     from genebrain.genetics.variant_contexts import ScoreRule
     from genebrain.genetics.variant_run import score_variant_file
-    from genebrain.genetics.work_parts import Shard
 
+    share = shard_of_run(shard)  # picks this rank's GPU, so before the model is loaded
     rule = ScoreRule(
         context_bp=context_bp,
         strands=strands,  # type: ignore[arg-type]
@@ -54,7 +55,7 @@ def score_variants(
         max_mismatch_share=max_mismatch_share,
         block_size=block_size,
         tokens_per_batch=tokens_per_batch,
-        shard=Shard.parse(shard),
+        shard=share,
         progress=progress,
     )
     if report is not None and progress:
@@ -90,12 +91,13 @@ def generate(
     dict or None
         The report (``OUT.report.json``); None while parts of other shards are not there yet.
     """
+    from genebrain.genetics.chunk_parts import shard_of_run
     from genebrain.genetics.generation_run import generate_file
     from genebrain.genetics.sampling import SamplingSettings
-    from genebrain.genetics.work_parts import Shard
 
     if (input is None) == (prompt is None):
         raise UserError("give either input=FILE (sequences to continue) or prompt=LETTERS")
+    share = shard_of_run(shard)  # picks this rank's GPU, so before the model is loaded
     settings = SamplingSettings(policy, temperature, top_k, top_p)  # type: ignore[arg-type]
     report = generate_file(
         str(prompt) if input is None else input,
@@ -112,7 +114,7 @@ def generate(
         max_prompt_bp=max_prompt_bp,
         with_prompt=with_prompt,
         tokens_per_batch=tokens_per_batch,
-        shard=Shard.parse(shard),
+        shard=share,
         progress=progress,
     )
     if report is not None and progress:
@@ -144,10 +146,11 @@ def recover(
     dict or None
         The report; None while parts of other shards are not there yet.
     """
+    from genebrain.genetics.chunk_parts import shard_of_run
     from genebrain.genetics.recovery_run import recover_file
     from genebrain.genetics.sampling import SamplingSettings
-    from genebrain.genetics.work_parts import Shard
 
+    share = shard_of_run(shard)  # picks this rank's GPU, so before the model is loaded
     report = recover_file(
         Path(input),
         Path(out),
@@ -160,7 +163,7 @@ def recover(
         n_bp=n_bp,
         max_prompt_bp=max_prompt_bp,
         tokens_per_batch=tokens_per_batch,
-        shard=Shard.parse(shard),
+        shard=share,
         progress=progress,
     )
     if report is not None and progress:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from genebrain.genetics.variant_contexts import ScoreRule
 from genebrain.genetics.variant_files import VariantFile
 from genebrain.genetics.variant_metrics import classification_areas
 from genebrain.genetics.variant_run import score_variant_file
-from genebrain.genetics.work_parts import Shard
+from genebrain.genetics.work_parts import Shard, WorkParts
 from genebrain.types import UserError
 
 RULE = ScoreRule(context_bp=60, downstream_bp=8)
@@ -124,6 +125,28 @@ def test_shards_and_resumed_runs_give_the_bytes_of_a_whole_run(
         resumed.with_name(f"{resumed.name}.report.json").read_bytes()
         == whole.with_name(f"{whole.name}.report.json").read_bytes()
     )
+
+
+def test_shares_that_start_and_end_together_write_one_result(tmp_path: Path) -> None:
+    identity = {"rule": 1}
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(lambda _: WorkParts(tmp_path / "parts", identity), range(8)))
+    parts = opened[0]
+    parts.write(0, {"x": np.zeros(1)})
+    with parts.merging([0, 1]) as early:
+        assert not early
+    parts.write(1, {"x": np.zeros(1)})
+    with parts.merging([0, 1]) as first:
+        assert first
+        with opened[1].merging([0, 1]) as second:
+            assert not second
+        with parts.alone("shard 1/2"), pytest.raises(UserError, match="another process"), opened[1].alone("shard 1/2"):
+            pass
+        parts.remove()
+    with opened[1].merging([0, 1]) as late:
+        assert not late
+    with pytest.raises(UserError, match="missing: the part was not worked out"):
+        WorkParts(tmp_path / "parts", identity).read(3, "x")
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(table: Path, genome: Path, tmp_path: Path) -> None:
