@@ -108,27 +108,35 @@ def make_folds(
         Strata with fewer distinct sequences than there are parts; all are named.
     """
     group_of_row, first = _compact(groups)
-    stratum = np.asarray(strata)[first]
-    parts = settings.folds or 3
-    sizes = {s: int((stratum == s).sum()) for s in np.unique(stratum)}
-    if small := {s: n for s, n in sizes.items() if n < max(parts, 3)}:
-        shown = ", ".join(f"{names[s] if len(names) else s} ({n})" for s, n in list(small.items())[:10])
-        wanted = f"{settings.folds} folds" if settings.folds else "train, validation and test"
+    needed = max(settings.folds, 3)
+    pairs = np.unique(np.column_stack([group_of_row, strata]), axis=0)
+    holding = {int(s): int((pairs[:, 1] == s).sum()) for s in np.unique(strata)}
+    if small := {s: n for s, n in holding.items() if n < needed} if len(names) else {}:
+        shown = ", ".join(f"{names[s]} ({n})" for s, n in list(small.items())[:10])
         raise UserError(
-            f"{len(small)} class(es) with fewer distinct sequences than {wanted} need ({max(parts, 3)}): {shown}; "
-            "add rows, leave these classes out, or use fewer folds"
+            f"{len(small)} class(es) with fewer distinct sequences (or groups) than {_wanted(settings)} need "
+            f"({needed}): {shown}; add rows, leave these classes out, or use fewer folds"
         )
+    if len(first) < needed:
+        raise UserError(f"{len(first)} distinct sequences (or groups), but {_wanted(settings)} need {needed}")
+    stratum = np.array(strata)[first]
+    counts = {s: int((stratum == s).sum()) for s in np.unique(stratum)}
+    stratum[np.isin(stratum, [s for s, n in counts.items() if n < needed])] = -1  # too few groups begin with it
     rng = np.random.default_rng([seed, 1])
     if not settings.folds:
         held = _held_out(stratum, np.ones(len(stratum), bool), settings.test, rng)
-        return [_with_validation(group_of_row, stratum, held, settings, rng)]
+        made = [_with_validation(group_of_row, stratum, held, settings, rng)]
+        _check_sides(made, strata, names)
+        return made
     fold = np.empty(len(stratum), np.int64)
     offset = 0
     for s in np.unique(stratum):
         members = rng.permutation(np.flatnonzero(stratum == s))
         fold[members] = (offset + np.arange(len(members))) % settings.folds
         offset += len(members)
-    return [_with_validation(group_of_row, stratum, fold == k, settings, rng) for k in range(settings.folds)]
+    made = [_with_validation(group_of_row, stratum, fold == k, settings, rng) for k in range(settings.folds)]
+    _check_sides(made, strata, names)
+    return made
 
 
 def folds_as_given(
@@ -175,6 +183,21 @@ def folds_as_given(
     if not train.any() or not found["validation"].any():
         raise UserError(f"{train.sum()} training and {found['validation'].sum()} validation rows are left: too few")
     return Fold(*(np.flatnonzero(rows) for rows in (train, found["validation"], found["test"]))), int(leaked.sum())
+
+
+def _wanted(settings: FoldSettings) -> str:
+    return f"{settings.folds} folds" if settings.folds else "train, validation and test"
+
+
+def _check_sides(folds: Sequence[Fold], strata: IntArray, names: Sequence[str]) -> None:
+    """Refuse empty sides, and classes that a fold would have to tell without having seen one."""
+    for number, fold in enumerate(folds):
+        empty = [part for part in PARTS if not len(getattr(fold, part))]
+        seen = set(strata[fold.train].tolist())
+        unseen = [name for i, name in enumerate(names) if i not in seen]
+        if empty or unseen:
+            what = f"no rows for {' and '.join(empty)}" if empty else f"no training row of {', '.join(unseen)}"
+            raise UserError(f"fold {number}: {what}; groups are too few or too large, use another seed or fewer folds")
 
 
 def _with_validation(

@@ -61,6 +61,17 @@ def test_classes_too_small_for_the_folds_are_all_named():
         make_folds(np.arange(56), strata, FoldSettings(folds=5), 0, ("common", "rare", "rarer"))
 
 
+def test_large_groups_of_mixed_labels_are_divided_whole():
+    groups, strata = np.repeat(np.arange(12), 10), np.tile([0, 1], 60)
+    fold = make_folds(groups, strata, FoldSettings(), 0, ("a", "b"))[0]
+    assert min(map(len, (fold.train, fold.validation, fold.test))) >= 10
+    rare = np.where(groups < 2, 2, strata)
+    with pytest.raises(UserError, match=r"c \(2\)"):
+        make_folds(groups, rare, FoldSettings(), 0, ("a", "b", "c"))
+    with pytest.raises(UserError, match="2 distinct sequences"):
+        make_folds(groups // 6, strata, FoldSettings(), 0)
+
+
 def test_a_given_split_is_kept_and_its_leaks_are_refused_or_dropped():
     parts = given_parts(["Train", "train", "dev", "test", "test"])
     groups, strata = np.array([0, 1, 2, 3, 1]), np.zeros(5, np.int64)
