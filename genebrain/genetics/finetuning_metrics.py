@@ -105,11 +105,13 @@ def _classification(predicted: Tensor, target: Tensor) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No (negative|positive) samples in targets")
         area = multiclass_auroc(predicted, target, classes, average=None)
+    varied = bool((chosen != chosen[0]).any() and (target != target[0]).any())
     right = predicted.gather(1, target[:, None]).clamp(min=1e-12)
     return {
         "accuracy": float(multiclass_accuracy(chosen, target, classes, average="micro")),
         "f1_weighted": float(multiclass_f1_score(chosen, target, classes, average="weighted")),
-        "mcc": float(multiclass_matthews_corrcoef(chosen, target, classes)),
+        # Where everything is one class, torchmetrics puts a small number in place of 0 / 0; it is no correlation.
+        "mcc": float(multiclass_matthews_corrcoef(chosen, target, classes)) if varied else 0.0,
         # Mean over the classes that can be judged here: those with rows inside and outside.
         "auroc": float(area[judged].mean()) if judged.any() else 0.5,
         "loss": float(-right.log().mean()),

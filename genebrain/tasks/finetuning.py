@@ -52,6 +52,8 @@ def finetune(
     chosen = genetics or GeneSide()
     table, tokens, folds = table or TableSettings(), tokens or TokenSettings(), folds or FoldSettings()
     head, training = head or HeadSettings(), training or TrainingSettings()
+    if predict is not None and task == "causal_lm":
+        raise UserError("predict=... asks for labels, and task=causal_lm has none; see generate and score-variants")
     if chosen.tuning != "frozen":
         raise UserError(f"genetics.tuning={chosen.tuning} belongs to fit; here say tuning={chosen.tuning}")
     gpu = training.on_gpu()

@@ -202,6 +202,7 @@ def test_long_inputs_are_read_in_chunks(table, tmp_path):
     [
         ({"task": "clasification"}, "use one of classification"),
         ({"task": "causal_lm", "tuning": "frozen"}, "nothing to train"),
+        ({"task": "causal_lm", "predict": "other.tsv"}, "asks for labels"),
         ({"training": TrainingSettings(monitor="r2")}, r"monitor=r2.*mcc"),
         ({"training": TrainingSettings(strategy="fsdp")}, "needs GPUs"),
         ({"training": TrainingSettings(precision="16-mixed")}, "needs a GPU"),
