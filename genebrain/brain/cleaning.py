@@ -12,6 +12,7 @@ What it does NOT know: images' contents, atlases, subjects.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -70,7 +71,15 @@ class Cleaning:
             raise UserError("cleaning cannot be done so: " + "; ".join(problems))
 
     def __hash__(self) -> int:
-        return hash(json.dumps(self.describe(), sort_keys=True, default=str))
+        return hash(self.name)
+
+    @property
+    def name(self) -> str:
+        """Short name of these settings, empty when nothing is removed: equal names, equal series."""
+        if not self.active:
+            return ""
+        text = json.dumps(self.describe(), sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
     @property
     def active(self) -> bool:

@@ -7,12 +7,13 @@ is fitted on the training subjects that the caller names.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.connectome import (
     FEATURES,
     Correlation,
@@ -46,12 +47,15 @@ class ConnectomeSide:
         Towards the training mean, in the tangent space.
     min_frames : int
         Shorter scans are left out, counted in the ingest report.
+    cleaning : Cleaning
+        What is removed from the series; each way of cleaning has its own folder in the store.
     """
 
     kind: str = "innovation"
     components: tuple[int | str, ...] = (15, 25, 40, "all")
     shrinkage: float = 0.05
     min_frames: int = 40
+    cleaning: Cleaning = field(default_factory=Cleaning)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "components", tuple(self.components))
@@ -66,25 +70,29 @@ class ConnectomeSide:
     @property
     def source(self) -> Hashable:
         """Sides of equal source share ingest and inputs."""
-        return "connectome", self.min_frames
+        return "connectome", self.min_frames, self.cleaning
 
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with a usable scan."""
         report = ingest_scans(
             cohort.scans,
-            store / "scans",
+            self._folder(store),
             atlas=cohort.atlas,
+            cleaning=self.cleaning,
             min_frames=self.min_frames,
             short="skip",
             progress=progress,
         )
-        keys = ScanStore(store / "scans").keys(cohort.scans)
+        keys = ScanStore(self._folder(store)).keys(cohort.scans)
         usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key is not None}
         return report.summary(), usable
 
     def inputs(self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True) -> Moments:
         """Lag moments of every person; ``training`` rows are not looked at."""
-        return stored_moments(cohort, ScanStore(store / "scans"), progress=progress)
+        return stored_moments(cohort, ScanStore(self._folder(store)), progress=progress)
+
+    def _folder(self, store: Path) -> Path:
+        return store / ("scans" if not self.cleaning.active else f"scans-{self.cleaning.name}")
 
     def features(self, n_parcels: int) -> dict[str, Feature]:
         """Unfitted candidates by name, for scans of ``n_parcels``."""
@@ -115,7 +123,8 @@ class ConnectomeSide:
 
     def description(self, cohort: Cohort, store: Path) -> dict[str, Any]:
         """What a run records of its brain side."""
-        return {"encoder": "connectome", "kind": self.kind}
+        cleaning = self.cleaning.describe() if self.cleaning.active else None
+        return {"encoder": "connectome", "kind": self.kind, "cleaning": cleaning}
 
 
 def stored_moments(cohort: Cohort, store: ScanStore, *, progress: bool = True) -> Moments:

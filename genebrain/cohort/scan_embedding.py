@@ -103,7 +103,12 @@ def embed_scans(
     settings = brain.settings if isinstance(brain, EncoderSide) else None
     volumes = brain.volumes if isinstance(brain, EncoderSide) else None
     options = scan_options(
-        settings, table, atlas=source.atlas, volumes=volumes, cleaning=source.cleaning, min_frames=brain.min_frames
+        settings,
+        table,
+        atlas=source.atlas,
+        volumes=volumes,
+        cleaning=_cleaning(source, brain),
+        min_frames=brain.min_frames,
     )
     folder = out / f"{'parcels' if settings is None else settings.reads}-{options_name(options)}"
     report = fill_store(table, folder, options, short="skip", progress=progress)
@@ -147,6 +152,14 @@ def embed_scans(
     provenance = {"reading": options.describe(), **counts, "packages": packages}
     write_private(out / "provenance.json", json.dumps(provenance, indent=1, default=str).encode())
     return counts
+
+
+def _cleaning(source: ScanSource, brain: BrainSide) -> Cleaning:
+    """The one place where cleaning is set: beside the scans, or in the brain side as for ``fit``."""
+    own = brain.cleaning if isinstance(brain, ConnectomeSide) else Cleaning()
+    if own.active and source.cleaning.active:
+        raise UserError("cleaning.* and brain.cleaning.* are both set: set one of them")
+    return own if own.active else source.cleaning
 
 
 class Vectors:
