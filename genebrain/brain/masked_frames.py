@@ -69,7 +69,8 @@ class MaskedFrames(Objective):
         if not compare:
             return Outcome(loss)
         guesses = trivial_predictions(target, mask)
-        del guesses["other parcels"]  # a frame is hidden as a whole
+        # A frame is hidden as a whole, and zero is the mean of the visible frames.
+        del guesses["other parcels"], guesses["zero"]
         return Outcome(loss, {name: masked_mean((g - target).square(), mask) for name, g in guesses.items()})
 
     def targets(self, scan: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ def trivial_predictions(signal: Tensor, hidden: Tensor) -> dict[str, Tensor]:
     dict
         ``parcel mean``: mean of the parcel's visible frames. ``neighbouring frames``: straight line between the
         nearest visible frames of the parcel (the nearest one at the ends). ``other parcels``: mean of the parcels
-        that are visible in the frame. Where nothing is visible: the mean of all that is visible in the window.
+        that are visible in the frame. ``zero``: the middle of the scale, into which a scaling by the whole window has
+        put the hidden values too. Where nothing is visible: the mean of all that is visible in the window.
     """
     if signal.shape != hidden.shape or signal.ndim != 3:
         raise ValueError(
@@ -42,7 +43,7 @@ def trivial_predictions(signal: Tensor, hidden: Tensor) -> dict[str, Tensor]:
         count = visible.sum(dim=dim, keepdim=True)
         return torch.where(count > 0, seen.sum(dim=dim, keepdim=True) / count.clamp(min=1), everything)
 
-    predicted = {"parcel mean": mean(2), "other parcels": mean(1)}
+    predicted = {"zero": torch.zeros_like(everything), "parcel mean": mean(2), "other parcels": mean(1)}
     predicted["neighbouring frames"] = torch.where(
         visible.any(dim=2, keepdim=True), _between(seen, visible), everything
     )

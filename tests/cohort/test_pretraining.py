@@ -200,7 +200,7 @@ def test_it_learns_what_predictors_without_a_model_cannot(tmp_path):
     report = json.loads((folder / "pretraining.json").read_text())
     assert report["loss"] < 0.5 * report["loss_at_start"]
     assert report["gain_over_start"]["ci"][0] > 0
-    assert set(report["trivial"]) == {"parcel mean", "neighbouring frames", "other parcels"}
+    assert set(report["trivial"]) == {"zero", "parcel mean", "neighbouring frames", "other parcels"}
     assert report["gain_over_best_trivial"]["ci"][0] > 0
     assert "the reconstruction is better by" in report["verdict"]
 
