@@ -129,6 +129,11 @@ def main(n_scans: int = 1000) -> list[str]:
                 f"| {jobs} process{'es' if jobs > 1 else ''} | {wall:.1f} | {processor:.1f} | {n_scans / wall:.0f} "
                 f"| {gain:.2f} | {gain / jobs:.2f} |"
             )
+        load = os.getloadavg()[2]
+        rows += [
+            "",
+            f"Load of the machine in the last 15 minutes: {load:.1f} on {cores} cores (idle otherwise: {cores}).",
+        ]
         rows += ["", "| random windows | store, per s | open memory map, per s | ratio |", "|---|---|---|---|"]
         parcels = ScanStore(folder / "store-0-1")
         options = VolumeOptions(box=(32, 40, 32))
