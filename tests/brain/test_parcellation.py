@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from nilearn.maskers import NiftiLabelsMasker
 
+from genebrain.brain import parcellation
 from genebrain.brain.image_stream import open_image
 from genebrain.brain.parcellation import Atlas
 from genebrain.types import UserError
@@ -128,8 +129,8 @@ def test_a_mask_removes_voxels_of_its_own_grid(tmp_path, scan, atlas, labels):
 
 def test_the_atlas_is_resampled_once_per_grid(monkeypatch, scan, atlas):
     calls = []
-    real = __import__("genebrain.brain.parcellation", fromlist=["_nearest"])._nearest
-    monkeypatch.setattr("genebrain.brain.parcellation._nearest", lambda *a: calls.append(1) or real(*a))
+    real = parcellation.nearest
+    monkeypatch.setattr(parcellation, "nearest", lambda *a: calls.append(1) or real(*a))
     loaded = Atlas.load(atlas)
     for path in (scan, scan, flipped(scan, 0), flipped(scan, 0)):
         loaded.extract(open_image(path))
