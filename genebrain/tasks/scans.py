@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from genebrain.brain.cleaning import Cleaning
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide
-from genebrain.types import Metrics
+from genebrain.types import Metrics, UserError
 
 
 def embed_scans(
@@ -22,12 +22,22 @@ def embed_scans(
     task: str | None = None,
     cleaning: Cleaning | None = None,
     report: bool = False,
+    unreadable: Literal["error", "skip"] = "error",
     progress: bool = True,
 ) -> Metrics:
-    """Embed a folder or table of scans; see :func:`genebrain.cohort.scan_embedding.embed_scans`."""
+    """Embed a folder or table of scans; see :func:`genebrain.cohort.scan_embedding.embed_scans`.
+
+    Raises
+    ------
+    UserError
+        Scans that cannot be read, unless ``unreadable="skip"``: when all others are embedded and written, so that a
+        broken file costs no work and no script takes a part for the whole.
+    """
     from genebrain.cohort.scan_embedding import ScanSource
     from genebrain.cohort.scan_embedding import embed_scans as embed
 
+    if unreadable not in ("error", "skip"):
+        raise UserError(f"unreadable={unreadable} is none of error, skip")
     source = ScanSource(Path(input), _path(atlas), _path(parcel_coordinates), space, task, cleaning or Cleaning())
     counts = embed(source, brain or ConnectomeSide(), Path(out), report_page=report, progress=progress)
     done = counts["embedded"]
@@ -39,6 +49,13 @@ def embed_scans(
         print(f"look at the scans first: {Path(out) / 'scans.html'}")
     for reason, n in done["left_out"].items():
         print(f"left out: {n} scans ({reason})")
+    broken = counts["quarantine"]["n"]
+    if broken and unreadable == "error":
+        raise UserError(
+            f"{broken} of {counts['n_scans']} scans could not be read (reasons above, rows in "
+            f"{Path(out) / 'index.tsv'}); the others are embedded and complete. Mend or replace the broken files and "
+            "run the same command again, or accept the loss with unreadable=skip"
+        )
     return counts
 
 

@@ -109,13 +109,15 @@ def test_a_broken_scan_and_a_short_one_are_told_and_the_others_embedded(bids, tm
     table = tmp_path / "scans.tsv"
     rows = "".join(f"person{i}\t{file.name}\t2.0\n" for i, file in enumerate(files))
     table.write_text(f"participant_id\tpath\ttr\n{rows}")
-    counts = tasks.embed_scans(table, tmp_path / "out", side("brainmt"), progress=False)
+    with pytest.raises(UserError, match="1 of 3 scans could not be read"):
+        tasks.embed_scans(table, tmp_path / "out", side("brainmt"), progress=False)
+    counts = tasks.embed_scans(table, tmp_path / "out", side("brainmt"), unreadable="skip", progress=False)
     assert counts["embedded"]["scans"] == 1
     index = pd.read_csv(tmp_path / "out" / "index.tsv", sep="\t")
     assert index["status"].tolist() == ["embedded", "failed", "short"]
     assert np.load(tmp_path / "out" / "mask.npy").tolist() == [True, False, False]
     mirrored = side("brainmt", windows=WindowPolicy(short="pad"))
-    counts = tasks.embed_scans(table, tmp_path / "out", mirrored, progress=False)
+    counts = tasks.embed_scans(table, tmp_path / "out", mirrored, unreadable="skip", progress=False)
     assert counts["embedded"]["scans"] == 2
     assert counts["brain"]["windows"]["mirrored_windows"] == 1
 
