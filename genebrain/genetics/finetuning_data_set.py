@@ -133,6 +133,11 @@ def _parts(batch: SequenceBatch, column: str | None, folds: FoldSettings) -> lis
 def _need(batch: SequenceBatch, column: str, what: str) -> None:
     if column not in batch.table:
         raise UserError(f"no {what} column {column}; the table has {', '.join(map(str, batch.table.columns))}")
+    cells = batch.table[column]
+    blank = (cells.isna() | (cells.astype(str).str.strip() == "")).to_numpy()
+    if blank.any():
+        shown = ", ".join(str(row) for row, empty in zip(batch.rows, blank, strict=True) if empty)
+        raise UserError(f"{blank.sum()} of {len(cells)} rows have an empty {what} column {column}: row {shown:.60}")
 
 
 def _strata(task: str, labels: Labels) -> tuple[IntArray, tuple[str, ...]]:

@@ -120,20 +120,26 @@ def read_labels(task: str, batch: SequenceBatch, columns: list[str], train: Bool
         raise UserError(f"{len(columns)} label columns: use task=multilabel or task=regression, or name one column")
     problems: list[str] = []
     rows = np.asarray(batch.rows)
-    missing = table[columns].isna().any(axis=1).to_numpy()
+    cells = table[columns].map(_blank_to_none)
+    missing = cells.isna().any(axis=1).to_numpy()
     if missing.any():
         problems.append(f"{missing.sum()} rows without a label: {_rows(rows, missing)}")
     if task == "classification":
-        values, names = _classes(table[columns[0]], missing, rows, problems)
+        values, names = _classes(cells[columns[0]], missing, rows, problems)
     elif task == "multilabel":
-        values, names = _flags(table[columns], missing, rows, problems)
+        values, names = _flags(cells, missing, rows, problems)
     else:
-        values, names = _numbers(table[columns], missing, rows, problems)
+        values, names = _numbers(cells, missing, rows, problems)
     if train is not None and len(values):
         problems += _not_in_training(task, values, names, missing, train)
     if problems:
         raise UserError(f"labels for task={task}: " + "; ".join(problems))
     return Labels(torch.from_numpy(values), tuple(names))
+
+
+def _blank_to_none(cell: Any) -> Any:
+    """An empty cell of a column of words is read from a text file as '', which would pass for a class."""
+    return None if isinstance(cell, str) and not cell.strip() else cell
 
 
 def _classes(column: pd.Series[Any], missing: BoolArray, rows: Any, problems: list[str]) -> tuple[Any, list[str]]:

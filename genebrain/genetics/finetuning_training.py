@@ -23,6 +23,9 @@ from genebrain.lightning_steps import EpochBar, History, SeedSteps, make_loggers
 from genebrain.types import UserError
 
 SHARDED = ("fsdp", "deepspeed")
+STRATEGIES = ("auto", "ddp", "fsdp", "deepspeed_stage_2", "deepspeed_stage_3")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 RATES = {"frozen": 1e-3, "lora": 2e-4, "full": 1e-5}
 """Learning rate by tuning, where none is given; 1e-5 is the published one for full fine-tuning."""
 
@@ -49,7 +52,8 @@ class TrainingSettings:
     clip : float
         Largest norm of a gradient; 0 for none.
     precision, accelerator, devices, strategy
-        As in Lightning's Trainer; precision ``auto`` is float32 on CPU and bfloat16 (mixed) on GPU.
+        Words of Lightning's Trainer (``PRECISIONS``, ``ACCELERATORS``, ``STRATEGIES``), checked before a model is read;
+        precision ``auto`` is float32 on CPU and bfloat16 (mixed) on GPU.
     loggers : sequence of {"csv", "tensorboard", "wandb"}
     """
 
@@ -85,6 +89,11 @@ class TrainingSettings:
             problems.append("training: weight_decay, clip and warmup_steps must not be negative")
         if unknown := set(self.loggers) - {"csv", "tensorboard", "wandb"}:
             problems.append(f"training.loggers={sorted(unknown)}: use csv, tensorboard or wandb")
+        for key, known in (("strategy", STRATEGIES), ("precision", PRECISIONS), ("accelerator", ACCELERATORS)):
+            if (word := getattr(self, key)) not in known:
+                problems.append(f"training.{key}={word}: use one of {', '.join(known)}")
+        if self.devices != "auto" and not (isinstance(self.devices, int) and self.devices >= 1):
+            problems.append(f"training.devices={self.devices}: use a whole number from 1 on, or auto")
         if self.accelerator == "cpu":
             problems += self._gpu_only()
         if problems:

@@ -224,6 +224,22 @@ def test_what_cannot_be_is_said_before_training(table, tmp_path, options, messag
     assert not list(tmp_path.glob("out/**/*.ckpt"))
 
 
+def test_misspelt_words_of_the_trainer_are_told_together():
+    with pytest.raises(UserError) as caught:
+        TrainingSettings(strategy="fdsp", precision="bf61", accelerator="gpus", devices=0)
+    for part in ("strategy=fdsp: use one of auto, ddp", "precision=bf61", "accelerator=gpus", "devices=0"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("what", ["group", "split"])
+def test_rows_without_a_group_or_a_split_are_told(tmp_path, what):
+    data = motif_table(20).assign(mine="train")
+    data.loc[[2, 4], "mine"] = None
+    path = write(data, tmp_path)
+    with pytest.raises(UserError, match=f"2 of {len(data)} rows have an empty {what} column mine: row 3, 5"):
+        tasks.finetune(path, tmp_path / "out", table=TableSettings(**{what: "mine"}), **QUICK)
+
+
 def test_short_and_empty_sequences_are_told_together(tmp_path):
     data = motif_table(20)
     data.loc[3, "sequence"], data.loc[5, "sequence"] = "ACG", "NNNNNNN"

@@ -61,6 +61,15 @@ def test_missing_labels_wrong_types_and_unseen_classes_are_told_together():
         read_labels("multilabel", batch(label=["0,1", "0,2", "1,0", "1,1,1"]), ["label"])
 
 
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_empty_cells_of_a_text_file_are_missing_labels_not_a_class(task, tmp_path):
+    path = tmp_path / "table.tsv"
+    path.write_text("sequence\tlabel\nACGTAC\tyes\nACGTAA\t\nACGTAG\tno\nACGTAT\t \n")
+    rows, _ = read_table(path, TableSettings())
+    with pytest.raises(UserError, match="2 rows without a label: row 2, 4"):
+        read_labels(task, rows, ["label"])
+
+
 @pytest.mark.parametrize(
     ("task", "columns", "message"),
     [
