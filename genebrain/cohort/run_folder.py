@@ -53,9 +53,11 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             (self.path / "checkpoints").mkdir(exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot use run folder {self.path}: {error.strerror}; choose another run=") from error
+            raise UserError(
+                f"cannot use run folder {self.path}: {error.strerror}; choose another run= (or out=)"
+            ) from error
         if not os.access(self.path, os.W_OK):
-            raise UserError(f"run folder {self.path} is read-only; choose another run=")
+            raise UserError(f"run folder {self.path} is read-only; choose another run= (or out=)")
 
     @property
     def checkpoints(self) -> Path:
@@ -84,7 +86,7 @@ class RunFolder:
                 shown = ", ".join(f"{k}: {before.get(k)} -> {now.get(k)}" for k in changed[:5])
                 raise UserError(
                     f"run folder {self.path} holds another experiment ({len(changed)} setting(s) differ: {shown}); "
-                    "choose another run=, or delete the folder"
+                    "choose another run= (or out=), or delete the folder"
                 )
         else:
             write_json(path, settings)

@@ -166,7 +166,8 @@ class SequenceFile:
             if missing:
                 raise UserError(
                     f"{path} has no column of {' and none of '.join(missing)}; it has {', '.join(names)}. "
-                    "Name yours with column=... and id_column=..."
+                    "Name yours: the option is column (in finetune table.sequence)"
+                    + (" and id_column" if self.id_column else "")
                 )
             assert column is not None
             letters = batch.column(names.index(column))

@@ -25,11 +25,13 @@ _EMPTY, _REFUSED, _SHORT, _UNKNOWN = (
     f"shorter than {K} letters",
     "of N alone",
 )
+# Verbs that answer every record (generate, recover) have no such option; finetune calls it table.unreadable.
+_LEAVE_OUT = "remove them; where the verb has the option unreadable, its value skip leaves them out"
 _ADVICE = {
     _EMPTY: "fill them in or remove the rows",
     _REFUSED: "correct them; of RNA, U is written as T with uracil=to_t",
-    _SHORT: f"the model reads {K} letters a token; unreadable=skip leaves them out",
-    _UNKNOWN: "unreadable=skip leaves them out",
+    _SHORT: f"the model reads {K} letters a token; {_LEAVE_OUT}",
+    _UNKNOWN: _LEAVE_OUT,
 }
 
 

@@ -153,3 +153,12 @@ def test_unknown_policies_are_refused() -> None:
         SequenceFile("x.fa", uracil="keep")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="unreadable='drop': use one of error, skip"):
         SequenceFile("x.fa", unreadable="drop")  # type: ignore[arg-type]
+
+
+def test_advice_names_options_as_every_verb_calls_them(tmp_path: Path) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_text("dna\nACG\n")
+    with pytest.raises(UserError, match=r"column \(in finetune table\.sequence\)$"):
+        SequenceFile(path).read()
+    with pytest.raises(UserError, match="where the verb has the option unreadable"):
+        SequenceFile(path, column="dna").read()
