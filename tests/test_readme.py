@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genebrain import config
-from genebrain.cli import VERBS
+from genebrain.cli import VERBS, main
 from genebrain.types import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +34,20 @@ def test_every_documented_command_composes(page, command):
         config.compose(verb, [o for o in overrides if o != "-m"])
     except UserError as error:
         pytest.fail(f"{page}: genebrain {command}: {error}")
+
+
+def test_the_opening_commands_of_the_dna_page_run_on_shipped_files(tmp_path, monkeypatch):
+    block = (ROOT / "docs" / "generator.md").read_text().split("```bash\n")[1].split("```")[0]
+    lines = [shlex.split(line)[1:] for line in block.splitlines()]
+    assert [line[0] for line in lines] == ["embed-sequences", "score-variants", "finetune", "generate"]
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        assert main(line) == 0, line
+    assert len((tmp_path / "runs/scores.tsv").read_text().splitlines()) == 26
+    assert (tmp_path / "runs/more.fa").read_text().count(">") == 64
+    assert (tmp_path / "runs/vectors/embeddings.npy").exists()
+    assert (tmp_path / "runs/tuned/metrics.json").exists()
 
 
 def test_there_are_commands_to_check():
