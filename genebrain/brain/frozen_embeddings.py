@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from genebrain.brain.private_files import ArrayWriter, write_private
+from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import WindowEncoder
-from genebrain.brain.windows import Window, WindowBank
+from genebrain.brain.windows import Window
 from genebrain.types import UserError
 
 DESCRIPTION = "description.json"

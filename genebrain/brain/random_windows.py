@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.brain.windows import Window, WindowBank
+from genebrain.brain.window_bank import WindowBank
+from genebrain.brain.windows import Window
 
 Starts = NDArray[np.int64]
 

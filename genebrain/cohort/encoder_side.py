@@ -25,8 +25,9 @@ from genebrain.brain.parcel_centres import label_centres, read_centres
 from genebrain.brain.scaling import CohortScaling
 from genebrain.brain.scan_job import ScanOptions
 from genebrain.brain.scan_store import ScanStore
+from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
-from genebrain.brain.windows import Window, WindowBank, WindowPolicy
+from genebrain.brain.windows import Window, WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide, Feature, person_scans
 from genebrain.cohort.embedding_feature import EmbeddingFeature
 from genebrain.cohort.participants import Cohort

@@ -21,8 +21,8 @@ from genebrain.brain.objectives import ClipContrast
 from genebrain.brain.pretraining import PretrainModule
 from genebrain.brain.random_windows import RandomWindows
 from genebrain.brain.scaling import CohortScaling
+from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
-from genebrain.brain.windows import WindowBank
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.pretraining_data import LookDataset, LookModule

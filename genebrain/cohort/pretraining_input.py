@@ -17,7 +17,7 @@ from genebrain.brain.encoder_scans import options_name, scan_options
 from genebrain.brain.encoders import build_encoder
 from genebrain.brain.ingest import fill_store
 from genebrain.brain.scan_store import ScanStore
-from genebrain.brain.windows import WindowBank
+from genebrain.brain.window_bank import WindowBank
 from genebrain.cohort.pretraining import ENCODER, REPORT, Pretraining, pretrain
 from genebrain.cohort.run_folder import RunFolder, write_json
 from genebrain.cohort.scan_embedding import ScanSource

@@ -32,8 +32,9 @@ from genebrain.brain.scan_journal import scan_keys
 from genebrain.brain.scan_quality_report import write_scan_report
 from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.scans import COLUMNS, IMAGE_SUFFIXES, read_scan_table
+from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import WindowEncoder
-from genebrain.brain.windows import Window, WindowBank
+from genebrain.brain.windows import Window
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.types import UserError

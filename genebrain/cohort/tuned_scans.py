@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from genebrain.alignment.closed_form import ClosedForm
 from genebrain.alignment.recompute import recomputed
 from genebrain.alignment.tuned_encoder import TunedEncoder
-from genebrain.brain.windows import Window, WindowBank
+from genebrain.brain.window_bank import WindowBank
+from genebrain.brain.windows import Window
 from genebrain.cohort.embedding_feature import EmbeddingFeature
 from genebrain.cohort.encoder_side import EncoderSide, planned_people
 from genebrain.cohort.participants import Cohort

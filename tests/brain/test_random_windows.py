@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from genebrain.brain.random_windows import RandomWindows
-from genebrain.brain.windows import WindowBank, WindowPolicy
+from genebrain.brain.window_bank import WindowBank
+from genebrain.brain.windows import WindowPolicy
 
 
 class Numbers:

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from genebrain.brain.resampling import resample
-from genebrain.brain.windows import WindowBank, WindowPolicy, mirrored, stretches
+from genebrain.brain.window_bank import WindowBank
+from genebrain.brain.windows import WindowPolicy, mirrored, stretches
 from genebrain.types import UserError
 
 
