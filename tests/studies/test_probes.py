@@ -61,6 +61,13 @@ def test_test_people_decide_nothing():
         assert before[kind]["candidate"] == "a"
 
 
+def test_nearly_equal_columns_of_single_precision_are_solved():
+    features, table = people()
+    many = np.tile(features[:, :1], 4000).astype(np.float32)  # as encoders give them
+    found = probe({"e": many}, read_target(table, "age", TRAINING), FAMILY, TRAINING, TEST)  # warnings are errors here
+    assert np.corrcoef(found["linear"]["predicted"], table["age"][TEST])[0, 1] > 0.9
+
+
 def test_unknown_values_and_rare_classes_are_left_out_and_counted():
     features, table = people()
     table.loc[[0, 130], "site"] = "missing"
