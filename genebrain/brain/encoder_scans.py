@@ -20,6 +20,7 @@ import pandas as pd
 
 from genebrain.brain.brain_mask import MaskChoice
 from genebrain.brain.cleaning import Cleaning
+from genebrain.brain.encoder_files import read_encoder
 from genebrain.brain.encoder_sizes import Box
 from genebrain.brain.encoders import EncoderSettings, build_encoder
 from genebrain.brain.image_stream import open_image
@@ -83,9 +84,18 @@ def scan_options(
     Raises
     ------
     UserError
-        An encoder of volumes, and no image can be opened.
+        An encoder of volumes, and no image can be opened; parcels are wanted, all scans are images, and no atlas is
+        named; weights that cannot be read. Better now than after hours of reading scans.
     """
     if settings is None or settings.reads == "parcels":
+        if settings is not None and settings.path is not None:
+            read_encoder(settings.path, settings.name)
+        if atlas is None and len(table) and all(str(path).endswith(IMAGE_SUFFIXES) for path in table["path"]):
+            raise UserError(
+                f"all {len(table)} scans are images, and {settings.name if settings else 'the connectome'} reads "
+                "parcels: an image needs an atlas. Name a label image (atlas=LABELS.nii.gz; 'atlas' in cohort.yaml), "
+                "or list tables of parcel series"
+            )
         return ReadingOptions(atlas=atlas, cleaning=cleaning or Cleaning(), min_frames=min_frames)
     volumes = volumes or VolumeSettings()
     return replace(volumes.options(_box(settings, table["path"], volumes)), min_frames=min_frames)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -173,11 +173,11 @@ def fill_store(
         _quarantine_odd_shapes(records)
         report = _report(records, n_reused=len(keys) - len(todo))
         if not report.n_stored and not (report.short and short == "error"):
-            reasons = _reasons(report.quarantine + report.short)
-            raise UserError(f"none of the {len(keys)} scans can be used: {reasons}")
+            reasons = told(_reasons(report.quarantine + report.short))
+            raise UserError(f"none of the {len(keys)} scans can be used: {reasons}{_longest(records)}")
         if report.short and short == "error":
             raise UserError(
-                f"{len(report.short)} of {len(keys)} scans are too short ({_reasons(report.short)}), "
+                f"{len(report.short)} of {len(keys)} scans are too short ({told(_reasons(report.short))}), "
                 f"the shortest has {min(r['n_frames'] for r in records if r['status'] == 'short')} frames; "
                 "leave them out with short=skip, or keep them with short=keep"
             )
@@ -246,6 +246,17 @@ def _report(records: list[Record], n_reused: int) -> IngestReport:
 
 def _reasons(entries: list[dict[str, Any]]) -> dict[str, int]:
     return dict(Counter(entry["reason"] for entry in entries).most_common(5))
+
+
+def told(reasons: Mapping[str, int]) -> str:
+    """Reasons with their numbers of scans, in words."""
+    return "; ".join(f"{n} {'scan' if n == 1 else 'scans'}: {reason}" for reason, n in reasons.items())
+
+
+def _longest(records: list[Record]) -> str:
+    """What is known about scans that are too short, for an error."""
+    frames = [record["n_frames"] for record in records if record["status"] == "short"]
+    return f" (the longest has {max(frames)} frames; brain.min_frames is the limit)" if frames else ""
 
 
 def _provenance(settings: dict[str, Any], report: IngestReport) -> bytes:

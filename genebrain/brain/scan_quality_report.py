@@ -79,7 +79,8 @@ def _cards(quality: ScanQuality) -> list[tuple[str, str]]:
     if quality.n_people is not None:
         cards.append((f"{quality.n_people:,}", "people in the scan table"))
     if scans.tr.notna().any():
-        cards.append((f"{(scans.n_frames * scans.tr).sum() / 3600:,.1f} h", "of recording"))
+        hours = (scans.n_frames * scans.tr).sum() / 3600
+        cards.append((f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:.1f} min", "of recording"))
     if scans.mean_fd.notna().any():
         cards.append((f"{scans.mean_fd.median():.2f} mm", "median of the mean framewise displacement"))
     if quality.kind == "parcels":

@@ -157,12 +157,13 @@ class WindowBank:
         if problems:
             raise UserError("; ".join(f"{n} of {len(keys)} scans: {text}" for text, n in problems.most_common(5)))
         if short and (self.policy.short == "error" or not planned):
+            leave = "leave them out with brain.windows.short=skip, " if planned else ""
             raise UserError(
                 f"{short} of {len(keys)} scans have no stretch of {self.frames} frames"
                 + (f" of {self.tr:g} s" if self.tr else "")
                 + (f" (windows of {self.policy.seconds:g} s)" if self.policy.seconds else "")
-                + ": leave them out with windows.short=skip, mirror them with windows.short=pad, or choose shorter "
-                "windows with windows.seconds"
+                + f", the longest stretch has {self._longest(keys)}: {leave}mirror them with brain.windows.short=pad, "
+                "or choose shorter windows with brain.windows.seconds"
             )
         return planned
 
@@ -202,10 +203,15 @@ class WindowBank:
         if self.policy.resample == "none":
             raise UserError(
                 f"a time step of {own:g} s, the encoder was trained at {self.tr:g} s: resample with "
-                "windows.resample=auto"
+                "brain.windows.resample=auto"
             )
         ratio = self.tr / own
         return ratio, self.policy.resample == "low_pass" or (self.policy.resample == "auto" and ratio > 1)
+
+    def _longest(self, keys: Sequence[str]) -> int:
+        """Frames of the longest stretch of scans without a window, at the time step of the windows."""
+        found = [max((span.frames for span in self.spans(key)[1]), default=0) for key in keys if not self.windows(key)]
+        return max(found, default=0)
 
     def _treatment(self, key: str) -> str:
         ratio, low_pass = self._step(key)
@@ -225,6 +231,9 @@ class WindowBank:
         if self.policy.seconds is not None:
             frames = max(1, round(self.policy.seconds / self._seconds_per_frame(key)))
         if self._check is not None and (problem := self._check(frames)):
+            if self.policy.seconds is not None:
+                step = self._seconds_per_frame(key)
+                problem += f" (brain.windows.seconds={self.policy.seconds:g} at {step:g} s per frame)"
             raise UserError(problem)
         return frames
 

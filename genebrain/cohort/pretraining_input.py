@@ -22,7 +22,6 @@ from genebrain.cohort.pretraining import ENCODER, REPORT, Pretraining, pretrain
 from genebrain.cohort.run_folder import RunFolder, write_json
 from genebrain.cohort.scan_embedding import ScanSource
 from genebrain.cohort.seen_scans import save_seen
-from genebrain.types import UserError
 
 
 def run_pretraining_on_scans(
@@ -66,8 +65,6 @@ def run_pretraining_on_scans(
         where.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         ingested = fill_store(table, where, options, short="skip", progress=progress)
     scans = ScanStore(where)
-    if not len(scans):
-        raise UserError(f"none of the {len(table)} scans can be used: {ingested.summary()['quarantine']}")
     if scans.kind == "volumes":
         x, y, z = scans.shape
         encoder = build_encoder(side.settings, grid=(x, y, z))

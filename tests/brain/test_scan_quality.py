@@ -79,7 +79,13 @@ def test_report_of_parcels(cohort, tmp_path):
     assert "secret" not in page
     assert "http" not in page
     assert "<script" not in page
-    for text in ("5</b><span>of 6 scans", "1 scan could not be used", "2 different time steps", "1 of 4 parcels"):
+    for text in (
+        "5</b><span>of 6 scans",
+        "1 scan could not be used",
+        "2 different time steps",
+        "1 of 4 parcels",
+        " min</b><span>of recording",
+    ):
         assert text in page
     assert len(pictures(page)) == 6
     assert all(picture.startswith(b"\x89PNG") for picture in pictures(page))

@@ -124,7 +124,8 @@ def test_short_scans_follow_the_policy(tmp_path):
     assert (report.n_stored, len(report.short), report.n_reused) == (1, 1, 1)
     report = run(table, tmp_path / "store", short="keep")
     assert (report.n_stored, len(report.short)) == (2, 0)
-    with pytest.raises(UserError, match=r"none of the 2 scans can be used.*fewer than 60 frames"):
+    message = r"none of the 2 scans can be used: 2 scans: fewer than 60 frames \(the longest has 50 frames"
+    with pytest.raises(UserError, match=message):
         run(table, tmp_path / "store", short="skip", min_frames=60)
     # What was kept once is judged again when the next run does not keep it.
     report = run(table, tmp_path / "store", short="skip")

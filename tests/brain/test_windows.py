@@ -118,8 +118,11 @@ def test_mirroring_goes_on_as_long_as_it_must():
 
 def test_all_scans_too_short_is_an_error_even_when_they_may_be_skipped():
     store = Store(a=(ramp(10), np.arange(10), 1.0))
-    with pytest.raises(UserError, match=r"windows\.short=pad"):
+    with pytest.raises(
+        UserError, match=r"the longest stretch has 10: mirror them with brain\.windows\.short=pad"
+    ) as caught:
         WindowBank(store, WindowPolicy(short="skip"), frames=25).plan(["a"])
+    assert "short=skip" not in str(caught.value)  # it is skip already
 
 
 def test_unknown_and_refused_time_steps_are_counted_together():
@@ -148,5 +151,5 @@ def test_impossible_policies_and_lengths():
         WindowPolicy(seconds=-1, resample="cubic", short="drop")
     store = Store(a=(ramp(100), np.arange(100), 1.0))
     bank = WindowBank(store, WindowPolicy(seconds=30), 20, check=lambda n: None if n % 20 == 0 else f"{n} frames bad")
-    with pytest.raises(UserError, match="1 of 1 scans: 30 frames bad"):
+    with pytest.raises(UserError, match=r"1 of 1 scans: 30 frames bad \(brain\.windows\.seconds=30 at 1 s per frame\)"):
         bank.plan(["a"])

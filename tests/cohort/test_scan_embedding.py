@@ -137,8 +137,12 @@ def test_the_command_composes_to_the_same_call(bids, tmp_path):
 def test_impossible_inputs_are_refused_with_what_to_do(bids, tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         tasks.embed_scans(tmp_path / "nothing", tmp_path / "a", side("swift"), progress=False)
-    with pytest.raises(UserError, match="an image needs an atlas"):
+    with pytest.raises(UserError, match=r"all 4 scans are images, and brainlm reads parcels: an image needs an atlas"):
         tasks.embed_scans(bids, tmp_path / "b", side("brainlm"), progress=False)
+    weights = side("brainlm", path=str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        tasks.embed_scans(bids, tmp_path / "w", weights, atlas=bids.parent / "atlas" / "labels.nii.gz", progress=False)
+    assert not list((tmp_path / "w").iterdir())  # a typing error is told before hours of reading
     with pytest.raises(UserError, match="there are none here"):
         tasks.embed_scans(
             bids, tmp_path / "c", EncoderSide("brainlm", scaling="cohort"),
