@@ -32,7 +32,7 @@ check: env  ## lint, types and import contracts
 	@$(BIN)/lint-imports
 
 test: check  ## check, then every fast test (under 10 minutes on 2 cores)
-	@$(BIN)/pytest -m "not slow and not truth" -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not truth" -n 2  # two workers: more threads only wait for each other
 
 test-slow: env  ## the tests that take minutes
 	@$(BIN)/pytest -m slow
