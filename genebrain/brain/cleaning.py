@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genebrain.brain.motion import still_frames
 from genebrain.types import FloatArray, UserError
 
 ORDER = ["parcel summary", "drop frames", "confounds + trend + band-pass in one regression", "scaling"]
@@ -44,6 +45,9 @@ class Cleaning:
         Linear trend; pass band in Hz.
     standardize
         ``None``, ``"zscore_sample"`` or ``"psc"``. ``None`` keeps the relative variances of parcels.
+    fd_threshold
+        Framewise displacement, mm: frames above it are left out. Read from the confounds table under any of its usual
+        names (:mod:`genebrain.brain.motion`). The only step that volumes know.
     """
 
     load_confounds: Mapping[str, Any] | None = None
@@ -52,6 +56,7 @@ class Cleaning:
     low_pass: float | None = None
     high_pass: float | None = None
     standardize: str | None = None
+    fd_threshold: float | None = None
     order: list[str] = field(default_factory=lambda: list(ORDER), init=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +69,8 @@ class Cleaning:
             (high is not None and high <= 0, f"high_pass={high} Hz must be above 0"),
             (low is not None and high is not None and low <= high,
              f"low_pass={low} Hz must be above high_pass={high} Hz: the band between them is kept"),
+            (self.fd_threshold is not None and self.fd_threshold <= 0,
+             f"fd_threshold={self.fd_threshold} mm must be above 0"),
             (bool(self.load_confounds and self.confound_columns),
              "load_confounds and confound_columns: choose one source of confounds"),
         ]  # fmt: skip
@@ -84,13 +91,21 @@ class Cleaning:
     @property
     def active(self) -> bool:
         """Whether there is anything to do."""
+        return self.changes_values or self.fd_threshold is not None
+
+    @property
+    def changes_values(self) -> bool:
+        """Whether more is done than leaving out frames of motion."""
         return bool(
             self.load_confounds or self.confound_columns or self.detrend or self.low_pass or self.high_pass
         ) or (self.standardize is not None)
 
     def describe(self) -> dict[str, Any]:
         """The settings and their order, JSON-ready."""
-        return asdict(self)
+        said = asdict(self)
+        if self.fd_threshold is None:
+            del said["fd_threshold"]  # stores and runs of before there was this choice keep their names
+        return said
 
 
 def clean(
@@ -127,12 +142,17 @@ def clean(
         Confounds missing or of another length, a band-pass without time step, above the Nyquist frequency
         or on too few frames.
     """
-    if not cleaning.active:
-        return np.asarray(series, np.float64), np.arange(len(series))
+    still = still_frames(cleaning.fd_threshold, confounds, len(series))
+    if not cleaning.changes_values:
+        return np.asarray(series, np.float64)[still], np.flatnonzero(still)
     from nilearn import signal  # 2 s and 100 MB, which scans without cleaning need not pay
 
     _check_filter(cleaning, tr, len(series))
     regressors, kept = _confounds(cleaning, len(series), scan, confounds)
+    if not still.all():
+        kept = np.flatnonzero(still) if kept is None else np.asarray(kept, np.int64)[still[kept]]
+    if kept is not None and not len(kept):
+        return np.empty((0, series.shape[1])), np.empty(0, np.int64)
     cleaned = signal.clean(
         np.asarray(series, np.float64),
         detrend=cleaning.detrend,

@@ -84,8 +84,9 @@ def scan_options(
     Raises
     ------
     UserError
-        An encoder of volumes, and no image can be opened; parcels are wanted, all scans are images, and no atlas is
-        named; weights that cannot be read. Better now than after hours of reading scans.
+        An encoder of volumes, and no image can be opened, or a cleaning that volumes do not know; parcels are wanted,
+        all scans are images, and no atlas is named; weights that cannot be read. Better now than after hours of reading
+        scans.
     """
     if settings is None or settings.reads == "parcels":
         if settings is not None and settings.path is not None:
@@ -97,8 +98,22 @@ def scan_options(
                 "or list tables of parcel series"
             )
         return ReadingOptions(atlas=atlas, cleaning=cleaning or Cleaning(), min_frames=min_frames)
-    volumes = volumes or VolumeSettings()
-    return replace(volumes.options(_box(settings, table["path"], volumes)), min_frames=min_frames)
+    volumes, cleaning = volumes or VolumeSettings(), cleaning or Cleaning()
+    if problem := volume_cleaning_problem(settings.name, cleaning):
+        raise UserError(problem)
+    options = volumes.options(_box(settings, table["path"], volumes))
+    return replace(options, min_frames=min_frames, fd_threshold=cleaning.fd_threshold)
+
+
+def volume_cleaning_problem(name: str, cleaning: Cleaning) -> str | None:
+    """What an encoder of volumes cannot have of a cleaning, in words; None: it can have all of it."""
+    if not cleaning.changes_values:
+        return None
+    return (
+        f"{name} reads volumes, and these are taken as the pipeline left them: of the cleaning only fd_threshold "
+        "(leave out frames of motion) is possible; clean the images before, or take an encoder of parcels (brainlm, "
+        "brainlm_vit, connectome)"
+    )
 
 
 def options_name(options: ScanOptions) -> str:

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genebrain.types import BoolArray, UserError
+
 COLUMNS = ("framewise_displacement", "FramewiseDisplacement", "fd", "FD")
 LARGE_MM = 0.5
 
@@ -29,6 +31,30 @@ def framewise_displacement(path: Path | None) -> NDArray[np.float64] | None:
         return None
     column = next((name for name in COLUMNS if name in table.columns), None)
     return None if column is None else pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
+
+
+def still_frames(threshold: float | None, path: Path | str | None, n_frames: int) -> BoolArray:
+    """Frames that are not above a threshold (mm), bool ``[frames]``; all without a threshold.
+
+    A frame whose displacement nobody knows (the first) stays.
+
+    Raises
+    ------
+    UserError
+        There is a threshold, and no displacement, or one of another length.
+    """
+    if threshold is None:
+        return np.ones(n_frames, bool)
+    displacement = framewise_displacement(None if path is None else Path(path))
+    if displacement is None or not np.isfinite(displacement).any():
+        why = "the scan has no confounds table" if path is None else "its confounds table has none"
+        raise UserError(
+            f"frames of motion cannot be left out (fd_threshold={threshold:g} mm): {why} (a column "
+            f"{' or '.join(COLUMNS)})"
+        )
+    if len(displacement) != n_frames:
+        raise UserError(f"the confounds have {len(displacement)} rows, the scan has {n_frames} frames")
+    return np.asarray(~(displacement > threshold))
 
 
 def motion_facts(path: Path | None) -> dict[str, Any]:

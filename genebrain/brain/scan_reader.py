@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from genebrain.brain.cleaning import ORDER, Cleaning, clean
 from genebrain.brain.image_stream import open_image
+from genebrain.brain.motion import still_frames
 from genebrain.brain.parcel_series import read_parcel_table, usable_part
 from genebrain.brain.parcellation import Atlas, Strategy
 from genebrain.brain.private_files import ArrayWriter
@@ -50,11 +51,11 @@ class ReadingOptions(ScanOptions):
     @property
     def slow_tables(self) -> bool:
         """Cleaning takes longer than the start of a process."""
-        return self.cleaning.active
+        return self.cleaning.changes_values
 
     def describe(self) -> dict[str, Any]:
         """The settings with the checksum of the atlas, and the order of the steps."""
-        chosen = super().describe()
+        chosen = super().describe() | {"cleaning": self.cleaning.describe()}
         if self.atlas is not None:
             if not self.atlas.is_file():
                 raise UserError(f"the atlas {self.atlas} does not exist")
@@ -106,8 +107,9 @@ def _cleaned(
     tr: float,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Series [kept frames, P] after cleaning (invalid parcels zero), and which frames these are."""
-    if not cleaning.active:
-        return series, frame_numbers
+    if not cleaning.changes_values:
+        still = still_frames(cleaning.fd_threshold, job.confounds, recorded)[frame_numbers]
+        return series[still], frame_numbers[still]
     if len(frame_numbers) < recorded:
         raise UserError(f"{recorded - len(frame_numbers)} frames have no values: cleaning cannot bridge them")
     is_image = job.path.name.endswith(IMAGE_SUFFIXES)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from genebrain.brain.brain_mask import LEAST_BACKGROUND, MASKS, MaskChoice, computed_mask, given_mask
 from genebrain.brain.image_stream import ImageStream, open_image
+from genebrain.brain.motion import still_frames
 from genebrain.brain.orientation import Turn, check_axes
 from genebrain.brain.private_files import ArrayWriter
 from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, short_record
@@ -26,6 +27,7 @@ from genebrain.brain.scans import IMAGE_SUFFIXES, repetition_time
 from genebrain.brain.volumes import Box, Normalisation, Placement, VoxelSums, block_mean, refuse_cut
 from genebrain.types import BoolArray, UserError
 
+SCRUB = "drop frames of motion"
 ORDER = ["drop frames without values", "mask", "axes", "block mean", "scale over the brain", "box", "float16"]
 LARGEST_LOSS = 0.05
 LARGEST_TILT = 10.0  # degrees
@@ -56,6 +58,8 @@ class VolumeOptions(ScanOptions):
         Voxels a side that are averaged into one (1: none), before scaling.
     allow_cut
         Whether brain voxels may fall outside the box; they are counted.
+    fd_threshold
+        Framewise displacement, mm: frames above it are left out before anything is computed.
     """
 
     box: Box = (96, 96, 96)
@@ -66,6 +70,7 @@ class VolumeOptions(ScanOptions):
     axes: str = "RAS"
     downsample: int = 1
     allow_cut: bool = False
+    fd_threshold: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "box", tuple(self.box))
@@ -83,7 +88,12 @@ class VolumeOptions(ScanOptions):
 
     def describe(self) -> dict[str, Any]:
         """The settings and the order of the steps."""
-        return {"kind": "volumes", **super().describe(), "order": ORDER, "dtype": "float16"}
+        chosen, order = super().describe(), ORDER
+        if self.fd_threshold is None:
+            del chosen["fd_threshold"]  # stores of before there was this choice keep their names
+        else:
+            order = [SCRUB, *ORDER]
+        return {"kind": "volumes", **chosen, "order": order, "dtype": "float16"}
 
     def read(self, job: ScanJob) -> Record:
         """Read one scan and write its volumes."""
@@ -93,7 +103,10 @@ class VolumeOptions(ScanOptions):
         tr = repetition_time(job.path, scan.header, job.tr)
         if why := self.too_short(scan.n_frames, tr):
             return short_record(job.key, scan.n_frames, tr, why)
-        frames = Frames(scan, Turn.between(scan.affine, self.axes), self.downsample)
+        still = still_frames(self.fd_threshold, job.confounds, scan.n_frames)
+        if why := self.too_short(int(still.sum()), tr, " without motion"):
+            return short_record(job.key, int(still.sum()), tr, why)
+        frames = Frames(scan, Turn.between(scan.affine, self.axes), self.downsample, still)
         sums, source = self._gather(frames, job)
         kept = np.flatnonzero(frames.usable)
         if why := self.too_short(len(kept), tr, " with values"):
@@ -154,13 +167,16 @@ class Frames:
     ----------
     mask
         bool [X, Y, Z] in the wanted axes at full resolution; None: what is not exactly zero is brain.
+    wanted
+        bool [frames]: the others are passed over.
     usable
-        bool [frames], after :meth:`sums`: a frame with more than half of its voxels not finite, or with nothing but
-        zeros, is dropped.
+        bool [frames], after :meth:`sums`: of the wanted frames, one with more than half of its voxels not finite, or
+        with nothing but zeros, is dropped.
     """
 
-    def __init__(self, scan: ImageStream, turn: Turn, factor: int) -> None:
+    def __init__(self, scan: ImageStream, turn: Turn, factor: int, wanted: BoolArray | None = None) -> None:
         self.scan, self.turn, self.factor = scan, turn, factor
+        self.wanted = np.ones(scan.n_frames, bool) if wanted is None else wanted
         self.mask: BoolArray | None = None
         self.usable: BoolArray = np.ones(scan.n_frames, bool)
         self._may_be_broken = scan.header.get_data_dtype().kind == "f"
@@ -185,6 +201,8 @@ class Frames:
         self._broken, self._zero, self._total = np.zeros(shape, bool), np.ones(shape, bool), np.zeros(shape)
         sums: VoxelSums | None = None
         for t, stored in enumerate(self.scan.volumes()):
+            if not self.wanted[t]:
+                continue
             values = self._values(stored)
             finite = np.isfinite(values) if self._may_be_broken else None
             inside = self._inside(values, finite)

@@ -92,7 +92,7 @@ class ConnectomeSide:
         return stored_moments(cohort, ScanStore(self._folder(store)), progress=progress)
 
     def _folder(self, store: Path) -> Path:
-        return store / ("scans" if not self.cleaning.active else f"scans-{self.cleaning.name}")
+        return store / parcels_folder(self.cleaning)
 
     def features(self, n_parcels: int) -> dict[str, Feature]:
         """Unfitted candidates by name, for scans of ``n_parcels``."""
@@ -125,6 +125,11 @@ class ConnectomeSide:
         """What a run records of its brain side."""
         cleaning = self.cleaning.describe() if self.cleaning.active else None
         return {"encoder": "connectome", "kind": self.kind, "cleaning": cleaning}
+
+
+def parcels_folder(cleaning: Cleaning) -> str:
+    """Folder of parcel series in the store of a cohort: one for each way of cleaning, whoever reads it."""
+    return f"scans-{cleaning.name}" if cleaning.active else "scans"
 
 
 def stored_moments(cohort: Cohort, store: ScanStore, *, progress: bool = True) -> Moments:

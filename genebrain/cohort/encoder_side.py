@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from genebrain.adapters import ALL_LINEAR, LoraSettings
 from genebrain.alignment.tuned_encoder import TUNINGS
-from genebrain.brain.encoder_scans import VolumeSettings, options_name, scan_options
+from genebrain.brain.cleaning import Cleaning
+from genebrain.brain.encoder_scans import VolumeSettings, options_name, scan_options, volume_cleaning_problem
 from genebrain.brain.encoders import EncoderSettings, build_encoder
 from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
 from genebrain.brain.ingest import fill_store
@@ -28,7 +29,7 @@ from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
 from genebrain.brain.windows import Window, WindowPolicy
-from genebrain.cohort.brain_side import ConnectomeSide, Feature, person_scans
+from genebrain.cohort.brain_side import ConnectomeSide, Feature, parcels_folder, person_scans
 from genebrain.cohort.embedding_feature import EmbeddingFeature
 from genebrain.cohort.participants import Cohort
 from genebrain.types import FloatArray, IntArray, UserError
@@ -65,6 +66,9 @@ class EncoderSide:
         How scans are cut.
     volumes : VolumeSettings
         How volumes are scaled and boxed, for the encoders that read them.
+    cleaning : Cleaning
+        What is removed from parcel series; each way of cleaning has its own folder in the store, which the connectome
+        shares. Of volumes only frames of motion can be left out (``fd_threshold``).
     aggregate : {"mean", "motion"}
         Over the scans of a person: plain, or weighted by the inverse of the scan's mean framewise displacement.
     components : sequence
@@ -92,6 +96,7 @@ class EncoderSide:
     formula: Literal["paper", "toolkit"] = "paper"
     windows: WindowPolicy = field(default_factory=WindowPolicy)
     volumes: VolumeSettings = field(default_factory=VolumeSettings)
+    cleaning: Cleaning = field(default_factory=Cleaning)
     aggregate: Literal["mean", "motion"] = "mean"
     components: tuple[int | str, ...] = (16, 64, "all")
     tuning: str = "frozen"
@@ -113,6 +118,8 @@ class EncoderSide:
             reads = "parcels"
         if self.scaling == "cohort" and reads == "volumes":
             problems.append("brain.scaling=cohort is for encoders of parcels; volumes are scaled when they are read")
+        if reads == "volumes" and (problem := volume_cleaning_problem(self.encoder, self.cleaning)):
+            problems.append(f"brain.cleaning: {problem}")
         wrong = [c for c in self.components if c != "all" and (not isinstance(c, int) or c < 2)]
         if wrong or not self.components:
             problems.append(f"brain.components={list(self.components)}: whole numbers of at least 2, or all")
@@ -165,12 +172,15 @@ class EncoderSide:
 
     def _options(self, cohort: Cohort) -> ScanOptions:
         return scan_options(
-            self.settings, cohort.scans, atlas=cohort.atlas, volumes=self.volumes, min_frames=self.min_frames
-        )
+            self.settings, cohort.scans, atlas=cohort.atlas, volumes=self.volumes, cleaning=self.cleaning,
+            min_frames=self.min_frames,
+        )  # fmt: skip
 
     def _folder(self, options: ScanOptions) -> str:
         # Parcels are shared with the connectome; volumes of another box or scale lie apart.
-        return "scans" if self.settings.reads == "parcels" else f"volumes-{options_name(options)}"
+        if self.settings.reads == "parcels":
+            return parcels_folder(self.cleaning)
+        return f"volumes-{options_name(options)}"
 
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with at least one window."""
@@ -231,7 +241,9 @@ class EncoderSide:
     def description(self, cohort: Cohort, store: Path) -> dict[str, Any]:
         """What a run records of its brain side: encoder, weights and windows in words and numbers."""
         encoder = self.build(cohort, store)
-        return {**encoder.description(), "tuning": self.tuning, "fingerprint": encoder.fingerprint()}
+        cleaning = self.cleaning.describe() if self.cleaning.active else None
+        told = {"tuning": self.tuning, "cleaning": cleaning, "fingerprint": encoder.fingerprint()}
+        return {**encoder.description(), **told}
 
     def ready(
         self, cohort: Cohort, store: Path, training: IntArray, encoder: WindowEncoder | None = None

@@ -20,7 +20,7 @@ from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.window_bank import WindowBank
 from genebrain.cohort.pretraining import ENCODER, REPORT, Pretraining, pretrain
 from genebrain.cohort.run_folder import RunFolder, write_json
-from genebrain.cohort.scan_embedding import ScanSource
+from genebrain.cohort.scan_embedding import ScanSource, chosen_cleaning
 from genebrain.cohort.seen_scans import save_seen
 
 
@@ -57,7 +57,7 @@ def run_pretraining_on_scans(
     if on_claim is not None:
         on_claim(run)
     options = scan_options(
-        side.settings, table, atlas=source.atlas, volumes=side.volumes, cleaning=source.cleaning,
+        side.settings, table, atlas=source.atlas, volumes=side.volumes, cleaning=chosen_cleaning(source, side),
         min_frames=side.min_frames,
     )  # fmt: skip
     where = (store or run / "store") / f"{side.settings.reads}-{options_name(options)}"

@@ -108,7 +108,7 @@ def embed_scans(
         table,
         atlas=source.atlas,
         volumes=volumes,
-        cleaning=_cleaning(source, brain),
+        cleaning=chosen_cleaning(source, brain),
         min_frames=brain.min_frames,
     )
     folder = out / f"{'parcels' if settings is None else settings.reads}-{options_name(options)}"
@@ -155,9 +155,9 @@ def embed_scans(
     return counts
 
 
-def _cleaning(source: ScanSource, brain: BrainSide) -> Cleaning:
+def chosen_cleaning(source: ScanSource, brain: BrainSide) -> Cleaning:
     """The one place where cleaning is set: beside the scans, or in the brain side as for ``fit``."""
-    own = brain.cleaning if isinstance(brain, ConnectomeSide) else Cleaning()
+    own = brain.cleaning
     if own.active and source.cleaning.active:
         raise UserError("cleaning.* and brain.cleaning.* are both set: set one of them")
     return own if own.active else source.cleaning

@@ -7,10 +7,11 @@ refused. Features are fitted on training people.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.encoders import random_twin
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import EncoderSide
@@ -87,7 +88,7 @@ def probe_encoder(
         (values,) = side.inputs(cohort, store, split.training, encoder=twin, progress=workspace.progress)
         features[RANDOM] = {"embedding": values}
     if "connectome" in settings.compare:
-        features |= _connectome(workspace, split.training, notes)
+        features |= _connectome(workspace, side.cleaning, split.training, notes)
     family = np.asarray(cohort.table["family"], np.int64)
     return {
         "encoder": workspace.brain_description(side),
@@ -103,9 +104,11 @@ def probe_encoder(
     }  # fmt: skip
 
 
-def _connectome(workspace: Workspace, training: IntArray, notes: list[str]) -> dict[str, dict[str, FloatArray]]:
-    """Tangent features and correlations of the same people; left out, with a note, where they cannot be had."""
-    side, everybody = ConnectomeSide(), len(workspace.cohort)
+def _connectome(
+    workspace: Workspace, cleaning: Cleaning, training: IntArray, notes: list[str]
+) -> dict[str, dict[str, FloatArray]]:
+    """Tangent features and correlations of the same scans; left out, with a note, where they cannot be had."""
+    side, everybody = ConnectomeSide(cleaning=cleaning), len(workspace.cohort)
     try:
         _, usable = side.ingest(workspace.cohort, workspace.store, progress=workspace.progress)
     except UserError as error:
@@ -116,7 +119,7 @@ def _connectome(workspace: Workspace, training: IntArray, notes: list[str]) -> d
         return {}
     found: dict[str, FloatArray] = {}
     for kind in ("innovation", "correlation"):
-        _, values = workspace.brain_features(ConnectomeSide(kind=kind), training)
+        _, values = workspace.brain_features(replace(side, kind=kind), training)
         found |= values
     return {CONNECTOME: found}
 
