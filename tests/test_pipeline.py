@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.training import TrainerSettings
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.simulate import simulate_cohort
+from genebrain.cohort.split_settings import SplitSettings
 from genebrain.types import UserError
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 150, "n_parcels": 30, "n_genomewide": 200}
@@ -204,6 +206,29 @@ def test_an_arm_that_cannot_be_is_named_before_any_work(cohort, tmp_path):
 def test_a_gallery_larger_than_the_test_set_is_refused_with_both_numbers(run):
     with pytest.raises(UserError, match=r"gallery_size=500.*120 people.*gallery_size=64"):
         tasks.evaluate(run, gallery_size=500, progress=False)
+
+
+def test_without_a_gallery_a_small_set_is_judged_among_everybody_in_it(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    judge = {"n_bootstrap": 20, "n_permutations": 20, "comparisons": (), "progress": False}
+    assert tasks.evaluate(copy, **judge)["gallery_size"] == 64
+    small = tasks.evaluate(copy, split="validation", **judge)
+    assert small["gallery_size"] == small["n_subjects"] == 36
+    assert small["chance"]["recall@1"] == pytest.approx(1 / 36)
+    assert "among 36 candidates, chance .028" in small["verdict"]
+    with pytest.raises(UserError, match=r"gallery_size=64.*validation set \(36 people\)"):
+        tasks.evaluate(copy, split="validation", gallery_size=64, **judge)
+
+
+def test_a_grid_has_one_gallery_and_refuses_one_that_does_not_fit_before_any_fit(cohort, run, tmp_path):
+    arms = {"mean": {"pooling": {"chunk": "mean"}}}
+    small = SplitSettings(test=0.1)
+    with pytest.raises(UserError, match=r"gallery_size=64.*test set of seed 0 \(36 people\)"):
+        tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0,), gallery_size=64, split=small)
+    assert not (tmp_path / "grid").exists()
+    table = tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0,), split=small, jobs=1)
+    assert pd.read_csv(table)["gallery_size"].tolist() == [36]
+    assert "among 36 candidates (chance 0.028)" in (tmp_path / "grid" / "comparison.md").read_text()
 
 
 def test_a_read_only_run_folder_and_a_missing_run_are_said_so(tmp_path, cohort):

@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from scipy.special import betaincinv
 from scipy.stats import binom, chi2, ncx2, norm, qmc
 
-from genebrain.evaluation.retrieval import chance
+from genebrain.evaluation.retrieval import chance, usual_gallery
 from genebrain.types import Metrics, UserError
 
 POINTS = 2**12
@@ -75,7 +75,7 @@ def detectable_effect(
     n_train: int,
     n_test: int,
     gene_columns: int,
-    gallery_size: int = 64,
+    gallery_size: int | None = None,
     axes: int = 8,
     alpha: float = 0.05,
     power: float = 0.8,
@@ -89,7 +89,7 @@ def detectable_effect(
     gene_columns
         Independent columns of the gene side that are learned.
     gallery_size
-        Candidates per query for recall@1.
+        Candidates per query for recall@1; None: 64, or everybody of a smaller test set.
     axes
         Assumed number of independent shared directions; fewer make each of them need more correlation.
 
@@ -100,6 +100,7 @@ def detectable_effect(
     the population, so that ``n_train`` subjects suffice to learn it; None when no r^2 below 0.99 does),
     ``expected`` (list over true r^2 of the retrieval to expect), ``null_sd``, ``chance``, ``sentence``.
     """
+    gallery_size = usual_gallery(gallery_size, n_test)
     smallest = min(n_train, n_test, gene_columns)
     if smallest < 1 or n_test < 2 or not 2 <= gallery_size <= n_test:
         raise UserError(

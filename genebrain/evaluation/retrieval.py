@@ -23,6 +23,8 @@ from genebrain.evaluation.ranks import RankCounts, check_embeddings, rank_counts
 from genebrain.types import FloatArray, IntArray, Metrics, UserError
 
 DIRECTIONS = ("gene_to_brain", "brain_to_gene")
+USUAL_GALLERY = 64
+"""Candidates per query when none is asked for and the test set offers as many."""
 
 
 def chance(gallery_size: int) -> Metrics:
@@ -93,6 +95,15 @@ def full_gallery(n_subjects: int, genome_id: IntArray | None = None) -> int:
     if genome_id is None:
         return n_subjects
     return int(n_subjects - np.unique(genome_id, return_counts=True)[1].max() + 1)
+
+
+def usual_gallery(asked: int | None, largest: int) -> int:
+    """The gallery size that was asked for; by default `USUAL_GALLERY`, or ``largest`` where that is fewer."""
+    if asked is None:
+        return min(USUAL_GALLERY, largest)
+    if not isinstance(asked, (int, np.integer)) or asked < 2:
+        raise UserError(f"gallery_size={asked}: a whole number of candidates is wanted, 2 at least")
+    return asked
 
 
 def recall_curve(

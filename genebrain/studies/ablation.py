@@ -19,9 +19,11 @@ from tqdm import tqdm
 
 from genebrain.cohort.encoder_side import BrainSide
 from genebrain.cohort.fitting import Experiment
+from genebrain.cohort.participants import Cohort
 from genebrain.cohort.run_folder import read_json
 from genebrain.cohort.workspace import Workspace
 from genebrain.studies.comparison import compare, figure, markdown
+from genebrain.studies.judgement import fitting_gallery
 from genebrain.types import UserError
 
 METRICS = ("recall@1", "recall@5", "percentile_rank", "matched_auc")
@@ -47,7 +49,7 @@ def run_ablation(
     fit: Callable[..., Path],
     evaluate: Callable[..., Any],
     reference: str | None = None,
-    gallery_size: int = 64,
+    gallery_size: int | None = None,
     jobs: int = 2,
 ) -> Path:
     """Run all arms with all seeds.
@@ -62,6 +64,8 @@ def run_ablation(
         per arm, tested against ``reference`` with correction), and ``cells/``.
     fit, evaluate : callables
         The verbs; the same ones a user calls.
+    gallery_size : int or None
+        Candidates per query, the same in every cell; None: 64, or everybody of the smallest test set of the seeds.
     jobs : int
         Cells at a time.
 
@@ -79,6 +83,7 @@ def run_ablation(
     brains = tuple(dict.fromkeys(cell.experiment.brain for cell in cells))
     for brain in brains:
         workspace.ingest(brain)
+    gallery_size = _gallery(gallery_size, workspace.cohort, cells)
     for gene in {cell.experiment.genetics for cell in cells}:
         workspace.embed(gene)
     todo = [cell for cell in cells if not (cell.folder / "metrics.json").exists()]
@@ -128,6 +133,16 @@ def _cells(base: Experiment, arms: Mapping[str, Mapping[str, Any]], seeds: list[
     if problems:
         raise UserError("the grid is not right:\n" + "\n".join(f"  - {p}" for p in problems))
     return cells
+
+
+def _gallery(asked: int | None, cohort: Cohort, cells: list[Cell]) -> int:
+    """One gallery for all cells: recalls among different numbers of candidates cannot be compared."""
+    splits = {(cell.experiment.split, cell.seed) for cell in cells}
+    sizes = [
+        fitting_gallery(asked, cohort, split.make(cohort, seed).test, f"test set of seed {seed}")
+        for split, seed in sorted(splits, key=lambda one: (str(one[0]), one[1]))
+    ]
+    return min(sizes)
 
 
 @lru_cache(maxsize=1)

@@ -13,10 +13,19 @@ from genebrain.cohort.fitting import Experiment, load_fit, sizes, strata_columns
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.recipe import FittedAlignment
 from genebrain.cohort.run_folder import RunFolder, read_json, write_json
+from genebrain.cohort.splits import load_split
 from genebrain.cohort.workspace import Workspace
 from genebrain.evaluation.figures import write_figures
 from genebrain.evaluation.nulls import permutation_test
-from genebrain.evaluation.retrieval import chance, evaluate_retrieval, recall_curve, within_stratum
+from genebrain.evaluation.retrieval import (
+    USUAL_GALLERY,
+    chance,
+    evaluate_retrieval,
+    full_gallery,
+    recall_curve,
+    usual_gallery,
+    within_stratum,
+)
 from genebrain.evaluation.verdict import verdict
 from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
 from genebrain.studies.known_answers import ceiling, oracle_vectors
@@ -33,13 +42,15 @@ class JudgementSettings:
     Parameters
     ----------
     split : {"test", "validation"}
-    gallery_size, n_bootstrap, n_permutations : int
+    gallery_size : int or None
+        Candidates per query; None: 64, or everybody of a smaller set.
+    n_bootstrap, n_permutations : int
     strata : "auto" or column names
     comparisons : names of :data:`genebrain.studies.baselines.COMPARISONS`
     """
 
     split: str = "test"
-    gallery_size: int = 64
+    gallery_size: int | None = None
     n_bootstrap: int = 1000
     n_permutations: int = 1000
     strata: str | tuple[str, ...] = "auto"
@@ -49,10 +60,10 @@ class JudgementSettings:
         if self.split not in ("test", "validation"):
             raise UserError(f"split={self.split}: use test, or validation while choosing")
         check_comparisons(list(self.comparisons))
-        if self.gallery_size < 2 or min(self.n_bootstrap, self.n_permutations) < 20:
+        usual_gallery(self.gallery_size, USUAL_GALLERY)
+        if min(self.n_bootstrap, self.n_permutations) < 20:
             raise UserError(
-                f"gallery_size={self.gallery_size} must be at least 2, n_bootstrap={self.n_bootstrap} and "
-                f"n_permutations={self.n_permutations} at least 20"
+                f"n_bootstrap={self.n_bootstrap} and n_permutations={self.n_permutations} must be at least 20"
             )
 
 
@@ -61,13 +72,16 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
     if not (run / "provenance.json").exists():
         raise UserError(f"the fit in {run} is not finished: call 'genebrain fit' with this run folder again")
     folder = RunFolder(run)
-    _check_early(run, workspace.cohort, settings)
+    workspace.ingest(experiment.brain)  # row numbers of the split mean the people with a usable scan
+    size = _check_early(run, workspace.cohort, settings)
     with folder.stage("evaluate"):
         fitted, subjects, split = load_fit(run, experiment, workspace)
         rows = split.test if settings.split == "test" else split.validation
         cohort = workspace.cohort
         table = cohort.table.iloc[rows]
-        who = _Judged(table["family"].to_numpy(np.int64), table["genome"].to_numpy(np.int64), settings)
+        who = _Judged(
+            table["family"].to_numpy(np.int64), table["genome"].to_numpy(np.int64), settings.n_bootstrap, size
+        )
         gene, brain = fitted.vectors(subjects, rows)
         strata = _strata(cohort, rows, settings.strata)
         arena = Arena(
@@ -86,9 +100,9 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
             "schema": 1,
             "split": settings.split,
             "n_subjects": len(rows),
-            "gallery_size": settings.gallery_size,
-            "chance": chance(settings.gallery_size),
-            "ceiling": ceiling(cohort, settings.gallery_size),
+            "gallery_size": size,
+            "chance": chance(size),
+            "ceiling": ceiling(cohort, size),
             "retrieval": retrieval["model"],
             "gallery_full": {"gallery_size": len(rows), **who.retrieval(gene, brain, full=True)},
             "within_stratum": within_stratum(
@@ -132,15 +146,31 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
     return metrics
 
 
-def _check_early(run: Path, cohort: Cohort, settings: JudgementSettings) -> None:
-    """What would be refused after minutes is refused at once."""
-    n = len(read_json(run / "split.json")[settings.split])
-    if n < settings.gallery_size:
-        raise UserError(
-            f"gallery_size={settings.gallery_size} is larger than the {settings.split} set ({n} people): choose "
-            f"gallery_size={_smaller_gallery(n)} or a larger set"
-        )
+def _check_early(run: Path, cohort: Cohort, settings: JudgementSettings) -> int:
+    """What would be refused after minutes is refused at once; returns the gallery size."""
+    split = load_split(run / "split.json", cohort)
+    rows = split.test if settings.split == "test" else split.validation
     cohort.strata(_columns(cohort, settings.strata))
+    return fitting_gallery(settings.gallery_size, cohort, rows, f"{settings.split} set")
+
+
+def fitting_gallery(asked: int | None, cohort: Cohort, rows: IntArray, what: str) -> int:
+    """Size of the gallery for the people of these rows: as asked for, or the usual one as far as they reach.
+
+    Raises
+    ------
+    UserError
+        When fewer candidates are there than were asked for; people of the same genome count once.
+    """
+    largest = full_gallery(len(rows), cohort.table["genome"].to_numpy(np.int64)[rows])
+    size = usual_gallery(asked, largest)
+    if size > largest:
+        offered = "" if largest == len(rows) else f", {largest} candidates where two share a genome"
+        raise UserError(
+            f"gallery_size={size} is larger than the {what} ({len(rows)} people{offered}): leave it out, choose "
+            f"gallery_size={_smaller_gallery(largest)} or a larger set"
+        )
+    return size
 
 
 @dataclass(frozen=True)
@@ -149,18 +179,19 @@ class _Judged:
 
     family: IntArray
     genome: IntArray
-    settings: JudgementSettings
+    n_bootstrap: int
+    gallery_size: int
 
     def retrieval(self, gene: FloatArray, brain: FloatArray, *, full: bool = False) -> Metrics:
         return evaluate_retrieval(
             gene, brain, families=self.family, genome_id=self.genome,
-            gallery_size=None if full else self.settings.gallery_size, n_bootstrap=self.settings.n_bootstrap,
+            gallery_size=None if full else self.gallery_size, n_bootstrap=self.n_bootstrap,
         )  # fmt: skip
 
     def curve(self, gene: FloatArray, brain: FloatArray) -> Metrics:
         return recall_curve(
             gene, brain, families=self.family, genome_id=self.genome,
-            gallery_size=self.settings.gallery_size, n_bootstrap=self.settings.n_bootstrap,
+            gallery_size=self.gallery_size, n_bootstrap=self.n_bootstrap,
         )  # fmt: skip
 
 

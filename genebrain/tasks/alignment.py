@@ -135,7 +135,7 @@ def fit(
 def evaluate(
     run: Path | str,
     split: str = "test",
-    gallery_size: int = 64,
+    gallery_size: int | None = None,
     n_bootstrap: int = 1000,
     n_permutations: int = 1000,
     strata: str | Sequence[str] = "auto",
@@ -174,7 +174,7 @@ def ablate(
     run: Path | str = "runs/ablation",
     seeds: Sequence[int] = (0, 1, 2),
     reference: str | None = None,
-    gallery_size: int = 64,
+    gallery_size: int | None = None,
     genetics: GeneSide | None = None,
     brain: BrainSide | None = None,
     pooling: GenePooling | None = None,
@@ -206,7 +206,7 @@ def ablate(
 def power(
     n_train: int = 1000,
     n_test: int = 500,
-    gallery_size: int = 64,
+    gallery_size: int | None = None,
     n_columns: int = 200,
     alpha: float = 0.05,
     power: float = 0.8,

@@ -90,8 +90,13 @@ def test_sentence_names_the_numbers():
 
 def test_impossible_settings_raise():
     with pytest.raises(UserError, match="n_test 40, gallery 64"):
-        detectable_effect(n_train=100, n_test=40, gene_columns=10)
+        detectable_effect(n_train=100, n_test=40, gene_columns=10, gallery_size=64)
     with pytest.raises(UserError, match="r2 1"):
         expected_retrieval(4, 1.0, 64)
     with pytest.raises(UserError, match="alpha=2"):
         detectable_effect(n_train=100, n_test=100, gene_columns=10, alpha=2)
+
+
+def test_a_small_test_set_is_its_own_gallery():
+    assert detectable_effect(n_train=80, n_test=40, gene_columns=200)["gallery_size"] == 40
+    assert detectable_effect(n_train=80, n_test=400, gene_columns=200)["gallery_size"] == 64
