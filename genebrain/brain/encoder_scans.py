@@ -19,16 +19,18 @@ import numpy as np
 import pandas as pd
 
 from genebrain.brain.brain_mask import MaskChoice
+from genebrain.brain.brainmt_config import BrainMTConfig
 from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.encoder_files import read_encoder
-from genebrain.brain.encoder_sizes import Box
-from genebrain.brain.encoders import EncoderSettings, build_encoder
+from genebrain.brain.encoder_shelf import SHELF
+from genebrain.brain.encoder_sizes import Box, get_size
+from genebrain.brain.encoders import EncoderSettings
 from genebrain.brain.image_stream import open_image
 from genebrain.brain.orientation import Turn
 from genebrain.brain.scan_job import ScanOptions
 from genebrain.brain.scan_reader import ReadingOptions
 from genebrain.brain.scans import IMAGE_SUFFIXES
-from genebrain.brain.volume_encoders import VolumeWindowEncoder
+from genebrain.brain.swift_config import SwiFTConfig
+from genebrain.brain.volume_encoders import config_box
 from genebrain.brain.volume_reader import VolumeOptions
 from genebrain.brain.volumes import Normalisation
 from genebrain.types import UserError
@@ -89,8 +91,8 @@ def scan_options(
         scans.
     """
     if settings is None or settings.reads == "parcels":
-        if settings is not None and settings.path is not None:
-            read_encoder(settings.path, settings.name)
+        if settings is not None:
+            SHELF.size(settings)
         if atlas is None and len(table) and all(str(path).endswith(IMAGE_SUFFIXES) for path in table["path"]):
             raise UserError(
                 f"all {len(table)} scans are images, and {settings.name if settings else 'the connectome'} reads "
@@ -124,9 +126,9 @@ def options_name(options: ScanOptions) -> str:
 
 def _box(settings: EncoderSettings, paths: Iterable[Path], volumes: VolumeSettings) -> Box:
     if settings.path is not None or settings.size not in ("auto", "tiny"):
-        encoder = build_encoder(settings, grid=(1, 1, 1))
-        assert isinstance(encoder, VolumeWindowEncoder)
-        return encoder.box
+        config = (SHELF.size(settings) or get_size(settings.name, settings.size)).config
+        assert isinstance(config, (SwiFTConfig, BrainMTConfig))
+        return config_box(config)
     listed = [Path(path) for path in paths]
     images = [path for path in listed if path.name.endswith(IMAGE_SUFFIXES)]
     if not images:

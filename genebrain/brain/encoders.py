@@ -102,6 +102,7 @@ def build_encoder(
     n_parcels: int | None = None,
     coordinates: NDArray[np.float32] | None = None,
     grid: Box | None = None,
+    loaded: LoadedEncoder | None = None,
 ) -> WindowEncoder:
     """An encoder for these scans.
 
@@ -114,6 +115,8 @@ def build_encoder(
         ``[parcels, 3]``, mm, RAS: centres of the parcels; may be left out for 424 parcels, which are taken for A424.
     grid : three int, optional
         Voxels of the scans, for an encoder of volumes.
+    loaded : LoadedEncoder, optional
+        What ``settings.path`` holds, where it was read already; becomes part of the encoder.
 
     Raises
     ------
@@ -127,7 +130,7 @@ def build_encoder(
     elif grid is None:
         raise UserError(f"{settings.name} reads volumes, and these scans are parcel series: list 4D images")
     if settings.path is not None:
-        return _around(read_encoder(settings.path, settings.name), settings, coordinates)
+        return _around(loaded or read_encoder(settings.path, settings.name), settings, coordinates)
     size = get_size(settings.name, "tiny" if settings.size == "auto" else settings.size, n_parcels, grid)
     module = random_module(size, settings.seed)
     origin = RANDOM.format(seed=settings.seed)

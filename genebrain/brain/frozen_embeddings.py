@@ -82,7 +82,7 @@ def embed_windows(
     todo = [key for key, target in targets.items() if not target.is_file()]
     bad = 0
     if todo:
-        where = _device(device)
+        where, home = _device(device), next(encoder.parameters()).device
         encoder = encoder.to(where).eval()
         with (
             torch.inference_mode(),
@@ -99,6 +99,7 @@ def embed_windows(
                 targets[key].parent.mkdir(exist_ok=True, mode=0o700)
                 with ArrayWriter(targets[key], vectors.shape, np.float32) as array:
                     array.add(vectors)
+        encoder.to(home)  # whoever keeps it does not keep the memory of the GPU
     if bad:
         raise UserError(
             f"{encoder.name} gave numbers that are not finite for {bad} of {len(planned)} scans: look at these scans "

@@ -15,10 +15,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from genebrain.brain.brainmt import BrainMT
+from genebrain.brain.brainmt_config import BrainMTConfig
 from genebrain.brain.encoder_sizes import Box, Size
 from genebrain.brain.swift import SwiFT
+from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.window_encoder import Summary, WindowEncoder
 from genebrain.types import UserError
+
+
+def config_box(config: SwiFTConfig | BrainMTConfig) -> Box:
+    """Voxels along X, Y and Z that a network of this configuration takes."""
+    if isinstance(config, SwiFTConfig):
+        x, y, z, _ = config.img_size
+    else:
+        y, x, z = config.img_size
+    return x, y, z
 
 
 class VolumeWindowEncoder(WindowEncoder):
@@ -64,8 +75,7 @@ class SwiFTWindowEncoder(VolumeWindowEncoder):
     @property
     def box(self) -> Box:
         """Voxels along X, Y and Z."""
-        x, y, z, _ = self.encoder.config.img_size
-        return x, y, z
+        return config_box(self.encoder.config)
 
     def prepare(self, windows: Tensor) -> Tensor:
         """``[windows, 1, X, Y, Z, frames]``."""
@@ -93,8 +103,7 @@ class BrainMTWindowEncoder(VolumeWindowEncoder):
     @property
     def box(self) -> Box:
         """Voxels along X, Y and Z; the network's first axis is Y."""
-        y, x, z = self.encoder.config.img_size
-        return x, y, z
+        return config_box(self.encoder.config)
 
     def prepare(self, windows: Tensor) -> Tensor:
         """``[windows, frames, 1, Y, X, Z]``."""

@@ -19,7 +19,8 @@ from genebrain.adapters import ALL_LINEAR, LoraSettings
 from genebrain.alignment.tuned_encoder import TUNINGS
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.encoder_scans import VolumeSettings, options_name, scan_options, volume_cleaning_problem
-from genebrain.brain.encoders import EncoderSettings, build_encoder
+from genebrain.brain.encoder_shelf import SHELF
+from genebrain.brain.encoders import EncoderSettings
 from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
 from genebrain.brain.ingest import fill_store
 from genebrain.brain.parcel_centres import label_centres, read_centres
@@ -154,13 +155,19 @@ class EncoderSide:
         return replace(self, components=("all",), tuning="frozen", lora=all_linear(), train_windows=2)
 
     def build(self, cohort: Cohort, store: Path) -> WindowEncoder:
-        """The encoder for the scans of a cohort (those in the store), in evaluation mode."""
+        """An encoder for the scans of a cohort (those in the store), in evaluation mode, for the caller alone."""
+        return SHELF.take(self.settings, **self._shape(cohort, store))
+
+    def shared(self, cohort: Cohort, store: Path) -> WindowEncoder:
+        """The same encoder for all who ask, built once: it must not be changed."""
+        return SHELF.get(self.settings, **self._shape(cohort, store))
+
+    def _shape(self, cohort: Cohort, store: Path) -> dict[str, Any]:
         shape = self.scans(cohort, store).shape
         if self.settings.reads == "volumes":
-            x, y, z = shape
-            return build_encoder(self.settings, grid=(x, y, z))
+            return {"grid": shape}
         (n_parcels,) = shape
-        return build_encoder(self.settings, n_parcels=n_parcels, coordinates=cohort_centres(cohort, n_parcels))
+        return {"n_parcels": n_parcels, "coordinates": cohort_centres(cohort, n_parcels)}
 
     def bank(self, encoder: WindowEncoder, cohort: Cohort, store: Path) -> WindowBank:
         """The windows of the scans in the store, as this encoder wants them."""
@@ -186,8 +193,7 @@ class EncoderSide:
         """Bring the scans into the store; returns counts, and the people with at least one window."""
         options = self._options(cohort)
         report = fill_store(cohort.scans, store / self._folder(options), options, short="skip", progress=progress)
-        encoder = self.build(cohort, store)
-        bank = self.bank(encoder, cohort, store)
+        bank = self.bank(self.shared(cohort, store), cohort, store)
         keys = self.scans(cohort, store).keys(cohort.scans)
         known = [key for key in keys if key is not None]
         planned = bank.plan(known)
@@ -240,16 +246,15 @@ class EncoderSide:
 
     def description(self, cohort: Cohort, store: Path) -> dict[str, Any]:
         """What a run records of its brain side: encoder, weights and windows in words and numbers."""
-        encoder = self.build(cohort, store)
         cleaning = self.cleaning.describe() if self.cleaning.active else None
-        told = {"tuning": self.tuning, "cleaning": cleaning, "fingerprint": encoder.fingerprint()}
-        return {**encoder.description(), **told}
+        facts = SHELF.facts(self.settings, **self._shape(cohort, store))
+        return {**facts, "tuning": self.tuning, "cleaning": cleaning}
 
     def ready(
         self, cohort: Cohort, store: Path, training: IntArray, encoder: WindowEncoder | None = None
     ) -> tuple[WindowEncoder, WindowBank]:
         """The encoder behind the scaling asked for, fitted on ``training`` rows, and its windows."""
-        encoder = encoder or self.build(cohort, store)
+        encoder = encoder or self.shared(cohort, store)
         bank = self.bank(encoder, cohort, store)
         if self.scaling == "cohort" and isinstance(encoder, ParcelWindowEncoder):
             scans = person_scans(cohort, self.scans(cohort, store))

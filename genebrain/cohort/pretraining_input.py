@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from genebrain.brain.encoder_scans import options_name, scan_options
-from genebrain.brain.encoders import build_encoder
+from genebrain.brain.encoder_shelf import SHELF
 from genebrain.brain.ingest import fill_store
 from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.window_bank import WindowBank
@@ -67,10 +67,10 @@ def run_pretraining_on_scans(
     scans = ScanStore(where)
     if scans.kind == "volumes":
         x, y, z = scans.shape
-        encoder = build_encoder(side.settings, grid=(x, y, z))
+        encoder = SHELF.take(side.settings, grid=(x, y, z))
     else:
         (n_parcels,) = scans.shape
-        encoder = build_encoder(side.settings, n_parcels=n_parcels, coordinates=source.centres(n_parcels))
+        encoder = SHELF.take(side.settings, n_parcels=n_parcels, coordinates=source.centres(n_parcels))
     keys: list[list[str]] = [[] for _ in people]
     for row, key in zip(person, scans.keys(table), strict=True):
         if key is not None:

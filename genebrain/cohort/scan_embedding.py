@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.connectome_rows import CorrelationRows
 from genebrain.brain.encoder_scans import options_name, scan_options
-from genebrain.brain.encoders import build_encoder
+from genebrain.brain.encoder_shelf import SHELF
 from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
 from genebrain.brain.ingest import IngestReport, fill_store
 from genebrain.brain.parcel_centres import label_centres, read_centres
@@ -203,9 +203,9 @@ class EncoderVectors(Vectors):
     def _build(brain: EncoderSide, source: ScanSource, store: ScanStore) -> WindowEncoder:
         if store.kind == "volumes":
             x, y, z = store.shape
-            return build_encoder(brain.settings, grid=(x, y, z))
+            return SHELF.get(brain.settings, grid=(x, y, z))
         (n_parcels,) = store.shape
-        return build_encoder(brain.settings, n_parcels=n_parcels, coordinates=source.centres(n_parcels))
+        return SHELF.get(brain.settings, n_parcels=n_parcels, coordinates=source.centres(n_parcels))
 
     def of(self, key: str) -> NDArray[np.float32]:
         """Vectors of the windows of one scan."""

@@ -139,7 +139,8 @@ def scan_encoder(
     """
 
     def make(closed: ClosedForm, rows: IntArray) -> TunedScans:
-        model, bank = side.ready(cohort, store, training)
+        side.description(cohort, store)  # of the weights as they are now, before they are trained
+        model, bank = side.ready(cohort, store, training, side.build(cohort, store))
         encoder = TunedEncoder(model, side.tuning, side.lora, seed, model.fingerprint())
         weights = side.scan_weights(cohort, store)
         people = [

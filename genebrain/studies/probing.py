@@ -84,7 +84,7 @@ def probe_encoder(
     features[side.encoder] = {"embedding": embeddings}
     notes: list[str] = []
     if "random" in settings.compare:
-        twin = random_twin(side.build(cohort, store), settings.random_seed)
+        twin = random_twin(side.shared(cohort, store), settings.random_seed)
         (values,) = side.inputs(cohort, store, split.training, encoder=twin, progress=workspace.progress)
         features[RANDOM] = {"embedding": values}
     if "connectome" in settings.compare:

@@ -13,8 +13,10 @@ import torch
 
 from genebrain import config, tasks
 from genebrain.alignment.settings import AlignmentSettings
+from genebrain.brain import encoder_files, encoder_scans, encoder_shelf, encoders
 from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
 from genebrain.brain.windows import WindowPolicy
+from genebrain.cohort import encoder_side
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.embedding_feature import EmbeddingFeature
 from genebrain.cohort.encoder_side import EncoderSide
@@ -193,3 +195,24 @@ def test_an_encoder_of_volumes_asks_for_images_and_one_of_parcels_takes_them_by_
     workspace = Workspace(images, progress=False)
     (people,) = workspace.brain_inputs(EncoderSide("brainlm"), np.arange(3))
     assert people.shape == (20, 32)
+
+
+@pytest.mark.parametrize("weights", ["random", "file"])
+def test_a_run_reads_and_builds_a_frozen_encoder_once(cohort, tmp_path, monkeypatch, weights):
+    built, read = [], []
+    around, load = encoders._around, encoder_files._load
+    monkeypatch.setattr(encoder_shelf, "SHELF", encoder_shelf.EncoderShelf())
+    for user in (encoder_scans, encoder_side):
+        monkeypatch.setattr(user, "SHELF", encoder_shelf.SHELF)
+    monkeypatch.setattr(encoders, "_around", lambda *a: built.append(1) or around(*a))
+    monkeypatch.setattr(encoder_files, "_load", lambda *a: read.append(1) or load(*a))
+    side = EncoderSide("brainlm_vit", components=("all",), weights_seed=4)
+    if weights == "file":
+        workspace = Workspace(cohort, progress=False)
+        workspace.ingest(side)
+        encoder_files.save_encoder(side.build(workspace.cohort, workspace.store), tmp_path / "weights")
+        side = EncoderSide("brainlm_vit", str(tmp_path / "weights"), components=("all",))
+        built.clear()
+    run = tasks.fit(cohort, run=tmp_path / "run", brain=side, alignment=AlignmentSettings(train="none"), progress=False)
+    assert (len(built), len(read)) == (1, int(weights == "file"))
+    assert len(json.loads((run / "provenance.json").read_text())["brain"]["fingerprint"]) == 32
