@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from genebrain.file_writing import replacing
 from genebrain.types import UserError
 
 LLAMA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -182,18 +182,16 @@ def write_adapters(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {key: value.cpu().contiguous() for key, value in tensors.items()}
-    partial = folder / f".{WEIGHTS}.{os.getpid()}"
-    save_file(tensors, partial)
-    os.replace(partial, folder / WEIGHTS)
+    with replacing(folder / WEIGHTS) as partial:
+        save_file(tensors, partial)
     description = {
         "format": "genebrain adapters/1",
         "base_fingerprint": base_fingerprint,
         "settings": asdict(settings),
         "checksum": _checksum(folder / WEIGHTS),
     }
-    partial = folder / f".{DESCRIPTION}.{os.getpid()}"
-    partial.write_text(json.dumps(description, indent=2) + "\n")
-    os.replace(partial, folder / DESCRIPTION)
+    with replacing(folder / DESCRIPTION, private=False) as partial:
+        partial.write_text(json.dumps(description, indent=2) + "\n")
     return folder
 
 

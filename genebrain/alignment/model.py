@@ -6,7 +6,6 @@ On disk it is tensors (safetensors) and one JSON file. It holds statistics and w
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from genebrain.alignment.temperature import LogitScale
 from genebrain.alignment.torch_heads import torch_heads
 from genebrain.alignment.towers import EncodedTower, ProjectorTower, ResidualTower
 from genebrain.alignment.tuned_encoder import tuned_encoders
+from genebrain.file_writing import replacing, write_private
 from genebrain.types import FloatArray, UserError
 
 
@@ -88,7 +88,8 @@ class AlignmentModel:
         state = self.closed_form.state()
         closed_meta = state.pop("json")
         arrays = {name: np.ascontiguousarray(values) for name, values in state.items()}
-        _write(folder / "closed_form.safetensors", lambda path: save_arrays(arrays, path))
+        with replacing(folder / "closed_form.safetensors") as path:
+            save_arrays(arrays, path)
         meta: dict[str, Any] = {
             "settings": asdict(self.settings),
             "kept": self.kept,
@@ -103,10 +104,10 @@ class AlignmentModel:
             apart = tuple(f"{name}." for name in encoders)
             state_dict = modules.state_dict()
             weights = {k: v.contiguous() for k, v in state_dict.items() if not k.startswith(apart)}
-            _write(folder / "towers.safetensors", lambda path: save_file(weights, path))
+            with replacing(folder / "towers.safetensors") as path:
+                save_file(weights, path)
         meta["trained"] = self.towers is not None
-        text = json.dumps(meta, indent=1)
-        _write(folder / "model.json", lambda path: path.write_text(text))
+        write_private(folder / "model.json", json.dumps(meta, indent=1).encode())
 
     @classmethod
     def load(cls, folder: Path, build: TowerBuilder | None = None) -> AlignmentModel:
@@ -217,14 +218,3 @@ def _apply(tower: nn.Module, features: Tensor, batch: int) -> FloatArray:
         parts = [tower(features[i : i + batch].to(device)).float().cpu() for i in range(0, len(features), batch)]
     out: FloatArray = torch.cat(parts).numpy() if parts else np.empty((0, 0), np.float32)
     return out
-
-
-def _write(path: Path, write: Any) -> None:
-    temporary = path.with_name(f"{path.name}.partial")
-    try:
-        write(temporary)
-        temporary.chmod(0o600)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}; what was computed before is kept") from error

@@ -8,7 +8,6 @@ know: what the encoder reads, and how its outputs are pooled.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from genebrain import adapters
 from genebrain.adapters import LoraSettings
+from genebrain.file_writing import make_private, replacing, write_private
 from genebrain.types import UserError
 
 TUNINGS = ("frozen", "lora", "full")
@@ -72,12 +72,11 @@ class TunedEncoder(nn.Module):
         if self.tuning == "lora":
             adapters.save_adapters(self.model, folder, self.lora, self.base_fingerprint)
         else:
-            folder.mkdir(parents=True, exist_ok=True)
-            partial = folder / f".{WEIGHTS}.{os.getpid()}"
-            save_file({k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}, partial)
-            os.replace(partial, folder / WEIGHTS)
+            make_private(folder)
+            with replacing(folder / WEIGHTS) as partial:
+                save_file({k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}, partial)
             text = json.dumps({"format": "genebrain tuned weights/1", "base_fingerprint": self.base_fingerprint})
-            (folder / DESCRIPTION).write_text(text)
+            write_private(folder / DESCRIPTION, text.encode())
         folder.chmod(0o700)
         for path in folder.iterdir():
             path.chmod(0o600)

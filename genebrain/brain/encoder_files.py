@@ -29,10 +29,10 @@ from genebrain.brain.brainmt_checkpoints import load_brainmt
 from genebrain.brain.brainmt_config import BrainMTConfig
 from genebrain.brain.encoder_sizes import NAMES, Config, Size, published_size
 from genebrain.brain.parcel_input import ParcelInput
-from genebrain.brain.private_files import write_private
 from genebrain.brain.swift_checkpoint import PREFIX, load_swift, read_checkpoint
 from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
+from genebrain.file_writing import make_private, write_private
 from genebrain.types import UserError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -140,7 +140,7 @@ def save_encoder(encoder: WindowEncoder, folder: Path | str, origin: str | None 
         Where these weights come from, in words; by default what the encoder says.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     own = {
         "frames": encoder.frames,
         "tr": encoder.tr,
@@ -156,7 +156,7 @@ def save_encoder(encoder: WindowEncoder, folder: Path | str, origin: str | None 
 def convert(path: Path, name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
     """Read weights strictly and write them as safetensors with their sizes; returns the folder and what they are."""
     loaded = read_encoder(path, name)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     own = {"frames": loaded.size.frames, "tr": loaded.size.tr, "published": loaded.size.published}
     _write(folder, name, loaded.size.config, loaded.module, own | {"origin": loaded.origin})
     facts = {"encoder": name, "weights": loaded.origin, **own}

@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from genebrain.brain.private_files import ArrayWriter, write_private
 from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import WindowEncoder
 from genebrain.brain.windows import Window
+from genebrain.file_writing import ArrayWriter, make_private, write_private
 from genebrain.types import UserError
 
 DESCRIPTION = "description.json"
@@ -36,7 +36,7 @@ def embeddings_folder(root: Path, encoder: WindowEncoder, bank: WindowBank) -> P
     policy = {**asdict(bank.policy), "frames": bank.frames, "tr": bank.tr}
     choice = hashlib.blake2b(json.dumps(policy, sort_keys=True).encode(), digest_size=6).hexdigest()
     folder = root / f"{encoder.name}-{encoder.fingerprint()[:16]}-{choice}"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     if not (folder / DESCRIPTION).is_file():
         content = {"encoder": encoder.description(), "windows": policy}
         write_private(folder / DESCRIPTION, json.dumps(content, indent=1, default=str).encode())

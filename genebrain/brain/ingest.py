@@ -23,11 +23,11 @@ from tqdm import tqdm
 
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.parcellation import Strategy
-from genebrain.brain.private_files import write_private
 from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, process
 from genebrain.brain.scan_journal import Journal, array_path, claim_folder, scan_keys
 from genebrain.brain.scan_reader import ReadingOptions
 from genebrain.brain.scans import IMAGE_SUFFIXES
+from genebrain.file_writing import make_private, write_private
 from genebrain.types import UserError
 
 SMALL_FILE = 4 * 2**20  # bytes; a table below it is read in less time than a worker takes to start
@@ -153,7 +153,7 @@ def fill_store(
     if short not in ("error", "skip", "keep"):
         raise ValueError(f"short must be error, skip or keep, got {short!r}")
     folder = Path(out_folder)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     options = replace(options, keep_short=short == "keep")
     settings = options.describe()
     claim_folder(folder, settings)
@@ -165,7 +165,7 @@ def fill_store(
         ]
         todo = [job for job in listed if not journal.done(job, options)]
         for prefix in {job.key[:2] for job in todo}:
-            (folder / prefix).mkdir(exist_ok=True, mode=0o700)
+            make_private(folder / prefix)
         results = _processed(todo, options, jobs)
         for record in tqdm(results, total=len(todo), desc="scans", unit="scan", disable=not progress):
             journal.add(record)

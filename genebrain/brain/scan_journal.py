@@ -17,8 +17,8 @@ from typing import Any, Self
 
 import pandas as pd
 
-from genebrain.brain.private_files import write_private
 from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, source_stamp
+from genebrain.file_writing import write_private
 from genebrain.types import UserError
 
 INDEX, PARTIAL, SETTINGS, SECRET = "index.jsonl", "index.partial.jsonl", "settings.json", "secret"

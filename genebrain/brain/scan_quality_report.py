@@ -18,9 +18,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from genebrain.brain.private_files import write_private
 from genebrain.brain.scan_quality import ScanQuality, scan_quality
 from genebrain.brain.scan_quality_figures import LARGE_FD, SHORT_MINUTES, figures
+from genebrain.file_writing import write_private
 
 TEMPLATE = "scan_quality.html.jinja"
 

@@ -22,9 +22,9 @@ from genebrain.brain.image_stream import open_image
 from genebrain.brain.motion import still_frames
 from genebrain.brain.parcel_series import read_parcel_table, usable_part
 from genebrain.brain.parcellation import Atlas, Strategy
-from genebrain.brain.private_files import ArrayWriter
 from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, short_record
 from genebrain.brain.scans import IMAGE_SUFFIXES, repetition_time
+from genebrain.file_writing import ArrayWriter
 from genebrain.types import BoolArray, UserError
 
 

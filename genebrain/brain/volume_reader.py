@@ -21,10 +21,10 @@ from genebrain.brain.brain_mask import LEAST_BACKGROUND, MASKS, MaskChoice, comp
 from genebrain.brain.image_stream import ImageStream, open_image
 from genebrain.brain.motion import still_frames
 from genebrain.brain.orientation import Turn, check_axes
-from genebrain.brain.private_files import ArrayWriter
 from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, short_record
 from genebrain.brain.scans import IMAGE_SUFFIXES, repetition_time
 from genebrain.brain.volumes import Box, Normalisation, Placement, VoxelSums, block_mean, refuse_cut
+from genebrain.file_writing import ArrayWriter
 from genebrain.types import BoolArray, UserError
 
 SCRUB = "drop frames of motion"

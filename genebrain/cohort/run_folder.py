@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from genebrain.file_writing import replacing
 from genebrain.types import UserError
 
 PACKAGES = ("genebrain", "torch", "pytorch-lightning", "transformers", "numpy", "scipy", "nibabel", "nilearn")
@@ -22,15 +23,9 @@ PACKAGES = ("genebrain", "torch", "pytorch-lightning", "transformers", "numpy", 
 
 def write_json(path: Path, content: Any, *, private: bool = False) -> None:
     """Write JSON so that a reader finds the old file or the whole new one."""
-    temporary = path.with_name(f"{path.name}.partial")
-    try:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
-        if private:
-            temporary.chmod(0o600)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}; what was computed before is kept") from error
+    text = json.dumps(content, indent=1, allow_nan=False)
+    with replacing(path, private=private) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

@@ -27,7 +27,6 @@ from genebrain.brain.encoder_shelf import SHELF
 from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
 from genebrain.brain.ingest import IngestReport, fill_store
 from genebrain.brain.parcel_centres import label_centres, read_centres
-from genebrain.brain.private_files import ArrayWriter, write_private
 from genebrain.brain.scan_journal import scan_keys
 from genebrain.brain.scan_quality_report import write_scan_report
 from genebrain.brain.scan_store import ScanStore
@@ -37,6 +36,7 @@ from genebrain.brain.window_encoder import WindowEncoder
 from genebrain.brain.windows import Window
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
+from genebrain.file_writing import ArrayWriter, write_private
 from genebrain.types import UserError
 
 A424_PARCELS = 424

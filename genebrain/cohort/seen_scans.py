@@ -11,11 +11,11 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from genebrain.brain.private_files import write_private
 from genebrain.brain.scan_store import ScanStore
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.participants import Cohort
+from genebrain.file_writing import write_private
 from genebrain.types import IntArray, UserError
 
 FILE = "seen_scans.txt"

@@ -7,7 +7,6 @@ ids. Does not decide who is related (see ``relatives``).
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from genebrain.cohort.allocation import allocate_families
 from genebrain.cohort.audit import audit_split
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.problems import did_you_mean, named
+from genebrain.file_writing import replacing
 from genebrain.types import IntArray, UserError
 
 PARTS = ("train", "validation", "test")
@@ -59,9 +59,8 @@ class Split:
         content = {"schema": SCHEMA, "fingerprint": self.fingerprint, "audit": self.audit}
         content |= {part: getattr(self, part).tolist() for part in (*PARTS, "left_out")}
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".partial")
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing(path, private=False) as partial:
+            partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def load_split(path: Path, cohort: Cohort) -> Split:

@@ -8,7 +8,6 @@ colour-blind readers tell apart.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from genebrain.evaluation.figure_style import COLOURS, PALETTE, new_figure, pret
 from genebrain.evaluation.figures_of_run import funnel_bars, training_curves
 from genebrain.evaluation.ranks import check_embeddings
 from genebrain.evaluation.verdict import number
+from genebrain.file_writing import replacing
 from genebrain.types import FloatArray, IntArray, Metrics
 
 SHOWN_SUBJECTS = 150
@@ -74,9 +74,8 @@ def write_figures(
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all."""
     FigureCanvasAgg(figure)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", dpi=160)
-    os.replace(partial, path)
+    with replacing(path, private=False) as partial:
+        figure.savefig(partial, format="png", dpi=160)
     return path
 
 

@@ -11,7 +11,6 @@ import base64
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from genebrain.evaluation.figure_style import pretty
 from genebrain.evaluation.figures_of_run import funnel_bars, training_curves
 from genebrain.evaluation.limits import limits
 from genebrain.evaluation.verdict import judge, number, share_of_possible
+from genebrain.file_writing import replacing
 from genebrain.types import Metrics, UserError
 
 TEMPLATE = "report.html.jinja"
@@ -63,9 +63,8 @@ def write_report(run_folder: str | Path) -> Path:
     environment.filters.update(rate=rate, measured=measured, pretty=pretty, p=number, count=shown_count)
     page = environment.get_template(TEMPLATE).render(context(folder))
     path = folder / "report.html"
-    partial = folder / ".report.html.partial"
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path, private=False) as partial:
+        partial.write_text(page, encoding="utf-8")
     return path
 
 

@@ -18,17 +18,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from genebrain.file_writing import LEFTOVERS, explained, write_private
 from genebrain.types import UserError
 
 KEY_BYTES = 16
-_TEMPORARY = ".tmp"
 
 
 def as_names(keys: NDArray[np.uint8]) -> NDArray[np.bytes_]:
@@ -37,41 +37,6 @@ def as_names(keys: NDArray[np.uint8]) -> NDArray[np.bytes_]:
     if keys.dtype != np.uint8 or keys.ndim != 2 or keys.shape[1] != KEY_BYTES:
         raise ValueError(f"keys must be uint8 [n, {KEY_BYTES}], not {keys.dtype} {keys.shape}")
     return np.ascontiguousarray(keys).view(f"S{KEY_BYTES}")[:, 0]
-
-
-def make_private(folder: Path) -> None:
-    """Create a folder only its owner can enter. ``UserError`` if it can not be."""
-    with _explained(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file (mode 0600) under a temporary name in the same folder, flush it to disk, rename it.
-
-    Raises
-    ------
-    UserError
-        If the disk is full or the folder can not be written; nothing is left under the final name.
-    """
-    with private_stream(path) as stream:
-        stream.write(content)
-
-
-@contextmanager
-def private_stream(path: Path) -> Iterator[BinaryIO]:
-    """As :func:`write_private`, for content that comes piece by piece; the file appears when the block ends well."""
-    temporary = path.with_name(path.name + _TEMPORARY)
-    with _explained(path.parent):
-        try:
-            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w+b") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -100,12 +65,12 @@ def writing_alone(folder: Path) -> Iterator[None]:
 
     The lock ends with the process, however that ends. File systems without locks are used without.
     """
-    with _explained(folder):
+    with explained(folder):
         lock = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o600)
     with os.fdopen(lock, "w"):
-        with _explained(folder):
+        with explained(folder):
             _lock(lock, folder)
-            for leftover in folder.glob("*" + _TEMPORARY):
+            for leftover in folder.glob(LEFTOVERS):
                 leftover.unlink()
         yield
 
@@ -208,13 +173,3 @@ def _checksum(values: NDArray[Any]) -> str:
     digest = hashlib.blake2b(f"{values.dtype} {values.shape}".encode(), digest_size=16)
     digest.update(values.data)
     return digest.hexdigest()
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "free space and run the same command again" if full else "check its permissions"
-        raise UserError(f"can not write to {folder}: {error.strerror}. Finished shards are kept; {advice}") from error

@@ -23,6 +23,7 @@ import transformers
 from numpy.typing import NDArray
 
 from genebrain import __version__
+from genebrain.file_writing import make_private, write_private
 from genebrain.genetics.chunk_encoding import TokenCounts, encode_batches
 from genebrain.genetics.chunk_ensemble import POOLINGS
 from genebrain.genetics.chunk_parts import merge_parts, part_folder
@@ -30,9 +31,7 @@ from genebrain.genetics.chunk_shards import (
     ShardIndex,
     as_names,
     damaged_error,
-    make_private,
     read_array,
-    write_private,
     writing_alone,
 )
 from genebrain.genetics.embedding_plan import BatchPlan, EmbedOptions, plan_batches

@@ -8,7 +8,6 @@ JSON only; another base is refused with both fingerprints. What this module does
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 from transformers import LlamaConfig
 
 from genebrain.adapters import load_adapters, merge_adapters, write_adapters
+from genebrain.file_writing import replacing
 from genebrain.genetics.finetuning_model import BaseModel, Recipe
 from genebrain.genetics.finetuning_prediction import to_prediction
 from genebrain.genetics.finetuning_tokens import TokenSettings, collate, tokenize
@@ -112,9 +112,8 @@ def save_finetuned(
         "max_tokens": max_tokens,
         "base": {"name": base.name, "fingerprint": base.fingerprint, "options": asdict(base.options)},
     }
-    partial = folder / f".{DESCRIPTION}.{os.getpid()}"
-    partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder / DESCRIPTION)
+    with replacing(folder / DESCRIPTION, private=False) as partial:
+        partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return folder
 
 
@@ -173,13 +172,11 @@ def _merged(folder: Path, base: BaseModel, language: bool) -> dict[str, Tensor]:
 
 def _write_checkpoint(folder: Path, config: LlamaConfig, weights: Mapping[str, Tensor]) -> None:
     _write_tensors(folder / MODEL, weights)
-    partial = folder / f".{CONFIG}.{os.getpid()}"
-    partial.write_text(config.to_json_string(use_diff=False), encoding="utf-8")
-    os.replace(partial, folder / CONFIG)
+    with replacing(folder / CONFIG, private=False) as partial:
+        partial.write_text(config.to_json_string(use_diff=False), encoding="utf-8")
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     # Cloned: a head tied to the embedding is one tensor under two names, which the format refuses.
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, partial)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, partial)

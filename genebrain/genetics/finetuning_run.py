@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm import tqdm
 
-from genebrain.genetics.chunk_shards import make_private, write_private
+from genebrain.file_writing import make_private, write_private
 from genebrain.genetics.finetuned_model import save_finetuned
 from genebrain.genetics.finetuning_data import FinetuningData, TokenDataset, evaluation_batches
 from genebrain.genetics.finetuning_data_set import FinetuningSet

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genebrain.genetics.chunk_shards import make_private, write_private
+from genebrain.file_writing import make_private, write_private
 from genebrain.genetics.generation import Prompt, check_length, last_six_mers
 from genebrain.genetics.generation_run import check_counts, continued, identity_of, write_table
 from genebrain.genetics.language_model import GeneratorLanguageModel

@@ -25,7 +25,8 @@ import transformers
 from tqdm import tqdm
 
 from genebrain import __version__
-from genebrain.genetics.chunk_shards import make_private, private_stream, write_private, writing_alone
+from genebrain.file_writing import make_private, private_stream, write_private
+from genebrain.genetics.chunk_shards import writing_alone
 from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.genetics.chunks import file_digest
 from genebrain.genetics.embedding_plan import EmbedOptions

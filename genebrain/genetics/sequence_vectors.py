@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genebrain.file_writing import private_stream, write_private
 from genebrain.genetics.chunk_ensemble import POOLINGS
-from genebrain.genetics.chunk_shards import private_stream, write_private
 from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.types import UserError
 

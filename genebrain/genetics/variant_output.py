@@ -7,9 +7,7 @@ owner alone, since a person's list of variants is a person's data. What this mod
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +19,7 @@ import pyarrow.parquet as pq
 import pysam
 from numpy.typing import NDArray
 
+from genebrain.file_writing import replacing
 from genebrain.genetics.variant_effects import STATUS_NAMES, VALUES, scores_of
 from genebrain.genetics.variant_files import Variant, VariantFile, open_vcf, records
 from genebrain.genetics.work_parts import WorkParts
@@ -78,18 +77,6 @@ def write_scores(
             _write_vcf(temporary, path.suffix == ".gz", variants, remembered())
     scores, labels = zip(*kept, strict=True)
     return np.concatenate(scores), np.concatenate(labels)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file (mode 0600) beside ``path`` that takes its name when the block ends well."""
-    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _blocks(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genebrain.genetics.chunk_shards import write_private
+from genebrain.file_writing import write_private
 from genebrain.genetics.language_model import GeneratorLanguageModel
 from genebrain.genetics.reference import Reference
 from genebrain.genetics.tokenizer import K

@@ -21,7 +21,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from genebrain.genetics.chunk_shards import make_private, read_array, write_private, write_tensors
+from genebrain.file_writing import make_private, write_private
+from genebrain.genetics.chunk_shards import read_array, write_tensors
 from genebrain.types import Metrics, UserError
 
 _IDENTITY = "work.json"

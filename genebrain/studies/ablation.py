@@ -22,6 +22,7 @@ from genebrain.cohort.fitting import Experiment
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.run_folder import read_json
 from genebrain.cohort.workspace import Workspace
+from genebrain.file_writing import replacing
 from genebrain.studies.comparison import compare, figure, markdown
 from genebrain.studies.judgement import fitting_gallery
 from genebrain.types import UserError
@@ -203,6 +204,5 @@ def _row(cell: Cell, error: str) -> dict[str, Any]:
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
-    temporary = path.with_name(f"{path.name}.partial")
-    table.to_csv(temporary, index=False)
-    temporary.replace(path)
+    with replacing(path, private=False) as partial:
+        table.to_csv(partial, index=False)

@@ -7,7 +7,6 @@ variance by test people over training people. p-values are corrected over the gr
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+
+from genebrain.file_writing import replacing
 
 
 def compare(results: pd.DataFrame, reference: str, metric: str) -> pd.DataFrame:
@@ -95,9 +96,8 @@ def figure(table: pd.DataFrame, gallery_size: int, path: Path) -> None:
     axes.set_xlim(0, min(1.0, float(np.nanmax(high)) * 1.15))
     axes.set_xlabel(f"{table.attrs['metric']} among {gallery_size} candidates (dotted: chance; orange: reference)")
     axes.spines[["top", "right"]].set_visible(False)
-    temporary = path.with_name(f".{path.name}.partial")
-    page.savefig(temporary, format="png", dpi=160)
-    os.replace(temporary, path)
+    with replacing(path, private=False) as partial:
+        page.savefig(partial, format="png", dpi=160)
 
 
 def _variance_of_mean(values: np.ndarray, overlap: float) -> float:

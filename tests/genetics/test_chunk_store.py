@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from genebrain.genetics import chunk_shards
+from genebrain import file_writing
 from genebrain.genetics.chunk_ensemble import POOLINGS, encode_batch
 from genebrain.genetics.chunk_shards import writing_alone
 from genebrain.genetics.chunk_store import ChunkStore
@@ -228,8 +228,8 @@ def test_full_disk_keeps_finished_shards(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(chunk_shards.os, "fsync", fill)
-        with pytest.raises(UserError, match=r"No space left.*Finished shards are kept; free space"):
+        patch.setattr(file_writing.os, "fsync", fill)
+        with pytest.raises(UserError, match=r"No space left.*finished before is kept; free space"):
             store.embed(keys, sequences, backbone, OPTIONS, progress=False)
     assert 0 < store.missing(keys) < len(keys)
     assert not list(tmp_path.rglob("*.tmp"))
