@@ -26,6 +26,7 @@ from genebrain.cohort.splits import Split, load_split
 from genebrain.cohort.tower_inputs import EncoderMaker, Subjects
 from genebrain.cohort.tuned_genomes import genome_encoder
 from genebrain.cohort.tuned_scans import scan_encoder
+from genebrain.cohort.tuned_weights import save_tuned_scans
 from genebrain.cohort.workspace import Workspace
 from genebrain.types import FloatArray, IntArray, UserError
 
@@ -112,6 +113,9 @@ def run_fit(
             progress=progress,
         )
     fitted.model.save(folder.checkpoints)
+    trained = save_tuned_scans(fitted.model, experiment.brain, cohort, workspace.store, split.training, run)
+    if trained is not None and progress:
+        print(f"weights of the scans: use them with brain.path={trained}")
     features, _ = workspace.brain_features(experiment.brain, split.training)
     save_file(features[fitted.brain_name].state(), folder.checkpoints / "brain_features.safetensors")
     pd.DataFrame(fitted.history).to_csv(run / "history.csv", index=False)

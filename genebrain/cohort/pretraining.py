@@ -109,7 +109,8 @@ def run_pretraining(
         )  # fmt: skip
     if report is None:
         return run
-    save_seen(run / ENCODER, store, (key for row in split.training for key in scans[row]))
+    seen = (key for row in split.training for key in scans[row])
+    save_seen(run / ENCODER, store, cohort.scans, seen, side.path)
     write_json(run / "funnel.json", {**cohort.funnel, "ingest": ingested})
     write_json(run / REPORT, report)
     folder.finish({"cohort_fingerprint": cohort.fingerprint, "seed": choice.seed, "encoder": report["encoder"]})

@@ -88,7 +88,7 @@ def run_pretraining_on_scans(
         )  # fmt: skip
     if report is None:
         return run
-    save_seen(run / ENCODER, scans, (key for listed in keys for key in listed))
+    save_seen(run / ENCODER, scans, table, (key for listed in keys for key in listed), side.path)
     write_json(run / "funnel.json", {"people": len(people), "ingest": ingested.summary()})
     write_json(run / REPORT, report)
     folder.finish({"seed": choice.seed, "encoder": report["encoder"]})

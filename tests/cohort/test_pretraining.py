@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from genebrain import config, tasks
+from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.objective_settings import ObjectiveSettings
 from genebrain.brain.random_windows import RandomWindows
 from genebrain.brain.scan_store import ScanStore
@@ -101,16 +102,26 @@ def test_the_split_is_that_of_fit_and_seen_test_people_are_refused(cohort, run, 
 
     same = SplitSettings().make(workspace.cohort, 0)
     assert np.array_equal(same.test, split.test)
-    refuse_seen(run / "encoder", store, [key for row in split.test for key in scans[row]], "the test set")
+    table = workspace.cohort.scans
+    refuse_seen(run / "encoder", store, table, [key for row in split.test for key in scans[row]], "the test set")
     other = SplitSettings().make(workspace.cohort, 1)
     keys = [key for row in other.test for key in scans[row]]
     with pytest.raises(UserError, match=r"scans of the test set were seen"):
-        refuse_seen(run / "encoder" / "model.safetensors", store, keys, "the test set")
-    refuse_seen(None, store, list(store.index.index), "the test set")
+        refuse_seen(run / "encoder" / "model.safetensors", store, table, keys, "the test set")
+    refuse_seen(None, store, table, list(store.index.index), "the test set")
     assert (run / "encoder" / FILE).stat().st_mode & 0o077 == 0
-    table = workspace.cohort.table["participant_id"]
+    # The same scans behind another cleaning are other numbers, and still the same scans.
+    cleaned = replace(SIDE, cleaning=Cleaning(detrend=True))
+    cleaned.ingest(workspace.cohort, workspace.store, progress=False)
+    again = cleaned.scans(workspace.cohort, workspace.store)
+    assert set(again.index["sha256"]).isdisjoint(store.index["sha256"])
+    kept = person_scans(workspace.cohort, again)
+    with pytest.raises(UserError, match=r"were seen when"):
+        refuse_seen(run / "encoder", again, table, [key for row in other.test for key in kept[row]], "the test set")
+    refuse_seen(run / "encoder", again, table, [key for row in split.test for key in kept[row]], "the test set")
+    names = workspace.cohort.table["participant_id"]
     text = "".join(path.read_text() for path in run.rglob("*.json")) + (run / "encoder" / FILE).read_text()
-    assert not any(name in text for name in table if len(name) > 4)
+    assert not any(name in text for name in names if len(name) > 4)
 
 
 def test_fit_refuses_test_people_whom_the_weights_have_seen(cohort, run, tmp_path):

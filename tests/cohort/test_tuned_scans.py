@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from genebrain.alignment.training import TrainerSettings
 from genebrain.brain.windows import WindowPolicy
 from genebrain.cohort import tuned_scans
 from genebrain.cohort.encoder_side import EncoderSide, all_linear
-from genebrain.cohort.fitting import Experiment, gather_subjects
+from genebrain.cohort.fitting import Experiment, gather_subjects, load_fit
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.recipe import fit_alignment
@@ -157,6 +158,29 @@ def test_a_run_with_both_encoders_in_training_is_judged_from_its_folder(parcels,
     found, again = tasks.evaluate(run, **judge), tasks.evaluate(run, **judge)
     assert found["model"]["kept"] == "trained"
     assert found["retrieval"] == again["retrieval"]
+    encoder = run / "encoder"
+    assert {p.name for p in encoder.iterdir()} == {
+        "model.safetensors", "config.json", "contract.safetensors", "seen_scans.txt",
+    }  # fmt: skip
+    assert all(p.stat().st_mode & 0o077 == 0 for p in encoder.iterdir())
+    # Frozen, the written weights give what the run's own encoder gives.
+    subjects = load_fit(
+        run,
+        Experiment(GeneSide(tuning="lora"), side, GenePooling(), TEXTBOOK, TrainerSettings(), SplitSettings()),
+        parcels,
+    )
+    tuned = subjects[0].model.towers.brain.encoder.encoder.model.eval()
+    again = replace(side, path=str(encoder), tuning="frozen").build(parcels.cohort, parcels.store)
+    assert f"trained inside an alignment ({tuning})" in again.origin
+    windows = torch.randn(2, 40, 424)
+    with torch.no_grad():
+        torch.testing.assert_close(again(windows), tuned(windows), atol=1e-5, rtol=1e-4)
+    start = side.build(parcels.cohort, parcels.store)
+    assert again.fingerprint() != start.fingerprint()
+    base = {"brain": replace(side, path=str(encoder), tuning="frozen"), "alignment": AlignmentSettings(train="none")}
+    tasks.fit(parcels.cohort.folder / "cohort.yaml", run=tmp_path / "next", progress=False, **base)
+    with pytest.raises(UserError, match="were seen when"):
+        tasks.fit(parcels.cohort.folder / "cohort.yaml", run=tmp_path / "other", seed=1, progress=False, **base)
     counted = json.loads((run / "provenance.json").read_text())["parameters"]
     assert set(counted) == {"gene tower", "brain tower", "gene encoder", "brain encoder"}
     assert {p.name for p in (run / "checkpoints").glob("*_encoder")} == {"gene_encoder", "brain_encoder"}
