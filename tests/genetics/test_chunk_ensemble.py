@@ -20,11 +20,6 @@ from genebrain.genetics.generator import GeneratorBackbone, load_generator
 from genebrain.types import UserError
 
 
-@pytest.fixture(scope="module")
-def backbone() -> GeneratorBackbone:
-    return load_generator(device="cpu")
-
-
 def ragged(lengths: list[int], width: int, side: str = "right") -> tuple[Tensor, Tensor]:
     """Random tokens; what lies under the padding is random too, so that reading it would show."""
     ids = torch.randint(32, 4128, (len(lengths), width), generator=torch.Generator().manual_seed(0))

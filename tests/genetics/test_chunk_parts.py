@@ -2,70 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import signal
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from genebrain.genetics.chunk_ensemble import POOLINGS
 from genebrain.genetics.chunk_parts import shard_of_run
 from genebrain.genetics.chunk_shards import writing_alone
 from genebrain.genetics.chunk_store import ChunkStore, EmbedReport
 from genebrain.genetics.embedding_plan import EmbedOptions
-from genebrain.genetics.generator import GeneratorBackbone, load_generator
+from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.work_parts import Shard
 from genebrain.types import UserError
 
+from .chunk_tables import all_bytes, keys_of, kill_in_fifth_batch
+
 OPTIONS = EmbedOptions(tokens_per_batch=70, chunks_per_shard=5)
-KILLED_SHARE = """
-import os, signal, sys
-from pathlib import Path
-import numpy as np, torch
-from genebrain.genetics.chunk_store import ChunkStore
-from genebrain.genetics.embedding_plan import EmbedOptions
-from genebrain.genetics.generator import load_generator
-from genebrain.genetics.work_parts import Shard
-
-torch.set_num_threads(1)
-folder = Path(sys.argv[1])
-backbone = load_generator(device="cpu")
-calls = []
-def kill(*_):
-    calls.append(1)
-    if len(calls) > 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-backbone.model.register_forward_hook(kill)
-sequences = (folder / "sequences.txt").read_bytes().split(b"\\n")
-options = EmbedOptions(tokens_per_batch=70, chunks_per_shard=5)
-store = ChunkStore(folder / "store")
-store.embed(np.load(folder / "keys.npy"), sequences, backbone, options, progress=False, shard=Shard(2, 3))
-"""
-
-
-@pytest.fixture(scope="module")
-def backbone() -> GeneratorBackbone:
-    torch.set_num_threads(1)
-    return load_generator(device="cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def sequences() -> list[bytes]:
+    return draw()
+
+
+def draw() -> list[bytes]:
     random = np.random.default_rng(0)
     letters = np.frombuffer(b"ACGT", np.uint8)
     return [bytes(random.choice(letters, n)) for n in random.choice([30, 60, 61, 90, 132], 80)]
-
-
-@pytest.fixture(scope="module")
-def keys(sequences: list[bytes]) -> NDArray[np.uint8]:
-    return np.stack([np.frombuffer(hashlib.blake2b(s, digest_size=16).digest(), np.uint8) for s in sequences])
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +58,8 @@ def run(
     return store.embed(keys, sequences, backbone, OPTIONS, progress=False, shard=shard, repair=repair)
 
 
-def all_bytes(store: ChunkStore, keys: NDArray[np.uint8]) -> dict[str, bytes]:
-    return {pooling: store.table(keys, pooling).tobytes() for pooling in POOLINGS}
+def second_share(backbone: GeneratorBackbone, folder: str) -> None:
+    run(ChunkStore(Path(folder)), keys_of(draw()), draw(), backbone, Shard(2, 3))
 
 
 def test_all_shares_together_have_the_bits_of_the_whole(
@@ -130,11 +97,7 @@ def test_killed_share_is_started_again_alone(
 ) -> None:
     store = ChunkStore(tmp_path / "store")
     run(store, keys, sequences, backbone, Shard(1, 3))
-    np.save(tmp_path / "keys.npy", keys)
-    (tmp_path / "sequences.txt").write_bytes(b"\n".join(sequences))
-    command = [sys.executable, "-c", KILLED_SHARE, str(tmp_path)]
-    killed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_in_fifth_batch(second_share, tmp_path / "store")
     finished = sum(len(list(part.glob("shard-*"))) for part in (tmp_path / "store").glob("*/part-00002-of-*"))
     assert finished >= 1
     rest = run(store, keys, sequences, backbone, Shard(2, 3)).encoded

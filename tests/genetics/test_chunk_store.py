@@ -5,10 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import signal
 import stat
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,56 +27,24 @@ from genebrain.genetics.generator import GeneratorBackbone, load_generator
 from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
 from genebrain.types import UserError
 
+from .chunk_tables import all_bytes, keys_of, kill_in_fifth_batch
+
 OPTIONS = EmbedOptions(tokens_per_batch=200, chunks_per_shard=20)
 N = 90
-KILLED_RUN = """
-import os, signal, sys
-from pathlib import Path
-import numpy as np, torch
-from genebrain.genetics.chunk_store import ChunkStore
-from genebrain.genetics.embedding_plan import EmbedOptions
-from genebrain.genetics.generator import load_generator
-
-torch.set_num_threads(1)
-folder = Path(sys.argv[1])
-backbone = load_generator(device="cpu")
-calls = []
-def kill(*_):
-    calls.append(1)
-    if len(calls) > 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-backbone.model.register_forward_hook(kill)
-sequences = (folder / "sequences.txt").read_bytes().split(b"\\n")
-options = EmbedOptions(tokens_per_batch=200, chunks_per_shard=20)
-ChunkStore(folder / "store").embed(np.load(folder / "keys.npy"), sequences, backbone, options, progress=False)
-"""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def backbone() -> GeneratorBackbone:
-    return load_generator(device="cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def sequences() -> list[bytes]:
+    return draw()
+
+
+def draw() -> list[bytes]:
     random = np.random.default_rng(0)
     lengths = random.choice([0, 5, 60, 61, 90, 132], N)
     letters = np.frombuffer(b"ACGTN", np.uint8)
     drawn = {bytes(random.choice(letters, n, p=[0.245] * 4 + [0.02])) for n in lengths}
     return sorted(drawn, key=lambda s: hashlib.sha256(s).digest())
-
-
-@pytest.fixture(scope="module")
-def keys(sequences: list[bytes]) -> NDArray[np.uint8]:
-    return np.stack([np.frombuffer(hashlib.blake2b(s, digest_size=16).digest(), np.uint8) for s in sequences])
 
 
 @contextmanager
@@ -96,8 +61,8 @@ def watched(backbone: GeneratorBackbone, before_call: Callable[[int], None] = la
     handle.remove()
 
 
-def all_bytes(store: ChunkStore, keys: NDArray[np.uint8]) -> dict[str, bytes]:
-    return {pooling: store.table(keys, pooling).tobytes() for pooling in POOLINGS}
+def fill(backbone: GeneratorBackbone, folder: str) -> None:
+    ChunkStore(Path(folder)).embed(keys_of(draw()), draw(), backbone, OPTIONS, progress=False)
 
 
 def one_at_a_time(backbone: GeneratorBackbone, sequence: bytes) -> dict[str, torch.Tensor]:
@@ -156,11 +121,7 @@ def test_killed_run_continues_to_the_same_bits(
     undisturbed = ChunkStore(tmp_path / "undisturbed")
     with watched(backbone) as planned:
         undisturbed.embed(keys, sequences, backbone, OPTIONS, progress=False)
-    np.save(tmp_path / "keys.npy", keys)
-    (tmp_path / "sequences.txt").write_bytes(b"\n".join(sequences))
-    command = [sys.executable, "-c", KILLED_RUN, str(tmp_path)]
-    killed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_in_fifth_batch(fill, tmp_path / "store")
     store = ChunkStore(tmp_path / "store")
     left = store.missing(keys)
     finished = len(keys) - left
@@ -342,8 +303,9 @@ def test_half_precision_storage_and_options(
 
 
 def test_non_finite_vectors_never_reach_the_disk(
-    tmp_path: Path, backbone: GeneratorBackbone, keys: NDArray[np.uint8], sequences: list[bytes]
+    tmp_path: Path, keys: NDArray[np.uint8], sequences: list[bytes]
 ) -> None:
+    backbone = load_generator(device="cpu")
     backbone.model.norm.weight.data[0] = torch.inf
     with pytest.raises(UserError, match=r"non-finite values for \d+ of \d+ chunks.*use float32"):
         ChunkStore(tmp_path).embed(keys, sequences, backbone, OPTIONS, progress=False)

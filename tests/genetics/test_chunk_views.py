@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,14 @@ from genebrain.genetics.chunk_ensemble import POOLINGS
 from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.genetics.chunk_views import ChunkViews
 from genebrain.genetics.embedding_plan import EmbedOptions
-from genebrain.genetics.generator import GeneratorBackbone, load_generator
+from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.reference import reverse_complement
 from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
 from genebrain.types import UserError
 
+from .chunk_tables import keys_of
+
 ALL = (0, 1, 2, 3, 4, 5)
-
-
-@pytest.fixture(scope="module")
-def backbone() -> GeneratorBackbone:
-    return load_generator(device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +33,7 @@ def sequences() -> list[bytes]:
 def embed(
     folder: Path, backbone: GeneratorBackbone, sequences: list[bytes], **options: Any
 ) -> dict[str, NDArray[np.float32]]:
-    keys = np.stack([np.frombuffer(hashlib.blake2b(s, digest_size=16).digest(), np.uint8) for s in sequences])
+    keys = keys_of(sequences)
     chosen = EmbedOptions(**{"tokens_per_batch": 60, **options})
     store = ChunkStore(folder)
     report = store.embed(keys, sequences, backbone, chosen, progress=False)

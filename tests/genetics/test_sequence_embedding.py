@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
 import stat
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +17,7 @@ from genebrain import tasks
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.genetics.chunk_ensemble import encode_batch
 from genebrain.genetics.embedding_plan import EmbedOptions
-from genebrain.genetics.generator import GeneratorBackbone, load_generator
+from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.reference import reverse_complement
 from genebrain.genetics.sequence_chunks import Cutting
 from genebrain.genetics.sequence_embedding import embed_sequence_file
@@ -32,37 +27,11 @@ from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
 from genebrain.genetics.work_parts import Shard
 from genebrain.types import UserError
 
+from .chunk_tables import kill_in_fifth_batch
+
 CUTTING = Cutting(chunk_bp=60)
 OPTIONS = EmbedOptions(tokens_per_batch=24, chunks_per_shard=2)
-KILLED_RUN = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from tests.genetics import test_sequence_embedding as test
-
-torch.set_num_threads(1)
-backbone = test.load_generator(device="cpu")
-calls = []
-def kill(*_):
-    calls.append(1)
-    if len(calls) > 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-backbone.model.register_forward_hook(kill)
-test.embed(Path(sys.argv[1]), Path(sys.argv[2]), backbone)
-"""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def backbone() -> GeneratorBackbone:
-    return load_generator(device="cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +62,10 @@ def embed(
     **more: Any,
 ) -> dict[str, Any]:
     return embed_sequence_file(SequenceFile(fasta), out, backbone, options, cutting, layout, progress=False, **more)
+
+
+def embed_file(backbone: GeneratorBackbone, fasta: str, out: str) -> None:
+    embed(Path(fasta), Path(out), backbone)
 
 
 def by_hand(backbone: GeneratorBackbone, text: str) -> torch.Tensor:
@@ -188,10 +161,7 @@ def test_layouts_agree(tmp_path: Path, backbone: GeneratorBackbone, fasta: Path,
 def test_killed_run_ends_with_the_same_bytes(tmp_path: Path, backbone: GeneratorBackbone, fasta: Path) -> None:
     embed(fasta, tmp_path / "undisturbed", backbone)
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", KILLED_RUN, str(fasta), str(out)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
-    killed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    kill_in_fifth_batch(embed_file, fasta, out)
     assert not (out / "provenance.json").exists()
     assert list(out.rglob("shard-*"))
     done = embed(fasta, out, backbone)

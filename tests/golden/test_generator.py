@@ -5,15 +5,12 @@ Cases are discovered from the files; a kind of file that is absent is skipped wi
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from genebrain.genetics.base_pair_loss import base_pair_loss
 from genebrain.genetics.chunk_ensemble import cut, encode_batch, encode_chunks, final_representation
@@ -25,32 +22,10 @@ from genebrain.genetics.sequence_predictor import HeadSettings, SequencePredicto
 from genebrain.genetics.tokenizer import BOS, CONTROL_TOKENS, EOS, VOCAB_SIZE, SixMerTokenizer, pad
 from genebrain.genetics.window_stream import stream_hidden
 
+from .generator_cases import read_json, read_tensors
+
 TOKENIZER = SixMerTokenizer()
 FRAME_OF_PADDING_MODE = {"pad": "pad_right", "truncate": "trim_right"}
-
-
-@pytest.fixture(scope="module")
-def folder(golden: Path) -> Path:
-    found = golden / "generator"
-    if not (found / "manifest.json").is_file():
-        pytest.skip("no generator/manifest.json among the golden files")
-    return found
-
-
-@pytest.fixture(scope="module")
-def tolerances(folder: Path) -> dict[str, Any]:
-    return _json(folder, "manifest")["tolerances"]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    weights = sorted(folder.glob("*llama*.safetensors"))
-    if not weights:
-        pytest.skip("no Llama weights among the golden files")
-    checkpoint = tmp_path_factory.mktemp("checkpoint")
-    shutil.copyfile(weights[0], checkpoint / "model.safetensors")
-    shutil.copyfile(weights[0].with_suffix(".config.json"), checkpoint / "config.json")
-    return checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -58,34 +33,20 @@ def backbone(checkpoint: Path) -> GeneratorBackbone:
     return load_generator("golden", checkpoint, dtype=torch.float32, device="cpu")
 
 
-def _json(folder: Path, stem: str) -> Any:
-    path = folder / f"{stem}.json"
-    if not path.is_file():
-        pytest.skip(f"no {path.name} among the golden files")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _tensors(folder: Path, stem: str) -> dict[str, torch.Tensor]:
-    path = folder / f"{stem}.safetensors"
-    if not path.is_file():
-        pytest.skip(f"no {path.name} among the golden files")
-    return load_file(path)
-
-
 def _agree(got: torch.Tensor, want: torch.Tensor, tolerance: float, what: str) -> None:
     torch.testing.assert_close(got, want, atol=tolerance, rtol=0, msg=lambda text: f"{what}: {text}")
 
 
-def test_vocabulary(folder: Path) -> None:
-    vocab = _json(folder, "sequence_cases")["vocab"]
+def test_vocabulary(generator: Path) -> None:
+    vocab = read_json(generator, "sequence_cases")["vocab"]
     assert vocab["size"] == VOCAB_SIZE
     assert tuple(vocab["special_tokens"]) == CONTROL_TOKENS
     for token, token_id in vocab["samples"].items():
         assert TOKENIZER.encode(token) == [token_id]
 
 
-def test_tokenizer(folder: Path) -> None:
-    cases = _json(folder, "sequence_cases")["tokenizer"]
+def test_tokenizer(generator: Path) -> None:
+    cases = read_json(generator, "sequence_cases")["tokenizer"]
     assert cases
     for case in cases:
         assert TOKENIZER.tokenize(case["text"]) == case["tokens"], case["text"]
@@ -94,8 +55,8 @@ def test_tokenizer(folder: Path) -> None:
         assert TOKENIZER.encode(case["text"]).count(0) == case["oov"], case["text"]
 
 
-def test_classification_inputs(folder: Path) -> None:
-    cases = _json(folder, "sequence_cases")["classification_inputs"]
+def test_classification_inputs(generator: Path) -> None:
+    cases = read_json(generator, "sequence_cases")["classification_inputs"]
     assert cases
     for case in cases:
         settings = TokenSettings(truncation=case["side"], parity=True)
@@ -105,8 +66,8 @@ def test_classification_inputs(folder: Path) -> None:
             assert len(row) == sum(attention) == len(attention)
 
 
-def test_finetune_collator(folder: Path) -> None:
-    cases = _json(folder, "sequence_cases")["finetune_collator"]
+def test_finetune_collator(generator: Path) -> None:
+    cases = read_json(generator, "sequence_cases")["finetune_collator"]
     assert cases
     for case in cases:
         rule = FRAME_OF_PADDING_MODE[case["padding_mode"]]
@@ -119,8 +80,8 @@ def test_finetune_collator(folder: Path) -> None:
         assert np.where(mask, ids, -100).tolist() == case["labels"]
 
 
-def test_chunk_head(folder: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone) -> None:
-    cases, tensors = _json(folder, "chunk_cases"), _tensors(folder, "chunk_cases")
+def test_chunk_head(generator: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone) -> None:
+    cases, tensors = read_json(generator, "chunk_cases"), read_tensors(generator, "chunk_cases")
     tasks = {"single_label_classification": "classification", "multi_label_classification": "multilabel"}
     judged = {name: case for name, case in cases.items() if case.get("parity") == "full" and "loss" in case}
     assert judged
@@ -138,8 +99,8 @@ def test_chunk_head(folder: Path, tolerances: dict[str, Any], backbone: Generato
         assert loss.item() == pytest.approx(case["loss"], abs=tolerances["loss"]), name
 
 
-def test_chunk_ensemble(folder: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone) -> None:
-    cases, tensors = _json(folder, "chunk_cases"), _tensors(folder, "chunk_cases")
+def test_chunk_ensemble(generator: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone) -> None:
+    cases, tensors = read_json(generator, "chunk_cases"), read_tensors(generator, "chunk_cases")
     assert cases
     for name, case in cases.items():
         of_case = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
@@ -176,8 +137,8 @@ def test_chunk_ensemble(folder: Path, tolerances: dict[str, Any], backbone: Gene
             assert mask.tolist() == of_case["attention_mask"].bool().tolist(), name
 
 
-def test_base_pair_loss(folder: Path, tolerances: dict[str, Any]) -> None:
-    cases, tensors = _json(folder, "bp_loss_cases"), _tensors(folder, "bp_loss_cases")
+def test_base_pair_loss(generator: Path, tolerances: dict[str, Any]) -> None:
+    cases, tensors = read_json(generator, "bp_loss_cases"), read_tensors(generator, "bp_loss_cases")
     given = [name for name in cases if f"{name}.logits" in tensors]
     assert given
     assert any(f"{name}.grad_total" in tensors for name in given)
@@ -194,9 +155,9 @@ def test_base_pair_loss(folder: Path, tolerances: dict[str, Any]) -> None:
 
 
 def test_base_pair_loss_through_the_model(
-    folder: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone
+    generator: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone
 ) -> None:
-    cases = _json(folder, "bp_loss_cases")
+    cases = read_json(generator, "bp_loss_cases")
     through = [case for case in cases.values() if "sequences" in case]
     assert through
     for case in through:
@@ -209,8 +170,8 @@ def test_base_pair_loss_through_the_model(
         assert loss.per_base.item() == pytest.approx(case["bp_loss"], abs=tolerances["loss"])
 
 
-def test_whole_sequence_poolings(folder: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone) -> None:
-    cases, tensors = _json(folder, "backbone_cases"), _tensors(folder, "backbone_cases")
+def test_whole_sequence_poolings(generator: Path, tolerances: dict[str, Any], backbone: GeneratorBackbone) -> None:
+    cases, tensors = read_json(generator, "backbone_cases"), read_tensors(generator, "backbone_cases")
     pooled = [name for name in cases if f"{name}.mean_pooled" in tensors]
     assert pooled
     limit = tolerances["embeddings"]
@@ -224,8 +185,8 @@ def test_whole_sequence_poolings(folder: Path, tolerances: dict[str, Any], backb
         _agree(without_mark, tensors[f"{name}.mean_pooled_no_bos"], limit, name)
 
 
-def test_length_extension(folder: Path, tolerances: dict[str, Any], checkpoint: Path) -> None:
-    cases, tensors = _json(folder, "backbone_cases"), _tensors(folder, "backbone_cases")
+def test_length_extension(generator: Path, tolerances: dict[str, Any], checkpoint: Path) -> None:
+    cases, tensors = read_json(generator, "backbone_cases"), read_tensors(generator, "backbone_cases")
     extended = {name: case for name, case in cases.items() if name.startswith("ext_")}
     assert extended
     for name, case in extended.items():
@@ -241,8 +202,8 @@ def test_length_extension(folder: Path, tolerances: dict[str, Any], checkpoint: 
             _agree(loaded.model.rotary_emb.inv_freq, tensors[f"{name}.inv_freq"], 1e-7, name)
 
 
-def test_sliding_window(folder: Path, tolerances: dict[str, Any], checkpoint: Path) -> None:
-    cases, tensors = _json(folder, "backbone_cases"), _tensors(folder, "backbone_cases")
+def test_sliding_window(generator: Path, tolerances: dict[str, Any], checkpoint: Path) -> None:
+    cases, tensors = read_json(generator, "backbone_cases"), read_tensors(generator, "backbone_cases")
     windows = {name: case["keys_visible_per_query"] for name, case in cases.items() if "keys_visible_per_query" in case}
     assert windows
     ids = tensors["ext.input_ids"]

@@ -7,16 +7,13 @@ and refuses those alleles.
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from genebrain.genetics.allele_likelihood import (
     LETTERS,
@@ -36,42 +33,18 @@ from genebrain.genetics.variant_contexts import GenomeLetters, upstream_context
 from genebrain.genetics.variant_metrics import classification_areas
 from genebrain.types import UserError
 
+from .generator_cases import read_json, read_tensors
+
 TOKENIZER = SixMerTokenizer()
 
 
 @pytest.fixture(scope="module")
-def folder(golden: Path) -> Path:
-    found = golden / "generator"
-    if not (found / "manifest.json").is_file():
-        pytest.skip("no generator/manifest.json among the golden files")
-    return found
-
-
-@pytest.fixture(scope="module")
-def tolerances(folder: Path) -> dict[str, Any]:
-    return _json(folder, "manifest")["tolerances"]
-
-
-@pytest.fixture(scope="module")
-def model(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> GeneratorLanguageModel:
-    weights = sorted(folder.glob("*llama*.safetensors"))
-    if not weights:
-        pytest.skip("no Llama weights among the golden files")
-    checkpoint = tmp_path_factory.mktemp("checkpoint")
-    shutil.copyfile(weights[0], checkpoint / "model.safetensors")
-    shutil.copyfile(weights[0].with_suffix(".config.json"), checkpoint / "config.json")
+def model(checkpoint: Path) -> GeneratorLanguageModel:
     return load_language_model("golden", checkpoint, dtype=torch.float32, device="cpu")
 
 
-def _json(folder: Path, stem: str) -> Any:
-    path = folder / f"{stem}.json"
-    if not path.is_file():
-        pytest.skip(f"no {path.name} among the golden files")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def test_ids_that_begin_with_a_letter(folder: Path) -> None:
-    sets = _json(folder, "variant_cases")["token_sets"]
+def test_ids_that_begin_with_a_letter(generator: Path) -> None:
+    sets = read_json(generator, "variant_cases")["token_sets"]
     for letter, expected in sets.items():
         ids = [i for i, token in enumerate(TOKENIZER.id_to_token) if token.startswith(letter)]
         assert [len(ids), ids[0], ids[-1], sum(ids)] == list(expected.values())
@@ -83,12 +56,9 @@ def test_ids_that_begin_with_a_letter(folder: Path) -> None:
             assert len(CONTROL_TOKENS) == len(ids)
 
 
-def test_scores_from_given_logits(folder: Path, tolerances: dict[str, Any]) -> None:
-    rows = _json(folder, "variant_cases")["maths"]
-    tensors = folder / "variant_cases.safetensors"
-    if not tensors.is_file():
-        pytest.skip(f"no {tensors.name} among the golden files")
-    logits = load_file(tensors)["maths.logits"]
+def test_scores_from_given_logits(generator: Path, tolerances: dict[str, Any]) -> None:
+    rows = read_json(generator, "variant_cases")["maths"]
+    logits = read_tensors(generator, "variant_cases")["maths.logits"]
     letters = next_letter(logits).numpy()
     log_p = logits.double().log_softmax(-1)
     scored = 0
@@ -109,8 +79,8 @@ def test_scores_from_given_logits(folder: Path, tolerances: dict[str, Any]) -> N
     assert scored
 
 
-def test_contexts(folder: Path, tmp_path: Path) -> None:
-    cases = _json(folder, "variant_cases")
+def test_contexts(generator: Path, tmp_path: Path) -> None:
+    cases = read_json(generator, "variant_cases")
     fasta = tmp_path / "genome.fa"
     fasta.write_text("".join(f">{name}\n{letters}\n" for name, letters in cases["genome"].items()))
     assert cases["contexts"]
@@ -125,8 +95,8 @@ def test_contexts(folder: Path, tmp_path: Path) -> None:
             assert [BOS, *TOKENIZER.encode(context.decode())] == case["input_ids"], case
 
 
-def test_scores_through_the_model(folder: Path, tolerances: dict[str, Any], model: GeneratorLanguageModel) -> None:
-    cases = _json(folder, "variant_cases")["end_to_end"]
+def test_scores_through_the_model(generator: Path, tolerances: dict[str, Any], model: GeneratorLanguageModel) -> None:
+    cases = read_json(generator, "variant_cases")["end_to_end"]
     assert cases
     questions = [Question(case["context"].encode(), tuple(LETTERS)) for case in cases]
     for case, found in zip(cases, log_likelihoods(model, questions, 4096), strict=True):
@@ -140,16 +110,16 @@ def test_scores_through_the_model(folder: Path, tolerances: dict[str, Any], mode
             assert score == pytest.approx(expected, abs=tolerances["finite_scores"]), (case["context"], change)
 
 
-def test_areas(folder: Path) -> None:
-    case = _json(folder, "variant_cases")["metrics"]
+def test_areas(generator: Path) -> None:
+    case = read_json(generator, "variant_cases")["metrics"]
     got = classification_areas(np.array(case["labels"]), np.array(case["scores"]), parity=True)
     assert got["auroc"] == pytest.approx(case["AUROC"], abs=1e-9)
     assert got["auprc"] == pytest.approx(case["AUPRC"], abs=1e-9)
     assert got["n_positive"] + got["n_negative"] == len(case["labels"])
 
 
-def test_recovery(folder: Path, model: GeneratorLanguageModel) -> None:
-    cases = _json(folder, "recovery_cases")["greedy_token_level"]
+def test_recovery(generator: Path, model: GeneratorLanguageModel) -> None:
+    cases = read_json(generator, "recovery_cases")["greedy_token_level"]
     assert cases
     for case in cases:
         prompts = [last_six_mers(sequence, case["max_seq_len"]) for sequence in case["prompts"]]
@@ -159,8 +129,8 @@ def test_recovery(folder: Path, model: GeneratorLanguageModel) -> None:
         assert got == case["predictions"]
 
 
-def test_recovery_accuracy(folder: Path, tolerances: dict[str, Any]) -> None:
-    case = _json(folder, "recovery_cases")["accuracy"]
+def test_recovery_accuracy(generator: Path, tolerances: dict[str, Any]) -> None:
+    case = read_json(generator, "recovery_cases")["accuracy"]
     got = [
         matching_share(p, label, case["window"]) for p, label in zip(case["predictions"], case["labels"], strict=True)
     ]
