@@ -20,6 +20,7 @@ from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
 from genebrain.genetics.generator_checkpoints import TRAINED_TOKENS
 from genebrain.genetics.haplotypes import Policies
+from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
 from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.reference_chunks import pair_with_reference
 from genebrain.genetics.windows import read_windows
@@ -171,15 +172,21 @@ class GeneSide:
 
     def backbone(self, **more: Any) -> GeneratorBackbone:
         """Load the encoder; ``more`` goes to :func:`genebrain.genetics.generator.load_generator`."""
-        return load_generator(
-            self.name,
-            self.path,
-            revision=self.revision,
-            seed=self.weights_seed,
-            allow_download=self.allow_download,
-            options=self.model,
-            **more,
-        )
+        return load_generator(**self._checkpoint(), **more)
+
+    def language_model(self, **more: Any) -> GeneratorLanguageModel:
+        """The same encoder with its output head, as it was published: whatever ``tuning`` says, nothing is trained."""
+        return load_language_model(**self._checkpoint(), **more)
+
+    def _checkpoint(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "path": self.path,
+            "revision": self.revision,
+            "seed": self.weights_seed,
+            "allow_download": self.allow_download,
+            "options": self.model,
+        }
 
     def embed(
         self, chunks: ChunkSet, store: Path, *, progress: bool = True, shard: Shard | None = None

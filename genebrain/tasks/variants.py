@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from genebrain.cohort.gene_side import GeneSide
+from genebrain.genetics.language_model import GeneratorLanguageModel
 from genebrain.types import Metrics, UserError
 
 
@@ -197,9 +197,7 @@ def _scored_line(report: Metrics, out: Path) -> str:
     return line
 
 
-def _language_model(genetics: GeneSide | None) -> Any:
-    from genebrain.genetics.language_model import load_language_model
-
+def _language_model(genetics: GeneSide | None) -> GeneratorLanguageModel:
     chosen = genetics or GeneSide()
     refused = [
         f"genetics.{name}={value} ({reason})"
@@ -222,11 +220,4 @@ def _language_model(genetics: GeneSide | None) -> Any:
     ]
     if refused:
         raise UserError("options that scores and generation do not know: " + "; ".join(refused))
-    return load_language_model(
-        chosen.name,
-        chosen.path,
-        revision=chosen.revision,
-        seed=chosen.weights_seed,
-        allow_download=chosen.allow_download,
-        options=chosen.model,
-    )
+    return chosen.language_model()

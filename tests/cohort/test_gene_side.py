@@ -89,6 +89,14 @@ def test_wrong_readings_are_refused_before_anything_runs() -> None:
         GeneSide(length_rule="cut")
 
 
+def test_with_and_without_its_head_it_is_the_same_model() -> None:
+    chosen = GeneSide(weights_seed=3, model=ModelOptions(context="yarn", context_tokens=20_000))
+    alone, whole = chosen.backbone(), chosen.language_model()
+    assert alone.fingerprint == whole.fingerprint != GeneSide().language_model().fingerprint
+    for name, values in alone.model.state_dict().items():
+        assert torch.equal(values, whole.model.model.state_dict()[name]), name
+
+
 def test_long_chunks_need_a_long_context_and_have_their_own_table(cohort: Cohort) -> None:
     with pytest.raises(UserError, match=r"98400 makes chunks of 16402 tokens.*takes 16384.*sliding_window"):
         GeneSide(chunk_bp=98_400)
