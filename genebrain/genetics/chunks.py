@@ -296,5 +296,5 @@ def file_digest(path: Path) -> str:
                 raw.seek(-(2**20), 2)
                 digest.update(raw.read())
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     return digest.hexdigest()

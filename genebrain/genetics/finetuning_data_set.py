@@ -24,9 +24,16 @@ from genebrain.genetics.finetuning_splits import (
     make_folds,
     sequence_groups,
 )
-from genebrain.genetics.finetuning_table import Labels, TableSettings, read_labels, read_table
+from genebrain.genetics.finetuning_table import (
+    Labels,
+    TableSettings,
+    known_cells,
+    labelled,
+    read_labels,
+    read_table,
+)
 from genebrain.genetics.finetuning_tokens import TokenRow, TokenSettings, tokenize
-from genebrain.genetics.sequence_files import SequenceBatch
+from genebrain.genetics.sequence_files import SequenceBatch, repeated_ids, repeated_ids_line
 from genebrain.types import IntArray, UserError
 
 SPLIT = "split"
@@ -73,6 +80,11 @@ def prepare(
     """
     batch, hygiene = read_table(source, table)
     language = recipe.task == "causal_lm"
+    n_read = len(batch)
+    if table.unlabelled == "skip" and not language:
+        batch = batch.only(labelled(batch, table.labels))
+        if not len(batch):
+            raise UserError(f"none of the {n_read} rows has a label in {', '.join(table.labels)}")
     max_tokens = _longest(tokens, recipe, base)
     rows, truncated = tokenize(batch.sequences, tokens, max_tokens, language=language)
     groups = distinct = sequence_groups(batch.sequences)
@@ -95,6 +107,8 @@ def prepare(
         made = [given]
     report = {
         "sequences": len(rows),
+        "left_out_without_label": n_read - len(rows),
+        "repeated_ids": repeated_ids(batch.ids, batch.rows),
         "distinct_sequences": int(distinct.max()) + 1,
         "groups": len(np.unique(groups)),
         "rows_with_conflicting_labels": _conflicts(distinct, strata) if recipe.task == "classification" else 0,
@@ -106,6 +120,26 @@ def prepare(
         "folds": [{name: len(part) for name, part in asdict(fold).items()} for fold in made],
     }
     return FinetuningSet(batch, labels, rows, groups, made, max_tokens, report)
+
+
+def notes(report: dict[str, Any]) -> list[str]:
+    """What a reader of the command line must know of a prepared table, a line each; nothing to say gives none."""
+    found = report["hygiene"]
+    lines = [
+        f"left out: {count:,} rows {words}"
+        for count, words in (
+            (report["left_out_without_label"], "without a label"),
+            (found["too_short"], "shorter than one 6-mer"),
+            (found["only_unknown"], "of N alone"),
+            (report["left_out_as_leaks"], "whose sequence stands on a later side of the split too"),
+        )
+        if count
+    ]
+    if report["truncated"]:
+        lines.append(f"cut: {report['truncated']:,} sequences are longer than the model and head take")
+    if torn := report["rows_with_conflicting_labels"]:
+        lines.append(f"warning: {torn:,} rows hold a sequence that stands in the table with another class too")
+    return [*lines, *filter(None, [repeated_ids_line(report["repeated_ids"])])]
 
 
 def _longest(tokens: TokenSettings, recipe: Recipe, base: BaseModel) -> int:
@@ -134,7 +168,7 @@ def _need(batch: SequenceBatch, column: str, what: str) -> None:
     if column not in batch.table:
         raise UserError(f"no {what} column {column}; the table has {', '.join(map(str, batch.table.columns))}")
     cells = batch.table[column]
-    blank = (cells.isna() | (cells.astype(str).str.strip() == "")).to_numpy()
+    blank = known_cells(cells.to_frame())[column].isna().to_numpy()
     if blank.any():
         shown = ", ".join(str(row) for row, empty in zip(batch.rows, blank, strict=True) if empty)
         raise UserError(f"{blank.sum()} of {len(cells)} rows have an empty {what} column {column}: row {shown:.60}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,13 @@ from genebrain.types import BoolArray, UserError
 TASKS = ("classification", "multilabel", "regression", "causal_lm")
 HUB = "hub:"
 SHOWN = 5
+MISSING_WORDS = frozenset(
+    [
+        *("#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "n/a", "NULL", "null", "None", "NaN", "nan", "-NaN", "-nan"),
+        *("1.#IND", "1.#QNAN", "-1.#IND", "-1.#QNAN"),
+    ]
+)
+"""Cells that mean "not known" in a table of text: the words that pandas.read_csv takes for it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class TableSettings:
         Column that says train, validation or test; by default ``split`` if there is one.
     uracil, unreadable
         See :class:`~genebrain.genetics.sequence_files.SequenceFile`.
+    unlabelled : {"error", "skip"}
+        Rows without a label (an empty cell or one of :data:`MISSING_WORDS`): refuse, or leave out and count.
     """
 
     sequence: str | None = None
@@ -52,9 +61,12 @@ class TableSettings:
     split: str | None = None
     uracil: Uracil = "error"
     unreadable: Unreadable = "error"
+    unlabelled: Unreadable = "error"
 
     def __post_init__(self) -> None:
         check_choices(self.uracil, self.unreadable)
+        if self.unlabelled not in get_args(Unreadable):
+            raise UserError(f"unlabelled={self.unlabelled!r}: use one of {', '.join(get_args(Unreadable))}")
         if not self.label:
             raise UserError("table.label is empty: name the column of the labels")
 
@@ -112,18 +124,17 @@ def read_labels(task: str, batch: SequenceBatch, columns: list[str], train: Bool
     UserError
         Every problem of the labels, together.
     """
-    table = batch.table
-    if absent := [c for c in columns if c not in table]:
-        known = ", ".join(map(str, table.columns)) or "no column but the sequences"
-        raise UserError(f"no label column {', '.join(absent)}; the table has {known}. Name yours with table.label=...")
+    cells = _label_cells(batch, columns)
     if task == "classification" and len(columns) > 1:
         raise UserError(f"{len(columns)} label columns: use task=multilabel or task=regression, or name one column")
     problems: list[str] = []
     rows = np.asarray(batch.rows)
-    cells = table[columns].map(_blank_to_none)
     missing = cells.isna().any(axis=1).to_numpy()
     if missing.any():
-        problems.append(f"{missing.sum()} rows without a label: {_rows(rows, missing)}")
+        problems.append(
+            f"{missing.sum()} rows without a label (empty, NA or the like): {_rows(rows, missing)}; fill them in, or "
+            "leave these rows out with table.unlabelled=skip"
+        )
     if task == "classification":
         values, names = _classes(cells[columns[0]], missing, rows, problems)
     elif task == "multilabel":
@@ -137,9 +148,26 @@ def read_labels(task: str, batch: SequenceBatch, columns: list[str], train: Bool
     return Labels(torch.from_numpy(values), tuple(names))
 
 
-def _blank_to_none(cell: Any) -> Any:
-    """An empty cell of a column of words is read from a text file as '', which would pass for a class."""
-    return None if isinstance(cell, str) and not cell.strip() else cell
+def labelled(batch: SequenceBatch, columns: list[str]) -> BoolArray:
+    """Which rows have a label in every column of ``columns``, bool ``[rows]``."""
+    return np.asarray(_label_cells(batch, columns).notna().all(axis=1))
+
+
+def known_cells(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells, None where they say nothing: a text file gives '' and 'NA', which would pass for a class."""
+    return cells.map(lambda cell: None if isinstance(cell, str) and _says_nothing(cell.strip()) else cell)
+
+
+def _says_nothing(word: str) -> bool:
+    return not word or word in MISSING_WORDS
+
+
+def _label_cells(batch: SequenceBatch, columns: list[str]) -> pd.DataFrame:
+    table = batch.table
+    if absent := [c for c in columns if c not in table]:
+        known = ", ".join(map(str, table.columns)) or "no column but the sequences"
+        raise UserError(f"no label column {', '.join(absent)}; the table has {known}. Name yours with table.label=...")
+    return known_cells(table[columns])
 
 
 def _classes(column: pd.Series[Any], missing: BoolArray, rows: Any, problems: list[str]) -> tuple[Any, list[str]]:

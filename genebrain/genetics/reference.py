@@ -6,7 +6,9 @@ names all that do not. What this module does NOT know: genotypes, chunks.
 
 from __future__ import annotations
 
+import gzip
 import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +21,7 @@ from genebrain.types import UserError
 
 COMPLEMENT = bytes.maketrans(b"ACGTUNRYSWKMBDHV", b"TGCAANYRSWMKVHDB")
 """Upper-case letters and the ambiguity codes of IUPAC."""
+GZIP = b"\x1f\x8b"
 
 
 def reverse_complement(sequence: bytes) -> bytes:
@@ -50,21 +53,22 @@ class Reference:
             self._fasta = self._open()
         except (OSError, ValueError, pysam.SamtoolsError) as error:
             self._drop_scratch()
-            raise UserError(
-                f"reference {self.path} cannot be read as FASTA ({error}); a compressed one must be made "
-                "with `bgzip`, an index with `samtools faidx`"
-            ) from error
+            raise UserError(f"reference {self.path} {_what_is_wrong(self.path)}") from error
         self.contigs: dict[str, int] = dict(zip(self._fasta.references, self._fasta.lengths, strict=True))
 
     def _open(self) -> pysam.FastaFile:
         with self.path.open("rb") as raw:
-            compressed = raw.read(2) == b"\x1f\x8b"
+            compressed = raw.read(2) == GZIP
         fai, gzi = Path(f"{self.path}.fai"), Path(f"{self.path}.gzi")
         if not (fai.is_file() and (gzi.is_file() or not compressed)):
             self._scratch = tempfile.TemporaryDirectory(prefix="genebrain-faidx-")
             fai, gzi = (Path(self._scratch.name) / f"reference.{kind}" for kind in ("fai", "gzi"))
             arguments = [str(self.path), "--fai-idx", str(fai)]
-            pysam.faidx(*arguments, *(["--gzi-idx", str(gzi)] if compressed else []))
+            loud = pysam.set_verbosity(0)  # htslib would write its own words to the terminal
+            try:
+                pysam.faidx(*arguments, *(["--gzi-idx", str(gzi)] if compressed else []))
+            finally:
+                pysam.set_verbosity(loud)
         return pysam.FastaFile(
             str(self.path),
             filepath_index=str(fai),
@@ -111,3 +115,28 @@ class Reference:
     ) -> None:
         self._fasta.close()
         self._drop_scratch()
+
+
+def _what_is_wrong(path: Path) -> str:
+    """Why a file cannot serve as a reference, in words: the library says only that it made no index."""
+    try:
+        with path.open("rb") as raw:
+            start = raw.read(18)
+        compressed = start[:2] == GZIP
+        if compressed and start[12:14] != b"BC":
+            return "is compressed with gzip, which has no places to jump to: unpack it, and compress it with `bgzip`"
+        with gzip.open(path) if compressed else path.open("rb") as lines:
+            first = lines.readline(80)
+            second = lines.readline(80)
+    except (OSError, EOFError, zlib.error) as error:
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    if not first:
+        return "is empty"
+    if not first.startswith(b">"):
+        return f"is no FASTA: it must begin with '>NAME', and begins with {first[:20]!r}"
+    if not second.strip():
+        return f"has no letters behind its first line, {first[:40].decode(errors='replace').strip()!r}"
+    return (
+        "cannot be indexed: all lines of a contig but the last must be equally long, without blank ones, and every "
+        "name stands once; `samtools faidx` names the line"
+    )

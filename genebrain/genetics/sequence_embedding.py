@@ -32,7 +32,7 @@ from genebrain.genetics.chunks import file_digest
 from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.sequence_chunks import Cutting, SequenceChunks
-from genebrain.genetics.sequence_files import SequenceBatch, SequenceFile
+from genebrain.genetics.sequence_files import SequenceBatch, SequenceFile, repeated_ids
 from genebrain.genetics.sequence_hygiene import HygieneReport
 from genebrain.genetics.sequence_vectors import MASK, TABLE, VECTORS, ChunkOwners, VectorLayout, write_vectors
 from genebrain.genetics.tokenizer import K
@@ -78,8 +78,8 @@ def embed_sequence_file(
     Returns
     -------
     dict
-        ``hygiene``, ``chunks`` and ``encoder`` (what was done in this call), and ``shape`` of the vectors if they are
-        finished.
+        ``hygiene``, ``repeated_ids``, ``chunks`` and ``encoder`` (what was done in this call), and ``shape`` of the
+        vectors if they are finished.
 
     Raises
     ------
@@ -103,6 +103,7 @@ def embed_sequence_file(
             with _SequenceTable(None if partial else out / TABLE) as table:
                 for batch in tqdm(file.batches(report), "read", unit="batch", disable=not progress):
                     table.add(batch, [chunks.add(sequence) for sequence in batch.sequences])
+            repeated = {} if partial else _repeated_ids(out / TABLE)
             keys = chunks.spool.keys()
             done = ChunkStore(store or out / "store").embed(
                 keys, chunks.spool, backbone, options, progress=progress, repair=repair, shard=shard
@@ -112,6 +113,7 @@ def embed_sequence_file(
         defined = chunks.row >= 0
         summary: dict[str, Any] = {
             "hygiene": report.as_dict(),
+            "repeated_ids": repeated,
             "chunks": {
                 "all": len(defined),
                 "distinct": done.requested,
@@ -168,6 +170,11 @@ class _SequenceTable:
         self._writer.write_table(table)
 
 
+def _repeated_ids(path: Path) -> dict[str, Any]:
+    table = pa_parquet.read_table(path, columns=["id", "row"])
+    return repeated_ids(table["id"].to_pylist(), table["row"].to_pylist())
+
+
 def _check_length(cutting: Cutting, options: EmbedOptions, backbone: GeneratorBackbone) -> None:
     tokens = int(options.n_tokens(np.array([cutting.chunk_bp]))[0])
     if tokens > backbone.max_tokens:
@@ -203,7 +210,7 @@ def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     refuse_other_work(found["identity"], identity, out)
     whole = all((out / name).is_file() and _checksum(out / name) == known for name, known in found["files"].items())
-    return {name: found[name] for name in ("hygiene", "chunks", "shape")} if whole else None
+    return {name: found.get(name) for name in ("hygiene", "repeated_ids", "chunks", "shape")} if whole else None
 
 
 def _write_provenance(

@@ -12,24 +12,26 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from genebrain.genetics.sequence_hygiene import (
+    SHOWN,
     HygieneReport,
     SequenceCleaner,
     Unreadable,
     Uracil,
     check_choices,
 )
-from genebrain.types import UserError
+from genebrain.types import BoolArray, UserError
 
 SEQUENCE_COLUMNS = ("sequence", "seq", "dna_sequence", "dna_seq", "text")
 FASTA = (".fa", ".fasta", ".fna", ".ffn", ".fas")
@@ -63,6 +65,16 @@ class SequenceBatch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def only(self, keep: BoolArray) -> SequenceBatch:
+        """The sequences where ``keep``, bool ``[sequences]``, is true."""
+        places = np.flatnonzero(keep)
+        return SequenceBatch(
+            rows=[self.rows[i] for i in places],
+            ids=[self.ids[i] for i in places],
+            sequences=[self.sequences[i] for i in places],
+            table=self.table.iloc[places].reset_index(drop=True),
+        )
 
 
 @dataclass(frozen=True)
@@ -153,7 +165,7 @@ class SequenceFile:
                 known = ", ".join([*FASTA, *DELIMITED, *PARQUET])
                 raise UserError(f"{path}: a file name must end in one of {known} (text also with .gz)")
         except (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read: {error}") from error
+            raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
     def _columns(self, path: Path, batches: Iterator[Any]) -> _ParsedRows:
         for batch in batches:
@@ -178,6 +190,28 @@ class SequenceFile:
             table = batch.drop_columns([column]).to_pandas()
             ids = table[id_column].astype(str).tolist() if id_column else None
             yield letters.to_pylist(), ids, table
+
+
+def repeated_ids(ids: Sequence[str], rows: Sequence[int]) -> dict[str, Any]:
+    """How many ids name several sequences, how many sequences these are, and the rows of the first of them."""
+    twice = pd.Series(ids).duplicated(keep=False).to_numpy()
+    places = np.flatnonzero(twice)
+    return {
+        "ids": len({ids[int(i)] for i in places}),
+        "sequences": len(places),
+        "rows": [int(rows[i]) for i in places[:SHOWN]],
+    }
+
+
+def repeated_ids_line(found: dict[str, Any] | None) -> str:
+    """What :func:`repeated_ids` found, in words; empty when every id is there once."""
+    if not found or not found["ids"]:
+        return ""
+    more = ", ..." if found["sequences"] > len(found["rows"]) else ""
+    return (
+        f"warning: {found['ids']:,} ids name several sequences ({found['sequences']:,} sequences: rows "
+        f"{', '.join(map(str, found['rows']))}{more}); all are kept, and only the column row tells them apart"
+    )
 
 
 def _find(names: list[str], wanted: Any) -> str | None:

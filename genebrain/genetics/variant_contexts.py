@@ -50,7 +50,7 @@ class ScoreRule:
     Attributes
     ----------
     context_bp : int
-        Bases before the variant that are read, at most; cut down to whole 6-mers.
+        Bases before the variant that are read, at most; cut down to whole 6-mers, so 6 at least.
     strands : {"both", "forward", "reverse"}
         ``reverse`` reads the other strand, so the bases behind the variant are its context; ``both`` averages.
     downstream_bp : int
@@ -74,7 +74,7 @@ class ScoreRule:
             problems.append(f"strands={self.strands!r} (use {', '.join(get_args(Strands))})")
         problems += [
             f"{name}={getattr(self, name)} (at least {least})"
-            for name, least in (("context_bp", 0), ("downstream_bp", 0), ("max_allele_bp", 1))
+            for name, least in (("context_bp", K), ("downstream_bp", 0), ("max_allele_bp", 1))
             if getattr(self, name) < least
         ]
         if problems:

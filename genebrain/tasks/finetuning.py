@@ -42,7 +42,7 @@ def finetune(
     """
     from genebrain import config
     from genebrain.cohort.run_folder import RunFolder, read_json, write_json
-    from genebrain.genetics.finetuning_data_set import prepare
+    from genebrain.genetics.finetuning_data_set import notes, prepare
     from genebrain.genetics.finetuning_model import BaseModel, Recipe
     from genebrain.genetics.finetuning_run import judge, optimiser_for, parameter_line, run_folds, verdict
     from genebrain.genetics.private_table import write_table
@@ -76,7 +76,7 @@ def finetune(
     folder.claim(settings)
     if not folder.finished:
         if progress and _first_rank():
-            print(parameter_line(base, recipe, data, training))
+            print("\n".join([*notes(data.report), parameter_line(base, recipe, data, training)]))
         with folder.stage("train"):
             results = run_folds(
                 data, base, recipe, tokens, training, folder.path / "folds", seed=seed, merge=merge, progress=progress
@@ -110,6 +110,7 @@ def _predict(source: Path | str, run: Path, n_folds: int, base: object, table: T
     from genebrain.genetics.finetuning_run import prediction_columns
     from genebrain.genetics.finetuning_table import read_table
     from genebrain.genetics.private_table import write_table
+    from genebrain.genetics.sequence_files import repeated_ids, repeated_ids_line
 
     assert isinstance(base, BaseModel)
     batch, _ = read_table(source, table)
@@ -118,7 +119,8 @@ def _predict(source: Path | str, run: Path, n_folds: int, base: object, table: T
     columns = prediction_columns(models[0].task, models[0].names, predicted)
     write_table(pd.DataFrame({"row": batch.rows, "id": batch.ids, **columns}), run / "predicted.tsv")
     if progress:
-        print(f"wrote {run / 'predicted.tsv'}: {len(batch):,} sequences")
+        repeated = repeated_ids_line(repeated_ids(batch.ids, batch.rows))
+        print(f"wrote {run / 'predicted.tsv'}: {len(batch):,} sequences", *filter(None, [repeated]), sep="\n")
 
 
 def _fingerprint(sequences: list[str], source: Path | str) -> str:

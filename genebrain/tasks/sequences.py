@@ -88,6 +88,8 @@ def embed_sequences(
 
 
 def _embedded_lines(done: Metrics, out: Path) -> str:
+    from genebrain.genetics.sequence_files import repeated_ids_line
+
     found, chunks = done["hygiene"], done["chunks"]
     left_out = found["too_short"] + found["only_unknown"]
     changed = {name: found[name] for name in ("lower_case", "uracil", "ambiguous", "blank") if found[name]}
@@ -104,6 +106,8 @@ def _embedded_lines(done: Metrics, out: Path) -> str:
             f"encoded {work['encoded']:,} chunks ({work['stored_before']:,} were stored) in {work['seconds']:.1f} s, "
             f"{work['tokens']:,} tokens, {waste:.1%} padding"
         )
+    if line := repeated_ids_line(done["repeated_ids"]):
+        lines.append(line)
     if "shape" in done:
         lines.append(f"wrote {out / 'embeddings.npy'} {tuple(done['shape'])}")
     else:

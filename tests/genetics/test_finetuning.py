@@ -16,13 +16,16 @@ from genebrain import tasks
 from genebrain.adapters import LoraSettings
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.genetics.finetuned_model import load_finetuned
-from genebrain.genetics.finetuning_model import BaseModel
+from genebrain.genetics.finetuning_data_set import notes, prepare
+from genebrain.genetics.finetuning_model import BaseModel, Recipe
 from genebrain.genetics.finetuning_splits import FoldSettings
 from genebrain.genetics.finetuning_table import TableSettings
+from genebrain.genetics.finetuning_tokens import TokenSettings
 from genebrain.genetics.finetuning_training import TrainingSettings
 from genebrain.genetics.generator import load_generator
 from genebrain.genetics.language_model import load_language_model
 from genebrain.genetics.model_options import ModelOptions
+from genebrain.genetics.sequence_files import repeated_ids
 from genebrain.genetics.sequence_predictor import HeadSettings
 from genebrain.types import UserError
 from tests.genetics.finetuning_tables import motif_table, write
@@ -238,6 +241,32 @@ def test_rows_without_a_group_or_a_split_are_told(tmp_path, what):
     path = write(data, tmp_path)
     with pytest.raises(UserError, match=f"2 of {len(data)} rows have an empty {what} column mine: row 3, 5"):
         tasks.finetune(path, tmp_path / "out", table=TableSettings(**{what: "mine"}), **QUICK)
+
+
+def test_rows_that_are_left_out_and_ids_that_stand_twice_are_told():
+    hygiene = {"too_short": 0, "only_unknown": 2}
+    report = {
+        "hygiene": hygiene, "left_out_without_label": 3, "left_out_as_leaks": 0, "truncated": 0,
+        "rows_with_conflicting_labels": 0, "repeated_ids": repeated_ids(["a", "b", "a"], [1, 2, 7]),
+    }  # fmt: skip
+    assert notes(report) == [
+        "left out: 3 rows without a label",
+        "left out: 2 rows of N alone",
+        "warning: 1 ids name several sequences (2 sequences: rows 1, 7); all are kept, and only the column row tells "
+        "them apart",
+    ]
+
+
+def test_unlabelled_rows_are_left_out_when_asked_and_counted(tmp_path):
+    table = motif_table(30)
+    table.loc[[3, 7], "label"] = ["NA", "nan"]
+    prepared = prepare(
+        write(table, tmp_path), TableSettings(unlabelled="skip"), TokenSettings(), FoldSettings(),
+        Recipe("classification", "frozen", LoraSettings(), HeadSettings()), BaseModel("generator_tiny"), 0,
+    )  # fmt: skip
+    assert prepared.report["left_out_without_label"] == 2
+    assert 4 not in prepared.batch.rows
+    assert prepared.labels.names == ("no", "yes")
 
 
 def test_short_and_empty_sequences_are_told_together(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genebrain.genetics.finetuning_table import TableSettings, read_labels, read_table
+from genebrain.genetics.finetuning_table import MISSING_WORDS, TableSettings, labelled, read_labels, read_table
 from genebrain.genetics.sequence_files import SequenceBatch
 from genebrain.types import UserError
 from tests.genetics.finetuning_tables import motif_table, write
@@ -53,7 +53,7 @@ def test_missing_labels_wrong_types_and_unseen_classes_are_told_together():
     train = np.array([True, True, False, True])
     with pytest.raises(UserError) as caught:
         read_labels("classification", batch(label=["a", None, "b", "a"]), ["label"], train)
-    assert "1 rows without a label: row 2" in str(caught.value)
+    assert "1 rows without a label (empty, NA or the like): row 2; fill" in str(caught.value)
     assert "classes without a training row: b" in str(caught.value)
     with pytest.raises(UserError, match=r"row 2.*2 labels are no finite number \(row 1, 3\)"):
         read_labels("regression", batch(label=["x", None, "inf", "1"]), ["label"])
@@ -64,10 +64,23 @@ def test_missing_labels_wrong_types_and_unseen_classes_are_told_together():
 @pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
 def test_empty_cells_of_a_text_file_are_missing_labels_not_a_class(task, tmp_path):
     path = tmp_path / "table.tsv"
-    path.write_text("sequence\tlabel\nACGTAC\tyes\nACGTAA\t\nACGTAG\tno\nACGTAT\t \n")
+    path.write_text("sequence\tlabel\nACGTAC\tyes\nACGTAA\t\nACGTAG\tno\nACGTAT\t \nACGTCC\tNA\nACGTCG\tn/a\n")
     rows, _ = read_table(path, TableSettings())
-    with pytest.raises(UserError, match="2 rows without a label: row 2, 4"):
+    with pytest.raises(UserError, match=r"4 rows without a label .*: row 2, 4, 5, 6; .*table.unlabelled=skip"):
         read_labels(task, rows, ["label"])
+    kept = rows.only(labelled(rows, ["label"]))
+    assert kept.rows == [1, 3]
+    assert kept.sequences == ["ACGTAC", "ACGTAG"]
+    if task == "classification":
+        assert read_labels(task, kept, ["label"]).names == ("no", "yes")
+
+
+def test_the_words_for_missing_are_those_of_pandas(tmp_path):
+    path = tmp_path / "table.tsv"
+    path.write_text("label\n" + "\n".join([*MISSING_WORDS, "none", "-9", "no", "nane"]) + "\n")
+    read = pd.read_csv(path)["label"]
+    assert read.isna().sum() == len(MISSING_WORDS)
+    assert list(read.dropna()) == ["none", "-9", "no", "nane"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from pathlib import Path
 
@@ -309,9 +310,24 @@ def test_reference_is_indexed_elsewhere_when_its_folder_has_no_index(tmp_path):
             reference.check([W])
             assert reference.fetch(W).decode() == PLAIN
     assert not list(tmp_path.glob("*.fai"))
-    (tmp_path / "no.fa").write_text("not a fasta")
-    with pytest.raises(UserError, match="cannot be read as FASTA"):
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty$"),
+        (b"not a fasta", "is no FASTA: it must begin with '>NAME', and begins with b'not a fasta'"),
+        (b">a\n", "has no letters behind its first line, '>a'"),
+        (b">a\nACGT\n\nAC\nACGTAC\n", "cannot be indexed: all lines of a contig but the last"),
+        (gzip.compress(b">a\nACGT\n"), "compressed with gzip, which has no places to jump to"),
+        (b"\x1f\x8b", "compressed with gzip"),
+    ],
+)
+def test_a_file_that_is_no_reference_is_told_in_words(content, words, tmp_path, capfd):
+    (tmp_path / "no.fa").write_bytes(content)
+    with pytest.raises(UserError, match=words):
         Reference(tmp_path / "no.fa")
+    assert capfd.readouterr().err == ""
 
 
 def test_reverse_complement_knows_ambiguity_codes():

@@ -237,6 +237,19 @@ def test_other_work_and_impossible_wishes_are_refused(tmp_path: Path, backbone: 
         tasks.embed_sequences(fasta, tmp_path / "x", GeneSide(delta=True))
 
 
+def test_ids_that_name_several_sequences_are_told_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fasta = tmp_path / "twice.fa"
+    fasta.write_text(">a\nACGTACGT\n>b\nACGTACGA\n>a\nACGTACGC\n")
+    for _ in range(2):  # a finished folder says the same
+        tasks.embed_sequences(fasta, tmp_path / "out")
+        assert "1 ids name several sequences (2 sequences: rows 1, 3)" in capsys.readouterr().out
+    table = SequenceEmbeddings.load(tmp_path / "out").table
+    assert table["id"].tolist() == ["a", "b", "a"]
+    assert table["row"].tolist() == [1, 2, 3]
+    with pytest.raises(UserError, match=r"no\.fa cannot be read: No such file or directory$"):
+        tasks.embed_sequences(tmp_path / "no.fa", tmp_path / "none")
+
+
 def test_the_verb_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "t.tsv"
     table.write_text("id\tseq\tlabel\na\tacgtacgtacgt\t1\nb\tAC\t0\nc\tNNNNNNACGTAC\t1\n")

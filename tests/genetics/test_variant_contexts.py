@@ -150,3 +150,5 @@ def test_letters_are_read_across_slabs(tmp_path: Path) -> None:
 def test_wrong_rules_are_named_together() -> None:
     with pytest.raises(UserError, match=r"strands='up'.*context_bp=-1.*max_allele_bp=0"):
         ScoreRule(strands="up", context_bp=-1, max_allele_bp=0)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"context_bp=3 \(at least 6\)"):
+        ScoreRule(context_bp=3)
