@@ -212,7 +212,7 @@ def _check_key(override: Override, base: DictConfig, choices: Mapping[str, list[
         return True
     known = _dotted(base)
     if key not in known:
-        problems.append(f"no option '{key}'{nearest(key, [*known, *choices])}")
+        problems.append(f"no option '{key}'{_hint(key, list(known), choices)}")
         return False
     old, new = known[key], override.value()
     if isinstance(old, bool) != isinstance(new, bool) and isinstance(old, (bool, int, float)):
@@ -226,6 +226,27 @@ def _check_key(override: Override, base: DictConfig, choices: Mapping[str, list[
         problems.append(f"{key}={new}: a whole number is wanted (default {old})")
         return False
     return True
+
+
+def _hint(key: str, known: list[str], choices: Mapping[str, list[str]]) -> str:
+    """What was meant by an unknown option: each part is compared with those that may stand in its place."""
+    parts, prefix = key.split("."), ""
+    for depth, part in enumerate(parts):
+        here = dict.fromkeys(name[len(prefix) :].split(".")[0] for name in known if name.startswith(prefix))
+        if part not in here:
+            close = difflib.get_close_matches(part, here, n=1, cutoff=0.65)
+            if not depth or not close:
+                break
+            parts[depth] = close[0]
+        prefix += f"{parts[depth]}."
+    else:
+        return f"; did you mean '{'.'.join(parts)}'?"
+    elsewhere = [name for name in known if name.rsplit(".", 1)[-1] == parts[-1]]
+    if not prefix or elsewhere:
+        return nearest(key, elsewhere if prefix else [*known, *choices])
+    options = ", ".join(name for name in here if not name.startswith("_"))
+    others = f"; other choices of {parts[0]} have other options" if parts[0] in choices else ""
+    return f"; '{prefix[:-1]}' has {options or 'no options'}{others}"
 
 
 def _dotted(config: DictConfig, prefix: str = "") -> dict[str, Any]:

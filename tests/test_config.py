@@ -67,6 +67,25 @@ def test_all_mistakes_are_reported_together_with_suggestions():
         assert hint in text
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["brain=brainlm", "brain.windws.seconds=3"], "did you mean 'brain.windows.seconds'?"),
+        (["brain=brainlm", "brain.windws.secnds=3"], "did you mean 'brain.windows.seconds'?"),
+        (["brain.windws.seconds=3"], "'brain' has kind, components, .*other choices of brain have other options"),
+        (["brain=swift", "brain.cleaning.low_pass=0.1"], "'brain.cleaning' has fd_threshold;"),
+        (["brain.max_epochs=3"], "did you mean 'trainer.max_epochs'?"),
+        (["brian.kind=lag0"], "did you mean 'brain.kind'"),
+        (["seed.x=3"], "no option 'seed.x'"),
+    ],
+)
+def test_a_misspelt_option_is_compared_with_what_may_stand_in_its_place(words, hint):
+    with pytest.raises(
+        UserError, match=hint.replace("?", r"\?").replace(".*", "@").replace(".", r"\.").replace("@", ".*")
+    ):
+        config.compose("fit", words)
+
+
 def test_wrong_values_are_found_by_the_constructors_before_any_work():
     with pytest.raises(UserError) as caught:
         config.compose("fit", ["genetics.chunk_bp=1501", "pooling.token=middle", "alignment.start=random"])

@@ -33,6 +33,7 @@ from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.volume_encoders import config_box
 from genebrain.brain.volume_reader import VolumeOptions
 from genebrain.brain.volumes import Normalisation
+from genebrain.brain.words import counted
 from genebrain.types import UserError
 
 
@@ -133,7 +134,7 @@ def _box(settings: EncoderSettings, paths: Iterable[Path], volumes: VolumeSettin
     images = [path for path in listed if path.name.endswith(IMAGE_SUFFIXES)]
     if not images:
         raise UserError(
-            f"{settings.name} reads volumes, and none of the {len(listed)} scans is a 4D image "
+            f"{settings.name} reads volumes, and none of {counted(len(listed), 'scan')} is a 4D image "
             f"({', '.join(IMAGE_SUFFIXES)}): list images, or take brainlm, brainlm_vit or connectome"
         )
     for path in images:
@@ -144,4 +145,4 @@ def _box(settings: EncoderSettings, paths: Iterable[Path], volumes: VolumeSettin
             continue  # told with its reason when it is read
         x, y, z = (-(-size // volumes.downsample) for size in turn.apply(np.empty(image.shape, bool)).shape)
         return x, y, z
-    raise UserError(f"none of the {len(images)} images can be opened; 'genebrain check' says why")
+    raise UserError(f"none of {counted(len(images), 'image')} can be opened; 'genebrain check' says why")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, process
 from genebrain.brain.scan_journal import Journal, array_path, claim_folder, scan_keys
 from genebrain.brain.scan_reader import ReadingOptions
 from genebrain.brain.scans import IMAGE_SUFFIXES
+from genebrain.brain.words import counted, told
 from genebrain.file_writing import make_private, write_private
 from genebrain.types import UserError
 
@@ -174,10 +175,10 @@ def fill_store(
         report = _report(records, n_reused=len(keys) - len(todo))
         if not report.n_stored and not (report.short and short == "error"):
             reasons = told(_reasons(report.quarantine + report.short))
-            raise UserError(f"none of the {len(keys)} scans can be used: {reasons}{_longest(records)}")
+            raise UserError(f"none of {counted(len(keys), 'scan')} can be used: {reasons}{_longest(records)}")
         if report.short and short == "error":
             raise UserError(
-                f"{len(report.short)} of {len(keys)} scans are too short ({told(_reasons(report.short))}), "
+                f"{len(report.short)} of {counted(len(keys), 'scan')}: too short ({told(_reasons(report.short))}), "
                 f"the shortest has {min(r['n_frames'] for r in records if r['status'] == 'short')} frames; "
                 "leave them out with short=skip, or keep them with short=keep"
             )
@@ -246,11 +247,6 @@ def _report(records: list[Record], n_reused: int) -> IngestReport:
 
 def _reasons(entries: list[dict[str, Any]]) -> dict[str, int]:
     return dict(Counter(entry["reason"] for entry in entries).most_common(5))
-
-
-def told(reasons: Mapping[str, int]) -> str:
-    """Reasons with their numbers of scans, in words."""
-    return "; ".join(f"{n} {'scan' if n == 1 else 'scans'}: {reason}" for reason, n in reasons.items())
 
 
 def _longest(records: list[Record]) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from genebrain.brain.scan_folders import entities, find_scans
+from genebrain.brain.words import counted
 from genebrain.types import UserError
 
 COLUMNS = ["participant_id", "session", "path", "tr", "mask", "confounds"]
@@ -122,7 +123,11 @@ def _discover(folder: Path, space: str | None, task: str | None) -> pd.DataFrame
     ]
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"mask": object, "confounds": object})
     people = table.participant_id.nunique()
-    print("; ".join([f"{folder}: {len(table)} scans of {people} people, layout of {layout.name}", *layout.notes]))
+    print(
+        "; ".join(
+            [f"{folder}: {counted(len(table), 'scan')} of {people} people, layout of {layout.name}", *layout.notes]
+        )
+    )
     return table
 
 

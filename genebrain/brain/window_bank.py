@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from genebrain.brain.resampling import margin, resample
 from genebrain.brain.windows import Window, WindowPolicy, mirrored, stretches
+from genebrain.brain.words import counted
 from genebrain.types import UserError
 
 TR_TOLERANCE = 0.02
@@ -154,25 +155,32 @@ class WindowBank:
                 planned[key] = windows
             else:
                 short += 1
+        scans = counted(len(keys), "scan")
         if problems:
-            raise UserError("; ".join(f"{n} of {len(keys)} scans: {text}" for text, n in problems.most_common(5)))
+            raise UserError("; ".join(f"{n} of {scans}: {text}" for text, n in problems.most_common(5)))
         if short and (self.policy.short == "error" or not planned):
             leave = "leave them out with brain.windows.short=skip, " if planned else ""
+            why = self.lack([key for key in keys if key not in planned])
             raise UserError(
-                f"{short} of {len(keys)} scans have no stretch of {self.frames} frames"
-                + (f" of {self.tr:g} s" if self.tr else "")
-                + (f" (windows of {self.policy.seconds:g} s)" if self.policy.seconds else "")
-                + f", the longest stretch has {self._longest(keys)}: {leave}mirror them with brain.windows.short=pad, "
+                f"{short} of {scans}: {why}: {leave}mirror them with brain.windows.short=pad, "
                 "or choose shorter windows with brain.windows.seconds"
             )
         return planned
 
+    def lack(self, keys: Sequence[str]) -> str:
+        """In words, why scans have no whole window: its length, and the longest stretch that any of them has."""
+        longest, key = max((max((span.frames for span in self.spans(key)[1]), default=0), key) for key in keys)
+        window, stretch = self._length(self._frames(key), key), self._length(longest, key)
+        return f"no whole window: it has {window}, the longest stretch {stretch}"
+
     def describe(self, keys: Sequence[str], planned: dict[str, list[Window]]) -> dict[str, Any]:
         """Counts for a report: scans, windows, what was left out, mirrored and resampled."""
         windows = [window for listed in planned.values() for window in listed]
+        without = [key for key in keys if key not in planned]
         return {
             "scans": len(keys),
-            "scans_without_a_window": len(keys) - len(planned),
+            "scans_without_a_window": len(without),
+            "why_without": {self.lack(without): len(without)} if without else {},
             "windows": len(windows),
             "mirrored_windows": sum(window.mirrored > 0 for window in windows),
             "frames_per_window": sorted({window.frames for window in windows}),
@@ -208,10 +216,10 @@ class WindowBank:
         ratio = self.tr / own
         return ratio, self.policy.resample == "low_pass" or (self.policy.resample == "auto" and ratio > 1)
 
-    def _longest(self, keys: Sequence[str]) -> int:
-        """Frames of the longest stretch of scans without a window, at the time step of the windows."""
-        found = [max((span.frames for span in self.spans(key)[1]), default=0) for key in keys if not self.windows(key)]
-        return max(found, default=0)
+    def _length(self, frames: int, key: str) -> str:
+        """Frames of a window of this scan, with seconds where they are known."""
+        step = self.tr if self.tr is not None else self._own[key]
+        return counted(frames, "frame") + ("" if math.isnan(step) else f" ({frames * step:.4g} s)")
 
     def _treatment(self, key: str) -> str:
         ratio, low_pass = self._step(key)
@@ -234,8 +242,17 @@ class WindowBank:
             if self.policy.seconds is not None:
                 step = self._seconds_per_frame(key)
                 problem += f" (brain.windows.seconds={self.policy.seconds:g} at {step:g} s per frame)"
+                if near := self._nearest(frames):
+                    choices = " or ".join(f"{n * step:.6g}" for n in near)
+                    problem += f": choose brain.windows.seconds={choices}"
             raise UserError(problem)
         return frames
+
+    def _nearest(self, frames: int) -> list[int]:
+        """Numbers of frames that the encoder takes: the next one below, and the next one above if it is near."""
+        ranges = range(frames - 1, 0, -1), range(frames + 1, 2 * frames + 1)
+        found = [next((n for n in numbers if self._check(n) is None), None) for numbers in ranges]
+        return [n for n in found if n is not None]
 
     def _stride(self, key: str) -> int:
         if self.policy.stride_seconds is None:

@@ -23,6 +23,7 @@ from genebrain.brain.random_windows import RandomWindows
 from genebrain.brain.scaling import CohortScaling
 from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
+from genebrain.brain.words import counted
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.pretraining_data import LookDataset, LookModule
@@ -199,13 +200,15 @@ def usable_people(
     kept = [np.array([row for row in rows if usable[row]], np.int64) for rows in (train, validation)]
     lost = len(train) + len(validation) - len(kept[0]) - len(kept[1])
     if min(len(rows) for rows in kept) < 2:
+        short = [key for keys in scans for key in keys if not windows.possible(key)]
+        lack = windows.bank.lack(short) if short else "too few people"
         raise UserError(
-            f"{len(kept[0])} training and {len(kept[1])} validation people have a scan with room for {windows.clips} "
-            f"window(s) of {windows.bank.frames} frames, at least 2 of each are needed: choose shorter windows "
+            f"{len(kept[0])} training and {len(kept[1])} validation people have a scan with room for "
+            f"{counted(windows.clips, 'window')}, at least 2 of each are needed ({lack}): choose shorter windows "
             "(brain.windows.seconds), or bring longer scans"
         )
     if lost:
-        print(f"left out: {lost} people whose scans have no room for {windows.clips} window(s)")
+        print(f"left out: {lost} people whose scans have no room for {counted(windows.clips, 'window')}")
     return People(usable, kept[0], kept[1], family, lost)
 
 

@@ -34,6 +34,7 @@ from genebrain.brain.scans import COLUMNS, IMAGE_SUFFIXES, read_scan_table
 from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import WindowEncoder
 from genebrain.brain.windows import Window
+from genebrain.brain.words import counted
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.file_writing import ArrayWriter, write_private
@@ -126,10 +127,10 @@ def embed_scans(
         rows = EncoderVectors(brain, source, store, stored, out / "cache", progress=progress)
     mask = np.array([key is not None and key in rows.windows for key in keys])
     if not mask.any():
-        raise UserError(f"none of the {len(table)} scans gave a window")
+        raise UserError(f"none of {counted(len(table), 'scan')} gave a window")
     subjects = _subjects(table, folder)
     index = pd.DataFrame({"row": np.arange(len(table)), "scan": scan_keys(folder, table), "subject": subjects})
-    index["status"], index["reason"] = _statuses(report, keys, mask)
+    index["status"], index["reason"] = _statuses(report, keys, rows)
     # Provenance comes last: without it the folder is not finished.
     (out / "provenance.json").unlink(missing_ok=True)
     _write_arrays(rows, index, mask, out)
@@ -145,7 +146,7 @@ def embed_scans(
             "scans": int(mask.sum()),
             "subjects": int(index.loc[mask, "subject"].nunique()),
             "width": rows.width,
-            "left_out": {str(k): int(v) for k, v in index.loc[~mask, "reason"].value_counts().items()},
+            "left_out": _left_out(index[~mask], rows),
         },
         "brain": rows.description,
     }
@@ -164,14 +165,19 @@ def chosen_cleaning(source: ScanSource, brain: BrainSide) -> Cleaning:
 
 
 class Vectors:
-    """Vectors of the windows of every scan: ``windows`` (scan key -> what they are), ``width``, ``of(key)``."""
+    """Vectors of the windows of every stored scan: ``windows`` (scan key -> what they are), ``width``, ``of(key)``."""
 
+    stored: list[str]
     windows: dict[str, list[dict[str, Any]]]
     width: int
     description: dict[str, Any]
 
     def of(self, key: str) -> NDArray[np.float32]:
         """Vectors of the windows of one scan, float32 ``[windows, width]``."""
+        raise NotImplementedError
+
+    def lack(self, keys: list[str]) -> str:
+        """Why stored scans have no window, in words."""
         raise NotImplementedError
 
 
@@ -191,7 +197,7 @@ class EncoderVectors(Vectors):
         self._vectors = embed_windows(
             encoder, bank, planned, folder, batch=brain.batch, device=brain.device, progress=progress
         )
-        self.width = encoder.hidden_size
+        self.width, self.stored, self._bank = encoder.hidden_size, keys, bank
         self.windows = {key: [_facts(bank, key, w) for w in windows] for key, windows in planned.items()}
         self.description = {
             **encoder.description(),
@@ -211,13 +217,17 @@ class EncoderVectors(Vectors):
         """Vectors of the windows of one scan."""
         return self._vectors[key]
 
+    def lack(self, keys: list[str]) -> str:
+        """Lengths of a window and of the longest stretch."""
+        return self._bank.lack(keys)
+
 
 class CorrelationVectors(Vectors):
     """Correlations of the parcels over the whole scan, one window each."""
 
     def __init__(self, store: ScanStore, keys: list[str]) -> None:
         self._rows = CorrelationRows(store)
-        self.width = self._rows.width
+        self.width, self.stored = self._rows.width, keys
         self.windows = {
             key: [{"first_frame": 0, "frames": int(store.index["n_frames"][key]), "mirrored": 0}] for key in keys
         }
@@ -276,12 +286,22 @@ def _subjects(table: pd.DataFrame, folder: Path) -> list[str]:
     return [hashed[name] for name in table["participant_id"]]
 
 
-def _statuses(report: IngestReport, keys: list[str | None], mask: NDArray[np.bool_]) -> tuple[list[str], list[str]]:
+def _left_out(index: pd.DataFrame, rows: Vectors) -> dict[str, int]:
+    """Reasons in words -> number of scans; those without a whole window are one reason."""
+    short = index["scan"].isin(rows.stored) & ~index["scan"].isin(rows.windows)
+    counts = {str(k): int(v) for k, v in index.loc[~short, "reason"].value_counts().items()}
+    return counts | ({rows.lack(list(index.loc[short, "scan"])): int(short.sum())} if short.any() else {})
+
+
+def _statuses(report: IngestReport, keys: list[str | None], rows: Vectors) -> tuple[list[str], list[str]]:
     told = {entry["row"]: ("failed", entry["reason"]) for entry in report.quarantine}
     told |= {entry["row"]: ("short", entry["reason"]) for entry in report.short}
     status, reason = [], []
-    for row, (key, kept) in enumerate(zip(keys, mask, strict=True)):
-        why = ("embedded", "") if kept else told.get(row, ("short", "no whole window" if key else "not stored"))
+    for row, key in enumerate(keys):
+        if key is None:
+            why = told.get(row, ("short", "not stored"))
+        else:
+            why = ("embedded", "") if key in rows.windows else ("short", rows.lack([key]))
         status.append(why[0])
         reason.append(why[1])
     return status, reason

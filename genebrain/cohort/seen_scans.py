@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from genebrain.brain.scan_store import ScanStore
+from genebrain.brain.words import counted
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.participants import Cohort
@@ -71,8 +72,9 @@ def refuse_seen(
     found = [not known.isdisjoint(marks) for marks in _marks(store, table, keys)]
     if any(found):
         raise UserError(
-            f"{sum(found)} of {len(found)} scans of {where} were seen when {weights} was trained, so a result on them "
-            "would be too good: use the seed and the split of that training (seed=, split.*), or train again"
+            f"{sum(found)} of {counted(len(found), 'scan')} of {where} were seen when {weights} was trained, so a result "
+            "on them would be too good: use the seed and the split of that training (seed=, split.*), or train "
+            "again"
         )
 
 

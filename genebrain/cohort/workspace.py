@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
-from genebrain.brain.ingest import told
+from genebrain.brain.words import told
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.compact_chunks import compact
 from genebrain.cohort.encoder_side import AnyFeature, BrainSide, EncoderSide
@@ -114,7 +114,8 @@ class Workspace:
             if lost:
                 keep = np.array(sorted(usable), dtype=np.int64)
                 self.cohort = restrict(self.cohort, keep, "no usable scan")
-                why = told(report["quarantine"]["reasons"] | report["short"]["reasons"])
+                windows = report.get("windows", {}).get("why_without", {})
+                why = told(report["quarantine"]["reasons"] | report["short"]["reasons"] | windows)
                 print(f"left out: {lost} people without a usable scan ({why})")
                 # Rows of what was computed before mean other people.
                 self._kept = {key: kept for key, kept in self._kept.items() if key[0] == "ingest"}  # type: ignore[index]

@@ -7,7 +7,8 @@ encoders, scans, where the split comes from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,40 @@ class Target:
     classes: tuple[str, ...] = ()
 
 
+def check_columns(table: pd.DataFrame, names: Sequence[str]) -> None:
+    """Refuse columns that do not exist; all together."""
+    if missing := [name for name in names if name not in table.columns]:
+        said = ", ".join(
+            f"`{name}`" + (f" (nearest: {', '.join(near)})" if near else "")
+            for name in missing
+            for near in [difflib.get_close_matches(name, table.columns, n=2)]
+        )
+        raise UserError(f"no column {said} in the participants table; columns: {', '.join(table.columns)}")
+
+
+def read_targets(table: pd.DataFrame, names: Sequence[str], training: IntArray, test: IntArray) -> list[Target]:
+    """Columns as :func:`read_target` gives them, each known of enough people.
+
+    Raises
+    ------
+    UserError
+        Columns that cannot be predicted; all together.
+    """
+    check_columns(table, names)
+    targets, problems = [], []
+    for name in dict.fromkeys(names):
+        try:
+            target = read_target(table, name, training)
+            _known_people(target, training, test)
+        except UserError as error:
+            problems.append(str(error))
+        else:
+            targets.append(target)
+    if problems:
+        raise UserError("; ".join(problems))
+    return targets
+
+
 def read_target(table: pd.DataFrame, name: str, training: IntArray) -> Target:
     """A column as numbers or classes; classes with fewer than 5 training people count as unknown.
 
@@ -62,8 +97,7 @@ def read_target(table: pd.DataFrame, name: str, training: IntArray) -> Target:
     UserError
         No such column, or it does not vary in training people.
     """
-    if name not in table.columns:
-        raise UserError(f"no column `{name}` in the participants table; columns: {', '.join(table.columns)}")
+    check_columns(table, [name])
     column = table[name]
     if pd.api.types.is_numeric_dtype(column) and column.nunique() > CLASSES:
         values = column.to_numpy(np.float64)
@@ -114,12 +148,7 @@ def probe(
     UserError
         Too few people are known.
     """
-    train, judged = training[target.known[training]], test[target.known[test]]
-    if len(train) < FEWEST_TRAINING or len(judged) < FEWEST_TEST:
-        raise UserError(
-            f"`{target.name}` is known of {len(train)} training and {len(judged)} test people; a probe needs at least "
-            f"{FEWEST_TRAINING} and {FEWEST_TEST}"
-        )
+    train, judged = _known_people(target, training, test)
     results = {}
     # Nearly equal columns under a weak penalty: what float32 cannot solve is no trouble for float64.
     candidates = {name: np.asarray(features, np.float64) for name, features in candidates.items()}
@@ -186,6 +215,16 @@ def compare_features(
                 }
             result["probes"].setdefault(name, {})[kind] = row
     return result
+
+
+def _known_people(target: Target, training: IntArray, test: IntArray) -> tuple[IntArray, IntArray]:
+    train, judged = training[target.known[training]], test[target.known[test]]
+    if len(train) < FEWEST_TRAINING or len(judged) < FEWEST_TEST:
+        raise UserError(
+            f"`{target.name}` is known of {len(train)} training and {len(judged)} test people; a probe needs at least "
+            f"{FEWEST_TRAINING} and {FEWEST_TEST}"
+        )
+    return train, judged
 
 
 def _search(kind: str, target: Target, n_train: int, seed: int) -> GridSearchCV:

@@ -18,7 +18,7 @@ from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.seen_scans import refuse_seen_people
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
-from genebrain.studies.probes import compare_features, read_target
+from genebrain.studies.probes import check_columns, compare_features, read_targets
 from genebrain.types import FloatArray, IntArray, Metrics, UserError
 
 RANDOM, CONNECTOME = "random weights", "connectome"
@@ -72,13 +72,14 @@ def probe_encoder(
     Raises
     ------
     UserError
-        A column that does not exist, too few people, or weights that have seen test people.
+        Columns that do not exist or cannot be predicted (all together), or weights that have seen test people.
     """
+    check_columns(workspace.cohort.table, settings.targets)  # before hours of reading scans
     workspace.ingest(side)
     cohort, store = workspace.cohort, workspace.store
     split = split_settings.make(cohort, seed)
     refuse_seen_people(side, cohort, store, split.test)
-    targets = [read_target(cohort.table, name, split.training) for name in settings.targets]
+    targets = read_targets(cohort.table, settings.targets, split.training, split.test)
     features: dict[str, dict[str, FloatArray]] = {}
     (embeddings,) = workspace.brain_inputs(side, split.training)
     features[side.encoder] = {"embedding": embeddings}

@@ -66,17 +66,21 @@ def pretrain(
         raise UserError("nothing to learn from: give a cohort, or input=FOLDER_OR_TABLE of scans")
     path = _path(cohort)
     workspace = workspace or Workspace(path, store, progress=progress)
+    targets = (probe,) if isinstance(probe, str) else tuple(probe)
+    if targets:
+        from genebrain.studies.probes import check_columns
+
+        check_columns(workspace.cohort.table, targets)  # before hours of training
     record = {"cohort": path, "store": workspace.store, "pretraining": choice}
     folder = run_pretraining(
         choice, workspace, Path(run), on_claim=lambda f: config.save(record, f / "config.yaml"), progress=progress
     )
     _tell(folder, choice.brain, progress)
-    if probe:
+    if targets:
         from genebrain.cohort.run_folder import write_json
         from genebrain.studies.probing import ProbeSettings, probe_encoder, table
 
         side = replace(choice.brain, path=str(folder / "encoder"), size="auto")
-        targets = (probe,) if isinstance(probe, str) else tuple(probe)
         found = probe_encoder(side, workspace, choice.split, ProbeSettings(targets), seed=seed)
         write_json(folder / "probes.json", found)
         if progress:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genebrain.brain.cleaning import Cleaning
+from genebrain.brain.words import counted
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide
 from genebrain.types import Metrics, UserError
@@ -42,17 +43,17 @@ def embed_scans(
     counts = embed(source, brain or ConnectomeSide(), Path(out), report_page=report, progress=progress)
     done = counts["embedded"]
     print(
-        f"embedded {done['windows']} windows of {done['scans']} scans of {done['subjects']} subjects, "
-        f"{done['width']} numbers each: {out}"
+        f"embedded {counted(done['windows'], 'window')} of {counted(done['scans'], 'scan')} of "
+        f"{counted(done['subjects'], 'subject')}, {done['width']} numbers each: {out}"
     )
     if report:
         print(f"look at the scans first: {Path(out) / 'scans.html'}")
     for reason, n in done["left_out"].items():
-        print(f"left out: {n} scans ({reason})")
+        print(f"left out: {counted(n, 'scan')} ({reason})")
     broken = counts["quarantine"]["n"]
     if broken and unreadable == "error":
         raise UserError(
-            f"{broken} of {counts['n_scans']} scans could not be read (reasons above, rows in "
+            f"{broken} of {counted(counts['n_scans'], 'scan')} could not be read (reasons above, rows in "
             f"{Path(out) / 'index.tsv'}); the others are embedded and complete. Mend or replace the broken files and "
             "run the same command again, or accept the loss with unreadable=skip"
         )

@@ -110,7 +110,7 @@ def test_bad_scans_go_to_quarantine_with_reasons(tmp_path):
 
 def test_nothing_readable_is_an_error(tmp_path):
     table = make_table(tmp_path / "in", {"a": np.full((50, 4), np.nan), "b": np.zeros((50, 4))})
-    with pytest.raises(UserError, match="none of the 2 scans can be used"):
+    with pytest.raises(UserError, match="none of 2 scans can be used"):
         run(table, tmp_path / "store")
     with pytest.raises(UserError, match="no finished scan store"):
         ScanStore(tmp_path / "store")
@@ -118,13 +118,13 @@ def test_nothing_readable_is_an_error(tmp_path):
 
 def test_short_scans_follow_the_policy(tmp_path):
     table = make_table(tmp_path / "in", {"a": series_of(0), "b": series_of(1, frames=10)})
-    with pytest.raises(UserError, match=r"1 of 2 scans are too short .* the shortest has 10 frames"):
+    with pytest.raises(UserError, match=r"1 of 2 scans: too short .* the shortest has 10 frames"):
         run(table, tmp_path / "store")
     report = run(table, tmp_path / "store", short="skip")
     assert (report.n_stored, len(report.short), report.n_reused) == (1, 1, 1)
     report = run(table, tmp_path / "store", short="keep")
     assert (report.n_stored, len(report.short)) == (2, 0)
-    message = r"none of the 2 scans can be used: 2 scans: fewer than 60 frames \(the longest has 50 frames"
+    message = r"none of 2 scans can be used: 2 scans: fewer than 60 frames \(the longest has 50 frames"
     with pytest.raises(UserError, match=message):
         run(table, tmp_path / "store", short="skip", min_frames=60)
     # What was kept once is judged again when the next run does not keep it.

@@ -128,7 +128,9 @@ def test_people_without_a_window_are_left_out_and_counted(cohort, tmp_path, caps
     copy = tmp_path / "copy"
     shutil.copytree(cohort.parent, copy, ignore=shutil.ignore_patterns("store"))
     workspace = Workspace(copy, progress=False)
-    with pytest.raises(UserError, match="windows of 395 frames"):
+    with pytest.raises(
+        UserError, match=r"windows of 395 frames; .* takes up to 40 .*: choose brain\.windows\.seconds=29\.4"
+    ):
         workspace.ingest(EncoderSide("brainlm_vit", windows=WindowPolicy(seconds=290)))
     scans = workspace.cohort.scans
     for path in scans["path"][scans["person"].isin([3, 4])]:
@@ -138,7 +140,9 @@ def test_people_without_a_window_are_left_out_and_counted(cohort, tmp_path, caps
     assert report["windows"]["scans_without_a_window"] == 4
     assert len(workspace.cohort) == 58
     assert len(workspace.brain_inputs(SIDE, np.arange(3))[0]) == 58
-    assert "left out: 2 people" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "left out: 2 people" in told
+    assert "4 scans: no whole window: it has 40 frames (29.4 s), the longest stretch 30 frames (22.05 s)" in told
 
 
 def test_connectomes_and_encoders_meet_in_one_ablation(cohort, tmp_path):
@@ -190,7 +194,7 @@ def test_volumes_of_a_cohort_go_through_an_encoder_of_volumes(images, name):
 
 
 def test_an_encoder_of_volumes_asks_for_images_and_one_of_parcels_takes_them_by_the_atlas(cohort, images):
-    with pytest.raises(UserError, match="none of the 120 scans is a 4D image"):
+    with pytest.raises(UserError, match="none of 120 scans is a 4D image"):
         Workspace(cohort, progress=False).ingest(EncoderSide("swift"))
     workspace = Workspace(images, progress=False)
     (people,) = workspace.brain_inputs(EncoderSide("brainlm"), np.arange(3))

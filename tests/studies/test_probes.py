@@ -13,7 +13,7 @@ import pytest
 from genebrain import config, tasks
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.simulate import simulate_cohort
-from genebrain.studies.probes import compare_features, probe, read_target
+from genebrain.studies.probes import compare_features, probe, read_target, read_targets
 from genebrain.studies.probing import ProbeSettings
 from genebrain.types import UserError
 
@@ -91,6 +91,16 @@ def test_what_cannot_be_probed_is_said():
         probe({"e": features}, read_target(table, "site", TRAINING), FAMILY, TRAINING[:12], TEST)
     with pytest.raises(UserError, match=r"compare=\['truth'\]"):
         ProbeSettings(compare=("truth",))
+
+
+def test_all_columns_that_cannot_be_probed_are_said_together():
+    _, table = people()
+    table["known"] = np.where(np.arange(N) < 12, table["age"], np.nan)
+    with pytest.raises(UserError, match=r"`one` has 1 class.*`known` is known of 12 training"):
+        read_targets(table.assign(one="a"), ["age", "one", "known"], TRAINING, TEST)
+    with pytest.raises(UserError, match=r"no column `agee` \(nearest: age\), `nothing` in the"):
+        read_targets(table, ["agee", "site", "nothing"], TRAINING, TEST)
+    assert [target.name for target in read_targets(table, ["age", "site", "age"], TRAINING, TEST)] == ["age", "site"]
 
 
 def test_the_verb_on_a_cohort_whose_sites_differ(tmp_path: Path, capsys):
