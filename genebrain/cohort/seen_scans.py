@@ -72,9 +72,9 @@ def refuse_seen(
     found = [not known.isdisjoint(marks) for marks in _marks(store, table, keys)]
     if any(found):
         raise UserError(
-            f"{sum(found)} of {counted(len(found), 'scan')} of {where} were seen when {weights} was trained, so a result "
-            "on them would be too good: use the seed and the split of that training (seed=, split.*), or train "
-            "again"
+            f"{sum(found)} of {counted(len(found), 'scan')} of {where} were seen when {weights} was trained, so a "
+            "result on them would be too good: use the seed and the split of that training (seed=, split.*), or "
+            "train again"
         )
 
 
