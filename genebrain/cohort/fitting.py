@@ -60,7 +60,7 @@ class Experiment:
         if self.pooling.trainable and self.alignment.start != "random":
             raise UserError(NO_CLOSED_FORM)
         if self.alignment.train != "none":
-            self.trainer.check_machine()
+            self.trainer.on_gpu()
 
     @property
     def tuned_sides(self) -> list[str]:

@@ -87,6 +87,7 @@ def run_pretraining(
     ``history.csv``, ``split.json`` and ``provenance.json``. A finished folder of the same settings is returned as it
     is, an unfinished one goes on.
     """
+    choice.trainer.on_gpu()  # what the machine lacks is said before any scan is read
     folder = RunFolder(run)
     with folder.stage("scans"):
         ingested = workspace.ingest(choice.brain)

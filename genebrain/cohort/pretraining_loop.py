@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-
-import pytorch_lightning as lightning
-import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from genebrain.alignment.distributed import gather_with_gradient
 from genebrain.brain.objective_settings import ObjectiveSettings
@@ -15,7 +10,7 @@ from genebrain.brain.pretraining import PretrainModule
 from genebrain.brain.window_encoder import WindowEncoder
 from genebrain.cohort.pretraining_data import LookModule
 from genebrain.cohort.pretraining_settings import PretrainerSettings
-from genebrain.lightning_steps import EpochBar, History, SeedSteps, make_loggers, quiet_lightning
+from genebrain.lightning_trainer import Watch, train_resumably
 
 MONITOR = "validation_loss"
 
@@ -62,42 +57,10 @@ def train(
     history : list of dict
         One row per epoch.
     """
-    history = History()
-    keep = ModelCheckpoint(
-        dirpath=folder, filename="best", monitor=MONITOR, mode="min", save_last=True, enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )  # fmt: skip
-    stop = EarlyStopping(MONITOR, mode="min", patience=settings.patience)
-    callbacks: list[Callback] = [SeedSteps(seed), history, keep, stop]
-    if progress:
-        callbacks.append(EpochBar(MONITOR, "validation loss"))
-    quiet_lightning()
-    trainer = lightning.Trainer(
-        max_epochs=settings.max_epochs,
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy=settings.strategy,
-        precision=settings.precision,
-        gradient_clip_val=settings.gradient_clip or None,
-        accumulate_grad_batches=settings.accumulate,
-        callbacks=callbacks,
-        logger=make_loggers(settings.loggers, folder),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        use_distributed_sampler=False,  # our batches are already one rank's share
-    )
     module.train()  # encoders come in evaluation mode, which Lightning keeps
-    last = folder / "last.ckpt"
-    with warnings.catch_warnings():
-        # Windows are read from memory maps; loader workers pay for volumes only, and are an option.
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*(Checkpoint|logs) directory .* exists and is not empty.*")
-        warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated.*")
-        trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    best = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
-    module.load_state_dict(best["state_dict"])
-    return int(best["epoch"]) + 1, history.rows
+    trained = train_resumably(
+        module, data, folder, settings, seed=seed, max_epochs=settings.max_epochs, progress=progress,
+        watch=Watch(MONITOR, "min", settings.patience, "validation loss"),
+        gradient_clip_val=settings.gradient_clip or None, accumulate_grad_batches=settings.accumulate,
+    )  # fmt: skip
+    return trained.load_best(module), trained.history

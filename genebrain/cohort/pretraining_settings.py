@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from genebrain.brain.pretraining import OptimiserSettings
+from genebrain.lightning_trainer import DeviceSettings
 from genebrain.types import UserError
 
 
 @dataclass(frozen=True)
-class PretrainerSettings:
+class PretrainerSettings(DeviceSettings):
     """Settings of the training loop.
 
     Parameters
@@ -30,9 +31,8 @@ class PretrainerSettings:
         Make activations again in the backward pass: a fraction of the memory, the same gradients.
     workers : int
         Processes that read ahead; 0 is best for parcel series.
-    precision, accelerator, devices, strategy
-        As in Lightning's Trainer.
-    loggers : sequence of {"csv", "tensorboard", "wandb"}
+    precision, accelerator, devices, strategy, loggers
+        As in :class:`~genebrain.lightning_trainer.DeviceSettings`.
     """
 
     max_epochs: int = 50
@@ -47,29 +47,21 @@ class PretrainerSettings:
     accumulate: int = 1
     recompute: bool = False
     workers: int = 0
-    precision: str = "32-true"
-    accelerator: str = "auto"
-    devices: int | str = 1
-    strategy: str = "auto"
-    loggers: tuple[str, ...] = ("csv",)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "loggers", tuple(self.loggers))
-        problems = []
+        problems = self.device_problems()
         for key, least in (
             ("max_epochs", 1), ("patience", 1), ("batch_size", 2), ("passes", 1), ("validation_passes", 1),
             ("accumulate", 1), ("workers", 0), ("gradient_clip", 0),
         ):  # fmt: skip
             if getattr(self, key) < least:
-                problems.append(f"{key}={getattr(self, key)} must be at least {least}")
-        if unknown := set(self.loggers) - {"csv", "tensorboard", "wandb"}:
-            problems.append(f"loggers={sorted(unknown)}: use csv, tensorboard or wandb")
+                problems.append(f"trainer.{key}={getattr(self, key)} must be at least {least}")
         try:
             _ = self.optimiser
         except UserError as error:
             problems.append(str(error))
         if problems:
-            raise UserError("trainer: " + "; ".join(problems))
+            raise UserError("; ".join(problems))
 
     @property
     def optimiser(self) -> OptimiserSettings:

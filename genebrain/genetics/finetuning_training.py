@@ -6,32 +6,25 @@ the monitored metric is judged on the test rows. What this module does NOT know:
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 from genebrain.genetics.finetuning_data import FinetuningData
 from genebrain.genetics.finetuning_module import SCHEDULES, FinetuningModule
-from genebrain.lightning_steps import EpochBar, History, SeedSteps, make_loggers, quiet_lightning
+from genebrain.lightning_trainer import BEST, DeviceSettings, Watch, quiet_known_warnings, train_resumably
 from genebrain.types import UserError
 
-SHARDED = ("fsdp", "deepspeed")
-STRATEGIES = ("auto", "ddp", "fsdp", "deepspeed_stage_2", "deepspeed_stage_3")
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 RATES = {"frozen": 1e-3, "lora": 2e-4, "full": 1e-5}
 """Learning rate by tuning, where none is given; 1e-5 is the published one for full fine-tuning."""
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(DeviceSettings):
     """How long, how fast and on what to train.
 
     Parameters
@@ -51,12 +44,14 @@ class TrainingSettings:
         See :class:`~genebrain.genetics.finetuning_module.OptimiserSettings`.
     clip : float
         Largest norm of a gradient; 0 for none.
-    precision, accelerator, devices, strategy
-        Words of Lightning's Trainer (``PRECISIONS``, ``ACCELERATORS``, ``STRATEGIES``), checked before a model is read;
-        precision ``auto`` is float32 on CPU and bfloat16 (mixed) on GPU.
-    loggers : sequence of {"csv", "tensorboard", "wandb"}
+    precision, accelerator, devices, strategy, loggers
+        As in :class:`~genebrain.lightning_trainer.DeviceSettings`.
     """
 
+    section: ClassVar[str] = "training"
+    strategies: ClassVar[tuple[str, ...]] = ("auto", "ddp", "fsdp", "deepspeed_stage_2", "deepspeed_stage_3")
+
+    precision: str = "auto"
     max_epochs: int = 20
     patience: int = 5
     monitor: str | None = None
@@ -67,15 +62,9 @@ class TrainingSettings:
     schedule: str = "plateau"
     warmup_steps: int = 0
     clip: float = 1.0
-    precision: str = "auto"
-    accelerator: str = "auto"
-    devices: int | str = 1
-    strategy: str = "auto"
-    loggers: tuple[str, ...] = ("csv",)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "loggers", tuple(self.loggers))
-        problems = []
+        problems = self.device_problems()
         if min(self.max_epochs, self.patience, self.batch_size, self.accumulate) < 1:
             problems.append(
                 f"training: max_epochs={self.max_epochs}, patience={self.patience}, batch_size={self.batch_size} and "
@@ -87,38 +76,12 @@ class TrainingSettings:
             problems.append(f"training.learning_rate={self.learning_rate} must be positive")
         if self.weight_decay < 0 or self.clip < 0 or self.warmup_steps < 0:
             problems.append("training: weight_decay, clip and warmup_steps must not be negative")
-        if unknown := set(self.loggers) - {"csv", "tensorboard", "wandb"}:
-            problems.append(f"training.loggers={sorted(unknown)}: use csv, tensorboard or wandb")
-        for key, known in (("strategy", STRATEGIES), ("precision", PRECISIONS), ("accelerator", ACCELERATORS)):
-            if (word := getattr(self, key)) not in known:
-                problems.append(f"training.{key}={word}: use one of {', '.join(known)}")
-        if self.devices != "auto" and not (isinstance(self.devices, int) and self.devices >= 1):
-            problems.append(f"training.devices={self.devices}: use a whole number from 1 on, or auto")
-        if self.accelerator == "cpu":
-            problems += self._gpu_only()
         if problems:
             raise UserError("; ".join(problems))
-
-    def on_gpu(self) -> bool:
-        """Whether training will run on a GPU; refuses what needs one where there is none."""
-        if self.accelerator == "gpu" and not torch.cuda.is_available():
-            raise UserError("training.accelerator=gpu: this machine shows no CUDA GPU; use training.accelerator=auto")
-        gpu = self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        if not gpu and (problems := self._gpu_only()):
-            raise UserError("; ".join(problems))
-        return gpu
 
     def rate(self, tuning: str) -> float:
         """Learning rate."""
         return self.learning_rate or RATES[tuning]
-
-    def _gpu_only(self) -> list[str]:
-        problems = []
-        if self.strategy.startswith(SHARDED):
-            problems.append(f"training.strategy={self.strategy} needs GPUs; on CPU use auto or ddp")
-        if self.precision.startswith("16"):
-            problems.append(f"training.precision={self.precision} needs a GPU; on CPU use 32-true or bf16-mixed")
-        return problems
 
 
 @dataclass(frozen=True)
@@ -161,47 +124,16 @@ def train_fold(
     module = make_module()
     smaller, name = module.optimiser.smaller_is_better, module.optimiser.monitor
     monitor, mode = f"validation_{name}", "min" if smaller else "max"
-    history = History()
-    keep = ModelCheckpoint(
-        dirpath=folder, filename="best", monitor=monitor, mode=mode, save_last=True, enable_version_counter=False,
-        save_on_train_epoch_end=True,
+    trained = train_resumably(
+        module, data, folder, settings, seed=seed, max_epochs=settings.max_epochs, progress=progress,
+        watch=Watch(monitor, mode, settings.patience, f"validation {name}"), strategy=_strategy(settings.strategy),
+        gradient_clip_val=settings.clip or None, accumulate_grad_batches=settings.accumulate,
     )  # fmt: skip
-    callbacks: list[Callback] = [
-        SeedSteps(seed), history, keep, EarlyStopping(monitor, mode=mode, patience=settings.patience)
-    ]  # fmt: skip
-    if progress:
-        callbacks.append(EpochBar(monitor, f"validation {name}"))
-    quiet_lightning()
-    trainer = lightning.Trainer(
-        max_epochs=settings.max_epochs,
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy=_strategy(settings.strategy),
-        precision=_precision(settings),
-        gradient_clip_val=settings.clip or None,
-        accumulate_grad_batches=settings.accumulate,
-        callbacks=callbacks,
-        logger=make_loggers(settings.loggers, folder),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        use_distributed_sampler=False,  # our batches are already one rank's share
-    )
-    last, best = folder / "last.ckpt", folder / "best.ckpt"
-    with warnings.catch_warnings():
-        # Batches are cut from rows in memory; loader workers would only copy them.
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
-        warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists and is not empty.*")
-        warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated.*")
-        warnings.filterwarnings("ignore", ".*It is recommended to use .*sync_dist=True.*")
-        warnings.filterwarnings("ignore", ".*Using .DistributedSampler. with the dataloaders.*")
-        trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        trainer.test(module, datamodule=data, ckpt_path=str(best), verbose=False, weights_only=True)
-    return TrainedFold(_best_epoch(history.rows, monitor, smaller), history.rows, dict(module.predictions))
+    with quiet_known_warnings():
+        trained.trainer.test(
+            module, datamodule=data, ckpt_path=str(folder / BEST), verbose=False, weights_only=True
+        )  # fmt: skip
+    return TrainedFold(_best_epoch(trained.history, monitor, smaller), trained.history, dict(module.predictions))
 
 
 def trained_weights(path: Path) -> dict[str, Tensor]:
@@ -229,9 +161,3 @@ def _strategy(name: str) -> Any:
         # One whole state dict in a checkpoint, so that weights can be written out of it.
         return FSDPStrategy(auto_wrap_policy={LlamaDecoderLayer}, state_dict_type="full", use_orig_params=True)
     return name
-
-
-def _precision(settings: TrainingSettings) -> str:
-    if settings.precision != "auto":
-        return settings.precision
-    return "bf16-mixed" if settings.on_gpu() else "32-true"

@@ -240,5 +240,9 @@ def test_the_verb_composes_and_refuses_what_has_no_weights(cohort, tmp_path):
         tasks.pretrain(cohort, run=tmp_path, brain=ConnectomeSide())  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"max_epochs=0.*accumulate=0"):
         PretrainerSettings(max_epochs=0, accumulate=0)
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="accelerator=gpu: this machine shows no CUDA GPU"):
+            tasks.pretrain(cohort, run=tmp_path / "run", trainer=PretrainerSettings(accelerator="gpu"), progress=False)
+        assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match=r"mask_ratio=1.5.*temperature=0"):
         ObjectiveSettings(mask_ratio=1.5, temperature=0)

@@ -227,13 +227,6 @@ def test_what_cannot_be_is_said_before_training(table, tmp_path, options, messag
     assert not list(tmp_path.glob("out/**/*.ckpt"))
 
 
-def test_misspelt_words_of_the_trainer_are_told_together():
-    with pytest.raises(UserError) as caught:
-        TrainingSettings(strategy="fdsp", precision="bf61", accelerator="gpus", devices=0)
-    for part in ("strategy=fdsp: use one of auto, ddp", "precision=bf61", "accelerator=gpus", "devices=0"):
-        assert part in str(caught.value)
-
-
 @pytest.mark.parametrize("what", ["group", "split"])
 def test_rows_without_a_group_or_a_split_are_told(tmp_path, what):
     data = motif_table(20).assign(mine="train")

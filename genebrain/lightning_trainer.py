@@ -1,0 +1,243 @@
+"""The one training loop: Lightning with early stopping, so that a killed run ends like an undisturbed one.
+
+Contract: every epoch leaves ``last.ckpt`` in the folder and training goes on from it; ``best.ckpt`` is the best epoch
+by a monitored number; Ctrl-C reaches the caller. Settings say on what to train; what this machine lacks is refused
+before a model is read. What this module does NOT know: models, data, what a number means.
+"""
+
+from __future__ import annotations
+
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from genebrain.lightning_steps import LOGGERS, EpochBar, History, SeedSteps, make_loggers, quiet_lightning
+from genebrain.types import UserError
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
+SHARDED = ("fsdp", "deepspeed")
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+@dataclass(frozen=True)
+class DeviceSettings:
+    """On what to train, and where the log goes; base of the settings of every training.
+
+    Parameters
+    ----------
+    precision : str
+        One of ``PRECISIONS``; ``auto`` is float32 on CPU and bfloat16 (mixed) on GPU.
+    accelerator : str
+        One of ``ACCELERATORS``; ``auto`` is a CUDA GPU where there is one, else the CPU.
+    devices : int or "auto"
+        GPUs, or processes on the CPU; -1 and ``auto`` take all.
+    strategy : str
+        One of ``strategies``, as Lightning names them.
+    loggers : sequence of {"csv", "tensorboard", "wandb"}
+        ``wandb`` sends data away and is opt-in.
+    """
+
+    section: ClassVar[str] = "trainer"
+    """Name of these settings in a configuration, for messages."""
+    strategies: ClassVar[tuple[str, ...]] = ("auto", "ddp")
+
+    precision: str = "32-true"
+    accelerator: str = "auto"
+    devices: int | str = 1
+    strategy: str = "auto"
+    loggers: tuple[str, ...] = ("csv",)
+
+    def device_problems(self) -> list[str]:
+        """What is misspelt or does not fit together, on whatever machine."""
+        object.__setattr__(self, "loggers", tuple(self.loggers))
+        problems = []
+        for key, known in (
+            ("precision", PRECISIONS), ("accelerator", ACCELERATORS), ("strategy", self.strategies),
+        ):  # fmt: skip
+            if (word := getattr(self, key)) not in known:
+                problems.append(f"{self.section}.{key}={word}: use one of {', '.join(known)}")
+        if self.devices != "auto" and not (isinstance(self.devices, int) and (self.devices >= 1 or self.devices == -1)):
+            problems.append(f"{self.section}.devices={self.devices}: use a whole number from 1 on, -1 or auto (all)")
+        if unknown := sorted(set(self.loggers) - set(LOGGERS)):
+            problems.append(f"{self.section}.loggers={unknown}: use csv, tensorboard or wandb")
+        if self.accelerator == "cpu":
+            problems += self._needs_gpu()
+        return problems
+
+    def on_gpu(self) -> bool:
+        """Whether training will run on a GPU.
+
+        Raises
+        ------
+        UserError
+            What this machine lacks, all together; apart from ``device_problems``, as settings may be made elsewhere.
+        """
+        gpu = self.accelerator != "cpu" and torch.cuda.is_available()
+        problems = [] if gpu else self._needs_gpu()
+        if not gpu and self.accelerator in ("gpu", "cuda"):
+            problems.append(
+                f"{self.section}.accelerator={self.accelerator}: this machine shows no CUDA GPU; use "
+                f"{self.section}.accelerator=auto"
+                + (" and trainer=default instead of trainer=ddp" if self.section == "trainer" else "")
+            )
+        if gpu and isinstance(self.devices, int) and self.devices > torch.cuda.device_count():
+            problems.append(
+                f"{self.section}.devices={self.devices}, but this machine shows {torch.cuda.device_count()} GPUs; "
+                f"use {self.section}.devices=auto for all of them"
+            )
+        if problems:
+            raise UserError("; ".join(problems))
+        return gpu
+
+    def _needs_gpu(self) -> list[str]:
+        problems = []
+        if self.strategy.startswith(SHARDED):
+            problems.append(f"{self.section}.strategy={self.strategy} needs GPUs; on CPU use auto or ddp")
+        if self.precision.startswith("16"):
+            problems.append(f"{self.section}.precision={self.precision} needs a GPU; on CPU use 32-true or bf16-mixed")
+        return problems
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The logged number that decides which epoch is best and when to stop.
+
+    Parameters
+    ----------
+    monitor, mode
+        As in Lightning's callbacks.
+    patience : int
+        Epochs without a better number before training stops.
+    words : str
+        What it is called beside the bar.
+    """
+
+    monitor: str
+    mode: str
+    patience: int
+    words: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Outcome of :func:`train_resumably`.
+
+    Attributes
+    ----------
+    trainer : Trainer
+        For a test pass.
+    history : list of dict
+        One row per epoch, also of epochs before a resumption.
+    folder : Path
+        Of the checkpoints.
+    """
+
+    trainer: lightning.Trainer
+    history: list[dict[str, float]]
+    folder: Path
+
+    def load_best(self, module: lightning.LightningModule) -> int:
+        """Put the weights of the best epoch into the module; returns the epoch, counted from 1."""
+        best = torch.load(self.folder / BEST, map_location="cpu", weights_only=True)
+        module.load_state_dict(best["state_dict"])
+        return int(best["epoch"]) + 1
+
+
+def train_resumably(
+    module: lightning.LightningModule,
+    data: lightning.LightningDataModule,
+    folder: Path,
+    settings: DeviceSettings,
+    *,
+    seed: int,
+    max_epochs: int,
+    watch: Watch | None,
+    progress: bool = True,
+    **options: Any,
+) -> Trained:
+    """Train, or go on from ``last.ckpt`` in the folder.
+
+    Parameters
+    ----------
+    module, data
+        What to train and on what; the sampler deals each rank its share.
+    folder : Path
+        Checkpoints and logs.
+    settings : DeviceSettings
+    seed : int
+        With the number of a step it decides what the step draws.
+    max_epochs : int
+    watch : Watch, optional
+        None: train all epochs, without validation.
+    **options
+        Of Lightning's Trainer: gradient clipping, accumulation, a strategy object.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C, with the checkpoint of the last whole epoch kept.
+    """
+    gpu = settings.on_gpu()
+    history = History()
+    keep = ModelCheckpoint(
+        dirpath=folder, filename="best", monitor=watch.monitor if watch else None, mode=watch.mode if watch else "min",
+        save_last=True, enable_version_counter=False, save_on_train_epoch_end=True,
+    )  # fmt: skip
+    callbacks: list[Callback] = [SeedSteps(seed), history, keep]
+    if watch:
+        callbacks.append(EarlyStopping(watch.monitor, mode=watch.mode, patience=watch.patience))
+    if progress:
+        callbacks.append(EpochBar(watch.monitor if watch else "", watch.words if watch else ""))
+    quiet_lightning()
+    trainer = lightning.Trainer(**{
+        "max_epochs": max_epochs,
+        # Not Lightning's "auto": it takes Apple's GPU, which has no float64.
+        "accelerator": "gpu" if gpu else "cpu",
+        "devices": settings.devices if gpu or settings.devices not in (-1, "auto") else 1,
+        "strategy": settings.strategy,
+        "precision": ("bf16-mixed" if gpu else "32-true") if settings.precision == "auto" else settings.precision,
+        "callbacks": callbacks,
+        "logger": make_loggers(settings.loggers, folder),
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+        "use_distributed_sampler": False,  # our batches are already one rank's share
+        "limit_val_batches": None if watch else 0,
+    } | options)  # fmt: skip
+    last = folder / LAST
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with quiet_known_warnings():
+            trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        # Lightning (2.6) makes an exit of Ctrl-C, and leaves the process deaf to the next one.
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+    return Trained(trainer, history.rows, folder)
+
+
+@contextmanager
+def quiet_known_warnings() -> Iterator[None]:
+    """Silence what Lightning says of choices that are meant."""
+    with warnings.catch_warnings():
+        for known in (
+            "does not have many workers",  # batches are cut from memory; workers would only copy them
+            "(Checkpoint|logs) directory .* exists and is not empty",  # a resumed run; early rows are in the history
+            "LeafSpec.*is deprecated",
+            "It is recommended to use .*sync_dist=True",  # numbers are gathered over ranks before they are logged
+            "Using .DistributedSampler. with the dataloaders",
+        ):
+            warnings.filterwarnings("ignore", f".*{known}.*")
+        yield
