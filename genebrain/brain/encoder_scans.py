@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,14 +27,14 @@ from genebrain.brain.encoder_sizes import Box, get_size
 from genebrain.brain.encoders import EncoderSettings
 from genebrain.brain.image_stream import open_image
 from genebrain.brain.orientation import Turn
-from genebrain.brain.scan_job import ScanOptions
+from genebrain.brain.scan_job import ScanOptions, without_names
 from genebrain.brain.scan_reader import ReadingOptions
 from genebrain.brain.scans import IMAGE_SUFFIXES
 from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.volume_encoders import config_box
 from genebrain.brain.volume_reader import VolumeOptions
 from genebrain.brain.volumes import Normalisation
-from genebrain.brain.words import counted
+from genebrain.brain.words import counted, told
 from genebrain.types import UserError
 
 
@@ -137,12 +138,14 @@ def _box(settings: EncoderSettings, paths: Iterable[Path], volumes: VolumeSettin
             f"{settings.name} reads volumes, and none of {counted(len(listed), 'scan')} is a 4D image "
             f"({', '.join(IMAGE_SUFFIXES)}): list images, or take brainlm, brainlm_vit or connectome"
         )
+    reasons: Counter[str] = Counter()
     for path in images:
         try:
             image = open_image(path)
             turn = Turn.between(image.affine, volumes.axes)
-        except (UserError, OSError, ValueError):
-            continue  # told with its reason when it is read
+        except (UserError, OSError, ValueError) as error:
+            reasons[without_names(error, path)] += 1  # told again when all are read
+            continue
         x, y, z = (-(-size // volumes.downsample) for size in turn.apply(np.empty(image.shape, bool)).shape)
         return x, y, z
-    raise UserError(f"none of {counted(len(images), 'image')} can be opened; 'genebrain check' says why")
+    raise UserError(f"none of {counted(len(images), 'image')} can be opened: {told(dict(reasons.most_common(5)))}")

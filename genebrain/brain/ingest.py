@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -51,6 +51,8 @@ class IngestReport:
         Of a stored frame; its width when the store holds parcels, else 0.
     n_with_invalid_parcels, n_with_gaps
         Stored scans with at least one invalid parcel; stored scans with frames dropped.
+    n_frames, n_dropped
+        Frames of the recordings of stored scans, and how many of them were dropped.
     notes
         What was done that a reader should know -> number of scans.
     """
@@ -64,6 +66,8 @@ class IngestReport:
     n_parcels: int
     n_with_invalid_parcels: int
     n_with_gaps: int
+    n_frames: int = 0
+    n_dropped: int = 0
     shape: list[int] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
 
@@ -240,8 +244,21 @@ def _report(records: list[Record], n_reused: int) -> IngestReport:
         n_parcels=stored[0].get("n_parcels", 0) if stored else 0,
         n_with_invalid_parcels=sum(bool(record.get("invalid")) for record in stored),
         n_with_gaps=sum(bool(record["dropped"]) for record in stored),
+        n_frames=sum(record["recorded"] for record in stored),
+        n_dropped=sum(len(record["dropped"]) for record in stored),
         shape=stored[0]["shape"] if stored else [],
         notes=dict(Counter(note for record in stored for note in record.get("notes", ()))),
+    )
+
+
+def dropped_frames(summary: Mapping[str, Any]) -> str | None:
+    """How many frames of a :meth:`~IngestReport.summary` were dropped, in words; None: none."""
+    if not summary["n_dropped"]:
+        return None
+    return (
+        f"left out: {summary['n_dropped']:,} of {counted(summary['n_frames'], 'frame')}, in "
+        f"{summary['n_with_gaps']:,} of {counted(summary['n_stored'], 'scan')} (cleaning, or no values); no window "
+        "crosses a gap"
     )
 
 

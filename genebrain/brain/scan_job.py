@@ -102,10 +102,13 @@ def process(job: ScanJob, options: ScanOptions) -> Record:
     try:
         record = options.read(job) | motion_facts(job.confounds)
     except (UserError, ValueError, OSError) as error:
-        # Names of files and folders carry ids; reasons end up in reports.
-        reason = re.sub(r"\S*/\S*|\S*sub-\S*", "<file>", str(error)).replace(job.path.name, "<file>")
-        record = {"key": job.key, "status": "failed", "reason": reason}
+        record = {"key": job.key, "status": "failed", "reason": without_names(error, job.path)}
     return record | {"source": source_stamp(job)}
+
+
+def without_names(error: Exception, path: Path) -> str:
+    """What went wrong with a file, without names of files and folders: these carry ids, and reasons reach reports."""
+    return re.sub(r"\S*/\S*|\S*sub-\S*", "<file>", str(error)).replace(path.name, "<file>")
 
 
 def source_stamp(job: ScanJob) -> list[Any]:

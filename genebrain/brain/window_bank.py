@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from genebrain.brain.resampling import margin, resample
 from genebrain.brain.windows import Window, WindowPolicy, mirrored, stretches
-from genebrain.brain.words import counted
+from genebrain.brain.words import counted, told
 from genebrain.types import UserError
 
+AS_RECORDED = "as recorded"
 TR_TOLERANCE = 0.02
 """Seconds per frame by which a scan may be off without being resampled: UK Biobank 0.735, Connectome Project 0.72."""
 
@@ -188,6 +189,19 @@ class WindowBank:
             "resampling": dict(self.resampled),
         }
 
+    def time_steps(self) -> str | None:
+        """What a reader must know of the time steps of the planned scans, in words; None: nothing."""
+        if set(self.resampled) - {AS_RECORDED}:
+            return f"time steps: {told(dict(self.resampled.most_common(5)))}"
+        steps = Counter("unknown" if math.isnan(step) else f"{step:g} s" for step in self._own.values())
+        if self.tr is not None or self.policy.seconds is not None or len(steps) < 2:
+            return None
+        listed = told(dict(steps.most_common(5)))
+        return (
+            f"scans have different time steps ({listed}), so {counted(self.frames, 'frame')} are not the same time in "
+            "all of them: give windows in seconds (brain.windows.seconds)"
+        )
+
     def own_step(self, key: str) -> float:
         """Seconds per frame of a scan as recorded; NaN = unknown."""
         return self._own[key]
@@ -224,7 +238,7 @@ class WindowBank:
     def _treatment(self, key: str) -> str:
         ratio, low_pass = self._step(key)
         if ratio == 1.0:
-            return "as recorded"
+            return AS_RECORDED
         method = "low-pass, then linear weights" if low_pass else "linear"
         return f"{self._own[key]:g} s to {self.tr:g} s, {method}"
 

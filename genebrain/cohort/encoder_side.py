@@ -217,7 +217,7 @@ class EncoderSide:
         scans = person_scans(cohort, self.scans(cohort, store))
         planned = bank.plan([key for keys in scans for key in keys])
         folder = embeddings_folder(store / "scan_embeddings", encoder, bank)
-        print(f"{encoder.name}: {encoder.origin}")
+        say_encoder(encoder, bank)
         vectors = embed_windows(encoder, bank, planned, folder, batch=self.batch, device=self.device, progress=progress)
         weights = self.scan_weights(cohort, store)
         people = np.empty((len(cohort), encoder.hidden_size), np.float32)
@@ -272,6 +272,13 @@ class EncoderSide:
         motion = motion.fillna(motion.median()).clip(lower=LEAST_MOTION_MM)
         keys = self.scans(cohort, store).keys(cohort.scans)
         return {key: 1 / value for key, value in zip(keys, motion, strict=True) if key is not None}
+
+
+def say_encoder(encoder: WindowEncoder, bank: WindowBank) -> None:
+    """Print where the weights come from, and what was done to time steps, once windows are planned."""
+    print(f"{encoder.name}: {encoder.origin}")
+    if words := bank.time_steps():
+        print(words)
 
 
 BrainSide = ConnectomeSide | EncoderSide

@@ -36,7 +36,7 @@ from genebrain.brain.window_encoder import WindowEncoder
 from genebrain.brain.windows import Window
 from genebrain.brain.words import counted
 from genebrain.cohort.brain_side import ConnectomeSide
-from genebrain.cohort.encoder_side import BrainSide, EncoderSide
+from genebrain.cohort.encoder_side import BrainSide, EncoderSide, say_encoder
 from genebrain.file_writing import ArrayWriter, write_private
 from genebrain.types import UserError
 
@@ -192,7 +192,7 @@ class EncoderVectors(Vectors):
         encoder = self._build(brain, source, store)
         bank = WindowBank(store, brain.windows, encoder.frames, encoder.tr, encoder.check_frames)
         planned = bank.plan(keys)
-        print(f"{encoder.name}: {encoder.origin}")
+        say_encoder(encoder, bank)
         folder = embeddings_folder(cache, encoder, bank)
         self._vectors = embed_windows(
             encoder, bank, planned, folder, batch=brain.batch, device=brain.device, progress=progress

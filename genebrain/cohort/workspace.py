@@ -16,6 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
+from genebrain.brain.ingest import dropped_frames
 from genebrain.brain.words import told
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.compact_chunks import compact
@@ -110,6 +111,8 @@ class Workspace:
         def work() -> dict[str, Any]:
             with self._filling():
                 report, usable = brain.ingest(self.cohort, self.store, progress=self.progress)
+            if words := dropped_frames(report):
+                print(words)
             lost = len(self.cohort) - len(usable)
             if lost:
                 keep = np.array(sorted(usable), dtype=np.int64)

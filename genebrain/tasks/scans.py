@@ -34,6 +34,7 @@ def embed_scans(
         Scans that cannot be read, unless ``unreadable="skip"``: when all others are embedded and written, so that a
         broken file costs no work and no script takes a part for the whole.
     """
+    from genebrain.brain.ingest import dropped_frames
     from genebrain.cohort.scan_embedding import ScanSource
     from genebrain.cohort.scan_embedding import embed_scans as embed
 
@@ -48,6 +49,8 @@ def embed_scans(
     )
     if report:
         print(f"look at the scans first: {Path(out) / 'scans.html'}")
+    if words := dropped_frames(counts):
+        print(words)
     for reason, n in done["left_out"].items():
         print(f"left out: {counted(n, 'scan')} ({reason})")
     broken = counts["quarantine"]["n"]

@@ -114,6 +114,18 @@ def test_short_scans_by_policy():
     assert bank.describe(["long", "short"], bank.plan(["long", "short"]))["mirrored_windows"] == 1
 
 
+def test_time_steps_that_differ_are_said():
+    scans = {"a": (ramp(60), np.arange(60), 2.0), "b": (ramp(60), np.arange(60), 0.72)}
+    bank = WindowBank(Store(**scans), WindowPolicy(), frames=10, tr=0.735)
+    bank.plan(["a", "b"])
+    assert bank.time_steps() == "time steps: 1 scan: 2 s to 0.735 s, linear; 1 scan: as recorded"
+    bank = WindowBank(Store(**scans), WindowPolicy(), frames=10)
+    bank.plan(["a", "b"])
+    assert "1 scan: 2 s; 1 scan: 0.72 s), so 10 frames are not the same time" in bank.time_steps()
+    assert WindowBank(Store(**scans), WindowPolicy(seconds=20), frames=10).time_steps() is None
+    assert WindowBank(Store(a=scans["a"]), WindowPolicy(), frames=10).time_steps() is None
+
+
 def test_mirroring_goes_on_as_long_as_it_must():
     assert mirrored(ramp(3)[:, :1], 8)[:, 0].tolist() == [0, 1, 2, 1, 0, 1, 2, 1]
 

@@ -99,6 +99,12 @@ def test_an_interrupted_run_ends_with_the_same_bytes(bids, tmp_path):
             assert after[name] == before[name], name
 
 
+def test_an_image_that_cannot_be_opened_says_why_at_once(tmp_path):
+    (tmp_path / "text.nii.gz").write_text("no image")
+    with pytest.raises(UserError, match=r"none of 1 image can be opened: 1 scan: not a readable NIfTI image"):
+        tasks.embed_scans(tmp_path / "text.nii.gz", tmp_path / "out", side("swift"), progress=False)
+
+
 def test_a_broken_scan_and_a_short_one_are_told_and_the_others_embedded(bids, tmp_path):
     whole = sorted(bids.rglob("*_bold.nii.gz"))[:3]
     files = [tmp_path / f"{name}.nii.gz" for name in ("good", "cut", "short")]
