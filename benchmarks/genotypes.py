@@ -21,7 +21,7 @@ import numpy as np
 import pysam
 
 from genebrain.cohort.simulated_genomes import simulate_regions
-from genebrain.genetics.chunks import predict
+from genebrain.genetics.chunk_prediction import predict
 from genebrain.genetics.haplotypes import open_genotypes
 from genebrain.genetics.windows import Window, read_windows
 

@@ -22,13 +22,22 @@ from genebrain.alignment.model_choice import (
 )
 from genebrain.alignment.score import Calibration
 from genebrain.alignment.spectral import grouped_folds, principal_components
-from genebrain.alignment.window_components import WindowColumns
-from genebrain.types import FloatArray, IntArray
+from genebrain.alignment.window_components import (
+    MOST_OF_A_WINDOW,
+    MOST_OF_AN_ITEM,
+    ColumnSettings,
+    WindowColumns,
+)
+from genebrain.types import FloatArray, IntArray, UserError
 
-__all__ = ["MAX_COLUMNS", "ClosedForm", "ClosedFormSettings", "fit_closed_form"]
+__all__ = ["MAX_COLUMNS", "ClosedForm", "ClosedFormSettings", "TooManyColumnsError", "fit_closed_form"]
 
 MAX_COLUMNS = 6000
 """Above this the Gram matrices of all folds no longer fit a workstation (6 x 8 x columns^2 bytes)."""
+
+
+class TooManyColumnsError(UserError):
+    """The windows give more gene columns than the closed form handles."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,9 @@ def fit_closed_form(
     Raises
     ------
     ValueError
-        Row counts that disagree, non-finite features, fewer than two families, too many gene columns.
+        Row counts that disagree, non-finite features, fewer than two families.
+    TooManyColumnsError
+        More gene columns than `MAX_COLUMNS`.
     """
     settings = settings or ClosedFormSettings()
     families = np.asarray(families)
@@ -139,10 +150,7 @@ def fit_closed_form(
     columns = WindowColumns.fit(gene_blocks, settings.columns)
     x = columns.transform(gene_blocks).astype(np.float64)
     if x.shape[1] > MAX_COLUMNS:
-        raise ValueError(
-            f"{x.shape[1]} gene columns, at most {MAX_COLUMNS} are handled: lower the share of variance, "
-            "raise the allele-frequency threshold, or use fewer windows"
-        )
+        raise TooManyColumnsError(_too_many(x.shape[1], len(gene_blocks), settings.columns))
     folds = grouped_folds(families, settings.folds, seed)
     most = max(1, min(max(settings.dimensions), n // 4))
     brains = {name: principal_components(f, most) for name, f in brain_candidates.items()}
@@ -161,6 +169,21 @@ def fit_closed_form(
         score=settings.score,
         chosen=chosen,
         cv=cv,
+    )
+
+
+def _too_many(n_columns: int, n_windows: int, columns: ColumnSettings) -> str:
+    """Both numbers, and the ways down that lead far enough."""
+    text = f"{n_columns:,} gene columns from {n_windows} windows, and the closed form handles {MAX_COLUMNS:,}"
+    if columns.kind == "dosages":
+        return f"{text}: use fewer windows, or only the more frequent variants"
+    fewer = f"at most {MAX_COLUMNS // MOST_OF_A_WINDOW} windows" if columns.item_width is None else "fewer windows"
+    if columns.item_width is None or n_windows * MOST_OF_A_WINDOW > MAX_COLUMNS:
+        return f"{text}: use {fewer}"
+    return (
+        f"{text}. pooling.chunk=mean takes a window as a whole, {MOST_OF_A_WINDOW} columns at most, "
+        f"{n_windows * MOST_OF_A_WINDOW:,} in all; stored embeddings are used again. Or use {fewer}, or longer chunks "
+        f"(genetics.chunk_bp: {MOST_OF_AN_ITEM} columns a chunk at most)"
     )
 
 

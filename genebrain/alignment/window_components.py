@@ -26,6 +26,10 @@ Piece = tuple[FloatArray, FloatArray, IntArray]
 """Mean [used], map [used, columns] (or a scale [used] for dosages), and which block columns are used."""
 
 
+MOST_OF_AN_ITEM, MOST_OF_A_WINDOW = 20, 60
+"""Components of one item (a chunk), and of a window that is taken as a whole, at most."""
+
+
 @dataclass(frozen=True)
 class ColumnSettings:
     """How blocks become columns.
@@ -161,10 +165,10 @@ def _expand(block: FloatArray, settings: ColumnSettings) -> FloatArray:
 def _fit_components(block: FloatArray, settings: ColumnSettings) -> list[Piece]:
     width = block.shape[1]
     if settings.item_width is None:
-        items, share, most = [np.arange(width)], settings.variance or 0.99, settings.max_components or 60
+        items, share, most = [np.arange(width)], settings.variance or 0.99, settings.max_components or MOST_OF_A_WINDOW
     else:
         items = list(np.arange(width).reshape(-1, settings.item_width))
-        share, most = settings.variance or 0.98, settings.max_components or 20
+        share, most = settings.variance or 0.98, settings.max_components or MOST_OF_AN_ITEM
     pieces: list[Piece] = []
     present = block[~np.isnan(block).any(axis=1)]
     if len(present) < 2:

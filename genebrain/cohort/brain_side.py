@@ -72,6 +72,11 @@ class ConnectomeSide:
         """Sides of equal source share ingest and inputs."""
         return "connectome", self.min_frames, self.cleaning
 
+    @property
+    def needs_time_step(self) -> bool:
+        """Whether the time between two frames must be known: a band-pass needs it, covariances do not."""
+        return self.cleaning.low_pass is not None or self.cleaning.high_pass is not None
+
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with a usable scan."""
         report = ingest_scans(

@@ -56,6 +56,7 @@ def check_cohort(
     most_scans: int | None = 50,
     most_records: int = 20_000,
     unphased: str = "error",
+    needs_time_step: bool = False,
     progress: bool = False,
     **split: Any,
 ) -> CheckResult:
@@ -71,6 +72,8 @@ def check_cohort(
         Variant records that are compared with the reference, spread over the windows.
     unphased : str
         Policy for unphased heterozygous calls that the run will use; with ``error`` they are an error here.
+    needs_time_step : bool
+        Whether the brain side of the run needs the time step of every scan.
     split
         Arguments of :func:`~genebrain.cohort.splits.make_split`, to try the split that will be used.
 
@@ -96,7 +99,9 @@ def check_cohort(
         funnel["records_looked_at"] = genotypes.records
     scans = parts.person_scans if parts.person_scans is not None else parts.scans
     if scans is not None:
-        funnel["scans_looked_at"] = check_scans(scans, problems, most=most_scans, progress=progress)
+        funnel["scans_looked_at"] = check_scans(
+            scans, problems, most=most_scans, needs_time_step=needs_time_step, progress=progress
+        )
     if parts.table is not None and set(REQUIRED_FILES) <= files.keys():
         cohort = cohort_of(parts)
         _check_confounding(cohort, problems)

@@ -154,6 +154,11 @@ class EncoderSide:
         """Sides of equal source share ingest and inputs: only what is fitted on them may differ."""
         return replace(self, components=("all",), tuning="frozen", lora=all_linear(), train_windows=2)
 
+    @property
+    def needs_time_step(self) -> bool:
+        """Whether the time between two frames must be known: windows have the duration of the training."""
+        return True
+
     def build(self, cohort: Cohort, store: Path) -> WindowEncoder:
         """An encoder for the scans of a cohort (those in the store), in evaluation mode, for the caller alone."""
         return SHELF.take(self.settings, **self._shape(cohort, store))

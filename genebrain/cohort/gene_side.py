@@ -14,8 +14,9 @@ import numpy as np
 from genebrain.adapters import LoraSettings
 from genebrain.alignment.tuned_encoder import TUNINGS
 from genebrain.cohort.participants import Cohort
+from genebrain.genetics.chunk_prediction import predict
 from genebrain.genetics.chunk_store import ChunkStore
-from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages, predict
+from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages
 from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
 from genebrain.genetics.generator_checkpoints import TRAINED_TOKENS
@@ -163,7 +164,7 @@ class GeneSide:
         """Predict the encoder's work: naive and unique chunks, tokens."""
         options = self.options()
         marks = options.opening_mark + options.closing_mark
-        return predict(**self._inputs(cohort), marks=marks, readings=options.views.n_views)
+        return predict(**self._inputs(cohort), marks=marks, readings=options.views.n_views, delta=self.delta)
 
     @property
     def frozen(self) -> GeneSide:

@@ -25,6 +25,8 @@ from genebrain.types import UserError
 
 SHORT_SECONDS = 240.0
 BLOCK_BYTES = 1 << 22
+UNREADABLE = (UserError, OSError, ValueError, EOFError, ImageFileError)
+LEFT_OUT = "; a run leaves out people without a usable scan, and counts them"
 
 
 @dataclass
@@ -32,6 +34,8 @@ class _Findings:
     """Scans (file names) by what is wrong with them, and what is needed to compare scans with each other."""
 
     unreadable: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    broken: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    unknown_step: list[str] = field(default_factory=list)
     time_step: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     short: list[str] = field(default_factory=list)
     flawed: list[str] = field(default_factory=list)
@@ -43,7 +47,12 @@ class _Findings:
 
 
 def check_scans(
-    scans: pd.DataFrame, problems: Problems, *, most: int | None = 50, progress: bool = False
+    scans: pd.DataFrame,
+    problems: Problems,
+    *,
+    most: int | None = 50,
+    needs_time_step: bool = False,
+    progress: bool = False,
 ) -> dict[str, int]:
     """Add the problems of ``scans`` to ``problems``.
 
@@ -53,6 +62,8 @@ def check_scans(
         Columns ``participant_id``, ``session``, ``path`` and ``tr`` (seconds).
     most : int or None
         How many scans are read to the end, evenly spaced over the table; None reads all.
+    needs_time_step : bool
+        Whether what will read the scans must know their time step: unknown ones are then an error, not a warning.
 
     Returns
     -------
@@ -68,9 +79,10 @@ def check_scans(
     for row, (path, step, person) in enumerate(tqdm(rows, "scans", n, unit="scan", disable=not progress)):
         try:
             _look(Path(path), float(step), str(person), row in read, found)
-        except (UserError, OSError, ValueError, EOFError, ImageFileError) as error:
+        except UNREADABLE as error:
             found.unreadable[str(error)].append(Path(path).name)
     _report(found, n, n_read, problems)
+    _report_unknown_steps(found, n, needs_time_step, problems)
     visits = scans.groupby(["participant_id", "session"]).size()
     if (repeated := visits[visits > 1]).size:
         problems.warning(
@@ -83,38 +95,50 @@ def check_scans(
 
 
 def _look(path: Path, step: float, person: str, read_values: bool, found: _Findings) -> None:
-    """Record what one scan shows; raises when it cannot be read."""
-    header = None
+    """Record what one scan shows; raises when not even its header can be read."""
+    image, header = None, None
     if path.name.endswith((".nii", ".nii.gz")):
         image = nib.load(path)
         if len(image.shape) != 4 or image.shape[3] < 2:
             raise UserError(f"not a series of volumes [x, y, z, time] but {len(image.shape)}-dimensional")
         header, n_frames = image.header, image.shape[3]
-        if read_values and _non_finite_values(path, image):
-            found.not_finite.append(path.name)
-    elif path.suffix == ".npy" and not read_values:
+    elif path.suffix == ".npy":
         n_frames, width = _two_axes(np.load(path, mmap_mode="r", allow_pickle=False).shape)
         found.widths[width] += 1
-    else:
-        series = read_parcel_table(path)
-        n_frames, width = series.shape
+    else:  # tables of text have no header: all of them are read
+        n_frames, width = _read_series(path, person, found)
         found.widths[width] += 1
-        found.contents[hashlib.blake2b(series.tobytes(), digest_size=16).digest()].add(person)
-        flawed = width - int(usable_part(series).valid.sum())
-        if flawed:
-            found.flawed.append(path.name)
-            found.n_flawed_parcels += flawed
+        read_values = False
+    if read_values:
+        try:
+            if image is None:
+                _read_series(path, person, found)
+            elif _non_finite_values(path, image):
+                found.not_finite.append(path.name)
+        except UNREADABLE as error:
+            found.broken[str(error)].append(path.name)
     try:
         seconds = repetition_time(path, header, step)
     except UserError as error:
         found.time_step[str(error)].append(path.name)
         return
     if np.isnan(seconds):
-        found.time_step["the time step is unknown; state `tr` (seconds) in the scan table"].append(path.name)
+        found.unknown_step.append(path.name)
         return
     found.steps[round(seconds, 4)] += 1
     if n_frames * seconds < SHORT_SECONDS:
         found.short.append(path.name)
+
+
+def _read_series(path: Path, person: str, found: _Findings) -> tuple[int, int]:
+    """Values of a table of parcel series: whose they are, and which parcels say nothing; frames and parcels."""
+    series = read_parcel_table(path)
+    found.contents[hashlib.blake2b(series.tobytes(), digest_size=16).digest()].add(person)
+    flawed = series.shape[1] - int(usable_part(series).valid.sum())
+    if flawed:
+        found.flawed.append(path.name)
+        found.n_flawed_parcels += flawed
+    return series.shape[0], series.shape[1]
 
 
 def _two_axes(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -140,6 +164,20 @@ def _non_finite_values(path: Path, image: nib.Nifti1Image) -> int:
     return bad
 
 
+def _report_unknown_steps(found: _Findings, n: int, needed: bool, problems: Problems) -> None:
+    if not found.unknown_step:
+        return
+    count = len(found.unknown_step)
+    text = (
+        f"{count} of {n} scans have no known time step ({named(found.unknown_step)}): state `tr` (seconds) in the scan "
+    )
+    if needed:
+        problems.error("time step", text + "table; the chosen brain side needs it", scans=count, of=n)
+    else:
+        more = "table. The connectome does without; scan encoders and a band-pass need it"
+        problems.warning("time step", text + more, scans=count, of=n)
+
+
 def _grouped(groups: dict[str, list[str]]) -> tuple[int, str]:
     """How many files, and the reasons with a few names each."""
     reasons = named(f"{reason} [{len(files)}: {named(files)}]" for reason, files in groups.items())
@@ -149,12 +187,14 @@ def _grouped(groups: dict[str, list[str]]) -> tuple[int, str]:
 def _report(found: _Findings, n: int, n_read: int, problems: Problems) -> None:
     if found.unreadable:
         count, reasons = _grouped(found.unreadable)
-        text = f"{count} of {n} scans ({n_read} read to the end) cannot be used: {reasons}"
-        if count == n:
-            problems.error("unreadable scans", text, scans=count, of=n)
-        else:
-            more = "; a run leaves out people without a usable scan, and counts them"
-            problems.warning("unreadable scans", text + more, scans=count, of=n)
+        add = problems.error if count == n else problems.warning
+        add("unreadable scans", f"{count} of {n} scans cannot be used: {reasons}{LEFT_OUT}", scans=count, of=n)
+    if found.broken:
+        count, reasons = _grouped(found.broken)
+        others = f"; of the {n - n_read} others only the header was read (most_scans=null reads all)"
+        text = f"{count} of the {n_read} scans that were read to the end cannot be used: {reasons}{LEFT_OUT}"
+        add = problems.error if count == n_read else problems.warning
+        add("unreadable values", text + others * (n > n_read), scans=count, of=n_read)
     if found.time_step:
         count, reasons = _grouped(found.time_step)
         problems.error("time step", f"{count} of {n} scans have no usable time step: {reasons}", scans=count, of=n)

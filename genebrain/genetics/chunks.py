@@ -1,7 +1,7 @@
 """Genotypes, reference and windows in; unique chunks and the chunk index out.
 
-Purpose: the one pass over a cohort's genotype file, its cost prediction, and the fingerprint that says
-whether a saved result still holds. Contract: subjects are rows in the order asked for; every window is
+Purpose: the one pass over a cohort's genotype file, and the fingerprint that says whether a saved result
+still holds. Contract: subjects are rows in the order asked for; every window is
 looked at before anything is refused, so that all problems of a kind are told at once; nothing per subject
 is ever a string. What this module does NOT know: embeddings, scans, who is in the training set (a caller
 may say so).
@@ -32,12 +32,9 @@ from genebrain.genetics.reference import Reference, reverse_complement
 from genebrain.genetics.windows import Window
 from genebrain.types import UserError
 
-__all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages", "predict"]
+__all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages"]
 
 KEY_BYTES = 16
-BASES_PER_TOKEN = 6
-CHUNKS_PER_SITE = 0.96
-"""Unique chunks per variable site of a window: 0.9 to 1.02, simulated and real, from 300 subjects on."""
 
 FULLY_HASHED = 64 * 2**20
 """Files up to this many bytes are hashed whole; of larger ones size, time of change and both ends are."""
@@ -191,67 +188,6 @@ def _drop_absent_copies(
             report.per_window[number]["chunks_naive"] = int((index[:, :, number] >= 0).sum())
             changed += int(single.sum())
     return changed
-
-
-def predict(
-    genotypes: str | Path,
-    reference: str | Path,
-    windows: Sequence[Window],
-    samples: Sequence[str],
-    chunk_bp: int = 1500,
-    *,
-    cut_origin: CutOrigin = "genome",
-    policies: Policies | None = None,
-    counting_rows: Sequence[int] | None = None,
-    marks: int = 2,
-    readings: int = 1,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """Work of the DNA encoder, counted exactly by building the index (the encoder itself does not run).
-
-    Parameters
-    ----------
-    genotypes, reference, windows, samples, chunk_bp, cut_origin, policies, counting_rows, progress
-        As for :func:`build_chunks`.
-    marks, readings : int
-        Tokens around every chunk (opening and closing mark); strands times frames that are read of it.
-
-    Returns
-    -------
-    dict
-        ``chunks_naive``, ``chunks_unique``, ``saving`` (their ratio), ``encoder_tokens`` and ``tokens_naive``
-        (6-mers and marks), ``sites`` (records that somebody carries), ``rule_of_thumb`` (unique chunks and
-        tokens expected from the sites alone), ``per_window`` and ``report``.
-    """
-    built = build_chunks(
-        genotypes,
-        reference,
-        windows,
-        samples,
-        chunk_bp=chunk_bp,
-        cut_origin=cut_origin,
-        policies=policies,
-        counting_rows=counting_rows,
-        progress=progress,
-    )
-    tokens = np.array([-(-len(text) // BASES_PER_TOKEN) + marks for text in built.sequences], np.int64)
-    sites = built.report["counts"]["carried_records"]
-    expected = max(int(built.n_chunks.sum()), round(CHUNKS_PER_SITE * sites))
-    named = ("name", "chunks_naive", "chunks_unique", "carried_records")
-    return {
-        "chunks_naive": built.n_naive,
-        "chunks_unique": built.n_unique,
-        "saving": built.n_naive / max(1, built.n_unique),
-        "encoder_tokens": int(tokens.sum()) * readings,
-        "tokens_naive": int(tokens[built.index[built.index >= 0]].sum()) * readings,
-        "sites": sites,
-        "rule_of_thumb": {
-            "chunks_unique": expected,
-            "encoder_tokens": expected * (-(-chunk_bp // BASES_PER_TOKEN) + marks) * readings,
-        },
-        "per_window": [{key: counts[key] for key in named} for counts in built.report["per_window"]],
-        "report": built.report,
-    }
 
 
 def content_fingerprint(

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genebrain.alignment.closed_form import ClosedFormSettings, fit_closed_form
+from genebrain.alignment.closed_form import ClosedFormSettings, TooManyColumnsError, fit_closed_form
 from genebrain.alignment.ridge_cca import fit_ridge_cca
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.training import TrainerSettings
@@ -85,16 +85,20 @@ def confound_only(arena: Arena) -> Vectors | None:
     return _ridge(arena, confounds, _own_features(arena)[1])
 
 
-def dosage(arena: Arena) -> Vectors:
-    """The default recipe on true dosages."""
+def dosage(arena: Arena) -> Vectors | None:
+    """The default recipe on true dosages; None when there are more variants than it handles."""
     blocks, rows = arena.dosages(), arena.training
-    model = fit_closed_form(
-        [b[rows] for b in blocks],
-        {name: f[rows] for name, f in arena.subjects.brain.items()},
-        arena.subjects.family[rows],
-        seed=arena.seed,
-        settings=ClosedFormSettings(columns=ColumnSettings(kind="dosages")),
-    )
+    try:
+        model = fit_closed_form(
+            [b[rows] for b in blocks],
+            {name: f[rows] for name, f in arena.subjects.brain.items()},
+            arena.subjects.family[rows],
+            seed=arena.seed,
+            settings=ClosedFormSettings(columns=ColumnSettings(kind="dosages")),
+        )
+    except TooManyColumnsError as error:
+        print(f"left out: the comparison dosage ({error})")
+        return None
     judged = model.gene_columns([b[arena.judged] for b in blocks])
     brain = arena.subjects.brain[model.chosen["brain"]][arena.judged]
     return model.gene_vectors(judged), model.brain_vectors(brain)

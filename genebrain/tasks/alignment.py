@@ -34,15 +34,19 @@ def simulate(out: Path | str, **settings: Any) -> Path:
 def check(
     cohort: Source,
     genetics: GeneSide | None = None,
+    brain: BrainSide | None = None,
     split: SplitSettings | None = None,
     seed: int = 0,
+    most_scans: int | None = 50,
 ) -> None:
     """Print every problem of a cohort and its funnel; raises UserError when a problem forbids a run."""
     from genebrain.cohort.check import check_cohort
 
     result = check_cohort(
         _path(cohort),
+        most_scans=most_scans,
         progress=True,
+        needs_time_step=(brain or ConnectomeSide()).needs_time_step,
         unphased=(genetics or GeneSide()).unphased,
         seed=seed,
         **dataclasses.asdict(split or SplitSettings()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,19 @@ def test_readings_reach_the_store(cohort: Cohort, tmp_path: Path) -> None:
     assert workspace.table(plain, "mean").shape[1] == 64
     assert workspace.table(both, "mean").shape[1] == 128
     assert len(list((tmp_path / "chunks").glob("*/provenance.json"))) == 2
+
+
+def test_the_plan_of_differences_counts_the_reference_chunks_that_nobody_carries(
+    cohort: Cohort, tmp_path: Path
+) -> None:
+    workspace = Workspace(cohort, tmp_path, progress=False)
+    plain = GeneSide(chunk_bp=CHUNK, reference_mismatch="report")
+    delta = replace(plain, delta=True)
+    plan = delta.plan(cohort)
+    done = workspace.embed(delta)
+    assert plan["chunks_unique"] == done["chunks_unique"] == done["encoded"]
+    assert plan["encoder_tokens"] == delta.cost(workspace.chunks(delta))["encoder_tokens"]
+    assert plan["chunks_unique"] - plan["chunks_reference_only"] == plain.plan(cohort)["chunks_unique"]
 
 
 def test_wrong_readings_are_refused_before_anything_runs() -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genebrain.brain.cleaning import Cleaning
+from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.problems import Problems
 from genebrain.cohort.scan_checks import check_scans
 
@@ -33,9 +35,13 @@ class Scans:
         name = person or f"p{len(self.rows)}"
         self.rows.append({"participant_id": name, "session": session, "path": path, "tr": tr})
 
-    def check(self, most: int | None = None) -> dict[str, dict[str, float]]:
+    def problems(self, most: int | None = None, needs_time_step: bool = False) -> Problems:
         problems = Problems()
-        check_scans(pd.DataFrame(self.rows), problems, most=most)
+        check_scans(pd.DataFrame(self.rows), problems, most=most, needs_time_step=needs_time_step)
+        return problems
+
+    def check(self, most: int | None = None) -> dict[str, dict[str, float]]:
+        problems = self.problems(most)
         return {problem.kind: problem.counts for problem in problems}
 
 
@@ -108,4 +114,31 @@ def test_volumes_are_read_to_the_end(scans, tmp_path):
     holes[0, 0, 0] = np.nan
     nib.save(nib.Nifti1Image(holes, np.eye(4), image.header), tmp_path / "holes.nii.gz")
     scans.row(tmp_path / "holes.nii.gz", np.nan)
-    assert scans.check() == {"unreadable scans": {"scans": 3, "of": 9}, "non-finite voxels": {"scans": 1}}
+    assert scans.check() == {
+        "unreadable scans": {"scans": 1, "of": 9},
+        "unreadable values": {"scans": 2, "of": 9},
+        "non-finite voxels": {"scans": 1},
+    }
+
+
+def test_damage_that_only_shows_at_the_end_is_counted_among_those_read_to_the_end(scans):
+    for seed in range(4, 12):
+        scans.add(series(seed=seed))
+    last = scans.folder / "cut.nii"  # its header is whole; evenly spaced scans include the last
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 4, 400), np.float32), np.eye(4)), last)
+    last.write_bytes(last.read_bytes()[:-1])
+    scans.row(last, 0.8)
+    (problem,) = [p for p in scans.problems(most=2) if p.kind == "unreadable values"]
+    assert problem.counts == {"scans": 1, "of": 2}
+    assert "1 of the 2 scans that were read to the end" in problem.message
+    assert "of the 11 others only the header was read (most_scans=null reads all)" in problem.message
+
+
+def test_an_unknown_time_step_forbids_only_what_needs_it(scans):
+    scans.add(series(seed=4), tr=np.nan)
+    (problem,) = scans.problems()
+    assert problem in scans.problems().warnings
+    assert "1 of 5 scans have no known time step" in problem.message
+    assert [p.kind for p in scans.problems(needs_time_step=True).errors] == ["time step"]
+    assert ConnectomeSide(cleaning=Cleaning(high_pass=0.01)).needs_time_step
+    assert not ConnectomeSide().needs_time_step

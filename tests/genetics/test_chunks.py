@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from genebrain.cohort.simulated_genomes import simulate_regions
 from genebrain.genetics.chunk_cutting import cut_places
-from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages, predict
+from genebrain.genetics.chunk_prediction import predict
+from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages
 from genebrain.genetics.haplotypes import Policies, open_genotypes
 from genebrain.genetics.windows import Window, read_windows
 from genebrain.types import UserError
