@@ -1,8 +1,8 @@
 """One self-contained HTML page per run: what was found, how sure it is, and what it does not show.
 
 Contract: reads files of a run folder (``metrics.json``; if there, ``figures/*.png``, ``config.yaml``,
-``provenance.json``, ``funnel.json``, ``history.csv``) and writes ``report.html`` beside them. The page
-needs no network and no scripts. What is missing is said on the page. Computes no result of its own.
+``provenance.json``, ``funnel.json``, ``history.csv``, ``checkpoints/model.json``) and writes ``report.html`` beside
+them. The page needs no network and no scripts. What is missing is said on the page. Computes no result of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from genebrain.evaluation.disclosure import MIN_CELL, shown_count, shown_strata
 from genebrain.evaluation.figure_style import pretty
 from genebrain.evaluation.figures_of_run import funnel_bars, training_curves
 from genebrain.evaluation.limits import limits
+from genebrain.evaluation.model_choices import model_choices
 from genebrain.evaluation.verdict import judge, number, share_of_possible
 from genebrain.file_writing import replacing
 from genebrain.types import Metrics, UserError
@@ -80,6 +81,8 @@ def context(folder: Path) -> dict[str, Any]:
         if name not in figures and figure is not None:
             figures[name] = _embed(_png(figure))
     config = folder / "config.yaml"
+    model = {k: v for k, v in (metrics.get("model") or {}).items() if k != "arms"}
+    tried = (_json(folder / "checkpoints" / "model.json").get("closed_form") or {}).get("cv") or []
     return {
         "metrics": dict.fromkeys(OPTIONAL) | metrics,
         "ceiling": _ceiling(metrics),
@@ -94,7 +97,8 @@ def context(folder: Path) -> dict[str, Any]:
         "within": within,
         "strata": shown_strata(within),
         "min_cell": MIN_CELL,
-        "model": {k: v for k, v in (metrics.get("model") or {}).items() if k != "arms"},
+        "model": model,
+        "choices": model_choices(model, tried),
         "arms": (metrics.get("model") or {}).get("arms") or {},
         "flat": flat,
         "flat_counts": flat_counts,
