@@ -17,14 +17,14 @@ def test_every_choice_names_its_alternatives(metrics: dict) -> None:
     rows = {part: (what, by) for part, what, by in model_choices(metrics["model"], TRIED)}
     assert rows["brain feature"][0].endswith("15 components (innovation-15)")
     assert rows["brain feature"][1].endswith(
-        "under ridge; best recall@1 of each: innovation-15 0.256, innovation-25 0.231"
+        "under ridge; best recall@1 of each: innovation-15 (0.256), innovation-25 (0.231)"
     )
     assert rows["brain dimensions"] == (
         "8",
-        "cross-validation inside the training people, under ridge; best recall@1 of each: 4 0.175, 8 0.256",
+        "cross-validation inside the training people, under ridge; best recall@1 of each: 4 (0.175), 8 (0.256)",
     )
     assert rows["gene side"][0].startswith("sparse by column")
-    assert rows["gene side"][1].endswith("ridge 0.256, row 0.460, entry 0.150")
+    assert rows["gene side"][1].endswith("ridge (0.256), row (0.460), entry (0.150)")
     assert "multiplied by 1.20" in rows["calibration"][0]
     assert rows["in use"][0] == "the closed form"
     assert "0.750 before training, 0.790 at its best epoch (1)" in rows["in use"][1]
