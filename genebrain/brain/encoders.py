@@ -77,7 +77,10 @@ class EncoderSettings:
         if self.size not in ("auto", *SIZES[self.name]):
             problems.append(f"size={self.size} is none of auto, {', '.join(SIZES[self.name])}")
         if self.path is not None and self.size != "auto":
-            problems.append(f"size={self.size} has no meaning with a path: the checkpoint has its own")
+            problems.append(
+                f"size={self.size} has no meaning with a path, the checkpoint has its own: use brain={self.name} (not "
+                f"{self.name}_{self.size})"
+            )
         for key, allowed in (
             ("summary", ("own", "cls", "mean")),
             ("scaling", ("window", "cohort")),
@@ -143,7 +146,7 @@ def parcel_coordinates(n_parcels: int, coordinates: NDArray[np.float32] | None) 
         if n_parcels != A424_PARCELS:
             raise UserError(
                 f"BrainLM needs the centre of every parcel, and nothing says where these {n_parcels} lie: name a "
-                "table (index, X, Y, Z in mm) as parcel_coordinates in cohort.yaml, or an atlas"
+                "table (index, X, Y, Z in mm) by parcel_coordinates=TABLE or in cohort.yaml, or an atlas"
             )
         return a424_coordinates()
     coordinates = np.array(coordinates, np.float32)  # a copy: torch warns of arrays that cannot be written

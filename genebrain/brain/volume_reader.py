@@ -81,6 +81,8 @@ class VolumeOptions(ScanOptions):
              f"normalisation={self.normalisation}: use z-norm, minmax or voxel"),
             (self.mask not in MASKS, f"mask={self.mask}: use one of {', '.join(MASKS)}"),
             (self.centre not in CENTRES, f"centre={self.centre}: use image or brain"),
+            (self.fd_threshold is not None and self.fd_threshold <= 0,
+             f"fd_threshold={self.fd_threshold} mm must be above 0"),
             (self.downsample < 1, f"downsample={self.downsample} must be at least 1"),
         ]  # fmt: skip
         if problems := [text for bad, text in wrong if bad]:

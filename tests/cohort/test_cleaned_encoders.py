@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -17,6 +18,7 @@ from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.windows import WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import EncoderSide
+from genebrain.cohort.pretraining_settings import PretrainerSettings
 from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.workspace import Workspace
 from genebrain.types import UserError
@@ -106,6 +108,31 @@ def test_a_fit_takes_cleaning_from_the_command_line_and_records_it(cohort, tmp_p
     tasks.fit(**config.build(config.compose("fit", words)), progress=False)
     told = json.loads((tmp_path / "run" / "provenance.json").read_text())["brain"]["cleaning"]
     assert (told["detrend"], told["fd_threshold"], told["confound_columns"]) == (True, 0.5, ["csf"])
+
+
+def test_pretraining_and_probes_read_the_cleaned_series(cohort, tmp_path, monkeypatch):
+    windows = WindowPolicy(seconds=9)
+    side = EncoderSide("brainlm_vit", cleaning=CLEANING, windows=windows)
+    seen = []
+    read = WindowBank.read
+    monkeypatch.setattr(
+        WindowBank, "read", lambda self, key, window: seen.append((self, key, window)) or read(self, key, window)
+    )
+    trainer = PretrainerSettings(max_epochs=1, passes=1, validation_passes=1, batch_size=16, accelerator="cpu")
+    run = tasks.pretrain(cohort, run=tmp_path / "run", brain=side, trainer=trainer, progress=False)
+    weights = replace(side, path=str(run / "encoder"))
+    tasks.probe(cohort, "sex", brain=weights, n_bootstrap=20, n_permutations=20, progress=False)
+    # The same without a cohort.
+    alone = tasks.pretrain(
+        input=cohort.parent / "scans.tsv", parcel_coordinates=cohort.parent / "parcel_coordinates.tsv",
+        run=tmp_path / "alone", brain=side, trainer=trainer, progress=False,
+    )  # fmt: skip
+    assert (alone / "encoder" / "model.safetensors").is_file()
+    assert len(seen) > 100
+    for bank, key, window in seen:
+        assert bank.store.settings["cleaning"] == json.loads(json.dumps(CLEANING.describe()))
+        numbers = bank.store.frame_numbers(key)[window.first + window.start :][: window.frames]
+        assert (np.diff(numbers) == 1).all(), "no look at a scan crosses a gap"
 
 
 @pytest.mark.parametrize("name", ["swift", "brainmt"])
