@@ -5,8 +5,8 @@
 
 Every cohort is written as 4D images, so that all encoders read the same scans: parcels by the atlas, volumes as they
 are. Arms: tangent connectome; correlations; each encoder with random weights and frozen; frozen after pretraining on
-the cohort's own scans (never those of test people); trained inside the alignment (``--how full`` or ``lora``). A row
-per arm in ``results.tsv`` beside this file; rows that are there are not computed again, an interrupted run goes on.
+the cohort's own scans (never those of test people), both also with the connectivity of tokens in place of their summary
+(``connectivity``, ``pretrained_connectivity``); trained inside the alignment (``full`` or ``lora``). A row per arm in ``results.tsv`` beside this file; rows that are there are not computed again, an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from genebrain.types import UserError
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.tsv"
 ENCODERS = ("brainlm", "brainlm_vit", "swift", "brainmt")
+TRAINED = ("full", "lora")
+CONNECTIVITY = (15, 25, 40, "all")  # those of the tangent connectome
 KEY = ["tier", "people", "seed", "arm", "how"]
 
 
@@ -40,10 +42,10 @@ def side(arm: str, how: str, pretrained: Path | None) -> BrainSide:
     """Brain side of an arm."""
     if arm in ("tangent", "correlation"):
         return ConnectomeSide(kind={"tangent": "innovation"}.get(arm, arm))
-    if how == "pretrained":
-        return EncoderSide(arm, path=str(pretrained))
-    plain = EncoderSide(arm, size="tiny")
-    return plain if how == "frozen" else replace(plain, tuning=how)
+    plain = EncoderSide(arm, size="tiny") if pretrained is None else EncoderSide(arm, path=str(pretrained))
+    if how.endswith("connectivity"):
+        return replace(plain, summary="connectivity", components=CONNECTIVITY)
+    return replace(plain, tuning=how) if how in TRAINED else plain
 
 
 def one(cohort: Path, folder: Path, arm: str, how: str, seed: int, epochs: int) -> dict[str, Any]:
@@ -51,14 +53,13 @@ def one(cohort: Path, folder: Path, arm: str, how: str, seed: int, epochs: int) 
     start = time.perf_counter()
     try:
         weights = None
-        if how == "pretrained":
+        if how.startswith("pretrained"):
             run = tasks.pretrain(
                 cohort, folder / f"{arm}-pretraining", seed=seed, brain=EncoderSide(arm, size="tiny"),
                 trainer=PretrainerSettings(max_epochs=epochs), progress=False,
             )  # fmt: skip
             weights = run / "encoder"
-        trained = how in ("full", "lora")
-        settings = AlignmentSettings() if trained else AlignmentSettings(train="none")
+        settings = AlignmentSettings() if how in TRAINED else AlignmentSettings(train="none")
         run = tasks.fit(
             cohort, run=folder / f"{arm}-{how}", seed=seed, brain=side(arm, how, weights), alignment=settings,
             progress=False,
@@ -87,7 +88,12 @@ def main() -> None:
     parser.add_argument("--tiers", nargs="+", default=["smoke"])
     parser.add_argument("--people", type=int, default=300)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--how", nargs="+", default=["frozen"], help="frozen, pretrained, full, lora")
+    parser.add_argument(
+        "--how",
+        nargs="+",
+        default=["frozen"],
+        help="frozen, connectivity, pretrained, pretrained_connectivity, full, lora",
+    )
     parser.add_argument("--encoders", nargs="+", default=list(ENCODERS))
     parser.add_argument("--epochs", type=int, default=20, help="of pretraining")
     parser.add_argument("--work", type=Path, default=Path("runs/brain_encoders"), help="cohorts and runs are kept here")

@@ -30,7 +30,7 @@ from genebrain.brain.swift import SwiFT
 from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.vit_mae import ViTMAE
 from genebrain.brain.volume_encoders import BrainMTWindowEncoder, SwiFTWindowEncoder
-from genebrain.brain.window_encoder import ParcelWindowEncoder, Summary, WindowEncoder
+from genebrain.brain.window_encoder import SUMMARIES, ParcelWindowEncoder, Summary, WindowEncoder
 from genebrain.types import UserError
 
 A424_PARCELS = 424
@@ -82,14 +82,14 @@ class EncoderSettings:
                 f"{self.name}_{self.size})"
             )
         for key, allowed in (
-            ("summary", ("own", "cls", "mean")),
+            ("summary", SUMMARIES),
             ("scaling", ("window", "cohort")),
             ("formula", ("paper", "toolkit")),
         ):
             if getattr(self, key) not in allowed:
                 problems.append(f"{key}={getattr(self, key)} is none of {', '.join(allowed)}")
         if self.summary == "cls" and self.name == "swift":
-            problems.append("summary=cls: swift has no class token; use own or mean")
+            problems.append("summary=cls: swift has no class token; use own, mean or connectivity")
         if problems:
             raise UserError(f"encoder {self.name}: " + "; ".join(problems))
 

@@ -9,6 +9,7 @@ What it does NOT know: files, scaling (``volumes``), how a scan is cut into wind
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
 from torch import Tensor
@@ -73,6 +74,11 @@ class SwiFTWindowEncoder(VolumeWindowEncoder):
     class_token = False
 
     @property
+    def places(self) -> int:
+        """Cells of the last stage."""
+        return math.prod(self.encoder.config.grid(self.encoder.config.stages - 1))
+
+    @property
     def box(self) -> Box:
         """Voxels along X, Y and Z."""
         return config_box(self.encoder.config)
@@ -99,6 +105,11 @@ class BrainMTWindowEncoder(VolumeWindowEncoder):
     def __init__(self, name: str, encoder: BrainMT, size: Size, origin: str, summary: Summary = "own") -> None:
         super().__init__(name, encoder, size, origin, summary)
         self.class_token = encoder.config.pooling == "cls"
+
+    @property
+    def places(self) -> int:
+        """Patches of a frame."""
+        return self.encoder.config.num_patches
 
     @property
     def box(self) -> Box:

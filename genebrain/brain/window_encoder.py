@@ -15,7 +15,7 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,13 @@ from genebrain.brain.encoder_sizes import READS, Size
 from genebrain.brain.parcel_input import ParcelInput
 from genebrain.brain.scaling import CohortScaling
 from genebrain.brain.scan_encoder import ScanEncoder
+from genebrain.brain.token_connectivity import token_connectivity
+from genebrain.brain.vit_image import Canvas
 from genebrain.brain.vit_mae import ViTMAE
 from genebrain.types import UserError
 
-Summary = Literal["own", "cls", "mean"]
+Summary = Literal["own", "cls", "mean", "connectivity"]
+SUMMARIES: tuple[Summary, ...] = get_args(Summary)
 Reads = Literal["parcels", "volumes"]
 
 
@@ -45,13 +48,17 @@ class WindowEncoder(nn.Module, ABC):
         Its configuration, window and time step.
     origin : str
         Where the weights come from, in words; random weights say so.
-    summary : {"own", "cls", "mean"}
-        The class token, the mean over the tokens that stand for data, or what the family itself does.
+    summary : {"own", "cls", "mean", "connectivity"}
+        The class token, the mean over the tokens that stand for data, what the family itself does, or how the tokens
+        of different places vary together (:mod:`~genebrain.brain.token_connectivity`).
 
     Attributes
     ----------
     reads : {"parcels", "volumes"}
     hidden_size : int
+        Numbers of a token.
+    width : int
+        Numbers of a window's vector.
     frames : int
         Frames of a window.
     tr : float or None
@@ -79,6 +86,25 @@ class WindowEncoder(nn.Module, ABC):
             The windows do not meet the input contract; all problems together.
         """
 
+    @property
+    @abstractmethod
+    def places(self) -> int:
+        """Places that hold data among the tokens: parcels, groups of parcels, or cells of a volume."""
+
+    @property
+    def token_rows(self) -> int:
+        """Places among the tokens, those of padding included."""
+        return self.places
+
+    @property
+    def width(self) -> int:
+        """Numbers of a window's vector."""
+        return self.places * (self.places + 1) // 2 if self.summary == "connectivity" else self.hidden_size
+
+    def still(self, windows: Tensor) -> Tensor:
+        """The windows without activity: every frame is their mean frame."""
+        return windows.mean(dim=1, keepdim=True).expand_as(windows)
+
     @abstractmethod
     def tokens(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens ``[windows, tokens, hidden]`` and bool mask ``[windows, tokens]``: which stand for data."""
@@ -98,9 +124,15 @@ class WindowEncoder(nn.Module, ABC):
         Returns
         -------
         Tensor
-            ``[windows, hidden]``.
+            ``[windows, width]``.
         """
         tokens, mask = self.tokens(windows)
+        if self.summary == "connectivity":
+            still, _ = self.tokens(self.still(windows))
+            first = int(self.class_token)
+            rows = self.token_rows
+            covariances = token_connectivity(tokens[:, first:], still[:, first:], mask[:, first:], rows)
+            return covariances.to(tokens.dtype)
         return self.summarise(tokens, mask)
 
     def summarise(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -132,6 +164,7 @@ class WindowEncoder(nn.Module, ABC):
             "weights": self.origin,
             "reads": self.reads,
             "hidden_size": self.hidden_size,
+            "width": self.width,
             "frames": self.frames,
             "tr": self.tr,
             "summary": self.summary,
@@ -195,6 +228,27 @@ class ParcelWindowEncoder(WindowEncoder):
         if problem := self.check_frames(windows.shape[1]):
             raise UserError(problem)
         return self.contract.prepare(windows, self.contract.tr).to(next(self.encoder.parameters()).dtype)
+
+    @property
+    def places(self) -> int:
+        """Parcels, or rows of patches of the picture."""
+        if isinstance(self.encoder, ViTMAE):
+            return int(self._patches().any(dim=1).sum())
+        return self.contract.n_parcels
+
+    @property
+    def token_rows(self) -> int:
+        """Places among the tokens, those of padding included."""
+        return len(self._patches()) if isinstance(self.encoder, ViTMAE) else self.places
+
+    def _patches(self) -> Tensor:
+        assert isinstance(self.encoder, ViTMAE)
+        canvas = Canvas(self.contract.n_parcels, 1, self.encoder.config)
+        return canvas.data_patches().view(canvas.grid)
+
+    def still(self, windows: Tensor) -> Tensor:
+        """One for all: scaled, every window without activity is zero."""
+        return torch.zeros_like(windows[:1])
 
     def tokens(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Class token, then parcels x windows (or patches) in raster order."""

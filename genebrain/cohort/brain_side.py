@@ -6,7 +6,7 @@ is fitted on the training subjects that the caller names.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,17 +104,8 @@ class ConnectomeSide:
         kind = FEATURES[self.kind]
         if not issubclass(kind, InnovationTangent):
             return {self.kind: kind()}
-        made: dict[str, Feature] = {}
-        for wanted in self.components:
-            q = n_parcels if wanted == "all" else min(int(wanted), n_parcels)
-            if wanted != "all" or n_parcels <= WIDEST:
-                made[f"{self.kind}-{q}"] = kind(None if q == n_parcels else q, self.shrinkage)
-        if not made:
-            raise UserError(
-                f"brain.components={list(self.components)} leaves nothing to try for {n_parcels} parcels: "
-                f"'all' is only used up to {WIDEST} parcels; add a number such as 40"
-            )
-        return made
+        sizes = tangent_sizes(self.components, n_parcels)
+        return {f"{self.kind}-{q}": kind(None if q == n_parcels else q, self.shrinkage) for q in sizes}
 
     def fit(self, moments: Moments, rows: IntArray) -> dict[str, Feature]:
         """Fit every candidate on the given (training) rows."""
@@ -135,6 +126,24 @@ class ConnectomeSide:
 def parcels_folder(cleaning: Cleaning) -> str:
     """Folder of parcel series in the store of a cohort: one for each way of cleaning, whoever reads it."""
     return f"scans-{cleaning.name}" if cleaning.active else "scans"
+
+
+def tangent_sizes(components: Sequence[int | str], places: int) -> list[int]:
+    """Numbers of components to try in a tangent space of so many parcels (or places of an encoder).
+
+    Raises
+    ------
+    UserError
+        None is left.
+    """
+    sizes = [places if wanted == "all" else min(int(wanted), places) for wanted in components]
+    sizes = [q for q, wanted in zip(sizes, components, strict=True) if wanted != "all" or places <= WIDEST]
+    if not sizes:
+        raise UserError(
+            f"brain.components={list(components)} leaves nothing to try for {places} parcels: "
+            f"'all' is only used up to {WIDEST} parcels; add a number such as 40"
+        )
+    return list(dict.fromkeys(sizes))
 
 
 def stored_moments(cohort: Cohort, store: ScanStore, *, progress: bool = True) -> Moments:

@@ -6,11 +6,14 @@ NOT know: encoders, scans, genomes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.brain.token_connectivity import TokenTangent, places_of
+from genebrain.cohort.brain_side import tangent_sizes
 from genebrain.types import FloatArray, UserError
 
 ALIVE = 1e-6
@@ -75,3 +78,28 @@ class EmbeddingFeature:
         feature = cls(None if axes is None else axes.shape[1])
         feature.mean, feature.factor, feature.axes = np.asarray(state["mean"]), np.asarray(state["factor"]), axes
         return feature
+
+
+WindowFeature = EmbeddingFeature | TokenTangent
+"""What is made of the averaged vectors of a person's windows."""
+
+
+def embedding_features(components: Sequence[int | str], width: int) -> dict[str, WindowFeature]:
+    """Unfitted candidates by name for embeddings of ``width`` columns; ``all`` keeps every column."""
+    made: dict[str, WindowFeature] = {}
+    for wanted in components:
+        n = None if wanted == "all" or int(wanted) >= width else int(wanted)
+        made["embedding" if n is None else f"embedding-{n}"] = EmbeddingFeature(n)
+    return made
+
+
+def tangent_features(components: Sequence[int | str], width: int) -> dict[str, WindowFeature]:
+    """Unfitted candidates by name for vectors that are upper triangles of ``width`` numbers."""
+    places = places_of(width)
+    return {f"connectivity-{q}": TokenTangent(None if q == places else q) for q in tangent_sizes(components, places)}
+
+
+def restored_feature(name: str, state: dict[str, np.ndarray[Any, Any]]) -> WindowFeature:
+    """A fitted candidate out of a checkpoint."""
+    kind = TokenTangent if name.startswith("connectivity") else EmbeddingFeature
+    return kind.from_state(state)

@@ -7,7 +7,7 @@ Window -> scan -> person: the mean over windows, then over scans.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,10 +28,15 @@ from genebrain.brain.scaling import CohortScaling
 from genebrain.brain.scan_job import ScanOptions
 from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.window_bank import WindowBank
-from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
-from genebrain.brain.windows import Window, WindowPolicy
+from genebrain.brain.window_encoder import ParcelWindowEncoder, Summary, WindowEncoder
+from genebrain.brain.windows import WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide, Feature, parcels_folder, person_scans
-from genebrain.cohort.embedding_feature import EmbeddingFeature
+from genebrain.cohort.embedding_feature import (
+    WindowFeature,
+    embedding_features,
+    restored_feature,
+    tangent_features,
+)
 from genebrain.cohort.participants import Cohort
 from genebrain.types import FloatArray, IntArray, UserError
 
@@ -57,8 +62,10 @@ class EncoderSide:
         ``auto``: that of the weights, tiny without them. Or ``tiny``, ``published`` and others of the encoder.
     weights_seed : int
         Of random weights.
-    summary : {"own", "cls", "mean"}
-        What a window's vector is: as the encoder does it, its class token, or the mean over its tokens.
+    summary : {"own", "cls", "mean", "connectivity"}
+        What a window's vector is: as the encoder does it, its class token, the mean over its tokens, or how the tokens
+        of different places vary together; the last is averaged over windows and scans, then mapped to the tangent
+        space at the mean of the training people.
     scaling : {"window", "cohort"}
         Of parcel series: each window by its own median and quartiles, or by those of the training scans.
     formula : {"paper", "toolkit"}
@@ -73,8 +80,8 @@ class EncoderSide:
     aggregate : {"mean", "motion"}
         Over the scans of a person: plain, or weighted by the inverse of the scan's mean framewise displacement.
     components : sequence
-        Numbers of components of the embeddings to try; the alignment chooses by cross-validation inside training.
-        ``all`` keeps every column.
+        Numbers of components of the embeddings (for ``connectivity``: of places) to try; the alignment chooses by
+        cross-validation inside training. ``all`` keeps every column.
     tuning : {"frozen", "lora", "full"}
         Whether the encoder is trained inside ``fit``: not, by low-rank adapters, or all its weights.
     lora : LoraSettings
@@ -92,7 +99,7 @@ class EncoderSide:
     path: str | None = None
     size: str = "auto"
     weights_seed: int = 0
-    summary: Literal["own", "cls", "mean"] = "own"
+    summary: Summary = "own"
     scaling: Literal["window", "cohort"] = "window"
     formula: Literal["paper", "toolkit"] = "paper"
     windows: WindowPolicy = field(default_factory=WindowPolicy)
@@ -126,6 +133,11 @@ class EncoderSide:
             problems.append(f"brain.components={list(self.components)}: whole numbers of at least 2, or all")
         if self.aggregate not in ("mean", "motion"):
             problems.append(f"brain.aggregate={self.aggregate} is none of mean, motion")
+        if self.summary == "connectivity" and self.tuning != "frozen":
+            problems.append(
+                f"brain.summary=connectivity with brain.tuning={self.tuning}: it is for encoders that are not trained "
+                "in fit; use brain.tuning=frozen, or another summary"
+            )
         if self.tuning not in TUNINGS:
             problems.append(f"brain.tuning={self.tuning} is none of {', '.join(TUNINGS)}")
         if min(self.batch, self.min_frames, self.train_windows) < 1:
@@ -214,7 +226,7 @@ class EncoderSide:
         encoder: WindowEncoder | None = None,
         progress: bool = True,
     ) -> tuple[NDArray[np.float32]]:
-        """Embeddings of every person, float32 ``[people, hidden]``, as the only item.
+        """Embeddings of every person, float32 ``[people, width]``, as the only item.
 
         ``training`` rows are looked at only for ``scaling=cohort``; ``encoder`` replaces the one of these settings.
         """
@@ -225,29 +237,27 @@ class EncoderSide:
         say_encoder(encoder, bank)
         vectors = embed_windows(encoder, bank, planned, folder, batch=self.batch, device=self.device, progress=progress)
         weights = self.scan_weights(cohort, store)
-        people = np.empty((len(cohort), encoder.hidden_size), np.float32)
+        people = np.empty((len(cohort), encoder.width), np.float32)
         for row, keys in enumerate(scans):
             of_scans = np.stack([vectors[key].mean(axis=0, dtype=np.float64) for key in keys if key in vectors])
             weight = np.array([weights.get(key, 1.0) for key in keys if key in vectors])
             people[row] = weight @ of_scans / weight.sum()
         return (people,)
 
-    def features(self, hidden: int) -> dict[str, EmbeddingFeature]:
+    def features(self, width: int) -> Mapping[str, WindowFeature]:
         """Unfitted candidates by name, for embeddings of so many columns."""
-        made: dict[str, EmbeddingFeature] = {}
-        for wanted in self.components:
-            n = None if wanted == "all" or int(wanted) >= hidden else int(wanted)
-            made["embedding" if n is None else f"embedding-{n}"] = EmbeddingFeature(n)
-        return made
+        if self.summary == "connectivity":
+            return tangent_features(self.components, width)
+        return embedding_features(self.components, width)
 
-    def fit(self, inputs: tuple[FloatArray], rows: IntArray) -> dict[str, EmbeddingFeature]:
+    def fit(self, inputs: tuple[FloatArray], rows: IntArray) -> dict[str, WindowFeature]:
         """Fit every candidate on the given (training) rows."""
         (embeddings,) = inputs
         return {name: f.fit(embeddings[rows]) for name, f in self.features(embeddings.shape[1]).items()}
 
-    def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> EmbeddingFeature:
+    def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> WindowFeature:
         """Take a fitted candidate back from a checkpoint."""
-        return EmbeddingFeature.from_state(state)
+        return restored_feature(name, state)
 
     def description(self, cohort: Cohort, store: Path) -> dict[str, Any]:
         """What a run records of its brain side: encoder, weights and windows in words and numbers."""
@@ -287,7 +297,7 @@ def say_encoder(encoder: WindowEncoder, bank: WindowBank) -> None:
 
 
 BrainSide = ConnectomeSide | EncoderSide
-AnyFeature = Feature | EmbeddingFeature
+AnyFeature = Feature | WindowFeature
 
 
 def cohort_centres(cohort: Cohort, n_parcels: int) -> NDArray[np.float32] | None:
@@ -297,10 +307,3 @@ def cohort_centres(cohort: Cohort, n_parcels: int) -> NDArray[np.float32] | None
     if n_parcels == 424 or cohort.atlas is None:
         return None
     return label_centres(cohort.atlas)
-
-
-def planned_people(side: EncoderSide, cohort: Cohort, store: Path, bank: WindowBank) -> list[dict[str, list[Window]]]:
-    """For training: per person of the cohort, the windows of each of the person's scans."""
-    scans = person_scans(cohort, side.scans(cohort, store))
-    planned = bank.plan([key for keys in scans for key in keys])
-    return [{key: planned[key] for key in keys if key in planned} for keys in scans]

@@ -197,7 +197,7 @@ class EncoderVectors(Vectors):
         self._vectors = embed_windows(
             encoder, bank, planned, folder, batch=brain.batch, device=brain.device, progress=progress
         )
-        self.width, self.stored, self._bank = encoder.hidden_size, keys, bank
+        self.width, self.stored, self._bank = encoder.width, keys, bank
         self.windows = {key: [_facts(bank, key, w) for w in windows] for key, windows in planned.items()}
         self.description = {
             **encoder.description(),

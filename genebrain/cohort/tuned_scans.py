@@ -23,8 +23,9 @@ from genebrain.alignment.recompute import recomputed
 from genebrain.alignment.tuned_encoder import TunedEncoder
 from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.windows import Window
+from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.embedding_feature import EmbeddingFeature
-from genebrain.cohort.encoder_side import EncoderSide, planned_people
+from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.tower_inputs import EncoderMaker
 from genebrain.types import IntArray
@@ -118,6 +119,13 @@ class TunedScans(nn.Module):
         return out
 
 
+def _planned_people(side: EncoderSide, cohort: Cohort, store: Path, bank: WindowBank) -> list[dict[str, list[Window]]]:
+    """For training: per person of the cohort, the windows of each of the person's scans."""
+    scans = person_scans(cohort, side.scans(cohort, store))
+    planned = bank.plan([key for keys in scans for key in keys])
+    return [{key: planned[key] for key in keys if key in planned} for keys in scans]
+
+
 def scan_encoder(
     side: EncoderSide,
     cohort: Cohort,
@@ -149,7 +157,7 @@ def scan_encoder(
                 for key, windows in scans.items()
                 for window in windows
             ]
-            for scans in planned_people(side, cohort, store, bank)
+            for scans in _planned_people(side, cohort, store, bank)
         ]
         tuned = TunedScans(encoder, bank, people, features[closed.chosen["brain"]], side.train_windows, side.batch)
         encoder.keep_reached(lambda: tuned(torch.zeros(1, dtype=torch.int64)))

@@ -95,6 +95,21 @@ def test_statistics_come_from_the_named_people_only(workspace):
         np.testing.assert_array_equal(restored.transform(embeddings), values[name])
 
 
+def test_connectivity_of_tokens_is_mapped_at_the_mean_of_the_named_people_only(workspace):
+    side, rows = EncoderSide("brainlm", size="tiny", summary="connectivity", components=(4, "all")), np.arange(30)
+    fitted, values = workspace.brain_features(side, rows)
+    (vectors,) = workspace.brain_inputs(side, rows)
+    assert vectors.shape == (60, 80 * 81 // 2)
+    assert {name: value.shape[1] for name, value in values.items()} == {"connectivity-4": 10, "connectivity-80": 3240}
+    changed = vectors.copy()
+    changed[30:] *= 100
+    for name, feature in side.fit((changed,), rows).items():
+        np.testing.assert_array_equal(feature.transform(vectors), values[name])
+        np.testing.assert_array_equal(side.restore(name, feature.state()).transform(vectors), values[name])
+    with pytest.raises(UserError, match=r"summary=connectivity with brain.tuning=full.*tuning=frozen"):
+        EncoderSide("brainlm", summary="connectivity", tuning="full")
+
+
 def test_scaling_by_the_cohort_looks_at_training_scans_only(workspace):
     side = EncoderSide("brainlm_vit", scaling="cohort")
     (a,), (b,) = (workspace.brain_inputs(side, rows) for rows in (np.arange(20), np.arange(20, 40)))

@@ -1,0 +1,105 @@
+"""What the tokens of an encoder do together: their covariance between places of the brain, and its tangent space.
+
+A mean over tokens keeps what the brain does on average and loses which places do it together. Here tokens are taken as
+the activity of places (parcels, cells of a volume), and covariances are formed over moments and hidden columns.
+
+Contract: tokens ``[windows, tokens, hidden]`` in, the upper triangle of ``[places, places]`` per window out; nothing
+is fitted. :class:`TokenTangent` maps averages of such vectors to features, fitted on training people.
+
+What this module does NOT know: encoders, scans, people.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genebrain.brain.tangent_space import Lag0Tangent
+from genebrain.types import FloatArray
+
+FLOOR = 1e-3
+"""Added to the variance of every hidden direction, relative to their mean: directions far below it do not count."""
+ROUNDING = 1e-9
+"""Added too, relative to the mean square of the tokens themselves."""
+
+
+def token_connectivity(tokens: Tensor, still: Tensor, mask: Tensor, places: int) -> Tensor:
+    """Covariance between places over the moments and hidden columns of each window.
+
+    What tokens say of a still scan (place, anatomy, moment) is taken away first. Hidden columns are then whitened
+    window by window: a handful of directions carries most of the variance of a transformer's tokens, and would be all
+    that is seen.
+
+    Parameters
+    ----------
+    tokens : Tensor
+        ``[windows, places * moments, hidden]``, places first, without a class token.
+    still : Tensor
+        The same for scans without activity; one row serves all windows.
+    mask : Tensor
+        bool ``[windows, places * moments]``: which tokens stand for data. Places without any are left out.
+    places : int
+
+    Returns
+    -------
+    Tensor
+        float64 ``[windows, n (n + 1) / 2]`` with ``n`` the places that hold data.
+    """
+    still = still.expand_as(tokens)
+    return torch.stack([_covariance(*one, places) for one in zip(tokens, still, mask, strict=True)])
+
+
+def _covariance(tokens: Tensor, still: Tensor, mask: Tensor, places: int) -> Tensor:
+    # One window at a time: memory of one, and the same bits whatever the batch.
+    x = ((tokens.double() - still.double()) * mask[:, None]).unflatten(0, (places, -1))
+    alive = mask.view(places, -1).any(dim=1)
+    x = x[alive]
+    counted = mask.sum()
+    flat = x.flatten(0, 1)
+    spread = flat.T @ flat / counted
+    # A still window differs from itself by rounding, which must not be blown up.
+    rounding = ROUNDING * tokens.double().square().mean()
+    floor = FLOOR * spread.diagonal().mean() + rounding
+    root = torch.linalg.cholesky(spread + floor * torch.eye(len(spread), dtype=spread.dtype, device=spread.device))
+    white = torch.linalg.solve_triangular(root, flat.T, upper=False).T.unflatten(0, x.shape[:2]).flatten(1)
+    covariance = white @ white.T * (int(alive.sum()) / counted)
+    rows, columns = torch.triu_indices(len(covariance), len(covariance), device=covariance.device)
+    return covariance[rows, columns]
+
+
+def places_of(width: int) -> int:
+    """Places whose covariance has so many numbers in its upper triangle."""
+    return int((np.sqrt(8 * width + 1) - 1) / 2)
+
+
+def unpack(vectors: FloatArray) -> NDArray[np.float64]:
+    """Vectors ``[n, places (places + 1) / 2]`` as symmetric matrices ``[n, places, places]``."""
+    places = places_of(vectors.shape[1])
+    rows, columns = np.triu_indices(places)
+    matrices = np.empty((len(vectors), places, places))
+    matrices[:, rows, columns] = vectors
+    matrices[:, columns, rows] = vectors
+    return matrices
+
+
+class TokenTangent(Lag0Tangent):
+    """Tangent-space features of token covariances; see :class:`~genebrain.brain.tangent_space.InnovationTangent`."""
+
+    def fit(self, vectors: FloatArray) -> Self:  # type: ignore[override]
+        """Learn places, basis and mean of training people: vectors ``[n, places (places + 1) / 2]``."""
+        matrices = unpack(vectors)
+        return super().fit(matrices, np.zeros_like(matrices))
+
+    def transform(self, vectors: FloatArray) -> NDArray[np.float32]:  # type: ignore[override]
+        """Features of any people, float32 ``[n, q (q + 1) / 2]``."""
+        matrices = unpack(vectors)
+        return super().transform(matrices, np.zeros_like(matrices))
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> Self:
+        """Rebuild from :meth:`state`."""
+        return super().from_state(state)
