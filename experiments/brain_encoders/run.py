@@ -5,8 +5,9 @@
 
 Every cohort is written as 4D images, so that all encoders read the same scans: parcels by the atlas, volumes as they
 are. Arms: tangent connectome; correlations; each encoder with random weights and frozen; frozen after pretraining on
-the cohort's own scans (never those of test people), both also with the connectivity of tokens in place of their summary
-(``connectivity``, ``pretrained_connectivity``); trained inside the alignment (``full`` or ``lora``). A row per arm in ``results.tsv`` beside this file; rows that are there are not computed again, an interrupted run goes on.
+the cohort's own scans (never those of test people); both also with the connectivity of tokens in place of their
+summary (``connectivity``, ``pretrained_connectivity``); trained inside the alignment (``full`` or ``lora``). A row per
+arm in ``results.tsv`` beside this file; rows that are there are not computed again, an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def main() -> None:
         "--how",
         nargs="+",
         default=["frozen"],
-        help="frozen, connectivity, pretrained, pretrained_connectivity, full, lora",
+        help="see above",
     )
     parser.add_argument("--encoders", nargs="+", default=list(ENCODERS))
     parser.add_argument("--epochs", type=int, default=20, help="of pretraining")

@@ -97,7 +97,7 @@ def test_statistics_come_from_the_named_people_only(workspace):
 
 def test_connectivity_of_tokens_is_mapped_at_the_mean_of_the_named_people_only(workspace):
     side, rows = EncoderSide("brainlm", size="tiny", summary="connectivity", components=(4, "all")), np.arange(30)
-    fitted, values = workspace.brain_features(side, rows)
+    _, values = workspace.brain_features(side, rows)
     (vectors,) = workspace.brain_inputs(side, rows)
     assert vectors.shape == (60, 80 * 81 // 2)
     assert {name: value.shape[1] for name, value in values.items()} == {"connectivity-4": 10, "connectivity-80": 3240}
