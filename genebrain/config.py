@@ -241,12 +241,21 @@ def _hint(key: str, known: list[str], choices: Mapping[str, list[str]]) -> str:
         prefix += f"{parts[depth]}."
     else:
         return f"; did you mean '{'.'.join(parts)}'?"
-    elsewhere = [name for name in known if name.rsplit(".", 1)[-1] == parts[-1]]
-    if not prefix or elsewhere:
-        return nearest(key, elsewhere if prefix else [*known, *choices])
+    if not prefix:
+        return nearest(key, dict.fromkeys([*known, *choices]))
+    group, rest = parts[0], ".".join(parts[1:])
+    if others := [choice for choice in choices.get(group, ()) if rest in _dotted(_choice(group, choice))]:
+        return f"; it belongs to {', '.join(f'{group}={choice}' for choice in others)}: choose one of these"
+    if elsewhere := [name for name in known if name.rsplit(".", 1)[-1] == parts[-1]]:
+        return nearest(key, elsewhere)
     options = ", ".join(name for name in here if not name.startswith("_"))
-    others = f"; other choices of {parts[0]} have other options" if parts[0] in choices else ""
-    return f"; '{prefix[:-1]}' has {options or 'no options'}{others}"
+    return f"; '{prefix[:-1]}' has {options or 'no options'}"
+
+
+def _choice(group: str, choice: str) -> DictConfig:
+    found = OmegaConf.load(config_folder() / group / f"{choice}.yaml")
+    assert isinstance(found, DictConfig)
+    return found
 
 
 def _dotted(config: DictConfig, prefix: str = "") -> dict[str, Any]:

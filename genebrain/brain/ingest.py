@@ -160,6 +160,7 @@ def fill_store(
     folder = Path(out_folder)
     make_private(folder)
     options = replace(options, keep_short=short == "keep")
+    options.check()
     settings = options.describe()
     claim_folder(folder, settings)
     keys = scan_keys(folder, table, create=True)

@@ -57,6 +57,10 @@ class ScanOptions(ABC):
     def read(self, job: ScanJob) -> Record:
         """Read one scan, write it to ``job.target``, and say what became of it; raises for a bad scan."""
 
+    def check(self) -> None:
+        """Raise a UserError for what would spoil every scan alike, before any is read."""
+        return
+
     def describe(self) -> dict[str, Any]:
         """What must agree between two runs into one folder, JSON-ready; the limits on length may be changed."""
         return {name: value for name, value in asdict(self).items() if name not in LIMITS}

@@ -53,6 +53,16 @@ class ReadingOptions(ScanOptions):
         """Cleaning takes longer than the start of a process."""
         return self.cleaning.changes_values
 
+    def check(self) -> None:
+        """The atlas is a label image."""
+        if self.atlas is not None:
+            if not self.atlas.is_file():
+                raise UserError(f"the atlas {self.atlas} does not exist")
+            try:
+                _atlas(self.atlas)
+            except UserError as error:
+                raise UserError(f"atlas={self.atlas}: {error}") from error
+
     def describe(self) -> dict[str, Any]:
         """The settings with the checksum of the atlas, and the order of the steps."""
         chosen = super().describe() | {"cleaning": self.cleaning.describe()}

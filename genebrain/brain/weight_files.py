@@ -37,7 +37,9 @@ def read_weight_file(file: Path) -> Any:
                 f"{file} holds pickled objects other than tensors and plain values, which are not read because they "
                 "could run code; save its state_dict alone, best as safetensors"
             ) from error
-        raise UserError(f"{file} is not a readable file of weights ({error}); is the download complete?") from error
+        # torch advises to read what it refuses without its guard: nobody should follow that.
+        why = "no torch checkpoint" if "weights_only" in str(error) else str(error)
+        raise UserError(f"{file} is not a readable file of weights ({why}); is the download complete?") from error
 
 
 def table_of_tensors(content: Any, file: Path) -> dict[str, Tensor]:

@@ -100,6 +100,8 @@ def embed_scans(
     UserError
         No scan can be embedded, with the reasons.
     """
+    if isinstance(brain, EncoderSide) and brain.scaling == "cohort":
+        raise UserError("brain.scaling=cohort takes statistics of training scans, and there are none here")
     table = source.table()
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings = brain.settings if isinstance(brain, EncoderSide) else None
@@ -187,8 +189,6 @@ class EncoderVectors(Vectors):
     def __init__(
         self, brain: EncoderSide, source: ScanSource, store: ScanStore, keys: list[str], cache: Path, *, progress: bool
     ) -> None:
-        if brain.scaling == "cohort":
-            raise UserError("brain.scaling=cohort takes statistics of training scans, and there are none here")
         encoder = self._build(brain, source, store)
         bank = WindowBank(store, brain.windows, encoder.frames, encoder.tr, encoder.check_frames)
         planned = bank.plan(keys)

@@ -108,6 +108,14 @@ def test_bad_scans_go_to_quarantine_with_reasons(tmp_path):
     assert store.frame_numbers(keys[4]).tolist() == [t for t in range(50) if t not in (5, 30)]
 
 
+def test_an_atlas_that_is_none_is_refused_before_any_scan(tmp_path):
+    table = make_table(tmp_path / "in", {"a": series_of(0)})
+    (tmp_path / "atlas.nii.gz").write_text("text")
+    with pytest.raises(UserError, match=r"atlas=.*atlas\.nii\.gz: the label image cannot be read"):
+        ingest_scans(table, tmp_path / "store", atlas=tmp_path / "atlas.nii.gz", progress=False)
+    assert not (tmp_path / "store" / "index.partial.jsonl").exists()
+
+
 def test_nothing_readable_is_an_error(tmp_path):
     table = make_table(tmp_path / "in", {"a": np.full((50, 4), np.nan), "b": np.zeros((50, 4))})
     with pytest.raises(UserError, match="none of 2 scans can be used"):
