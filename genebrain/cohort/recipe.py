@@ -45,6 +45,11 @@ NO_CLOSED_FORM = (
     "another pooling"
 )
 
+NOTHING_TO_MOVE = (
+    "the closed form finds no relation between genes and brain in the training people, and training moves what it "
+    "finds; alignment=textbook trains from random projectors"
+)
+
 
 @dataclass
 class FittedAlignment:
@@ -127,6 +132,11 @@ def fit_alignment(
         return FittedAlignment(model, result.history, towers.parameters())
 
     start = _closed_form(subjects, train_rows, settings, seed, like=closed)
+    if min(closed.calibration.slope, start.calibration.slope) <= 0:
+        # Vectors of nothing but zeros on both sides have no gradient.
+        approval = {"approved": False, "not_trained": NOTHING_TO_MOVE}
+        print(f"no training: {NOTHING_TO_MOVE}")
+        return FittedAlignment(AlignmentModel(settings, closed, None, "closed_form", approval), [])
     towers, result = _train(
         subjects, start, settings, trainer, folder / "training", train_rows, validation_rows, seed, progress
     )

@@ -18,6 +18,7 @@ FEATURES = {
     "correlation": "connectome, correlations between parcels",
     "partial_correlation": "connectome, partial correlations between parcels",
     "embedding": "vectors of the scan encoder",
+    "connectivity": "connectivity of the scan encoder's tokens, tangent space",
 }
 PRIORS = {
     "ridge": "ridge: every gene column counts a little",
@@ -104,6 +105,8 @@ def _calibration(found: Mapping[str, float]) -> str:
 def _approval(found: Mapping[str, Any], train: str) -> str:
     if "approved" not in found:
         return "no gradient was used" if train == "none" else "no closed form to compare with: training is kept"
+    if reason := found.get("not_trained"):
+        return f"not trained: {reason}"
     return (
         f"{found['validation_people']} validation people, galleries of {found['gallery_size']}: recall@1 "
         f"{found['validation_recall_start']:.3f} before training, {found['validation_recall_trained']:.3f} at its best "

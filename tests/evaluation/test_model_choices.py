@@ -50,3 +50,6 @@ def test_other_kinds_of_runs_and_missing_parts(metrics: dict) -> None:
     assert "the genes predict nothing" in rows["calibration"][0]
     assert rows["brain feature"][0] == "vectors of the scan encoder"
     assert rows["gene side"][0] == "other"
+    reason = {"approval": {"approved": False, "not_trained": "nothing to move"}}
+    rows = {part: by for part, _, by in model_choices(metrics["model"] | reason)}
+    assert rows["in use"] == "not trained: nothing to move"
