@@ -4,12 +4,12 @@
     python experiments/brain_encoders/run.py --tiers smoke default --people 4000 --how frozen pretrained full
 
 Every cohort is written as 4D images, so that all encoders read the same scans: parcels by the atlas, volumes as they
-are. Arms: tangent connectome; correlations; each encoder with random weights and frozen; frozen after pretraining on
-the cohort's own scans (never those of test people); both also with the connectivity of tokens in place of their
-summary (``connectivity``, ``pretrained_connectivity``); trained inside the alignment from random projectors (``full`` or
-``lora``), because a closed form that finds nothing leaves training nothing to move. A row per arm in ``results.tsv``
-beside this file; rows that are there are not computed again, an interrupted run goes on. ``--scans parcels`` writes no
-images (2.4 GB per 300 people) and leaves out the encoders of volumes.
+are. ``--scans parcels`` writes no images (2.4 GB per 300 people) and leaves out the encoders of volumes. Arms: tangent
+connectome; correlations; each encoder with random weights and frozen; frozen after pretraining on the cohort's own
+scans (never those of test people); both also with the connectivity of tokens in place of their summary
+(``connectivity``, ``pretrained_connectivity``); trained inside the alignment (``full`` or ``lora``), from random
+projectors, because a closed form that finds nothing leaves training nothing to move. A row per arm in ``results.tsv``
+beside this file; rows that are there are not computed again, an interrupted run goes on.
 """
 
 from __future__ import annotations
