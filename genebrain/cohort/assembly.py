@@ -165,7 +165,8 @@ def _report_pairing(listed: pd.DataFrame, match: Match, what: str, names: list[s
         strangers = [name for name, row in zip(names, match.rows, strict=True) if row < 0]
         wanted = list(listed["participant_id"])
     if match.n_matched == 0:
-        hint = f" ({match.hint})" if match.hint else ""
+        column = "genotype_id" if what == "genotypes" else "participant_id"
+        hint = f" ({match.hint})" if match.hint else f". Column `{column}` must name people as the {what} do"
         problems.error(
             "empty overlap",
             f"no id of the participants table is in the {what}: {named(wanted)} against {named(names)}{hint}",

@@ -190,6 +190,10 @@ def _text(parts: Assembly, funnel: dict[str, Any]) -> str:
         lines.append(f"  looked at: {looked['headers']:,} scan headers, {looked['values']:,} scans to the end")
     for title, problems in (("errors", parts.problems.errors), ("warnings", parts.problems.warnings)):
         if problems:
-            lines += ["", f"{len(problems)} {title}:", *(f"  - {problem.message}" for problem in problems)]
+            lines += [
+                "",
+                f"{len(problems)} {title if len(problems) > 1 else title[:-1]}:",
+                *(f"  - {problem.message}" for problem in problems),
+            ]
     verdict = "nothing forbids a run" if not parts.problems.errors else "mend the errors first"
     return "\n".join([*lines, "", verdict])

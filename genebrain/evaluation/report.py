@@ -159,7 +159,7 @@ def flat_counts(nested: Mapping[str, Any]) -> list[tuple[str, int]]:
 def _metrics(folder: Path) -> Metrics:
     path = folder / "metrics.json"
     if not path.exists():
-        raise UserError(f"There is no metrics.json in {folder}; run the evaluation of this run first.")
+        raise UserError(f"there is no metrics.json in {folder}; make it with: genebrain evaluate run={folder}")
     metrics = _json(path)
     missing = [key for key in ("retrieval", "chance", "gallery_size", "n_subjects") if key not in metrics]
     if missing:

@@ -90,7 +90,7 @@ def hub_folder(checkpoint: Checkpoint, revision: str | None, allow_download: boo
         raise UserError(
             f"{checkpoint.hub_id} at revision {revision} is not in the local hub cache"
             f"{' and could not be downloaded' if allow_download else ''}. Give a folder with config.json and "
-            f"{SINGLE} as path=..., or fetch it once with network: "
+            f"{SINGLE} as genetics.path=FOLDER (in Python path=), or fetch it once with network: "
             f"hf download {checkpoint.hub_id} --revision {revision}"
         ) from error
 

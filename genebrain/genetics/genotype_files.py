@@ -111,8 +111,12 @@ class VcfFile:
         self.path = path
         _check_bgzf(path)
         if not any(Path(f"{path}{suffix}").is_file() for suffix in (".tbi", ".csi")):
-            command = f"bcftools index {path}" if path.suffix == ".bcf" else f"tabix -p vcf {path}"
-            raise UserError(f"{path} has no index (.tbi or .csi beside it); make one with `{command}`")
+            kind = "bcf" if path.suffix == ".bcf" else "vcf"
+            command = f"bcftools index {path}" if kind == "bcf" else f"tabix -p vcf {path}"
+            raise UserError(
+                f"{path} has no index (.tbi or .csi beside it); make one with `{command}`, or without these tools: "
+                f"{_with_pysam(path, kind)}"
+            )
         self._reader = self._open(None)
         self.samples: list[str] = list(self._reader.samples)
         self.contigs: list[str] = list(self._reader.seqnames)
@@ -202,6 +206,13 @@ class VcfFile:
         self._reader.close()
 
 
+def _with_pysam(path: Path, kind: str) -> str:
+    """A command that compresses (where needed) and indexes with what genebrain itself is installed with."""
+    return (
+        f"""`python -c "import pysam; pysam.tabix_index('{path}', preset='{kind}', force=True, keep_original=True)"`"""
+    )
+
+
 def _check_bgzf(path: Path) -> None:
     """Refuse what htslib reads with no more than a warning: cut-off files, plain gzip, plain text."""
     with path.open("rb") as raw:
@@ -211,7 +222,12 @@ def _check_bgzf(path: Path) -> None:
         tail = raw.read()
     if head[:2] != b"\x1f\x8b" or head[12:14] != b"BC":
         how = "gzip, not bgzip" if head[:2] == b"\x1f\x8b" else "not compressed"
-        raise UserError(f"{path} is {how}; regions can be read only after `bgzip` and `tabix -p vcf`")
+        unpacked = path.with_suffix("") if path.suffix == ".gz" else path
+        first = "" if unpacked == path else f"`gunzip -k {path}`, then "
+        raise UserError(
+            f"{path} is {how}; regions can be read only after `bgzip` and `tabix -p vcf`, or without these tools: "
+            f"{first}{_with_pysam(unpacked, 'vcf')}, which writes {unpacked}.gz"
+        )
     if tail != BGZF_END:
         raise UserError(
             f"{path} is truncated: its {size:,} bytes do not end with the BGZF end marker. Copy or download it again."

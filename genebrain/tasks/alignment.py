@@ -53,7 +53,8 @@ def check(
     )
     print(result.text)
     if not result.ok:
-        raise UserError(f"{len(result.problems.errors)} problem(s) must be mended before a run (listed above)")
+        count = len(result.problems.errors)
+        raise UserError(f"{count} problem{'s' * (count > 1)} must be mended before a run (listed above)")
 
 
 def plan(cohort: Source, genetics: GeneSide | None = None, out: Path | str | None = None) -> Metrics:
