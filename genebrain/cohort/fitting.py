@@ -28,6 +28,7 @@ from genebrain.cohort.tuned_genomes import genome_encoder
 from genebrain.cohort.tuned_scans import scan_encoder
 from genebrain.cohort.tuned_weights import save_tuned_scans
 from genebrain.cohort.workspace import Workspace
+from genebrain.file_writing import replacing
 from genebrain.types import FloatArray, IntArray, UserError
 
 STRATA = ("site", "ancestry")
@@ -117,8 +118,10 @@ def run_fit(
     if trained is not None and progress:
         print(f"weights of the scans: use them with brain.path={trained}")
     features, _ = workspace.brain_features(experiment.brain, split.training)
-    save_file(features[fitted.brain_name].state(), folder.checkpoints / "brain_features.safetensors")
-    pd.DataFrame(fitted.history).to_csv(run / "history.csv", index=False)
+    with replacing(folder.checkpoints / "brain_features.safetensors") as partial:
+        save_file(features[fitted.brain_name].state(), partial)
+    with replacing(run / "history.csv", private=False) as partial:
+        pd.DataFrame(fitted.history).to_csv(partial, index=False)
     chunks = workspace.chunks(experiment.genetics)
     folder.record(experiment.genetics.cost(chunks))
     write_json(run / "funnel.json", {**cohort.funnel, "split": sizes(split), "ingest": ingested})

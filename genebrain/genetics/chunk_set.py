@@ -66,7 +66,9 @@ class ChunkSet:
         return int((self.index >= 0).sum())
 
     def save(self, folder: str | Path) -> None:
-        """Write plain files (npy, text, json); an interrupted writer leaves no folder of that name.
+        """Write plain files (npy, text, json) into a folder that only its owner can enter: people's haplotypes.
+
+        An interrupted writer leaves no folder of that name.
 
         Raises
         ------
@@ -86,7 +88,6 @@ class ChunkSet:
             (scratch / "sequences.txt").write_bytes(b"".join(line + b"\n" for line in self.sequences))
             meta = {"format": FORMAT, "window_names": self.window_names, "report": self.report}
             (scratch / "report.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
-            scratch.chmod(0o755)
             if folder.exists():
                 shutil.rmtree(folder)
             os.replace(scratch, folder)

@@ -141,6 +141,7 @@ def test_a_saved_set_comes_back_whole_and_holds_no_name(tmp_path):
     built = build_chunks(vcf, fasta, windows, samples, chunk_bp=60, progress=False)
     for _ in range(2):  # the second time over the first
         built.save(tmp_path / "set")
+    assert (tmp_path / "set").stat().st_mode & 0o077 == 0, "haplotypes of people are for their owner"
     back = ChunkSet.load(tmp_path / "set")
     for name in ("keys", "index", "n_chunks"):
         assert np.array_equal(getattr(back, name), getattr(built, name))
