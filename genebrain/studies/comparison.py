@@ -72,7 +72,8 @@ def markdown(table: pd.DataFrame, gallery_size: int) -> str:
     ]
     numbers = table[["mean", "low", "high", "difference", "p", "p_holm"]].to_numpy(dtype=np.float64)
     for arm, seeds, (mean, low, high, difference, p, p_holm) in zip(table["arm"], table["seeds"], numbers, strict=True):
-        interval = f" ({low:.3f} to {high:.3f})" if np.isfinite(low) else ""
+        # Every metric here is a rate; two seeds give intervals of their mean that know nothing of that.
+        interval = f" ({max(low, 0):.3f} to {min(high, 1):.3f})" if np.isfinite(low) else ""
         change = f"{difference:+.3f}" if np.isfinite(difference) else "reference"
         tested = f"{p:.3f} ({p_holm:.3f})" if np.isfinite(p) else ""
         lines.append(f"| {arm} | {seeds} | {mean:.3f}{interval} | {change} | {tested} |")

@@ -64,3 +64,21 @@ def test_table_and_figure_say_chance_and_reference(tmp_path):
     assert "reference" in text
     figure(found, 64, tmp_path / "f.png")
     assert (tmp_path / "f.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_intervals_of_few_seeds_stay_within_what_a_rate_can_be():
+    rows = [
+        {
+            "arm": arm,
+            "seed": seed,
+            "recall@1": value,
+            "recall@1_low": 0.1,
+            "recall@1_high": 0.6,
+            "n_train": 60,
+            "n_test": 40,
+        }
+        for arm, values in {"a": (0.2, 0.9), "b": (0.4, 0.4)}.items()
+        for seed, value in enumerate(values)
+    ]
+    text = markdown(compare(pd.DataFrame(rows), "a", "recall@1"), 40)
+    assert "| a | 2 | 0.550 (0.000 to 1.000) | reference |  |" in text
