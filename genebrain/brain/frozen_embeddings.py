@@ -108,6 +108,13 @@ def embed_windows(
     return {key: np.load(target, allow_pickle=False) for key, target in targets.items()}
 
 
+def say_encoder(encoder: WindowEncoder, bank: WindowBank) -> None:
+    """Print where the weights come from, and what was done to time steps, once windows are planned."""
+    print(f"{encoder.name}: {encoder.origin}")
+    if words := bank.time_steps():
+        print(words)
+
+
 def _encode(
     encoder: WindowEncoder, bank: WindowBank, key: str, windows: list[Window], batch: int, device: torch.device
 ) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.encoder_scans import VolumeSettings, options_name, scan_options, volume_cleaning_problem
 from genebrain.brain.encoder_shelf import SHELF
 from genebrain.brain.encoders import EncoderSettings
-from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
+from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder, say_encoder
 from genebrain.brain.ingest import fill_store
 from genebrain.brain.parcel_centres import label_centres, read_centres
 from genebrain.brain.scaling import CohortScaling
@@ -287,13 +287,6 @@ class EncoderSide:
         motion = motion.fillna(motion.median()).clip(lower=LEAST_MOTION_MM)
         keys = self.scans(cohort, store).keys(cohort.scans)
         return {key: 1 / value for key, value in zip(keys, motion, strict=True) if key is not None}
-
-
-def say_encoder(encoder: WindowEncoder, bank: WindowBank) -> None:
-    """Print where the weights come from, and what was done to time steps, once windows are planned."""
-    print(f"{encoder.name}: {encoder.origin}")
-    if words := bank.time_steps():
-        print(words)
 
 
 BrainSide = ConnectomeSide | EncoderSide

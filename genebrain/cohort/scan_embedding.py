@@ -21,22 +21,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.connectome_rows import CorrelationRows
 from genebrain.brain.encoder_scans import options_name, scan_options
-from genebrain.brain.encoder_shelf import SHELF
-from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
 from genebrain.brain.ingest import IngestReport, fill_store
 from genebrain.brain.parcel_centres import label_centres, read_centres
 from genebrain.brain.scan_journal import scan_keys
 from genebrain.brain.scan_quality_report import write_scan_report
 from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.scans import COLUMNS, IMAGE_SUFFIXES, read_scan_table
-from genebrain.brain.window_bank import WindowBank
-from genebrain.brain.window_encoder import WindowEncoder
-from genebrain.brain.windows import Window
 from genebrain.brain.words import counted
 from genebrain.cohort.brain_side import ConnectomeSide
-from genebrain.cohort.encoder_side import BrainSide, EncoderSide, say_encoder
+from genebrain.cohort.encoder_side import BrainSide, EncoderSide
+from genebrain.cohort.scan_vectors import CorrelationVectors, EncoderVectors, Vectors
 from genebrain.file_writing import ArrayWriter, write_private
 from genebrain.types import UserError
 
@@ -126,7 +121,7 @@ def embed_scans(
         if brain.kind != "correlation":
             print(f"connectome: {brain.kind} needs training people; correlations (Fisher z) are written instead")
     else:
-        rows = EncoderVectors(brain, source, store, stored, out / "cache", progress=progress)
+        rows = EncoderVectors(brain, source.centres, store, stored, out / "cache", progress=progress)
     mask = np.array([key is not None and key in rows.windows for key in keys])
     if not mask.any():
         raise UserError(f"none of {counted(len(table), 'scan')} gave a window")
@@ -164,83 +159,6 @@ def chosen_cleaning(source: ScanSource, brain: BrainSide) -> Cleaning:
     if own.active and source.cleaning.active:
         raise UserError("cleaning.* and brain.cleaning.* are both set: set one of them")
     return own if own.active else source.cleaning
-
-
-class Vectors:
-    """Vectors of the windows of every stored scan: ``windows`` (scan key -> what they are), ``width``, ``of(key)``."""
-
-    stored: list[str]
-    windows: dict[str, list[dict[str, Any]]]
-    width: int
-    description: dict[str, Any]
-
-    def of(self, key: str) -> NDArray[np.float32]:
-        """Vectors of the windows of one scan, float32 ``[windows, width]``."""
-        raise NotImplementedError
-
-    def lack(self, keys: list[str]) -> str:
-        """Why stored scans have no window, in words."""
-        raise NotImplementedError
-
-
-class EncoderVectors(Vectors):
-    """By a frozen encoder, stored per scan."""
-
-    def __init__(
-        self, brain: EncoderSide, source: ScanSource, store: ScanStore, keys: list[str], cache: Path, *, progress: bool
-    ) -> None:
-        encoder = self._build(brain, source, store)
-        bank = WindowBank(store, brain.windows, encoder.frames, encoder.tr, encoder.check_frames)
-        planned = bank.plan(keys)
-        say_encoder(encoder, bank)
-        folder = embeddings_folder(cache, encoder, bank)
-        self._vectors = embed_windows(
-            encoder, bank, planned, folder, batch=brain.batch, device=brain.device, progress=progress
-        )
-        self.width, self.stored, self._bank = encoder.width, keys, bank
-        self.windows = {key: [_facts(bank, key, w) for w in windows] for key, windows in planned.items()}
-        self.description = {
-            **encoder.description(),
-            "fingerprint": encoder.fingerprint(),
-            "windows": bank.describe(keys, planned),
-        }
-
-    @staticmethod
-    def _build(brain: EncoderSide, source: ScanSource, store: ScanStore) -> WindowEncoder:
-        if store.kind == "volumes":
-            x, y, z = store.shape
-            return SHELF.get(brain.settings, grid=(x, y, z))
-        (n_parcels,) = store.shape
-        return SHELF.get(brain.settings, n_parcels=n_parcels, coordinates=source.centres(n_parcels))
-
-    def of(self, key: str) -> NDArray[np.float32]:
-        """Vectors of the windows of one scan."""
-        return self._vectors[key]
-
-    def lack(self, keys: list[str]) -> str:
-        """Lengths of a window and of the longest stretch."""
-        return self._bank.lack(keys)
-
-
-class CorrelationVectors(Vectors):
-    """Correlations of the parcels over the whole scan, one window each."""
-
-    def __init__(self, store: ScanStore, keys: list[str]) -> None:
-        self._rows = CorrelationRows(store)
-        self.width, self.stored = self._rows.width, keys
-        self.windows = {
-            key: [{"first_frame": 0, "frames": int(store.index["n_frames"][key]), "mirrored": 0}] for key in keys
-        }
-        self.description = {"encoder": "connectome", "kind": "correlation, Fisher z, upper triangle row by row"}
-
-    def of(self, key: str) -> NDArray[np.float32]:
-        """The correlations of one scan."""
-        return self._rows.of(key)[None]
-
-
-def _facts(bank: WindowBank, key: str, window: Window) -> dict[str, Any]:
-    first = int(bank.store.frame_numbers(key)[window.first]) + window.start * bank.ratio(key)
-    return {"first_frame": round(first, 3), "frames": window.frames, "mirrored": window.mirrored}
 
 
 def _write_arrays(rows: Vectors, index: pd.DataFrame, mask: NDArray[np.bool_], out: Path) -> None:
