@@ -23,14 +23,13 @@ from genebrain.brain.encoder_shelf import SHELF
 from genebrain.brain.encoders import EncoderSettings
 from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder, say_encoder
 from genebrain.brain.ingest import fill_store
-from genebrain.brain.parcel_centres import label_centres, read_centres
 from genebrain.brain.scaling import CohortScaling
 from genebrain.brain.scan_job import ScanOptions
 from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import ParcelWindowEncoder, Summary, WindowEncoder
 from genebrain.brain.windows import WindowPolicy
-from genebrain.cohort.brain_side import ConnectomeSide, Feature, parcels_folder, person_scans
+from genebrain.cohort.brain_side import ConnectomeSide, Feature, cohort_centres, parcels_folder, person_scans
 from genebrain.cohort.embedding_feature import (
     WindowFeature,
     embedding_features,
@@ -291,12 +290,3 @@ class EncoderSide:
 
 BrainSide = ConnectomeSide | EncoderSide
 AnyFeature = Feature | WindowFeature
-
-
-def cohort_centres(cohort: Cohort, n_parcels: int) -> NDArray[np.float32] | None:
-    """Centres of the parcels: the cohort's table, A424 for 424 parcels (None), else the labels of its atlas."""
-    if cohort.parcel_coordinates is not None:
-        return read_centres(cohort.parcel_coordinates)
-    if n_parcels == 424 or cohort.atlas is None:
-        return None
-    return label_centres(cohort.atlas)
