@@ -47,8 +47,8 @@ def interval(rows: pd.DataFrame) -> str:
 
 def main() -> None:
     """Print a table per tier and number of people."""
-    results = pd.read_csv(RESULTS, sep="\t", converters={"error": str})
-    failed = results["error"] != ""
+    results = pd.read_csv(RESULTS, sep="\t", dtype={"error": object})
+    failed = results["error"].notna()
     for (tier, people), rows in results[~failed].groupby(["tier", "people"], sort=False):
         first = rows.iloc[0]
         print(
