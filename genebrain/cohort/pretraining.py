@@ -34,6 +34,7 @@ from genebrain.cohort.run_folder import RunFolder, read_json, write_json
 from genebrain.cohort.seen_scans import save_seen
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
+from genebrain.file_writing import make_private
 from genebrain.types import IntArray, Metrics, UserError
 
 MEASURED = 200
@@ -104,6 +105,9 @@ def run_pretraining(
     scans = person_scans(cohort, store)
     family = np.asarray(cohort.table["family"], np.int64)
     fitted_on = [key for row in split.train for key in scans[row]]
+    make_private(run / ENCODER)
+    seen = (key for row in split.training for key in scans[row])
+    save_seen(run / ENCODER, store, cohort.scans, seen, side.path)  # first: no weights without the list, ever
     with folder.stage("pretrain"):
         report = pretrain(
             encoder, side.bank(encoder, cohort, workspace.store), scans, split.train, split.validation, family, choice,
@@ -111,8 +115,6 @@ def run_pretraining(
         )  # fmt: skip
     if report is None:
         return run
-    seen = (key for row in split.training for key in scans[row])
-    save_seen(run / ENCODER, store, cohort.scans, seen, side.path)
     write_json(run / "funnel.json", {**cohort.funnel, "ingest": ingested})
     write_json(run / REPORT, report)
     folder.finish({"cohort_fingerprint": cohort.fingerprint, "seed": choice.seed, "encoder": report["encoder"]})
