@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.encoder_scans import VolumeSettings, options_name, scan_options, volume_cleaning_problem
 from genebrain.brain.encoder_shelf import SHELF
 from genebrain.brain.encoders import EncoderSettings
-from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder, say_encoder
+from genebrain.brain.frozen_embeddings import Embeddings, embed_windows, embeddings_folder, say_encoder
 from genebrain.brain.ingest import fill_store
 from genebrain.brain.scaling import CohortScaling
 from genebrain.brain.scan_job import ScanOptions
@@ -37,10 +37,10 @@ from genebrain.cohort.embedding_feature import (
     tangent_features,
 )
 from genebrain.cohort.participants import Cohort
+from genebrain.cohort.person_windows import motion_weights
 from genebrain.types import FloatArray, IntArray, UserError
 
-LEAST_MOTION_MM = 0.05
-"""Mean framewise displacement below which a scan weighs no more."""
+Aggregate = Literal["mean", "motion", "attention"]
 
 
 def all_linear() -> LoraSettings:
@@ -76,8 +76,9 @@ class EncoderSide:
     cleaning : Cleaning
         What is removed from parcel series; each way of cleaning has its own folder in the store, which the connectome
         shares. Of volumes only frames of motion can be left out (``fd_threshold``).
-    aggregate : {"mean", "motion"}
-        Over the scans of a person: plain, or weighted by the inverse of the scan's mean framewise displacement.
+    aggregate : {"mean", "motion", "attention"}
+        Over the scans of a person: plain, weighted by the inverse of the scan's mean framewise displacement, or by
+        weights of windows that training learns, from the plain ones on.
     components : sequence
         Numbers of components of the embeddings (for ``connectivity``: of places) to try; the alignment chooses by
         cross-validation inside training. ``all`` keeps every column.
@@ -104,7 +105,7 @@ class EncoderSide:
     windows: WindowPolicy = field(default_factory=WindowPolicy)
     volumes: VolumeSettings = field(default_factory=VolumeSettings)
     cleaning: Cleaning = field(default_factory=Cleaning)
-    aggregate: Literal["mean", "motion"] = "mean"
+    aggregate: Aggregate = "mean"
     components: tuple[int | str, ...] = (16, 64, "all")
     tuning: str = "frozen"
     lora: LoraSettings = field(default_factory=all_linear)
@@ -130,12 +131,12 @@ class EncoderSide:
         wrong = [c for c in self.components if c != "all" and (not isinstance(c, int) or c < 2)]
         if wrong or not self.components:
             problems.append(f"brain.components={list(self.components)}: whole numbers of at least 2, or all")
-        if self.aggregate not in ("mean", "motion"):
-            problems.append(f"brain.aggregate={self.aggregate} is none of mean, motion")
-        if self.summary == "connectivity" and self.tuning != "frozen":
+        if self.aggregate not in get_args(Aggregate):
+            problems.append(f"brain.aggregate={self.aggregate} is none of mean, motion, attention")
+        if self.summary == "connectivity" and self.trained:
             problems.append(
-                f"brain.summary=connectivity with brain.tuning={self.tuning}: it is for encoders that are not trained "
-                "in fit; use brain.tuning=frozen, or another summary"
+                f"brain.summary=connectivity with brain.tuning={self.tuning} and brain.aggregate={self.aggregate}: it "
+                "is not trained in fit; use brain.tuning=frozen with mean or motion, or another summary"
             )
         if self.tuning not in TUNINGS:
             problems.append(f"brain.tuning={self.tuning} is none of {', '.join(TUNINGS)}")
@@ -163,7 +164,15 @@ class EncoderSide:
     @property
     def source(self) -> Hashable:
         """Sides of equal source share ingest and inputs: only what is fitted on them may differ."""
-        return replace(self, components=("all",), tuning="frozen", lora=all_linear(), train_windows=2)
+        plain: Aggregate = "mean" if self.aggregate == "attention" else self.aggregate
+        return replace(
+            self, components=("all",), tuning="frozen", lora=all_linear(), train_windows=2, aggregate=plain
+        )  # fmt: skip
+
+    @property
+    def trained(self) -> bool:
+        """Whether something before the brain tower is trained: the encoder, or the weights of windows."""
+        return self.tuning != "frozen" or self.aggregate == "attention"
 
     @property
     def needs_time_step(self) -> bool:
@@ -229,19 +238,32 @@ class EncoderSide:
 
         ``training`` rows are looked at only for ``scaling=cohort``; ``encoder`` replaces the one of these settings.
         """
-        encoder, bank = self.ready(cohort, store, training, encoder)
-        scans = person_scans(cohort, self.scans(cohort, store))
-        planned = bank.plan([key for keys in scans for key in keys])
-        folder = embeddings_folder(store / "scan_embeddings", encoder, bank)
-        say_encoder(encoder, bank)
-        vectors = embed_windows(encoder, bank, planned, folder, batch=self.batch, device=self.device, progress=progress)
+        vectors, _ = self.window_vectors(cohort, store, training, encoder=encoder, progress=progress)
         weights = self.scan_weights(cohort, store)
-        people = np.empty((len(cohort), encoder.width), np.float32)
-        for row, keys in enumerate(scans):
+        people = np.empty((len(cohort), next(iter(vectors.values())).shape[1]), np.float32)
+        for row, keys in enumerate(person_scans(cohort, self.scans(cohort, store))):
             of_scans = np.stack([vectors[key].mean(axis=0, dtype=np.float64) for key in keys if key in vectors])
             weight = np.array([weights.get(key, 1.0) for key in keys if key in vectors])
             people[row] = weight @ of_scans / weight.sum()
         return (people,)
+
+    def window_vectors(
+        self,
+        cohort: Cohort,
+        store: Path,
+        training: IntArray,
+        *,
+        encoder: WindowEncoder | None = None,
+        progress: bool = True,
+    ) -> tuple[Embeddings, WindowBank]:
+        """Vectors of the windows of every scan, by its key, computed once; and how the scans are cut."""
+        encoder, bank = self.ready(cohort, store, training, encoder)
+        planned = bank.plan([key for keys in person_scans(cohort, self.scans(cohort, store)) for key in keys])
+        folder = embeddings_folder(store / "scan_embeddings", encoder, bank)
+        say_encoder(encoder, bank)
+        return embed_windows(
+            encoder, bank, planned, folder, batch=self.batch, device=self.device, progress=progress
+        ), bank  # fmt: skip
 
     def features(self, width: int) -> Mapping[str, WindowFeature]:
         """Unfitted candidates by name, for embeddings of so many columns."""
@@ -278,14 +300,9 @@ class EncoderSide:
 
     def scan_weights(self, cohort: Cohort, store: Path) -> dict[str, float]:
         """Weight of each scan in its person's vector; those that are not named weigh 1."""
-        if self.aggregate == "mean":
+        if self.aggregate != "motion":
             return {}
-        if "mean_fd" not in cohort.scans.columns:
-            raise UserError("brain.aggregate=motion needs a column mean_fd (mm) in the scan table; there is none")
-        motion = cohort.scans["mean_fd"].astype(float)
-        motion = motion.fillna(motion.median()).clip(lower=LEAST_MOTION_MM)
-        keys = self.scans(cohort, store).keys(cohort.scans)
-        return {key: 1 / value for key, value in zip(keys, motion, strict=True) if key is not None}
+        return motion_weights(cohort.scans, self.scans(cohort, store).keys(cohort.scans))
 
 
 BrainSide = ConnectomeSide | EncoderSide

@@ -53,10 +53,12 @@ class Experiment:
     def check(self) -> None:
         """Raise a UserError for parts that do not go together, before any work."""
         tuned = [f"{side}.tuning={getattr(self, side).tuning}" for side in self.tuned_sides]
+        if getattr(self.brain, "aggregate", "mean") == "attention":
+            tuned.append("brain.aggregate=attention")
         if tuned and self.alignment.train == "none":
             raise UserError(
                 f"{' and '.join(tuned)} with alignment.train=none trains nothing: use train=residual or full, or "
-                "tuning=frozen"
+                "tuning=frozen and another aggregate"
             )
         if self.pooling.trainable and self.alignment.start != "random":
             raise UserError(NO_CLOSED_FORM)
@@ -157,7 +159,7 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
             print(COMMON_SHIFT)
         chunks, means = workspace.chunks(genetics), [mean for _, mean in filled]
         tuned["gene"] = genome_encoder(genetics, pooling, chunks, means, common.get("table"), experiment.seed)
-    if isinstance(experiment.brain, EncoderSide) and experiment.brain.tuning != "frozen":
+    if isinstance(experiment.brain, EncoderSide) and experiment.brain.trained:
         tuned["brain"] = scan_encoder(
             experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip

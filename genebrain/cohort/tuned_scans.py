@@ -9,38 +9,28 @@ belong to the store: no state dict holds them. What this module does NOT know: g
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genebrain.alignment.closed_form import ClosedForm
 from genebrain.alignment.recompute import recomputed
 from genebrain.alignment.tuned_encoder import TunedEncoder
 from genebrain.brain.window_bank import WindowBank
-from genebrain.brain.windows import Window
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.embedding_feature import EmbeddingFeature
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.participants import Cohort
+from genebrain.cohort.person_windows import PersonWindows, StoredScans, WeightedWindow
 from genebrain.cohort.tower_inputs import EncoderMaker
 from genebrain.types import IntArray
 
 
-@dataclass(frozen=True)
-class WeightedWindow:
-    """A window of a person, and its share of the person's vector before normalisation."""
-
-    key: str
-    window: Window
-    weight: float
-
-
-class TunedScans(nn.Module):
+class TunedScans(PersonWindows):
     """Row numbers of people to features of their scans, through an encoder in training.
 
     Parameters
@@ -48,10 +38,8 @@ class TunedScans(nn.Module):
     encoder : TunedEncoder
         Around a :class:`~genebrain.brain.window_encoder.WindowEncoder`.
     bank : WindowBank
-    people : list of lists of WeightedWindow
-        By row number.
-    feature : EmbeddingFeature
-        From embeddings to what the tower reads, fitted on training people.
+    people, feature, attention
+        As in :class:`~genebrain.cohort.person_windows.PersonWindows`.
     train_windows : int
         Windows of a person that a training step sees.
     batch : int
@@ -63,10 +51,6 @@ class TunedScans(nn.Module):
         Windows of the last call.
     """
 
-    mean: Tensor
-    factor: Tensor
-    axes: Tensor | None
-
     def __init__(
         self,
         encoder: TunedEncoder,
@@ -75,43 +59,31 @@ class TunedScans(nn.Module):
         feature: EmbeddingFeature,
         train_windows: int,
         batch: int,
+        *,
+        attention: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(people, feature, attention=attention)
         self.encoder, self.train_windows, self.batch = encoder, train_windows, batch
         self.encoded = 0
-        self._bank, self._people = bank, people
-        state = {name: torch.from_numpy(np.asarray(values, np.float64)) for name, values in feature.state().items()}
-        for name in ("mean", "factor", "axes"):
-            self.register_buffer(name, state.get(name))
-        self.out_features = len(self.mean) if self.axes is None else self.axes.shape[1]
+        self._bank = bank
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """``[batch] -> [batch, out_features]``, float32."""
-        chosen = [self._drawn(self._people[row]) for row in rows.tolist()]
-        # Windows of one length pass the encoder together.
-        flat = sorted(
-            ((one, owner) for owner, listed in enumerate(chosen) for one in listed), key=lambda x: x[0].window.frames
-        )
-        self.encoded = len(flat)
-        parts = []
-        for _, alike in groupby(flat, key=lambda one: one[0].window.frames):
-            windows = [one for one, _ in alike]
-            for start in range(0, len(windows), self.batch):
-                # The tensor only says on which device random states are restored: what is read is not kept.
-                encode = partial(self._encode, windows[start : start + self.batch])
-                parts.append(recomputed(encode, rows[:1]))
-        owners = torch.tensor([owner for _, owner in flat], device=rows.device)
-        totals = [sum(one.weight for one in listed) for listed in chosen]
-        weights = torch.tensor([one.weight / totals[owner] for one, owner in flat], dtype=torch.float64)
-        weighted = torch.cat(parts).double() * weights[:, None].to(rows.device)
-        people = torch.zeros(len(rows), weighted.shape[1], dtype=torch.float64, device=rows.device)
-        people = (people.index_add(0, owners, weighted) - self.mean) * self.factor
-        return (people if self.axes is None else people @ self.axes).float()
-
-    def _drawn(self, windows: list[WeightedWindow]) -> list[WeightedWindow]:
+    def chosen(self, row: int) -> list[WeightedWindow]:
+        """In training a few windows, drawn from the seed of the step; in evaluation all."""
+        windows = self._people[row]
         if not self.training or len(windows) <= self.train_windows:
             return windows
         return [windows[i] for i in torch.randperm(len(windows))[: self.train_windows].tolist()]
+
+    def vectors(self, windows: list[WeightedWindow], place: Tensor) -> Tensor:
+        """Encoded micro-batch by micro-batch, and again in the backward pass."""
+        self.encoded = len(windows)
+        parts = []
+        for _, alike in groupby(windows, key=lambda one: one.window.frames):
+            listed = list(alike)
+            for start in range(0, len(listed), self.batch):
+                # The tensor only says on which device random states are restored: what is read is not kept.
+                parts.append(recomputed(partial(self._encode, listed[start : start + self.batch]), place))
+        return torch.cat(parts)
 
     def _encode(self, windows: list[WeightedWindow], place: Tensor) -> Tensor:
         values = np.stack([self._bank.read(one.key, one.window) for one in windows])
@@ -119,11 +91,20 @@ class TunedScans(nn.Module):
         return out
 
 
-def _planned_people(side: EncoderSide, cohort: Cohort, store: Path, bank: WindowBank) -> list[dict[str, list[Window]]]:
-    """For training: per person of the cohort, the windows of each of the person's scans."""
+def _people(side: EncoderSide, cohort: Cohort, store: Path, bank: WindowBank) -> list[list[WeightedWindow]]:
+    """Per person of the cohort, the windows of all scans and what each of them weighs."""
     scans = person_scans(cohort, side.scans(cohort, store))
     planned = bank.plan([key for keys in scans for key in keys])
-    return [{key: planned[key] for key in keys if key in planned} for keys in scans]
+    weights = side.scan_weights(cohort, store)
+    return [
+        [
+            WeightedWindow(key, window, weights.get(key, 1.0) / len(planned[key]), number)
+            for key in keys
+            if key in planned
+            for number, window in enumerate(planned[key])
+        ]
+        for keys in scans
+    ]
 
 
 def scan_encoder(
@@ -134,7 +115,7 @@ def scan_encoder(
     training: IntArray,
     seed: int,
 ) -> EncoderMaker:
-    """Maker of the trained encoder of a cohort's scans.
+    """Maker of what is trained between a cohort's scans and the brain tower: the encoder, the weights of windows.
 
     Parameters
     ----------
@@ -143,23 +124,26 @@ def scan_encoder(
     training : int array
         Rows whose scans give the statistics of ``scaling=cohort``.
     seed : int
-        Of the adapters.
+        Of adapters and attention.
     """
+    attention = side.aggregate == "attention"
 
-    def make(closed: ClosedForm, rows: IntArray) -> TunedScans:
+    def make(closed: ClosedForm, rows: IntArray) -> PersonWindows:
+        feature = features[closed.chosen["brain"]]
+        if side.tuning == "frozen":
+            embeddings, bank = side.window_vectors(cohort, store, training)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                return StoredScans(embeddings, _people(side, cohort, store, bank), feature)
         side.description(cohort, store)  # of the weights as they are now, before they are trained
         model, bank = side.ready(cohort, store, training, side.build(cohort, store))
         encoder = TunedEncoder(model, side.tuning, side.lora, seed, model.fingerprint())
-        weights = side.scan_weights(cohort, store)
-        people = [
-            [
-                WeightedWindow(key, window, weights.get(key, 1.0) / len(windows))
-                for key, windows in scans.items()
-                for window in windows
-            ]
-            for scans in _planned_people(side, cohort, store, bank)
-        ]
-        tuned = TunedScans(encoder, bank, people, features[closed.chosen["brain"]], side.train_windows, side.batch)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            tuned = TunedScans(
+                encoder, bank, _people(side, cohort, store, bank), feature, side.train_windows, side.batch,
+                attention=attention,
+            )  # fmt: skip
         encoder.keep_reached(lambda: tuned(torch.zeros(1, dtype=torch.int64)))
         return tuned
 
