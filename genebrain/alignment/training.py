@@ -27,7 +27,7 @@ class TrainerSettings(DeviceSettings):
     max_epochs, patience : int
         Training stops after ``patience`` epochs without a better validation recall.
     batch_size : int
-        Subjects per step over all devices.
+        Subjects per step over all devices (scans, where these are the rows of training).
     learning_rate, weight_decay : float
     encoder_learning_rate : float
         Of encoders that are trained with the towers (``tuning`` of a side). Much smaller: what people share of an

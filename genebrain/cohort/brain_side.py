@@ -26,6 +26,7 @@ from genebrain.brain.ingest import ingest_scans
 from genebrain.brain.parcel_centres import label_centres, read_centres
 from genebrain.brain.scan_store import ScanStore
 from genebrain.cohort.participants import Cohort
+from genebrain.cohort.positives import positives_problems
 from genebrain.types import IntArray, UserError
 
 Feature = InnovationTangent | Correlation
@@ -51,6 +52,9 @@ class ConnectomeSide:
         Shorter scans are left out, counted in the ingest report.
     cleaning : Cleaning
         What is removed from the series; each way of cleaning has its own folder in the store.
+    positives : {"people", "scans"}
+        Rows of contrastive training: one per person, or one per scan, so that the scans of a person are positives of
+        one genome and of one another. Everything else reads people.
     """
 
     kind: str = "innovation"
@@ -58,9 +62,12 @@ class ConnectomeSide:
     shrinkage: float = 0.05
     min_frames: int = 40
     cleaning: Cleaning = field(default_factory=Cleaning)
+    positives: str = "people"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "components", tuple(self.components))
+        if problems := positives_problems(self.positives):
+            raise UserError("; ".join(problems))
         if self.kind not in FEATURES:
             raise UserError(f"brain.kind={self.kind}: use one of {', '.join(FEATURES)}")
         wrong = [c for c in self.components if c != "all" and (not isinstance(c, int) or c < 2)]
@@ -83,22 +90,23 @@ class ConnectomeSide:
         """Bring the scans into the store; returns counts, and the people with a usable scan."""
         report = ingest_scans(
             cohort.scans,
-            self._folder(store),
+            self.folder(store),
             atlas=cohort.atlas,
             cleaning=self.cleaning,
             min_frames=self.min_frames,
             short="skip",
             progress=progress,
         )
-        keys = ScanStore(self._folder(store)).keys(cohort.scans)
+        keys = ScanStore(self.folder(store)).keys(cohort.scans)
         usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key is not None}
         return report.summary(), usable
 
     def inputs(self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True) -> Moments:
         """Lag moments of every person; ``training`` rows are not looked at."""
-        return stored_moments(cohort, ScanStore(self._folder(store)), progress=progress)
+        return stored_moments(cohort, ScanStore(self.folder(store)), progress=progress)
 
-    def _folder(self, store: Path) -> Path:
+    def folder(self, store: Path) -> Path:
+        """Where the series of the scans lie."""
         return store / parcels_folder(self.cleaning)
 
     def features(self, n_parcels: int) -> dict[str, Feature]:

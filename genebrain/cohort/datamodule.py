@@ -20,20 +20,35 @@ Batch = dict[str, Tensor]
 
 
 class PairDataset(Dataset[Batch]):
-    """Rows of aligned arrays; an item is a whole batch of rows, so nothing is collated one by one."""
+    """Rows of aligned arrays; an item is a whole batch of rows, so nothing is collated one by one.
 
-    def __init__(self, gene: Tensor, brain: Tensor, genome_id: Tensor, family_id: Tensor) -> None:
-        self.tensors = {"gene": gene, "brain": brain, "genome_id": genome_id, "family_id": family_id}
-        lengths = {name: len(t) for name, t in self.tensors.items()}
-        if len(set(lengths.values())) != 1:
+    Parameters
+    ----------
+    gene, genome_id, family_id : Tensor
+        One row per person.
+    brain : Tensor
+        One row per item.
+    person : Tensor, optional
+        ``[items]``, row of the person of each item, where a person has several; None: items are people.
+    """
+
+    def __init__(
+        self, gene: Tensor, brain: Tensor, genome_id: Tensor, family_id: Tensor, person: Tensor | None = None
+    ) -> None:
+        self.people = {"gene": gene, "genome_id": genome_id, "family_id": family_id}
+        self.brain, self.person = brain, torch.arange(len(gene)) if person is None else person
+        lengths = {name: len(t) for name, t in self.people.items()}
+        if len(set(lengths.values())) != 1 or len(brain) != len(self.person):
+            lengths["brain"] = len(brain)
             raise ValueError(f"both sides and their ids must have one row per subject, got {lengths}")
 
     def __len__(self) -> int:
-        return len(self.tensors["gene"])
+        return len(self.brain)
 
     def __getitem__(self, rows: list[int]) -> Batch:
         picked = torch.as_tensor(rows)
-        return {name: tensor[picked] for name, tensor in self.tensors.items()}
+        person = self.person[picked]
+        return {name: tensor[person] for name, tensor in self.people.items()} | {"brain": self.brain[picked]}
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -44,12 +59,14 @@ class EpochBatches(Sampler[list[int]]):
     rows : int array
         Training rows.
     batch_size : int
-        Global batch size over all ranks; capped at the number of rows (full batch).
+        Rows of a batch over all ranks; capped at the number of rows (full batch).
     seed : int
     strata : int array, optional
         ``[rows]``. When given, every batch holds subjects of one stratum only, so that site, sex or ancestry
         cannot tell a pair from its negatives (``sampler: within_stratum``). Subjects in strata of one are left
         out and counted in :attr:`n_left_out`.
+    person : int array, optional
+        ``[rows]``, where a person may have several rows: only other people are negatives.
     rank, world_size : int
         Each rank gets an equal slice of every batch.
     """
@@ -62,18 +79,26 @@ class EpochBatches(Sampler[list[int]]):
         strata: IntArray | None = None,
         rank: int = 0,
         world_size: int = 1,
+        person: IntArray | None = None,
     ) -> None:
         self.rows, self.seed, self.strata = np.asarray(rows), seed, strata
         self.rank, self.world_size, self.epoch = rank, world_size, 0
+        self.person = self.rows if person is None else person
+        people, repeats = np.unique(self.person, return_counts=True)
         self.batch_size = min(batch_size, len(self.rows))
-        if self.batch_size < 2 * world_size:
+        if min(self.batch_size, len(people)) < 2 * world_size:
             raise UserError(
-                f"a batch of {self.batch_size} subjects over {world_size} device(s) holds no negatives; "
-                "it needs at least 2 per device"
+                f"a batch of {min(self.batch_size, len(people))} subjects over {world_size} device(s) holds no "
+                "negatives; it needs at least 2 per device"
             )
-        sizes = np.unique(strata, return_counts=True)[1] if strata is not None else np.array([len(self.rows)])
-        self.n_left_out = int(sizes[sizes < 2 * world_size].sum())
-        if self.n_left_out == len(self.rows):
+        if self.batch_size < repeats.max() + world_size:
+            raise UserError(
+                f"trainer.batch_size={self.batch_size}: one person has {repeats.max()} scans, so a batch could hold "
+                f"nobody else; over {world_size} device(s) it needs at least {repeats.max() + world_size}"
+            )
+        pools = [np.unique(self.person[pool]) for pool in self._pools()]
+        self.n_left_out = sum(len(pool) for pool in pools if len(pool) < 2 * world_size)
+        if self.n_left_out == len(people):
             raise UserError(f"no stratum holds {2 * world_size} training subjects; use sampler: random")
 
     def set_epoch(self, epoch: int) -> None:
@@ -89,13 +114,11 @@ class EpochBatches(Sampler[list[int]]):
         return len(self._batches(np.random.default_rng([self.seed, 0])))
 
     def _batches(self, rng: np.random.Generator) -> list[list[int]]:
-        if self.strata is None:
-            pools = [rng.permutation(self.rows)]
-        else:
-            pools = [rng.permutation(self.rows[self.strata == s]) for s in np.unique(self.strata)]
         batches = []
-        for pool in pools:
-            if len(pool) < 2 * self.world_size:
+        for places in self._pools():
+            # Drawn for pools that are left out, too: the order must not depend on the number of devices.
+            pool = rng.permutation(self.rows[places])
+            if len(np.unique(self.person[places])) < 2 * self.world_size:
                 continue
             n_batches = max(1, len(pool) // self.batch_size)
             for part in np.array_split(pool, n_batches) if self.strata is not None else _equal(pool, n_batches):
@@ -103,6 +126,12 @@ class EpochBatches(Sampler[list[int]]):
                 batches.append(part[self.rank * size : (self.rank + 1) * size].tolist())
         order = rng.permutation(len(batches))
         return [batches[i] for i in order]
+
+    def _pools(self) -> list[IntArray]:
+        """Places in the rows whose subjects may meet."""
+        if self.strata is None:
+            return [np.arange(len(self.rows))]
+        return [np.flatnonzero(self.strata == s) for s in np.unique(self.strata)]
 
 
 def _equal(pool: IntArray, n_batches: int) -> list[IntArray]:
@@ -119,11 +148,11 @@ class PairedDataModule(lightning.LightningDataModule):
     dataset : PairDataset
         All subjects.
     train, validation : int array
-        Row numbers. An empty validation set gives no validation loader.
+        Row numbers (of items). An empty validation set gives no validation loader.
     batch_size : int
     seed : int
     strata : int array, optional
-        One code per subject of the dataset, for ``sampler: within_stratum``.
+        One code per person of the dataset, for ``sampler: within_stratum``.
     """
 
     def __init__(
@@ -143,13 +172,15 @@ class PairedDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches; one rank's share under distributed training."""
         trainer = self.trainer
+        person = self.dataset.person.numpy()[self.train_rows]
         sampler = EpochBatches(
             self.train_rows,
             self.batch_size,
             self.seed,
-            None if self.strata is None else self.strata[self.train_rows],
+            None if self.strata is None else self.strata[person],
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
+            person=person,
         )
         return DataLoader(self.dataset, sampler=sampler, batch_size=None)
 

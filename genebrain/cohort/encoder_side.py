@@ -38,6 +38,7 @@ from genebrain.cohort.embedding_feature import (
 )
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.person_windows import motion_weights
+from genebrain.cohort.positives import positives_problems
 from genebrain.types import FloatArray, IntArray, UserError
 
 Aggregate = Literal["mean", "motion", "attention"]
@@ -93,6 +94,8 @@ class EncoderSide:
     device : {"auto", "cpu", "cuda"}
     min_frames : int
         Shorter scans are left out and counted.
+    positives : {"people", "scans"}
+        As for :class:`~genebrain.cohort.brain_side.ConnectomeSide`; where nothing before the tower is trained.
     """
 
     encoder: str = "brainlm"
@@ -113,12 +116,13 @@ class EncoderSide:
     batch: int = 16
     device: str = "auto"
     min_frames: int = 10
+    positives: str = "people"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "components", tuple(self.components))
         if self.path is not None:
             object.__setattr__(self, "path", str(self.path))
-        problems = []
+        problems = positives_problems(self.positives, self.tuning, self.aggregate)
         try:
             reads = self.settings.reads
         except UserError as error:
@@ -166,7 +170,8 @@ class EncoderSide:
         """Sides of equal source share ingest and inputs: only what is fitted on them may differ."""
         plain: Aggregate = "mean" if self.aggregate == "attention" else self.aggregate
         return replace(
-            self, components=("all",), tuning="frozen", lora=all_linear(), train_windows=2, aggregate=plain
+            self, components=("all",), tuning="frozen", lora=all_linear(), train_windows=2, aggregate=plain,
+            positives="people",
         )  # fmt: skip
 
     @property

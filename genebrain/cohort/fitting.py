@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,10 @@ def run_fit(
         split.save(run / "split.json")
         refuse_seen_people(experiment.brain, cohort, workspace.store, split.test)
         subjects = gather_subjects(experiment, workspace, split.training)
+        counts: dict[str, Any] = {}
+        if experiment.brain.positives == "scans":
+            subjects = replace(subjects, scans=workspace.single_scans(experiment.brain, split.training))
+            counts["training_rows"] = told_rows(experiment, subjects, split.training)
     with folder.stage("fit"):
         fitted = fit_alignment(
             subjects,
@@ -126,7 +130,7 @@ def run_fit(
         pd.DataFrame(fitted.history).to_csv(partial, index=False)
     chunks = workspace.chunks(experiment.genetics)
     folder.record(experiment.genetics.cost(chunks))
-    write_json(run / "funnel.json", {**cohort.funnel, "split": sizes(split), "ingest": ingested})
+    write_json(run / "funnel.json", {**cohort.funnel, "split": sizes(split), "ingest": ingested, **counts})
     brain = workspace.brain_description(experiment.brain)
     counted = {name: asdict(count) for name, count in fitted.parameters.items()}
     folder.finish(
@@ -164,6 +168,23 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
             experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip
     return Subjects(blocks=[block for block, _ in filled], tuned=tuned, **common)
+
+
+def told_rows(experiment: Experiment, subjects: Subjects, training: IntArray) -> dict[str, int]:
+    """Counts of people and scans that contrastive training reads, printed."""
+    if subjects.scans is None:
+        raise ValueError("no single scans were read")
+    counts = subjects.scans.counted(training)
+    if experiment.alignment.train == "none":
+        print("note: brain.positives=scans changes nothing with alignment.train=none: no towers are trained")
+    elif counts["scans"] == 0:
+        print("note: brain.positives=scans changes nothing: no training person has several scans")
+    else:
+        print(
+            f"brain.positives=scans: {counts['people_scan_by_scan']} of {counts['people']} training people are trained "
+            f"on scan by scan ({counts['scans']} scans)"
+        )
+    return counts
 
 
 def _filled(block: FloatArray, training: IntArray) -> tuple[FloatArray, FloatArray]:

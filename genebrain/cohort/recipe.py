@@ -29,7 +29,7 @@ from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.training import TrainerSettings, TrainingResult, train
 from genebrain.alignment.window_components import ColumnSettings
-from genebrain.cohort.datamodule import PairDataset, PairedDataModule
+from genebrain.cohort.datamodule import PairedDataModule
 from genebrain.cohort.tower_inputs import Subjects
 from genebrain.evaluation.rank_metrics import recalls
 from genebrain.evaluation.ranks import rank_counts
@@ -186,7 +186,6 @@ def _train(
     progress: bool,
     epochs: int | None = None,
 ) -> tuple[Towers, TrainingResult]:
-    gene, brain = subjects.gene_input(closed), subjects.brain_input(closed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         towers = subjects.start_towers(settings, closed, train_rows)
@@ -203,8 +202,8 @@ def _train(
         encoder_learning_rate=trainer.encoder_learning_rate,
     )
     data = PairedDataModule(
-        PairDataset(gene, brain, torch.from_numpy(subjects.genome), torch.from_numpy(subjects.family)),
-        train_rows,
+        subjects.pairs(closed),
+        subjects.training_rows(train_rows),
         validation_rows,
         batch_size=trainer.batch_size,
         seed=seed,

@@ -18,7 +18,9 @@ from genebrain.alignment.model import Towers, build_towers, untrained_towers
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.standardiser import Standardiser
 from genebrain.alignment.towers import PooledChunks
+from genebrain.cohort.datamodule import PairDataset
 from genebrain.cohort.gene_pooling import GenePooling
+from genebrain.cohort.single_scans import SingleScans
 from genebrain.types import FloatArray, IntArray
 
 EncoderMaker = Callable[[ClosedForm, IntArray], nn.Module]
@@ -45,6 +47,8 @@ class Subjects:
         For a trainable pooling: its names, the table of unique chunks ``[unique, hidden]`` and the chunk index.
     tuned : mapping
         Encoders that are trained with the towers, by side (``gene``, ``brain``); ``gene`` needs ``index``.
+    scans : SingleScans or None
+        Scans of training people who have several, which training reads instead of the people.
     """
 
     blocks: list[FloatArray]
@@ -57,6 +61,7 @@ class Subjects:
     table: FloatArray | None = None
     index: IntArray | None = None
     tuned: Mapping[str, EncoderMaker] = field(default_factory=dict)
+    scans: SingleScans | None = None
 
     @property
     def trains_pooling(self) -> bool:
@@ -84,6 +89,19 @@ class Subjects:
     def brain_features(self, closed: ClosedForm) -> Tensor:
         """Features of the chosen candidate, ``[people, features]``."""
         return torch.from_numpy(self.brain[closed.chosen["brain"]])
+
+    def pairs(self, closed: ClosedForm) -> PairDataset:
+        """Rows of training and validation: all people, and behind them single scans, with the genome of the person."""
+        brain, person = self.brain_input(closed), torch.arange(len(self.genome))
+        if self.scans is not None and len(self.scans.person):
+            brain = torch.cat([brain, torch.from_numpy(self.scans.brain[closed.chosen["brain"]])])
+            person = torch.cat([person, torch.from_numpy(self.scans.person)])
+        ids = torch.from_numpy(self.genome), torch.from_numpy(self.family)
+        return PairDataset(self.gene_input(closed), brain, *ids, person)
+
+    def training_rows(self, people: IntArray) -> IntArray:
+        """Rows of :meth:`pairs` that training reads for these people."""
+        return people if self.scans is None else self.scans.rows(people, len(self.genome))
 
     def start_towers(self, settings: AlignmentSettings, closed: ClosedForm, rows: IntArray) -> Towers:
         """Towers at their start, with the statistics of the given (training) rows."""

@@ -25,6 +25,7 @@ from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.restriction import restrict
+from genebrain.cohort.single_scans import SingleScans, single_scans
 from genebrain.genetics.chunks import ChunkSet
 from genebrain.genetics.work_parts import Shard
 from genebrain.types import FloatArray, IntArray, UserError
@@ -158,6 +159,15 @@ class Workspace:
             return dict(fitted), {name: feature.transform(*inputs) for name, feature in fitted.items()}
 
         return self._once(("features", brain, rows.tobytes()), work)
+
+    def single_scans(self, brain: BrainSide, rows: IntArray) -> SingleScans:
+        """Scans of those of ``rows`` (training people) who have several, by the features fitted on these people."""
+
+        def work() -> SingleScans:
+            fitted, _ = self.brain_features(brain, rows)
+            return single_scans(brain, self.cohort, self.store, rows, fitted, progress=self.progress)
+
+        return self._once(("single scans", brain, rows.tobytes()), work)
 
     def brain_description(self, brain: BrainSide) -> dict[str, Any]:
         """What a run records of its brain side."""
