@@ -7,7 +7,8 @@ Every cohort is written as 4D images, so that all encoders read the same scans: 
 are. ``--scans parcels`` writes no images (2.4 GB per 300 people) and leaves out the encoders of volumes. Arms: tangent
 connectome; correlations; each encoder with random weights and frozen; frozen after pretraining on the cohort's own
 scans (never those of test people); both also with the connectivity of tokens in place of their summary
-(``connectivity``, ``pretrained_connectivity``); trained inside the alignment (``full`` or ``lora``), from random
+(``connectivity``, ``pretrained_connectivity``), the first also with parcels scaled by training scans in place of each
+window (``connectivity_cohort_scaling``); trained inside the alignment (``full`` or ``lora``), from random
 projectors, because a closed form that finds nothing leaves training nothing to move. A row per arm in ``results.tsv``
 beside this file; rows that are there are not computed again, an interrupted run goes on.
 """
@@ -50,8 +51,9 @@ def side(arm: str, how: str, pretrained: Path | None) -> BrainSide:
     if arm in ("tangent", "correlation"):
         return ConnectomeSide(kind={"tangent": "innovation"}.get(arm, arm))
     plain = EncoderSide(arm, size="tiny") if pretrained is None else EncoderSide(arm, path=str(pretrained))
-    if how.endswith("connectivity"):
-        return replace(plain, summary="connectivity", components=CONNECTIVITY)
+    if "connectivity" in how:
+        scaling = "cohort" if how.endswith("cohort_scaling") else "window"
+        return replace(plain, summary="connectivity", components=CONNECTIVITY, scaling=scaling)
     return replace(plain, tuning=how) if how in TRAINED else plain
 
 

