@@ -84,19 +84,20 @@ WindowFeature = EmbeddingFeature | TokenTangent
 """What is made of the averaged vectors of a person's windows."""
 
 
-def embedding_features(components: Sequence[int | str], width: int) -> dict[str, WindowFeature]:
-    """Unfitted candidates by name for embeddings of ``width`` columns; ``all`` keeps every column."""
+def window_features(components: Sequence[int | str], width: int, *, tangent: bool) -> dict[str, WindowFeature]:
+    """Unfitted candidates by name for vectors of ``width`` columns; ``all`` keeps every column.
+
+    With ``tangent`` the vectors are upper triangles of covariances, and components are those of their places.
+    """
+    if tangent:
+        places = places_of(width)
+        sizes = tangent_sizes(components, places)
+        return {f"connectivity-{q}": TokenTangent(None if q == places else q) for q in sizes}
     made: dict[str, WindowFeature] = {}
     for wanted in components:
         n = None if wanted == "all" or int(wanted) >= width else int(wanted)
         made["embedding" if n is None else f"embedding-{n}"] = EmbeddingFeature(n)
     return made
-
-
-def tangent_features(components: Sequence[int | str], width: int) -> dict[str, WindowFeature]:
-    """Unfitted candidates by name for vectors that are upper triangles of ``width`` numbers."""
-    places = places_of(width)
-    return {f"connectivity-{q}": TokenTangent(None if q == places else q) for q in tangent_sizes(components, places)}
 
 
 def restored_feature(name: str, state: dict[str, np.ndarray[Any, Any]]) -> WindowFeature:

@@ -30,14 +30,9 @@ from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import ParcelWindowEncoder, Summary, WindowEncoder
 from genebrain.brain.windows import WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide, Feature, cohort_centres, parcels_folder, person_scans
-from genebrain.cohort.embedding_feature import (
-    WindowFeature,
-    embedding_features,
-    restored_feature,
-    tangent_features,
-)
+from genebrain.cohort.embedding_feature import WindowFeature, restored_feature, window_features
 from genebrain.cohort.participants import Cohort
-from genebrain.cohort.person_windows import motion_weights
+from genebrain.cohort.person_windows import motion_weights, person_vectors
 from genebrain.cohort.positives import positives_problems
 from genebrain.types import FloatArray, IntArray, UserError
 
@@ -244,13 +239,8 @@ class EncoderSide:
         ``training`` rows are looked at only for ``scaling=cohort``; ``encoder`` replaces the one of these settings.
         """
         vectors, _ = self.window_vectors(cohort, store, training, encoder=encoder, progress=progress)
-        weights = self.scan_weights(cohort, store)
-        people = np.empty((len(cohort), next(iter(vectors.values())).shape[1]), np.float32)
-        for row, keys in enumerate(person_scans(cohort, self.scans(cohort, store))):
-            of_scans = np.stack([vectors[key].mean(axis=0, dtype=np.float64) for key in keys if key in vectors])
-            weight = np.array([weights.get(key, 1.0) for key in keys if key in vectors])
-            people[row] = weight @ of_scans / weight.sum()
-        return (people,)
+        scans = person_scans(cohort, self.scans(cohort, store))
+        return (person_vectors(vectors, scans, self.scan_weights(cohort, store)),)
 
     def window_vectors(
         self,
@@ -272,9 +262,7 @@ class EncoderSide:
 
     def features(self, width: int) -> Mapping[str, WindowFeature]:
         """Unfitted candidates by name, for embeddings of so many columns."""
-        if self.summary == "connectivity":
-            return tangent_features(self.components, width)
-        return embedding_features(self.components, width)
+        return window_features(self.components, width, tangent=self.summary == "connectivity")
 
     def fit(self, inputs: tuple[FloatArray], rows: IntArray) -> dict[str, WindowFeature]:
         """Fit every candidate on the given (training) rows."""

@@ -53,6 +53,28 @@ class WeightedWindow:
     number: int = 0
 
 
+def person_vectors(
+    vectors: Mapping[str, NDArray[np.float32]], scans: Sequence[Sequence[str]], weights: Mapping[str, float]
+) -> NDArray[np.float32]:
+    """Means over the windows of a scan, then over the scans of a person, float32 ``[people, width]``.
+
+    Parameters
+    ----------
+    vectors : mapping
+        Scan key -> float32 ``[windows, width]``; scans without windows are not in it.
+    scans : sequence
+        Keys of the scans of every person.
+    weights : mapping
+        Of scans; those that are not named weigh 1.
+    """
+    people = np.empty((len(scans), next(iter(vectors.values())).shape[1]), np.float32)
+    for row, keys in enumerate(scans):
+        of_scans = np.stack([vectors[key].mean(axis=0, dtype=np.float64) for key in keys if key in vectors])
+        weight = np.array([weights.get(key, 1.0) for key in keys if key in vectors])
+        people[row] = weight @ of_scans / weight.sum()
+    return people
+
+
 class WindowAttention(nn.Module):
     """Gated attention over the windows of a person (Ilse et al. 2018, eq. 9), from prior weights on.
 
