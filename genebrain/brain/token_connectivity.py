@@ -23,6 +23,8 @@ from genebrain.types import FloatArray
 
 FLOOR = 1e-3
 """Added to the variance of every hidden direction, relative to their mean: directions far below it do not count."""
+PEOPLE = 256
+"""People whose matrices are in memory at a time."""
 ROUNDING = 1e-9
 """Added too, relative to the mean square of the tokens themselves."""
 
@@ -76,14 +78,19 @@ def places_of(width: int) -> int:
     return int((np.sqrt(8 * width + 1) - 1) / 2)
 
 
-def unpack(vectors: FloatArray) -> NDArray[np.float64]:
-    """Vectors ``[n, places (places + 1) / 2]`` as symmetric matrices ``[n, places, places]``."""
+def unpack(vectors: FloatArray) -> FloatArray:
+    """Vectors ``[n, places (places + 1) / 2]`` as symmetric matrices ``[n, places, places]`` of the same type."""
     places = places_of(vectors.shape[1])
     rows, columns = np.triu_indices(places)
-    matrices = np.empty((len(vectors), places, places))
+    matrices = np.empty((len(vectors), places, places), vectors.dtype)
     matrices[:, rows, columns] = vectors
     matrices[:, columns, rows] = vectors
     return matrices
+
+
+def _no_lag(matrices: FloatArray) -> FloatArray:
+    """Zeros in the shape of the matrices, without their memory."""
+    return np.broadcast_to(np.zeros((), matrices.dtype), matrices.shape)
 
 
 class TokenTangent(Lag0Tangent):
@@ -92,12 +99,15 @@ class TokenTangent(Lag0Tangent):
     def fit(self, vectors: FloatArray) -> Self:  # type: ignore[override]
         """Learn places, basis and mean of training people: vectors ``[n, places (places + 1) / 2]``."""
         matrices = unpack(vectors)
-        return super().fit(matrices, np.zeros_like(matrices))
+        return super().fit(matrices, _no_lag(matrices))
 
     def transform(self, vectors: FloatArray) -> NDArray[np.float32]:  # type: ignore[override]
         """Features of any people, float32 ``[n, q (q + 1) / 2]``."""
-        matrices = unpack(vectors)
-        return super().transform(matrices, np.zeros_like(matrices))
+        parts = []
+        for start in range(0, len(vectors), PEOPLE):  # whole matrices of all people would not fit
+            matrices = unpack(vectors[start : start + PEOPLE])
+            parts.append(super().transform(matrices, _no_lag(matrices)))
+        return np.concatenate(parts)
 
     @classmethod
     def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> Self:
