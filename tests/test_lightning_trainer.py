@@ -54,6 +54,15 @@ class Points(lightning.LightningDataModule):
     val_dataloader = train_dataloader
 
 
+@pytest.fixture
+def hears_ctrl_c():
+    """Programs that run in the background are started deaf to Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_a_broken_off_run_ends_like_an_undisturbed_one(tmp_path):
     whole = Line()
     expected = train_resumably(whole, Points(), tmp_path / "a", CPU, seed=3, max_epochs=6, watch=WATCH, progress=False)
