@@ -7,7 +7,8 @@
    (one-sided, .05). Then towers that start from (1) are trained for that many epochs on all training people.
 
 An encoder that is trained with the towers (``tuning`` of a side) goes the same way: the closed form is fitted on what
-it gives before training, the towers start there exactly, and (1) to (3) decide about encoder and towers together.
+it gives before training, the towers start there exactly, and (1) to (3) decide about encoder and towers together. Where
+that closed form finds nothing there is nothing to start from: towers start at random, and (3) compares with chance.
 
 Test people take part in nothing.
 """
@@ -48,6 +49,10 @@ NO_CLOSED_FORM = (
 NOTHING_TO_MOVE = (
     "the closed form finds no relation between genes and brain in the training people, and training moves what it "
     "finds; alignment=textbook trains from random projectors"
+)
+FROM_RANDOM = (
+    "the closed form finds no relation between genes and brain as the encoders are: what is trained with the towers "
+    "starts with random projectors and cosine, and is used if validation says that it finds more"
 )
 
 
@@ -132,23 +137,27 @@ def fit_alignment(
         return FittedAlignment(model, result.history, towers.parameters())
 
     start = _closed_form(subjects, train_rows, settings, seed, like=closed)
+    begun = settings
     if min(closed.calibration.slope, start.calibration.slope) <= 0:
         # Vectors of nothing but zeros on both sides have no gradient.
-        approval = {"approved": False, "not_trained": NOTHING_TO_MOVE}
-        print(f"no training: {NOTHING_TO_MOVE}")
-        return FittedAlignment(AlignmentModel(settings, closed, None, "closed_form", approval), [])
+        if not subjects.tuned:
+            print(f"no training: {NOTHING_TO_MOVE}")
+            approval: dict[str, Any] = {"approved": False, "not_trained": NOTHING_TO_MOVE}
+            return FittedAlignment(AlignmentModel(settings, closed, None, "closed_form", approval), [])
+        print(FROM_RANDOM)
+        begun = replace(settings, start="random", train="full", score="cosine")
     towers, result = _train(
-        subjects, start, settings, trainer, folder / "training", train_rows, validation_rows, seed, progress
+        subjects, start, begun, trainer, folder / "training", train_rows, validation_rows, seed, progress
     )
     counts = towers.parameters()
     approval = _approve(subjects, start, settings, towers, validation_rows, result)
     if not approval["approved"]:
         return FittedAlignment(AlignmentModel(settings, closed, None, "closed_form", approval), result.history, counts)
     towers, _ = _train(
-        subjects, closed, settings, trainer, folder / "refit", training, training[:0], seed, progress,
+        subjects, closed, begun, trainer, folder / "refit", training, training[:0], seed, progress,
         epochs=result.best_epoch,
     )  # fmt: skip
-    return FittedAlignment(AlignmentModel(settings, closed, towers, "trained", approval), result.history, counts)
+    return FittedAlignment(AlignmentModel(begun, closed, towers, "trained", approval), result.history, counts)
 
 
 def _closed_form(

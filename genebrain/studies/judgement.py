@@ -206,7 +206,7 @@ def _arms(
 
 
 def _model(fitted: FittedAlignment, experiment: Experiment, arms: dict[str, Metrics]) -> dict[str, Any]:
-    settings = experiment.alignment
+    settings = fitted.model.settings
     return {
         "start": settings.start,
         "train": settings.train,

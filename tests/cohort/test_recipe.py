@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.training import TrainerSettings
 from genebrain.cohort.recipe import fit_alignment
@@ -18,6 +23,39 @@ def subjects(link: float) -> Subjects:
     genes = rng.normal(size=(150, 4)).astype(np.float32)
     brain = (link * genes @ rng.normal(size=(4, 6)) + rng.normal(size=(150, 6))).astype(np.float32)
     return Subjects([genes], {"embedding": brain}, np.arange(150), np.arange(150))
+
+
+class Reader(nn.Module):
+    """Reads people's true brains with weights that let nothing through before training."""
+
+    def __init__(self, brains: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("brains", brains, persistent=False)
+        self.mix = nn.Linear(brains.shape[1], 6)
+        nn.init.normal_(self.mix.weight, std=0.1)
+        self.out_features = 6
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.mix(self.brains[rows])
+
+
+def test_an_encoder_in_training_starts_from_random_where_its_base_finds_nothing(tmp_path, capsys):
+    rows, true = np.arange(150), torch.from_numpy(subjects(2).brain["embedding"])
+    people = replace(subjects(0), tuned={"brain": lambda closed, training: Reader(true)})
+    trainer = replace(TRAINER, max_epochs=80, patience=80, learning_rate=1e-2)
+    fitted = fit_alignment(
+        people, rows[:80], rows[80:120], AlignmentSettings(), trainer, tmp_path, seed=1, progress=False
+    )
+    assert "starts with random projectors" in capsys.readouterr().out
+    assert fitted.model.approval["validation_recall_start"] == pytest.approx(1 / 32), "the closed form is at chance"
+    assert fitted.model.kept == "trained", fitted.model.approval
+    assert fitted.model.settings.start == "random"
+    gene, brain = fitted.vectors(people, rows[120:])
+    assert np.mean((gene @ brain.T).argmax(axis=1) == np.arange(30)) > 0.3, "people that it has not seen"
+    (tmp_path / "saved").mkdir()
+    fitted.model.save(tmp_path / "saved")
+    again = AlignmentModel.load(tmp_path / "saved", people.empty_towers(rows[:80]))
+    np.testing.assert_array_equal(replace(fitted, model=again).vectors(people, rows[120:])[1], brain)
 
 
 @pytest.mark.parametrize("train", ["residual", "full"])
