@@ -48,7 +48,11 @@ def judge(metrics: Metrics) -> Verdict:
     low, high = mean["percentile_rank"]["ci"]
     score = _score(mean, metrics)
     if high < 0.5:
-        text = f"Below chance: {score}. Check that genomes and scans are matched row by row."
+        rank = f"{number(mean['percentile_rank']['value'])} (95 % {number(low)} to {number(high)})"
+        text = (
+            f"Below chance: percentile rank {rank}, chance .5; {score}. Of forty results where there is nothing, one "
+            "looks like this; if another seed or split does too, check that genomes and scans are matched row by row."
+        )
         return Verdict("reversed", text)
     without_test = 0.0 if low > 0.5 else 1.0
     if (without_test if p_free is None else p_free) > LEVEL:

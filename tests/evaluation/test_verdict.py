@@ -91,7 +91,9 @@ def test_above_the_ceiling_is_a_leak():
 
 
 def test_below_chance_is_reversed():
-    assert judge(metrics(0.0, 0.3)).kind == "reversed"
+    found = judge(metrics(0.0, 0.3))
+    assert found.kind == "reversed"
+    assert "percentile rank .30 (95 %" in found.text, "what is below chance, not the recall whose interval holds it"
 
 
 def test_without_permutation_the_interval_decides():
