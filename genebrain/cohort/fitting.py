@@ -57,8 +57,8 @@ class Experiment:
             tuned.append("brain.aggregate=attention")
         if tuned and self.alignment.train == "none":
             raise UserError(
-                f"{' and '.join(tuned)} with alignment.train=none trains nothing: use train=residual or full, or "
-                "tuning=frozen and another aggregate"
+                f"{' and '.join(tuned)} with alignment.train=none trains nothing: use alignment.train=residual or "
+                "full, or tuning=frozen and brain.aggregate=mean or motion"
             )
         if self.pooling.trainable and self.alignment.start != "random":
             raise UserError(NO_CLOSED_FORM)
@@ -122,7 +122,7 @@ def run_fit(
     fitted.model.save(folder.checkpoints)
     trained = save_tuned_scans(fitted.model, experiment.brain, cohort, workspace.store, split.training, run)
     if trained is not None and progress:
-        print(f"weights of the scans: use them with brain.path={trained}")
+        print(f"weights of the scan encoder: use them with brain.path={trained}")
     features, _ = workspace.brain_features(experiment.brain, split.training)
     with replacing(folder.checkpoints / "brain_features.safetensors") as partial:
         save_file(features[fitted.brain_name].state(), partial)

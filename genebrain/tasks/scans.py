@@ -40,6 +40,9 @@ def embed_scans(
 
     if unreadable not in ("error", "skip"):
         raise UserError(f"unreadable={unreadable} is none of error, skip")
+    for option, usual in (("aggregate", "mean"), ("positives", "people"), ("tuning", "frozen")):
+        if (value := getattr(brain, option, usual)) != usual:
+            print(f"note: brain.{option}={value} changes nothing here: rows are plain means over windows")
     source = ScanSource(Path(input), _path(atlas), _path(parcel_coordinates), space, task, cleaning or Cleaning())
     counts = embed(source, brain or ConnectomeSide(), Path(out), report_page=report, progress=progress)
     done = counts["embedded"]

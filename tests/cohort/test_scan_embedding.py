@@ -181,3 +181,11 @@ def test_the_page_about_the_scans_is_written_beside_the_embeddings(bids, atlas, 
     assert "Quality of the scans" in page
     assert "sub-G" not in page
     assert (tmp_path / "scans.html").stat().st_mode & 0o077 == 0
+
+
+def test_options_of_fit_that_change_nothing_here_are_named(tmp_path, capsys):
+    tasks.embed_scans(FUNCTIONAL, tmp_path / "a", side("swift", aggregate="motion", tuning="lora"), progress=False)
+    said = capsys.readouterr().out
+    assert "brain.aggregate=motion changes nothing here" in said
+    assert "brain.tuning=lora changes nothing here" in said
+    assert "brain.positives" not in said
