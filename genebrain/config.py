@@ -102,22 +102,22 @@ def check(config: DictConfig, verb: str) -> list[str]:
     assert isinstance(container, dict)
     task = get_object(f"{TASKS}.{file_name(verb)}")
     problems = _bind(task, {k: v for k, v in container.items() if k != "hydra"}, verb)
+    failed: dict[str, str] = {}
     for path, node in _nodes(container):
-        target = str(node["_target_"])
         try:
-            callable_ = get_object(target)
+            callable_ = get_object(str(node["_target_"]))
         except Exception as error:
-            problems.append(f"{path}: cannot find {target} ({error})")
+            problems.append(f"{path}: cannot find {node['_target_']} ({error})")
             continue
-        arguments = {k: v for k, v in node.items() if not k.startswith("_")}
-        wrong = _bind(callable_, arguments, path)
+        wrong = _bind(callable_, {k: v for k, v in node.items() if not k.startswith("_")}, path)
         problems += wrong
         if not wrong:
             try:
                 instantiate(node, _convert_="all")
             except Exception as error:
-                problems.append(f"{path}: {_root_message(error)}")
-    return problems
+                failed[path] = _root_message(error)
+    inner = [(q.rpartition(".")[0], m) for q, m in failed.items()]  # a node that holds it fails with the same words
+    return problems + [f"{p}: {m}" for p, m in failed.items() if (p, m) not in inner]
 
 
 def build(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:

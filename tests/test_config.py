@@ -98,6 +98,13 @@ def test_wrong_values_are_found_by_the_constructors_before_any_work():
     assert "train=residual" in text
 
 
+def test_what_is_wrong_inside_a_node_is_said_once():
+    with pytest.raises(UserError) as caught:
+        config.compose("fit", ["brain.cleaning.fd_threshold=-1", "brain.positives=scan"])
+    assert "1 problem(s)" in str(caught.value)
+    assert "brain.cleaning: cleaning cannot be done so: fd_threshold=-1 mm" in str(caught.value)
+
+
 def test_a_required_value_that_is_missing_is_asked_for():
     with pytest.raises(UserError, match=r"give 'out=\.\.\.'"):
         config.compose("simulate", [])

@@ -173,7 +173,7 @@ def fill_store(
         for prefix in {job.key[:2] for job in todo}:
             make_private(folder / prefix)
         results = _processed(todo, options, jobs)
-        for record in tqdm(results, total=len(todo), desc="scans", unit="scan", disable=not progress):
+        for record in tqdm(results, total=len(todo), desc="scans", unit="scan", disable=not (progress and todo)):
             journal.add(record)
         records = [journal.records[key] for key in keys]
         _quarantine_odd_shapes(records)

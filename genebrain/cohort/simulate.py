@@ -230,7 +230,8 @@ def _checked(settings: dict[str, Any]) -> Tier:
         (settings["n_parcels"] % 2 == 1, f"n_parcels={settings['n_parcels']} must be even (two hemispheres)"),
         (
             not tier.k < tier.n_active < settings["n_parcels"],
-            f"need k < n_active < n_parcels, got {tier.k}, {tier.n_active}, {settings['n_parcels']}",
+            f"n_parcels={settings['n_parcels']} is too few: it must be above the {tier.n_active} modes in which"
+            f" brains differ (n_active), and these above the {tier.k} dimensions of the trait (k)",
         ),
         (settings["n_frames"] < 2, f"n_frames={settings['n_frames']} must be at least 2"),
         (not 0 < settings["tr"] <= 10, f"tr={settings['tr']} s must lie in (0, 10]"),

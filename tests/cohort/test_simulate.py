@@ -141,7 +141,7 @@ def test_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_impossible_settings_are_named_together(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"n_parcels=7(.|\n)*n_frames=1"):
+    with pytest.raises(UserError, match=r"n_parcels=7 is too few: (.|\n)*above the 12 modes(.|\n)*n_frames=1"):
         simulate_cohort(tmp_path / "cohort", "smoke", 40, n_parcels=7, n_frames=1)
     with pytest.raises(UserError, match="no tier `smok`"):
         simulate_cohort(tmp_path / "cohort", "smok")
