@@ -22,13 +22,15 @@ import pandas as pd
 from genebrain.brain.brain_mask import MaskChoice
 from genebrain.brain.brainmt_config import BrainMTConfig
 from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.encoder_shelf import SHELF
+from genebrain.brain.encoder_shelf import SHELF, ScanShape
 from genebrain.brain.encoder_sizes import Box, get_size
 from genebrain.brain.encoders import EncoderSettings
 from genebrain.brain.image_stream import open_image
 from genebrain.brain.orientation import Turn
+from genebrain.brain.parcel_centres import known_centres
 from genebrain.brain.scan_job import ScanOptions, without_names
 from genebrain.brain.scan_reader import ReadingOptions
+from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.scans import IMAGE_SUFFIXES
 from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.volume_encoders import config_box
@@ -149,3 +151,12 @@ def _box(settings: EncoderSettings, paths: Iterable[Path], volumes: VolumeSettin
         x, y, z = (-(-size // volumes.downsample) for size in turn.apply(np.empty(image.shape, bool)).shape)
         return x, y, z
     raise UserError(f"none of {counted(len(images), 'image')} can be opened: {told(dict(reasons.most_common(5)))}")
+
+
+def scan_shape(store: ScanStore, parcel_coordinates: Path | str | None, atlas: Path | None) -> ScanShape:
+    """What an encoder of the scans in a store is built for: their parcels and where these lie, or their voxels."""
+    if store.kind == "volumes":
+        x, y, z = store.shape
+        return {"grid": (x, y, z)}
+    (n_parcels,) = store.shape
+    return {"n_parcels": n_parcels, "coordinates": known_centres(n_parcels, parcel_coordinates, atlas)}

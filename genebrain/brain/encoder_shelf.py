@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,14 @@ from genebrain.brain.encoder_files import CONFIG, CONTRACT, LoadedEncoder, read_
 from genebrain.brain.encoder_sizes import Box, Size
 from genebrain.brain.encoders import EncoderSettings, build_encoder
 from genebrain.brain.window_encoder import WindowEncoder
+
+
+class ScanShape(TypedDict, total=False):
+    """What an encoder is built for, as :func:`~genebrain.brain.encoders.build_encoder` takes it."""
+
+    n_parcels: int
+    coordinates: NDArray[np.float32] | None
+    grid: Box
 
 
 class EncoderShelf:
@@ -48,16 +56,9 @@ class EncoderShelf:
             self._sizes[source] = loaded.size
         return self._sizes[source]
 
-    def get(
-        self,
-        settings: EncoderSettings,
-        *,
-        n_parcels: int | None = None,
-        coordinates: NDArray[np.float32] | None = None,
-        grid: Box | None = None,
-    ) -> WindowEncoder:
+    def get(self, settings: EncoderSettings, **scans: Unpack[ScanShape]) -> WindowEncoder:
         """An encoder for these scans that is shared: not to be trained, not to be changed."""
-        key = _key(settings, n_parcels, coordinates, grid)
+        key = _key(settings, scans)
         if self._built is None or self._built[0] != key:
             self._built = None  # room first
             loaded = None
@@ -65,35 +66,21 @@ class EncoderShelf:
                 # Handed on, not kept: an encoder changes what it is built around.
                 loaded = self._loaded[1]
             self._loaded = None
-            encoder = build_encoder(settings, n_parcels=n_parcels, coordinates=coordinates, grid=grid, loaded=loaded)
+            encoder = build_encoder(settings, loaded=loaded, **scans)
             self._built = key, encoder
         return self._built[1]
 
-    def take(
-        self,
-        settings: EncoderSettings,
-        *,
-        n_parcels: int | None = None,
-        coordinates: NDArray[np.float32] | None = None,
-        grid: Box | None = None,
-    ) -> WindowEncoder:
+    def take(self, settings: EncoderSettings, **scans: Unpack[ScanShape]) -> WindowEncoder:
         """An encoder for these scans that belongs to the caller."""
-        encoder = self.get(settings, n_parcels=n_parcels, coordinates=coordinates, grid=grid)
+        encoder = self.get(settings, **scans)
         self._built = None
         return encoder
 
-    def facts(
-        self,
-        settings: EncoderSettings,
-        *,
-        n_parcels: int | None = None,
-        coordinates: NDArray[np.float32] | None = None,
-        grid: Box | None = None,
-    ) -> dict[str, Any]:
+    def facts(self, settings: EncoderSettings, **scans: Unpack[ScanShape]) -> dict[str, Any]:
         """Description and ``fingerprint`` of an encoder; known also when it has been taken away."""
-        key = _key(settings, n_parcels, coordinates, grid)
+        key = _key(settings, scans)
         if key not in self._facts:
-            encoder = self.get(settings, n_parcels=n_parcels, coordinates=coordinates, grid=grid)
+            encoder = self.get(settings, **scans)
             self._facts[key] = {**encoder.description(), "fingerprint": encoder.fingerprint()}
         return dict(self._facts[key])
 
@@ -117,8 +104,7 @@ def _stamp(path: Path) -> Hashable:
     return str(path.resolve()), found.st_size, found.st_mtime_ns
 
 
-def _key(
-    settings: EncoderSettings, n_parcels: int | None, coordinates: NDArray[np.float32] | None, grid: Box | None
-) -> Hashable:
+def _key(settings: EncoderSettings, scans: ScanShape) -> Hashable:
+    coordinates = scans.get("coordinates")
     places = None if coordinates is None else np.asarray(coordinates, np.float32).tobytes()
-    return settings, _source(settings), n_parcels, places, grid
+    return settings, _source(settings), scans.get("n_parcels"), places, scans.get("grid")

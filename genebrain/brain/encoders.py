@@ -24,7 +24,7 @@ from genebrain.brain.brainmt_config import BrainMTConfig
 from genebrain.brain.encoder_files import LoadedEncoder, read_encoder
 from genebrain.brain.encoder_sizes import NAMES, READS, SIZES, Box, Size, get_size
 from genebrain.brain.parcel_input import VIT_DIVISOR, ParcelInput
-from genebrain.brain.parcel_order import a424_coordinates
+from genebrain.brain.parcel_order import A424_PARCELS, a424_coordinates
 from genebrain.brain.scan_encoder import ScanEncoder
 from genebrain.brain.swift import SwiFT
 from genebrain.brain.swift_config import SwiFTConfig
@@ -33,7 +33,6 @@ from genebrain.brain.volume_encoders import BrainMTWindowEncoder, SwiFTWindowEnc
 from genebrain.brain.window_encoder import SUMMARIES, ParcelWindowEncoder, Summary, WindowEncoder
 from genebrain.types import UserError
 
-A424_PARCELS = 424
 PARCEL_TOLERANCE_MM = 25.0
 """How far a parcel's centre may lie from where the weights were trained; two tables of A424 differ by up to 13 mm."""
 RANDOM = "random weights (seed {seed}): a control, not a published model"

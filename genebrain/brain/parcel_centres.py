@@ -12,10 +12,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genebrain.brain.parcel_order import A424_PARCELS
 from genebrain.brain.parcellation import Atlas
 from genebrain.types import UserError
 
 AXES = ("x", "y", "z")
+
+
+def known_centres(n_parcels: int, table: Path | str | None, atlas: Path | None) -> NDArray[np.float32] | None:
+    """Centres from the table, else of the labels of the atlas; None for A424, and where neither says them.
+
+    The encoder knows A424, and says what is missing otherwise.
+    """
+    if table is not None:
+        return read_centres(table)
+    if n_parcels == A424_PARCELS or atlas is None:
+        return None
+    return label_centres(atlas)
 
 
 def read_centres(path: Path | str) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from genebrain.types import FloatArray, UserError
 
 A424 = "A424_Coordinates.dat"
+A424_PARCELS = 424
 
 
 def a424_coordinates(path: Path | str | None = None) -> NDArray[np.float32]:

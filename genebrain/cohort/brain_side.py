@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.connectome import (
@@ -23,7 +22,6 @@ from genebrain.brain.connectome import (
     moments_from_store,
 )
 from genebrain.brain.ingest import ingest_scans
-from genebrain.brain.parcel_centres import label_centres, read_centres
 from genebrain.brain.scan_store import ScanStore
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.positives import positives_problems
@@ -184,12 +182,3 @@ def person_scans(cohort: Cohort, store: ScanStore) -> list[list[str]]:
     if empty:
         raise UserError(f"{empty} of {len(cohort)} people have no usable scan in the store")
     return scans
-
-
-def cohort_centres(cohort: Cohort, n_parcels: int) -> NDArray[np.float32] | None:
-    """Centres of the parcels: the cohort's table, A424 for 424 parcels (None), else the labels of its atlas."""
-    if cohort.parcel_coordinates is not None:
-        return read_centres(cohort.parcel_coordinates)
-    if n_parcels == 424 or cohort.atlas is None:
-        return None
-    return label_centres(cohort.atlas)

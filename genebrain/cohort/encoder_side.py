@@ -18,8 +18,14 @@ from numpy.typing import NDArray
 from genebrain.adapters import ALL_LINEAR, LoraSettings
 from genebrain.alignment.tuned_encoder import TUNINGS
 from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.encoder_scans import VolumeSettings, options_name, scan_options, volume_cleaning_problem
-from genebrain.brain.encoder_shelf import SHELF
+from genebrain.brain.encoder_scans import (
+    VolumeSettings,
+    options_name,
+    scan_options,
+    scan_shape,
+    volume_cleaning_problem,
+)
+from genebrain.brain.encoder_shelf import SHELF, ScanShape
 from genebrain.brain.encoders import EncoderSettings
 from genebrain.brain.frozen_embeddings import Embeddings, embed_windows, embeddings_folder, say_encoder
 from genebrain.brain.ingest import fill_store
@@ -29,7 +35,7 @@ from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import ParcelWindowEncoder, Summary, WindowEncoder
 from genebrain.brain.windows import WindowPolicy
-from genebrain.cohort.brain_side import ConnectomeSide, Feature, cohort_centres, parcels_folder, person_scans
+from genebrain.cohort.brain_side import ConnectomeSide, Feature, parcels_folder, person_scans
 from genebrain.cohort.embedding_feature import WindowFeature, restored_feature, window_features
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.person_windows import motion_weights, person_vectors
@@ -187,12 +193,8 @@ class EncoderSide:
         """The same encoder for all who ask, built once: it must not be changed."""
         return SHELF.get(self.settings, **self._shape(cohort, store))
 
-    def _shape(self, cohort: Cohort, store: Path) -> dict[str, Any]:
-        shape = self.scans(cohort, store).shape
-        if self.settings.reads == "volumes":
-            return {"grid": shape}
-        (n_parcels,) = shape
-        return {"n_parcels": n_parcels, "coordinates": cohort_centres(cohort, n_parcels)}
+    def _shape(self, cohort: Cohort, store: Path) -> ScanShape:
+        return scan_shape(self.scans(cohort, store), cohort.parcel_coordinates, cohort.atlas)
 
     def bank(self, encoder: WindowEncoder, cohort: Cohort, store: Path) -> WindowBank:
         """The windows of the scans in the store, as this encoder wants them."""

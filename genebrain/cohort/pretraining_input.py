@@ -65,12 +65,7 @@ def run_pretraining_on_scans(
         where.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         ingested = fill_store(table, where, options, short="skip", progress=progress)
     scans = ScanStore(where)
-    if scans.kind == "volumes":
-        x, y, z = scans.shape
-        encoder = SHELF.take(side.settings, grid=(x, y, z))
-    else:
-        (n_parcels,) = scans.shape
-        encoder = SHELF.take(side.settings, n_parcels=n_parcels, coordinates=source.centres(n_parcels))
+    encoder = SHELF.take(side.settings, **source.shape(scans))
     keys: list[list[str]] = [[] for _ in people]
     for row, key in zip(person, scans.keys(table), strict=True):
         if key is not None:

@@ -21,9 +21,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.encoder_scans import options_name, scan_options
+from genebrain.brain.encoder_scans import options_name, scan_options, scan_shape
+from genebrain.brain.encoder_shelf import ScanShape
 from genebrain.brain.ingest import IngestReport, fill_store
-from genebrain.brain.parcel_centres import label_centres, read_centres
 from genebrain.brain.scan_journal import scan_keys
 from genebrain.brain.scan_quality_report import write_scan_report
 from genebrain.brain.scan_store import ScanStore
@@ -34,8 +34,6 @@ from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.scan_vectors import CorrelationVectors, EncoderVectors, Vectors
 from genebrain.file_writing import ArrayWriter, write_private
 from genebrain.types import UserError
-
-A424_PARCELS = 424
 
 
 @dataclass(frozen=True)
@@ -72,13 +70,9 @@ class ScanSource:
             raise UserError(f"input={self.input} does not exist: name a folder of scans, a scan table, or a 4D image")
         return read_scan_table(self.input, space=self.space, task=self.task)
 
-    def centres(self, n_parcels: int) -> NDArray[np.float32] | None:
-        """Centres of the parcels, None where the encoder knows them or says what is missing."""
-        if self.parcel_coordinates is not None:
-            return read_centres(self.parcel_coordinates)
-        if n_parcels == A424_PARCELS or self.atlas is None:
-            return None
-        return label_centres(self.atlas)
+    def shape(self, store: ScanStore) -> ScanShape:
+        """What an encoder of these scans is built for, once they are in the store."""
+        return scan_shape(store, self.parcel_coordinates, self.atlas)
 
 
 def embed_scans(
@@ -121,7 +115,7 @@ def embed_scans(
         if brain.kind != "correlation":
             print(f"connectome: {brain.kind} needs training people; correlations (Fisher z) are written instead")
     else:
-        rows = EncoderVectors(brain, source.centres, store, stored, out / "cache", progress=progress)
+        rows = EncoderVectors(brain, source.shape(store), store, stored, out / "cache", progress=progress)
     mask = np.array([key is not None and key in rows.windows for key in keys])
     if not mask.any():
         raise UserError(f"none of {counted(len(table), 'scan')} gave a window")

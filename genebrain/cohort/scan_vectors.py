@@ -5,7 +5,6 @@ What it does NOT know: whose scans these are, and what is written of the vectors
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.brain.connectome_rows import CorrelationRows
-from genebrain.brain.encoder_shelf import SHELF
+from genebrain.brain.encoder_shelf import SHELF, ScanShape
 from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder, say_encoder
 from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.window_bank import WindowBank
-from genebrain.brain.window_encoder import WindowEncoder
 from genebrain.brain.windows import Window
 from genebrain.cohort.encoder_side import EncoderSide
-
-Centres = Callable[[int], NDArray[np.float32] | None]
-"""From the number of parcels to where they lie; None where the encoder knows, or says what is missing."""
 
 
 class Vectors:
@@ -46,9 +41,9 @@ class EncoderVectors(Vectors):
     """By a frozen encoder, stored per scan."""
 
     def __init__(
-        self, brain: EncoderSide, centres: Centres, store: ScanStore, keys: list[str], cache: Path, *, progress: bool
+        self, brain: EncoderSide, shape: ScanShape, store: ScanStore, keys: list[str], cache: Path, *, progress: bool
     ) -> None:
-        encoder = self._build(brain, centres, store)
+        encoder = SHELF.get(brain.settings, **shape)
         bank = WindowBank(store, brain.windows, encoder.frames, encoder.tr, encoder.check_frames)
         planned = bank.plan(keys)
         say_encoder(encoder, bank)
@@ -63,14 +58,6 @@ class EncoderVectors(Vectors):
             "fingerprint": encoder.fingerprint(),
             "windows": bank.describe(keys, planned),
         }
-
-    @staticmethod
-    def _build(brain: EncoderSide, centres: Centres, store: ScanStore) -> WindowEncoder:
-        if store.kind == "volumes":
-            x, y, z = store.shape
-            return SHELF.get(brain.settings, grid=(x, y, z))
-        (n_parcels,) = store.shape
-        return SHELF.get(brain.settings, n_parcels=n_parcels, coordinates=centres(n_parcels))
 
     def of(self, key: str) -> NDArray[np.float32]:
         """Vectors of the windows of one scan."""

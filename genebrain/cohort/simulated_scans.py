@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, polygamma
 
-from genebrain.brain.parcel_order import a424_coordinates
+from genebrain.brain.parcel_order import A424_PARCELS, a424_coordinates
 
 DECAY_BASE, DECAY_SLOPE = 0.15, 0.9
 """Decay rate of a mode in 1/s: base + slope x eigenvalue of the Laplacian."""
@@ -22,7 +22,7 @@ POWER_OFFSET = 0.05
 SPREAD_MM = np.array([30.0, 45.0, 30.0])
 LENGTH_MM = 25.0
 N_MODULES = 7
-A424_PARCELS, A424_AREAS = 424, 180
+A424_AREAS = 180
 
 Floats = NDArray[np.float64]
 
