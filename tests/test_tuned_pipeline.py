@@ -18,8 +18,8 @@ from genebrain.alignment.training import TrainerSettings
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.simulate import simulate_cohort
-from genebrain.lightning_steps import SeedSteps
 from genebrain.types import UserError
+from tests.broken_fit import whole_and_broken
 
 SMALL = {"n_windows": 2, "window_bp": 6000, "n_frames": 120, "n_parcels": 20, "n_genomewide": 60}
 SHORT = TrainerSettings(max_epochs=2, patience=2, batch_size=40)
@@ -86,22 +86,9 @@ def test_the_frozen_fit_is_not_touched_by_the_way_it_could_be_tuned(cohort, tmp_
 def test_a_fit_that_broke_off_ends_with_the_numbers_of_an_undisturbed_one(cohort, tmp_path, monkeypatch):
     trainer = replace(SHORT, max_epochs=4, patience=4, batch_size=24)
     options = {"genetics": LORA, "alignment": TEXTBOOK, "trainer": trainer, "progress": False}
-    tasks.fit(cohort, run=tmp_path / "whole", **options)
-    seed = SeedSteps.on_train_batch_start
-
-    def breaks(self, trainer, *rest) -> None:
-        if trainer.global_step == 3:  # two steps an epoch: in the middle of the second
-            raise RuntimeError("broken off")
-        seed(self, trainer, *rest)
-
-    with monkeypatch.context() as context:
-        context.setattr(SeedSteps, "on_train_batch_start", breaks)
-        with pytest.raises(RuntimeError, match="broken off"):
-            tasks.fit(cohort, run=tmp_path / "broken", **options)
-    assert (tmp_path / "broken" / "checkpoints" / "training" / "last.ckpt").exists()
-    tasks.fit(cohort, run=tmp_path / "broken", **options)
+    undisturbed, resumed = whole_and_broken(cohort, tmp_path, monkeypatch, **options)
     for name in ("towers.safetensors", "gene_encoder/adapters.safetensors"):
-        whole, broken = (tmp_path / run / "checkpoints" / name for run in ("whole", "broken"))
+        whole, broken = (folder / name for folder in (undisturbed, resumed))
         assert whole.read_bytes() == broken.read_bytes()
     histories = [pd.read_csv(tmp_path / run / "history.csv") for run in ("whole", "broken")]
     pd.testing.assert_frame_equal(*histories)

@@ -30,8 +30,8 @@ from genebrain.cohort.single_scans import SingleScans
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.tower_inputs import Subjects
 from genebrain.cohort.workspace import Workspace
-from genebrain.lightning_steps import SeedSteps
 from genebrain.types import UserError
+from tests.broken_fit import whole_and_broken
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_parcels": 80, "n_genomewide": 60}
 CONNECTOME = ConnectomeSide(components=(5,))
@@ -192,21 +192,8 @@ def test_a_fit_on_scans_that_is_broken_off_ends_with_the_same_bytes(cohort, tmp_
         "brain": replace(CONNECTOME, positives="scans"), "alignment": TEXTBOOK, "progress": False,
         "trainer": replace(SHORT, max_epochs=4, patience=4, batch_size=32),
     }  # fmt: skip
-    tasks.fit(cohort, run=tmp_path / "whole", **options)
-    seed = SeedSteps.on_train_batch_start
-
-    def breaks(self, trainer, *rest) -> None:
-        if trainer.global_step == 3:  # two steps an epoch: in the middle of the second
-            raise RuntimeError("broken off")
-        seed(self, trainer, *rest)
-
-    with monkeypatch.context() as context:
-        context.setattr(SeedSteps, "on_train_batch_start", breaks)
-        with pytest.raises(RuntimeError, match="broken off"):
-            tasks.fit(cohort, run=tmp_path / "broken", **options)
-    assert (tmp_path / "broken" / "checkpoints" / "training" / "last.ckpt").exists()
-    tasks.fit(cohort, run=tmp_path / "broken", **options)
-    whole, broken = (tmp_path / run / "checkpoints" / "towers.safetensors" for run in ("whole", "broken"))
+    undisturbed, resumed = whole_and_broken(cohort, tmp_path, monkeypatch, **options)
+    whole, broken = (folder / "towers.safetensors" for folder in (undisturbed, resumed))
     assert whole.read_bytes() == broken.read_bytes()
 
 
