@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from typing import Any, Literal, get_args
 
 import torch
@@ -105,6 +106,10 @@ class WindowEncoder(nn.Module, ABC):
         """The windows without activity: every frame is their mean frame."""
         return windows.mean(dim=1, keepdim=True).expand_as(windows)
 
+    def still_tokens(self, windows: Tensor) -> Tensor:
+        """Tokens of :meth:`still`, ``[windows or 1, tokens, hidden]``."""
+        return self.tokens(self.still(windows))[0]
+
     @abstractmethod
     def tokens(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens ``[windows, tokens, hidden]`` and bool mask ``[windows, tokens]``: which stand for data."""
@@ -128,7 +133,7 @@ class WindowEncoder(nn.Module, ABC):
         """
         tokens, mask = self.tokens(windows)
         if self.summary == "connectivity":
-            still, _ = self.tokens(self.still(windows))
+            still = self.still_tokens(windows)
             first = int(self.class_token)
             rows = self.token_rows
             covariances = token_connectivity(tokens[:, first:], still[:, first:], mask[:, first:], rows)
@@ -214,6 +219,7 @@ class ParcelWindowEncoder(WindowEncoder):
         if contract is None:
             raise ValueError("an encoder of parcels needs an input contract")
         self.contract = contract
+        self._still: tuple[Hashable, Tensor] | None = None
         # The module takes coordinates from its own; scalings may differ between two faces of one module.
         encoder.contract = encoder.contract or contract
 
@@ -249,6 +255,16 @@ class ParcelWindowEncoder(WindowEncoder):
     def still(self, windows: Tensor) -> Tensor:
         """One for all: scaled, every window without activity is zero."""
         return torch.zeros_like(windows[:1])
+
+    def still_tokens(self, windows: Tensor) -> Tensor:
+        """Tokens of the one still window; encoded once per length, device and state of frozen weights."""
+        if torch.is_grad_enabled() or self.training:
+            return super().still_tokens(windows)
+        weights = tuple(parameter._version for parameter in self.encoder.parameters())
+        asked = windows.shape[1:], windows.dtype, windows.device, weights
+        if self._still is None or self._still[0] != asked:
+            self._still = asked, super().still_tokens(windows)
+        return self._still[1]
 
     def tokens(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Class token, then parcels x windows (or patches) in raster order."""

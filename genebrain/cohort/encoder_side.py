@@ -156,15 +156,10 @@ class EncoderSide:
     @property
     def settings(self) -> EncoderSettings:
         """Which encoder, with which weights."""
+        path = None if self.path is None else Path(self.path)
         return EncoderSettings(
-            self.encoder,
-            None if self.path is None else Path(self.path),
-            self.size,
-            self.weights_seed,
-            self.summary,
-            self.scaling,
-            self.formula,
-        )
+            self.encoder, path, self.size, self.weights_seed, self.summary, self.scaling, self.formula
+        )  # fmt: skip
 
     @property
     def source(self) -> Hashable:

@@ -111,6 +111,23 @@ def test_every_encoder_gives_it(name):
     assert encoder.fingerprint() != build(name).fingerprint()
 
 
+def test_the_still_window_of_parcels_is_encoded_once_until_the_weights_change(monkeypatch):
+    encoder, twin = build("brainlm", summary="connectivity"), build("brainlm", summary="connectivity")
+    x, seen, tokens = windows(encoder, 2), [], type(encoder).tokens
+    monkeypatch.setattr(type(encoder), "tokens", lambda self, given: seen.append(len(given)) or tokens(self, given))
+    with torch.inference_mode():
+        first = encoder(x)
+        assert torch.equal(encoder(x), first)
+        assert seen == [2, 1, 2]
+    for changed in (encoder, twin):
+        with torch.no_grad():
+            for parameter in changed.encoder.parameters():
+                parameter.mul_(1.5)
+    with torch.inference_mode():
+        assert torch.equal(encoder(x), twin(x)), "nothing is left of the weights of before"
+        assert not torch.equal(encoder(x), first)
+
+
 def test_an_encoder_of_parcels_sees_who_moves_together():
     encoder = build("brainlm", summary="connectivity")
     x = windows(encoder, 40)
