@@ -7,6 +7,8 @@ before a model is read. What this module does NOT know: models, data, what a num
 
 from __future__ import annotations
 
+import atexit
+import gc
 import signal
 import warnings
 from collections.abc import Iterator
@@ -17,10 +19,15 @@ from typing import Any, ClassVar
 
 import pytorch_lightning as lightning
 import torch
+import torch.distributed as dist
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from genebrain.lightning_steps import LOGGERS, EpochBar, History, SeedSteps, make_loggers, quiet_lightning
 from genebrain.types import UserError
+
+if dist.is_available():
+    # Its default arguments keep the process group of the moment for ever, so it is imported before there is one.
+    import torch.distributed.nn.functional
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
@@ -214,6 +221,8 @@ def train_resumably(
         "use_distributed_sampler": False,  # our batches are already one rank's share
         "limit_val_batches": None if watch else 0,
     } | options)  # fmt: skip
+    if trainer.world_size > 1:
+        atexit.register(leave_process_group)
     last = folder / LAST
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -226,6 +235,18 @@ def train_resumably(
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
     return Trained(trainer, history.rows, folder)
+
+
+def leave_process_group() -> None:
+    """End the process group and its threads; nothing to do where there is none.
+
+    Gloo's threads abort a process that shuts down while they let go of a last tensor (SIGABRT, "terminate called
+    without an active exception"), and torch ends them with the last reference to the group only: models under
+    distributed data parallel, which are cycles, hold others.
+    """
+    if dist.is_available() and dist.is_initialized():
+        gc.collect()
+        dist.destroy_process_group()
 
 
 @contextmanager

@@ -8,12 +8,11 @@ wrong.
 from __future__ import annotations
 
 import math
-import os
 
 import pytest
 import torch
-import torch.distributed as dist
-from torch import Tensor, multiprocessing, nn
+from ranks import run_ranks
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from genebrain.alignment import distributed
@@ -96,10 +95,7 @@ def error_of_unequal_batches(rank: int) -> str:
     return ""
 
 
-def worker(rank: int, world: int, folder: str) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/rendezvous", world_size=world, rank=rank)
+def every_result(rank: int, world: int) -> dict[str, object]:
     rows = slice(rank * N // world, (rank + 1) * N // world)
     results: dict[str, object] = {
         name: one_step(DistributedDataParallel(Alignment(make())), rows) for name, make in LOSSES.items()
@@ -107,16 +103,12 @@ def worker(rank: int, world: int, folder: str) -> None:
     for name, recompute in (("kept", False), ("recomputed", True)):
         module = DistributedDataParallel(Alignment(InfoNCE(tile=3), dropout=0.5, recompute=recompute))
         results[name] = one_step(module, rows)
-    results["unequal"] = error_of_unequal_batches(rank)
-    torch.save(results, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    return {**results, "unequal": error_of_unequal_batches(rank)}
 
 
 @pytest.fixture(scope="module", params=[2, 3])
 def ranks(request, tmp_path_factory) -> list[dict]:
-    folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.spawn(worker, (request.param, str(folder)), nprocs=request.param)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(request.param)]
+    return run_ranks(every_result, request.param, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -19,6 +19,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+# torch 2.13 gave both a new name and warns of the old one, in every process.
+_all_gather: Any = getattr(dist, "all_gather_single", None) or getattr(dist, "all_gather_into_tensor", None)
+_reduce_scatter: Any = getattr(dist, "reduce_scatter_single", None) or getattr(dist, "reduce_scatter_tensor", None)
+
 
 def world_size() -> int:
     """Number of processes (1 when no process group is initialised)."""
@@ -47,7 +51,7 @@ def gather(x: Tensor) -> Tensor:
     if world == 1:
         return x
     out = x.new_empty((world * x.shape[0], *x.shape[1:]))
-    dist.all_gather_into_tensor(out, x.detach().contiguous())
+    _all_gather(out, x.detach().contiguous())
     return out
 
 
@@ -63,7 +67,7 @@ class _GatherWithGradient(torch.autograd.Function):
         grad = grad.contiguous()
         if dist.get_backend() == "nccl":
             out = grad.new_empty((ctx.rows, *grad.shape[1:]))
-            dist.reduce_scatter_tensor(out, grad)
+            _reduce_scatter(out, grad)
             return out
         # gloo has no reduce-scatter everywhere; the clone keeps the gradient that autograd still owns.
         grad = grad.clone()

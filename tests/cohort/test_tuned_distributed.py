@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import torch
-import torch.distributed as dist
-from torch import Tensor, multiprocessing, nn
+from ranks import run_ranks
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tuned_cohort import N, TunedCohort, make
 
@@ -43,22 +41,16 @@ def one_step(module: nn.Module, cohort: TunedCohort, rows: slice) -> dict[str, T
     return {"loss": mean_over_ranks(loss).detach(), **found}
 
 
-def worker(rank: int, world: int, folder: str) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/rendezvous", world_size=world, rank=rank)
+def step_of_rank(rank: int, world: int) -> dict[str, Tensor]:
     cohort, rows = make(), slice(rank * N // world, (rank + 1) * N // world)
-    torch.save(one_step(DistributedDataParallel(Alignment(cohort)), cohort, rows), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    return one_step(DistributedDataParallel(Alignment(cohort)), cohort, rows)
 
 
 def test_two_processes_equal_one(tmp_path):
-    multiprocessing.spawn(worker, (2, str(tmp_path)), nprocs=2)
     cohort = make()
     one = one_step(Alignment(cohort), cohort, slice(0, N))
     assert sum("lora_" in name for name in one) == 16
-    for rank in range(2):
-        two = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+    for two in run_ranks(step_of_rank, 2, tmp_path):
         assert two.keys() == one.keys()
         for name, value in one.items():
             torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
