@@ -3,8 +3,8 @@
 Purpose: what people's genotypes and scans turn into says as much about them as the originals, so files have mode
 0600 and folders 0700; only pages, figures and settings are public. Contract: content goes to a temporary name in the
 same folder, which is then renamed; whatever goes wrong, the temporary file is removed, what stood under the name
-before still stands, and a disk that refuses is a ``UserError`` in words. What this module does NOT know: what is in
-the files.
+before still stands, and a disk that refuses is a :class:`StorageError` in words. What this module does NOT know: what
+is in the files.
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ LEFTOVERS = "*.tmp"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+class StorageError(UserError):
+    """The place to write to refuses: it is full, read-only or forbidden. Whoever collects errors must stop here."""
+
+
 def make_private(folder: Path) -> None:
-    """Create a folder only its owner can enter. ``UserError`` if it can not be."""
+    """Create a folder only its owner can enter. :class:`StorageError` if it can not be."""
     with explained(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -52,7 +56,7 @@ def replacing(path: Path, *, private: bool = True) -> Iterator[Path]:
 
     Raises
     ------
-    UserError
+    StorageError
         The disk is full or the folder can not be written. An ``OSError`` that names another file passes unchanged.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -83,7 +87,7 @@ def write_private(path: Path, content: bytes) -> None:
 
     Raises
     ------
-    UserError
+    StorageError
         See :func:`replacing`.
     """
     with private_stream(path) as stream:
@@ -139,7 +143,7 @@ class ArrayWriter:
 
 @contextmanager
 def explained(folder: Path, file: Path | None = None) -> Iterator[None]:
-    """Turn a refusal of the disk into a ``UserError`` about ``folder``.
+    """Turn a refusal of the disk into a :class:`StorageError` about ``folder``.
 
     With ``file``, only if the error names this file or none: others come from what is read meanwhile.
     """
@@ -151,7 +155,7 @@ def explained(folder: Path, file: Path | None = None) -> Iterator[None]:
         if number is None or (elsewhere and number not in _FULL):
             raise
         advice = "free space and run the same command again" if number in _FULL else "check its permissions"
-        raise UserError(
+        raise StorageError(
             f"can not write to {folder}: {os.strerror(number)}. What was finished before is kept; {advice}"
         ) from error
 

@@ -169,7 +169,7 @@ def test_weights_that_do_not_fit_on_the_disk_are_said_in_words(target: Path) -> 
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
     command = [sys.executable, "-c", FULL_DISK, str(target)]
     failed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
-    assert f"UserError: can not write to {target.parent}: {os.strerror(errno.EFBIG)}" in failed.stderr
+    assert f"StorageError: can not write to {target.parent}: {os.strerror(errno.EFBIG)}" in failed.stderr
     assert alone_with(target, "old")
 
 

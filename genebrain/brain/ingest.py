@@ -1,8 +1,9 @@
 """Filling a scan store: every scan of the table is stored, too short, or in quarantine with a reason.
 
 Contract: can be interrupted and run again, finished scans are not read twice; one damaged file never ends the
-run, but a run in which nothing could be read is an error. Work is spread over scans, one process each:
-decompression takes most of the time.
+run, but a run in which nothing could be read is an error. A store that cannot be written (a full disk) ends the run:
+that is no fault of the scan that was read then. Work is spread over scans, one process each: decompression takes
+most of the time.
 
 What it does NOT know: genomes, splits, what features are made of the scans.
 """
@@ -11,8 +12,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -22,61 +23,17 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from genebrain.brain.cleaning import Cleaning
+from genebrain.brain.ingest_report import IngestReport, commonest_reasons, report_of
 from genebrain.brain.parcellation import Strategy
-from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, process
+from genebrain.brain.scan_job import REFUSED, Record, ScanJob, ScanOptions, process
 from genebrain.brain.scan_journal import Journal, array_path, claim_folder, scan_keys
 from genebrain.brain.scan_reader import ReadingOptions
 from genebrain.brain.scans import IMAGE_SUFFIXES
 from genebrain.brain.words import counted, told
-from genebrain.file_writing import make_private, write_private
+from genebrain.file_writing import StorageError, make_private, write_private
 from genebrain.types import UserError
 
 SMALL_FILE = 4 * 2**20  # bytes; a table below it is read in less time than a worker takes to start
-
-
-@dataclass(frozen=True)
-class IngestReport:
-    """What became of every scan of the table.
-
-    Attributes
-    ----------
-    n_scans, n_stored, n_reused
-        Rows of the table, scans in the store now, and how many of those an earlier run had finished.
-    quarantine, short
-        Scans that failed, and scans left out as too short: ``{"row": row of the table, "key", "reason"}``.
-    time_steps
-        Seconds (or "unknown") -> number of scans. More than one entry: frames of different scans are not the
-        same length.
-    shape, n_parcels
-        Of a stored frame; its width when the store holds parcels, else 0.
-    n_with_invalid_parcels, n_with_gaps
-        Stored scans with at least one invalid parcel; stored scans with frames dropped.
-    n_frames, n_dropped
-        Frames of the recordings of stored scans, and how many of them were dropped.
-    notes
-        What was done that a reader should know -> number of scans.
-    """
-
-    n_scans: int
-    n_stored: int
-    n_reused: int
-    quarantine: list[dict[str, Any]]
-    short: list[dict[str, Any]]
-    time_steps: dict[str, int]
-    n_parcels: int
-    n_with_invalid_parcels: int
-    n_with_gaps: int
-    n_frames: int = 0
-    n_dropped: int = 0
-    shape: list[int] = field(default_factory=list)
-    notes: dict[str, int] = field(default_factory=dict)
-
-    def summary(self) -> dict[str, Any]:
-        """JSON-ready counts without rows and keys, for aggregate reports."""
-        counts = asdict(self) | {"mixed_time_steps": len(self.time_steps) > 1}
-        for name, entries in (("quarantine", self.quarantine), ("short", self.short)):
-            counts[name] = {"n": len(entries), "reasons": _reasons(entries)}
-        return counts
 
 
 def ingest_scans(
@@ -154,6 +111,8 @@ def fill_store(
     UserError
         No scan can be used; short scans with ``short="error"``; other settings than the folder was made with;
         two scans that cannot be told apart; no shape that most scans share.
+    StorageError
+        The store cannot be written. What was stored before is kept, and the same call goes on with the others.
     """
     if short not in ("error", "skip", "keep"):
         raise ValueError(f"short must be error, skip or keep, got {short!r}")
@@ -173,17 +132,28 @@ def fill_store(
         for prefix in {job.key[:2] for job in todo}:
             make_private(folder / prefix)
         results = _processed(todo, options, jobs)
+        refusal = ""
         for record in tqdm(results, total=len(todo), desc="scans", unit="scan", disable=not (progress and todo)):
-            journal.add(record)
+            if record["status"] == REFUSED:
+                refusal = record["reason"]
+            else:
+                journal.add(record)
+        if refusal:
+            n_done = sum(journal.done(job, options) for job in listed)
+            raise StorageError(
+                f"{refusal}. {n_done} of {counted(len(listed), 'scan')} are stored in {folder}; the same command goes "
+                "on with the others"
+            )
         records = [journal.records[key] for key in keys]
         _quarantine_odd_shapes(records)
-        report = _report(records, n_reused=len(keys) - len(todo))
+        report = report_of(records, n_reused=len(keys) - len(todo))
         if not report.n_stored and not (report.short and short == "error"):
-            reasons = told(_reasons(report.quarantine + report.short))
+            reasons = told(commonest_reasons(report.quarantine + report.short))
             raise UserError(f"none of {counted(len(keys), 'scan')} can be used: {reasons}{_longest(records)}")
         if report.short and short == "error":
+            reasons = told(commonest_reasons(report.short))
             raise UserError(
-                f"{len(report.short)} of {counted(len(keys), 'scan')}: too short ({told(_reasons(report.short))}), "
+                f"{len(report.short)} of {counted(len(keys), 'scan')}: too short ({reasons}), "
                 f"the shortest has {min(r['n_frames'] for r in records if r['status'] == 'short')} frames; "
                 "leave them out with short=skip, or keep them with short=keep"
             )
@@ -192,17 +162,29 @@ def fill_store(
     return report
 
 
-def _processed(todo: list[ScanJob], options: ScanOptions, jobs: int) -> Iterable[Record]:
-    """Records in the order in which scans are done."""
+def _processed(todo: list[ScanJob], options: ScanOptions, jobs: int) -> Iterator[Record]:
+    """Records in the order in which scans are done; once one is refused, those under way are the last."""
+    refused = False
+
+    def wanted() -> Iterator[ScanJob]:
+        for job in todo:
+            if refused:
+                return
+            yield job
+
     small = all(
         not job.path.name.endswith(IMAGE_SUFFIXES) and job.path.stat().st_size < SMALL_FILE
         for job in todo
         if job.path.is_file()
     )
     if jobs == 1 or len(todo) < 2 or (small and not options.slow_tables):
-        return (process(job, options) for job in todo)
-    pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    return pool(delayed(process)(job, options) for job in todo)
+        results: Iterable[Record] = (process(job, options) for job in wanted())
+    else:
+        pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
+        results = pool(delayed(process)(job, options) for job in wanted())
+    for record in results:
+        refused = refused or record["status"] == REFUSED
+        yield record
 
 
 def _quarantine_odd_shapes(records: list[Record]) -> None:
@@ -222,49 +204,6 @@ def _quarantine_odd_shapes(records: list[Record]) -> None:
 def _named(shape: list[int]) -> str:
     """``424 parcels`` or ``96 x 96 x 96 voxels``."""
     return " x ".join(map(str, shape)) + (" parcels" if len(shape) == 1 else " voxels")
-
-
-def _report(records: list[Record], n_reused: int) -> IngestReport:
-    stored = [record for record in records if record["status"] == "stored"]
-    by_status = {
-        status: [
-            {"row": row, "key": record["key"], "reason": record["reason"]}
-            for row, record in enumerate(records)
-            if record["status"] == status
-        ]
-        for status in ("failed", "short")
-    }
-    steps = Counter("unknown" if record["tr"] is None else f"{record['tr']:g}" for record in stored)
-    return IngestReport(
-        n_scans=len(records),
-        n_stored=len(stored),
-        n_reused=n_reused,
-        quarantine=by_status["failed"],
-        short=by_status["short"],
-        time_steps=dict(steps.most_common()),
-        n_parcels=stored[0].get("n_parcels", 0) if stored else 0,
-        n_with_invalid_parcels=sum(bool(record.get("invalid")) for record in stored),
-        n_with_gaps=sum(bool(record["dropped"]) for record in stored),
-        n_frames=sum(record["recorded"] for record in stored),
-        n_dropped=sum(len(record["dropped"]) for record in stored),
-        shape=stored[0]["shape"] if stored else [],
-        notes=dict(Counter(note for record in stored for note in record.get("notes", ()))),
-    )
-
-
-def dropped_frames(summary: Mapping[str, Any]) -> str | None:
-    """How many frames of a :meth:`~IngestReport.summary` were dropped, in words; None: none."""
-    if not summary["n_dropped"]:
-        return None
-    return (
-        f"left out: {summary['n_dropped']:,} of {counted(summary['n_frames'], 'frame')}, in "
-        f"{summary['n_with_gaps']:,} of {counted(summary['n_stored'], 'scan')} (cleaning, or no values); no window "
-        "crosses a gap"
-    )
-
-
-def _reasons(entries: list[dict[str, Any]]) -> dict[str, int]:
-    return dict(Counter(entry["reason"] for entry in entries).most_common(5))
 
 
 def _longest(records: list[Record]) -> str:

@@ -2,7 +2,7 @@
 
 Contract: :func:`process` never raises for a bad scan; it returns a record that says ``stored``, ``short`` or
 ``failed`` with the reason, so that one damaged file does not end an ingest of ten thousand. Reasons hold no
-file names (they contain ids).
+file names (they contain ids). A store that cannot be written is no fault of a scan: ``refused`` ends the ingest.
 
 What it does NOT know: how parcels or volumes are read, the other scans, the layout of the store.
 """
@@ -17,10 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from genebrain.brain.motion import motion_facts
+from genebrain.file_writing import StorageError
 from genebrain.types import UserError
 
 Record = dict[str, Any]
-"""JSON-ready facts about one scan; ``status`` is ``stored``, ``short`` or ``failed``."""
+"""JSON-ready facts about one scan; ``status`` is ``stored``, ``short`` or ``failed`` (or :data:`REFUSED`)."""
+
+REFUSED = "refused"
+"""Status of a scan that could not be written: says nothing of the scan, and is never noted in a store."""
 
 LONGEST_S = 3 * 3600.0
 """Nobody lies in a scanner for three hours: a longer recording has a wrong time step."""
@@ -105,6 +109,8 @@ def process(job: ScanJob, options: ScanOptions) -> Record:
     """Read one scan and write it to ``job.target``; a failure becomes a record with its reason."""
     try:
         record = options.read(job) | motion_facts(job.confounds)
+    except StorageError as error:
+        return {"key": job.key, "status": REFUSED, "reason": str(error)}
     except (UserError, ValueError, OSError) as error:
         record = {"key": job.key, "status": "failed", "reason": without_names(error, job.path)}
     return record | {"source": source_stamp(job)}

@@ -18,7 +18,7 @@ from typing import Any, Self
 import pandas as pd
 
 from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, source_stamp
-from genebrain.file_writing import write_private
+from genebrain.file_writing import explained, write_private
 from genebrain.types import UserError
 
 INDEX, PARTIAL, SETTINGS, SECRET = "index.jsonl", "index.partial.jsonl", "settings.json", "secret"
@@ -80,7 +80,8 @@ class Journal:
         self.records: dict[str, Record] = {}
         for name in (INDEX, PARTIAL):
             self.records |= {record["key"]: record for record in read_records(folder / name)}
-        self._file = os.fdopen(os.open(folder / PARTIAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a")
+        with explained(folder):
+            self._file = os.fdopen(os.open(folder / PARTIAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a")
         # After an interruption the last line may lack its end: the next record must not be glued to it.
         self._file.write("\n")
 
@@ -88,7 +89,8 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with explained(self.folder):  # what could not be flushed is tried again here
+            self._file.close()
 
     def done(self, job: ScanJob, options: ScanOptions) -> bool:
         """Whether this very scan is stored already, and long enough for the limits of this run."""
@@ -104,14 +106,16 @@ class Journal:
     def add(self, record: Record) -> None:
         """Note one finished scan, on disk before the next one is waited for."""
         self.records[record["key"]] = record
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        with explained(self.folder):
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
 
     def complete(self) -> None:
         """Turn the partial index into the index."""
         lines = "".join(json.dumps(record) + "\n" for record in self.records.values())
         write_private(self.folder / INDEX, lines.encode())
-        self._file.close()
+        with explained(self.folder):
+            self._file.close()
         (self.folder / PARTIAL).unlink()
 
 

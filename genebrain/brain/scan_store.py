@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebrain.brain.ingest import IngestReport, fill_store, ingest_scans
+from genebrain.brain.ingest import fill_store, ingest_scans
+from genebrain.brain.ingest_report import IngestReport
 from genebrain.brain.scan_job import Record
 from genebrain.brain.scan_journal import INDEX, SETTINGS, array_path, read_records, scan_keys
 from genebrain.types import BoolArray, UserError

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.encoder_scans import options_name, scan_options, scan_shape
 from genebrain.brain.encoder_shelf import ScanShape
-from genebrain.brain.ingest import IngestReport, fill_store
+from genebrain.brain.ingest import fill_store
+from genebrain.brain.ingest_report import IngestReport
 from genebrain.brain.scan_journal import scan_keys
 from genebrain.brain.scan_quality_report import write_scan_report
 from genebrain.brain.scan_store import ScanStore

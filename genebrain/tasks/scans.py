@@ -34,7 +34,7 @@ def embed_scans(
         Scans that cannot be read, unless ``unreadable="skip"``: when all others are embedded and written, so that a
         broken file costs no work and no script takes a part for the whole.
     """
-    from genebrain.brain.ingest import dropped_frames
+    from genebrain.brain.ingest_report import dropped_frames
     from genebrain.cohort.scan_embedding import ScanSource
     from genebrain.cohort.scan_embedding import embed_scans as embed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -16,8 +17,10 @@ import pytest
 from genebrain.brain import ingest
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.connectome import lag_moments
+from genebrain.brain.scan_journal import PARTIAL, read_records, scan_keys
 from genebrain.brain.scan_store import ScanStore, ingest_scans
 from genebrain.brain.scans import read_scan_table
+from genebrain.file_writing import ArrayWriter, StorageError
 from genebrain.types import UserError
 
 
@@ -187,6 +190,81 @@ def test_an_interrupted_ingest_goes_on_where_it_stopped(table, tmp_path, monkeyp
         np.testing.assert_array_equal(a.read(first), b.read(second))
     assert not (store / "index.partial.jsonl").exists()
     assert run(table, store).n_reused == 5
+
+
+class FullDisk:
+    """A disk with room for so many arrays."""
+
+    def __init__(self, room: int, number: int = errno.ENOSPC) -> None:
+        self.room, self.number, self.written = room, number, 0
+        self._real = ArrayWriter.write
+
+    def write(self, writer: ArrayWriter, content: bytes) -> int:
+        if content.startswith(b"\x93NUMPY"):
+            self.written += 1
+        if self.written > self.room:
+            raise OSError(self.number, os.strerror(self.number))
+        return self._real(writer, content)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_a_store_that_cannot_be_written_stops_the_run_and_blames_no_scan(table, tmp_path, monkeypatch, number):
+    whole, store = tmp_path / "whole", tmp_path / "store"
+    run(table, whole)
+    disk = FullDisk(2, number)
+    with monkeypatch.context() as patched:
+        patched.setattr(ArrayWriter, "write", lambda writer, content: disk.write(writer, content))
+        with pytest.raises(StorageError, match=rf"write to {store}.*{os.strerror(number)}.*2 of 5 scans .*{store}"):
+            run(table, store)
+    assert disk.written == 3  # no further scan was read
+    assert [record["status"] for record in read_records(store / PARTIAL)] == ["stored", "stored"]
+    assert not list(store.rglob("*.tmp"))
+    report = run(table, store)
+    assert (report.n_reused, report.n_stored, report.quarantine) == (2, 5, [])
+    a, b = ScanStore(whole), ScanStore(store)
+    for first, second in zip(a.keys(table), b.keys(table), strict=True):
+        np.testing.assert_array_equal(a.read(first), b.read(second))
+
+
+def test_a_journal_that_cannot_be_written_stops_the_run(table, tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / PARTIAL).symlink_to("/dev/full")
+    with pytest.raises(StorageError, match=rf"write to {store}: No space left"):
+        run(table, store)
+    (store / PARTIAL).unlink()
+    assert run(table, store).n_stored == 5
+
+
+def test_a_refusal_in_a_worker_keeps_what_the_others_have_finished(tmp_path):
+    table, atlas = image_table(tmp_path / "in", n=12)
+    store = tmp_path / "store"
+    store.mkdir()
+    key = scan_keys(store, table, create=True)[3]
+    blocked = store / key[:2] / f"{key}.npy"
+    blocked.mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"Is a directory.* of 12 scans are stored"):
+        run(table, store, atlas=atlas, jobs=2)
+    arrays = {path.stem for path in store.rglob("*.npy") if path.is_file()}
+    noted = {record["key"] for record in read_records(store / PARTIAL)}
+    assert arrays == noted
+    blocked.rmdir()
+    report = run(table, store, atlas=atlas, jobs=2)
+    assert (report.n_reused, report.n_stored) == (len(noted), 12)
+
+
+def test_a_scan_that_cannot_be_read_is_an_error_of_that_scan(table, tmp_path, monkeypatch):
+    real = np.load
+
+    def forbidden(path, *rest, **options):
+        if Path(path) == table.path[1]:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *rest, **options)
+
+    monkeypatch.setattr(np, "load", forbidden)
+    report = run(table, tmp_path / "store")
+    assert report.n_stored == 4
+    assert [entry["row"] for entry in report.quarantine] == [1]
 
 
 def test_a_changed_source_is_read_again(table, tmp_path):
