@@ -20,12 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genebrain.brain.brainlm_attention import ConvolvedAttention, ConvolvedBlock
-from genebrain.brain.brainlm_config import BrainLMConfig
+from genebrain.brain.brainlm_config import MOST_PATCHES, BrainLMConfig
 from genebrain.brain.masking import Masking, TokenOrder, mask_by_noise, masking_noise, n_kept
 from genebrain.brain.parcel_input import ParcelInput
 from genebrain.brain.scan_encoder import Reconstruction, ScanEncoder, masked_mean, run_blocks
 
-LONGEST = 5000
 POSITION_DROPOUT = 0.1
 
 
@@ -104,7 +103,7 @@ class BrainLM(ScanEncoder):
     def fixed_tables(self) -> dict[str, Tensor]:
         """The two sinusoid tables."""
         names = "vit.embeddings.pos_embedding.pe", "decoder.pos_embedding.pe"
-        return {name: sinusoids(LONGEST, self.config.hidden_size) for name in names}
+        return {name: sinusoids(MOST_PATCHES, self.config.hidden_size) for name in names}
 
 
 def sinusoids(length: int, width: int) -> Tensor:
@@ -121,12 +120,12 @@ class _TimePosition(nn.Module):
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.register_buffer("pe", sinusoids(LONGEST, hidden))
+        self.register_buffer("pe", sinusoids(MOST_PATCHES, hidden))
 
     def forward(self, tokens: Tensor) -> Tensor:
         windows = tokens.shape[2]
-        if windows > LONGEST:
-            raise ValueError(f"{windows} windows per parcel; the position table ends at {LONGEST}")
+        if windows > MOST_PATCHES:
+            raise ValueError(f"{windows} windows per parcel; the position table ends at {MOST_PATCHES}")
         return functional.dropout(tokens + self.pe[:windows], POSITION_DROPOUT, self.training)
 
 

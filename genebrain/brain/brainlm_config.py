@@ -16,6 +16,8 @@ from typing import Any, ClassVar, TypeVar
 from genebrain.types import UserError
 
 Config = TypeVar("Config", bound="MaskedAutoencoderConfig")
+MOST_PATCHES = 5000
+"""Patches of a parcel that the position table of the region x time family holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,12 @@ class BrainLMConfig(MaskedAutoencoderConfig):
     use_tanh_decoder: bool = False
 
     @property
+    def frame_lengths(self) -> range:
+        """Numbers of frames that a window may have: whole patches."""
+        patch = self.timepoint_patching_size
+        return range(patch, patch * MOST_PATCHES + 1, patch)
+
+    @property
     def landmarks(self) -> int | None:
         """Landmarks of the Nystrom approximation; None where the options select full attention."""
         return None if self.num_landmarks == self.segment_means_seq_len else self.num_landmarks
@@ -127,6 +135,11 @@ class ViTMAEConfig(MaskedAutoencoderConfig):
         **MaskedAutoencoderConfig.required,
         "attention_probs_dropout_prob": 0.0,
     }
+
+    @property
+    def frame_lengths(self) -> range:
+        """Numbers of frames that a window may have: what fits into the picture."""
+        return range(1, self.image_size[1] + 1)
 
     def problems(self) -> list[str]:
         """What does not hold together."""

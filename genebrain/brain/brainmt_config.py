@@ -118,6 +118,11 @@ class BrainMTConfig:
         return 4 * self.width
 
     @property
+    def frame_lengths(self) -> range:
+        """Numbers of frames that a window may have: the one it was built for."""
+        return range(self.num_frames, self.num_frames + 1)
+
+    @property
     def grid(self) -> tuple[int, int, int]:
         """Patches along each axis: four convolutions of stride 2."""
         d, h, w = (-(-n // 16) for n in self.img_size)

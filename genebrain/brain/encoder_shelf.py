@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.brain.encoder_files import CONFIG, CONTRACT, LoadedEncoder, read_encoder, weights_file
-from genebrain.brain.encoder_sizes import Box, Size
+from genebrain.brain.encoder_sizes import Box, Size, get_size
 from genebrain.brain.encoders import EncoderSettings, build_encoder
 from genebrain.brain.window_encoder import WindowEncoder
 
@@ -55,6 +55,17 @@ class EncoderShelf:
             self._loaded, self._built = (source, loaded), None
             self._sizes[source] = loaded.size
         return self._sizes[source]
+
+    def expected(self, settings: EncoderSettings) -> Size:
+        """Size with the lengths and the time step of an encoder; parcels and box of a tiny one are placeholders.
+
+        Raises
+        ------
+        UserError
+            Weights that cannot be read.
+        """
+        named = "tiny" if settings.size == "auto" else settings.size
+        return self.size(settings) or get_size(settings.name, named, n_parcels=1, grid=(1, 1, 1))
 
     def get(self, settings: EncoderSettings, **scans: Unpack[ScanShape]) -> WindowEncoder:
         """An encoder for these scans that is shared: not to be trained, not to be changed."""

@@ -148,6 +148,20 @@ def published_size(name: str, config: Config) -> Size:
     return Size(config, 200, UK_BIOBANK_TR, True)
 
 
+def frames_problem(name: str, config: Config, frames: int) -> str | None:
+    """What is wrong with windows of so many frames, with what the encoder takes; None: nothing."""
+    lengths = config.frame_lengths
+    if frames in lengths:
+        return None
+    if len(lengths) == 1:
+        taken = f"exactly {lengths[0]}"
+    elif lengths.step > 1:
+        taken = f"multiples of {lengths.step} up to {lengths[-1]:,}"
+    else:
+        taken = f"{lengths[0]} to {lengths[-1]}"
+    return f"windows of {frames} frames; {name} takes {taken}"
+
+
 def up(n: int) -> int:
     """The next multiple of :data:`PATCH`."""
     return -(-n // PATCH) * PATCH

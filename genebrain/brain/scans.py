@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from genebrain.brain.image_stream import open_image
 from genebrain.brain.scan_folders import entities, find_scans
 from genebrain.brain.words import counted
 from genebrain.types import UserError
@@ -192,3 +194,28 @@ def repetition_time(path: Path, header: Any = None, stated: float | None = None)
             "state tr (seconds) in the scan table"
         )
     return value
+
+
+def known_steps(table: pd.DataFrame, *, headers: bool = True) -> Counter[float | None]:
+    """Seconds per frame -> number of scans of a table, without reading their values; None: nobody states it.
+
+    Scans of which it cannot be told, or is impossible, are in neither: what is wrong with them is said when they are
+    read. With ``headers=False`` no image is opened, and those that state it nowhere else are left out too.
+    """
+    steps: Counter[float | None] = Counter()
+    for path, stated in zip(table["path"], table["tr"], strict=True):
+        if not np.isnan(stated):
+            steps[float(stated)] += 1
+            continue
+        is_image = str(path).endswith(IMAGE_SUFFIXES)
+        try:
+            step = repetition_time(path)
+            if np.isnan(step) and is_image and headers:
+                step = repetition_time(path, open_image(path).header)
+        except (UserError, OSError, ValueError):
+            continue
+        if not np.isnan(step):
+            steps[step] += 1
+        elif not is_image:
+            steps[None] += 1
+    return steps

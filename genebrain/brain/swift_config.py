@@ -117,6 +117,11 @@ class SwiFTConfig:
         return found
 
     @property
+    def frame_lengths(self) -> range:
+        """Numbers of frames that a window may have: up to the length of the time tables."""
+        return range(1, self.img_size[3] + 1)
+
+    @property
     def patch_features(self) -> int:
         """Numbers in one patch."""
         return math.prod(self.patch_size) * self.in_chans

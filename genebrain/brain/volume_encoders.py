@@ -91,11 +91,6 @@ class SwiFTWindowEncoder(VolumeWindowEncoder):
         """Space-time tokens in raster order, time fastest."""
         return self.encoder.encode(self.prepare(windows))
 
-    def check_frames(self, frames: int) -> str | None:
-        """Up to the length of the time tables."""
-        longest = self.encoder.config.img_size[3]
-        return None if 1 <= frames <= longest else f"windows of {frames} frames; {self.name} takes 1 to {longest}"
-
 
 class BrainMTWindowEncoder(VolumeWindowEncoder):
     """BrainMT: pooled as its configuration says, unless ``summary`` says otherwise."""
@@ -129,8 +124,3 @@ class BrainMTWindowEncoder(VolumeWindowEncoder):
         if self.summary == "own" and self.encoder.config.pooling == "attention":
             return (self.encoder.pool_query(tokens).softmax(dim=1) * tokens).sum(dim=1)
         return super().summarise(tokens, mask)
-
-    def check_frames(self, frames: int) -> str | None:
-        """Exactly as many as it was built for."""
-        wanted = self.encoder.config.num_frames
-        return None if frames == wanted else f"windows of {frames} frames; {self.name} takes exactly {wanted}"

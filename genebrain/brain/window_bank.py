@@ -19,13 +19,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.brain.resampling import margin, resample
-from genebrain.brain.windows import Window, WindowPolicy, mirrored, stretches
+from genebrain.brain.windows import Check, Window, WindowPolicy, mirrored, stretches
 from genebrain.brain.words import counted, told
 from genebrain.types import UserError
 
 AS_RECORDED = "as recorded"
 TR_TOLERANCE = 0.02
 """Seconds per frame by which a scan may be off without being resampled: UK Biobank 0.735, Connectome Project 0.72."""
+
+
+def another_step(own: float, wanted: float) -> str | None:
+    """In words, that scans of this time step must be resampled (seconds per frame); None: they need not be."""
+    if abs(own - wanted) <= TR_TOLERANCE:
+        return None
+    return (
+        f"a time step of {own:g} s, the encoder was trained at {wanted:g} s: resample with brain.windows.resample=auto"
+    )
 
 
 class ReadsFrames(Protocol):
@@ -69,7 +78,7 @@ class WindowBank:
         policy: WindowPolicy,
         frames: int,
         tr: float | None = None,
-        check: Any = None,
+        check: Check | None = None,
     ) -> None:
         self.store, self.policy, self.frames, self.tr = store, policy, frames, tr
         self.resampled: Counter[str] = Counter()
@@ -220,13 +229,10 @@ class WindowBank:
                 f"the time step is unknown, and the encoder was trained at {self.tr:g} s: add tr (seconds) to the "
                 "scan table"
             )
-        if abs(own - self.tr) <= TR_TOLERANCE:
+        if (problem := another_step(own, self.tr)) is None:
             return 1.0, False
         if self.policy.resample == "none":
-            raise UserError(
-                f"a time step of {own:g} s, the encoder was trained at {self.tr:g} s: resample with "
-                "brain.windows.resample=auto"
-            )
+            raise UserError(problem)
         ratio = self.tr / own
         return ratio, self.policy.resample == "low_pass" or (self.policy.resample == "auto" and ratio > 1)
 
@@ -249,24 +255,10 @@ class WindowBank:
         return own
 
     def _frames(self, key: str) -> int:
-        frames = self.frames
-        if self.policy.seconds is not None:
-            frames = max(1, round(self.policy.seconds / self._seconds_per_frame(key)))
-        if self._check is not None and (problem := self._check(frames)):
-            if self.policy.seconds is not None:
-                step = self._seconds_per_frame(key)
-                problem += f" (brain.windows.seconds={self.policy.seconds:g} at {step:g} s per frame)"
-                if near := self._nearest(frames):
-                    choices = " or ".join(f"{n * step:.6g}" for n in near)
-                    problem += f": choose brain.windows.seconds={choices}"
+        step = self._own[key] if self.policy.seconds is None else self._seconds_per_frame(key)
+        if self._check is not None and (problem := self.policy.length_problem(step, self.frames, self._check)):
             raise UserError(problem)
-        return frames
-
-    def _nearest(self, frames: int) -> list[int]:
-        """Numbers of frames that the encoder takes: the next one below, and the next one above if it is near."""
-        ranges = range(frames - 1, 0, -1), range(frames + 1, 2 * frames + 1)
-        found = [next((n for n in numbers if self._check(n) is None), None) for numbers in ranges]
-        return [n for n in found if n is not None]
+        return self.policy.frames_at(step, self.frames)
 
     def _stride(self, key: str) -> int:
         if self.policy.stride_seconds is None:

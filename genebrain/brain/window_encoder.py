@@ -21,8 +21,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from genebrain.brain.brainlm import BrainLM
-from genebrain.brain.encoder_sizes import READS, Size
+from genebrain.brain.encoder_sizes import READS, Size, frames_problem
 from genebrain.brain.parcel_input import ParcelInput
 from genebrain.brain.scaling import CohortScaling
 from genebrain.brain.scan_encoder import ScanEncoder
@@ -114,9 +113,9 @@ class WindowEncoder(nn.Module, ABC):
     def tokens(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens ``[windows, tokens, hidden]`` and bool mask ``[windows, tokens]``: which stand for data."""
 
-    @abstractmethod
     def check_frames(self, frames: int) -> str | None:
         """What is wrong with windows of so many frames, in words; None when nothing is."""
+        return frames_problem(self.name, self.size.config, frames)
 
     def forward(self, windows: Tensor) -> Tensor:
         """One vector per window.
@@ -269,17 +268,6 @@ class ParcelWindowEncoder(WindowEncoder):
     def tokens(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Class token, then parcels x windows (or patches) in raster order."""
         return self.encoder.tokens(self.prepare(windows))
-
-    def check_frames(self, frames: int) -> str | None:
-        """The region x time family takes whole patches, the image family what fits into its picture."""
-        if isinstance(self.encoder, ViTMAE):
-            widest = self.encoder.config.image_size[1]
-            return None if 1 <= frames <= widest else f"windows of {frames} frames; {self.name} takes up to {widest}"
-        assert isinstance(self.encoder, BrainLM)
-        patch = self.encoder.config.timepoint_patching_size
-        if frames > 0 and frames % patch == 0:
-            return None
-        return f"windows of {frames} frames; {self.name} takes multiples of {patch}"
 
     def _contract_state(self) -> dict[str, Any]:
         return self.contract.state()

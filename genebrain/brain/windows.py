@@ -8,6 +8,7 @@ What it does NOT know: stores, encoders, subjects.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 from genebrain.types import UserError
 
+Check = Callable[[int], str | None]
+"""What is wrong with windows of so many frames for an encoder, in words; None: nothing."""
 METHODS = ("auto", "linear", "low_pass", "none")
 
 
@@ -57,6 +60,33 @@ class WindowPolicy:
             problems.append(f"short={self.short} is none of error, skip, pad")
         if problems:
             raise UserError("windows: " + "; ".join(problems))
+
+    @property
+    def in_seconds(self) -> bool:
+        """Whether the time between two frames must be known to cut a scan."""
+        return self.seconds is not None or self.stride_seconds is not None
+
+    def frames_at(self, step: float, frames: int) -> int:
+        """Frames of a window at ``step`` seconds per frame; those of the encoder where no seconds are named."""
+        return frames if self.seconds is None else max(1, round(self.seconds / step))
+
+    def length_problem(self, step: float, frames: int, check: Check) -> str | None:
+        """What is wrong with the length of windows at ``step`` seconds per frame, and which seconds would do."""
+        frames = self.frames_at(step, frames)
+        problem = check(frames)
+        if problem is None or self.seconds is None:
+            return problem
+        problem += f" (brain.windows.seconds={self.seconds:g} at {step:g} s per frame)"
+        if near := _nearest(frames, check):
+            problem += f": choose brain.windows.seconds={' or '.join(f'{n * step:.6g}' for n in near)}"
+        return problem
+
+
+def _nearest(frames: int, check: Check) -> list[int]:
+    """Numbers of frames that the encoder takes: the next one below, and the next one above if it is near."""
+    ranges = range(frames - 1, 0, -1), range(frames + 1, 2 * frames + 1)
+    found = [next((n for n in numbers if check(n) is None), None) for numbers in ranges]
+    return [n for n in found if n is not None]
 
 
 @dataclass(frozen=True)

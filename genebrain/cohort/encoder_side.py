@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from genebrain.adapters import ALL_LINEAR, LoraSettings
 from genebrain.alignment.tuned_encoder import TUNINGS
+from genebrain.brain.before_reading import refuse_windows
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.encoder_scans import (
     VolumeSettings,
@@ -213,6 +214,7 @@ class EncoderSide:
 
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with at least one window."""
+        refuse_windows(self.settings, self.windows, cohort.scans, self.volumes)
         options = self._options(cohort)
         report = fill_store(cohort.scans, store / self._folder(options), options, short="skip", progress=progress)
         bank = self.bank(self.shared(cohort, store), cohort, store)

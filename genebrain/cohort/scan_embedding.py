@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genebrain.brain.before_reading import refuse_windows
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.encoder_scans import options_name, scan_options, scan_shape
 from genebrain.brain.encoder_shelf import ScanShape
@@ -93,9 +94,10 @@ def embed_scans(
     if isinstance(brain, EncoderSide) and brain.scaling == "cohort":
         raise UserError("brain.scaling=cohort takes statistics of training scans, and there are none here")
     table = source.table()
-    out.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings = brain.settings if isinstance(brain, EncoderSide) else None
     volumes = brain.volumes if isinstance(brain, EncoderSide) else None
+    if isinstance(brain, EncoderSide):
+        refuse_windows(brain.settings, brain.windows, table, brain.volumes)
     options = scan_options(
         settings,
         table,
@@ -104,6 +106,7 @@ def embed_scans(
         cleaning=chosen_cleaning(source, brain),
         min_frames=brain.min_frames,
     )
+    out.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder = out / f"{'parcels' if settings is None else settings.reads}-{options_name(options)}"
     report = fill_store(table, folder, options, short="skip", progress=progress)
     if report_page:

@@ -13,7 +13,7 @@ import torch
 
 from genebrain import config, tasks
 from genebrain.alignment.settings import AlignmentSettings
-from genebrain.brain import encoder_files, encoder_scans, encoder_shelf, encoders
+from genebrain.brain import before_reading, encoder_files, encoder_scans, encoder_shelf, encoders
 from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
 from genebrain.brain.windows import WindowPolicy
 from genebrain.cohort import encoder_side
@@ -144,7 +144,7 @@ def test_people_without_a_window_are_left_out_and_counted(cohort, tmp_path, caps
     shutil.copytree(cohort.parent, copy, ignore=shutil.ignore_patterns("store"))
     workspace = Workspace(copy, progress=False)
     with pytest.raises(
-        UserError, match=r"windows of 395 frames; .* takes up to 40 .*: choose brain\.windows\.seconds=29\.4"
+        UserError, match=r"windows of 395 frames; .* takes 1 to 40 .*: choose brain\.windows\.seconds=29\.4"
     ):
         workspace.ingest(EncoderSide("brainlm_vit", windows=WindowPolicy(seconds=290)))
     scans = workspace.cohort.scans
@@ -221,7 +221,7 @@ def test_a_run_reads_and_builds_a_frozen_encoder_once(cohort, tmp_path, monkeypa
     built, read = [], []
     around, load = encoders._around, encoder_files._load
     monkeypatch.setattr(encoder_shelf, "SHELF", encoder_shelf.EncoderShelf())
-    for user in (encoder_scans, encoder_side):
+    for user in (before_reading, encoder_scans, encoder_side):
         monkeypatch.setattr(user, "SHELF", encoder_shelf.SHELF)
     monkeypatch.setattr(encoders, "_around", lambda *a: built.append(1) or around(*a))
     monkeypatch.setattr(encoder_files, "_load", lambda *a: read.append(1) or load(*a))

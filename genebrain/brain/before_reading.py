@@ -1,0 +1,79 @@
+"""What settings and scan table tell of an encoder's windows before hours of reading: length, time step, box.
+
+Contract: :func:`refuse_windows` reads no values of scans; what it lets pass may still fail for reasons that only the
+scans know.
+
+What it does NOT know: stores, subjects, what scans hold.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from genebrain.brain.encoder_scans import VolumeSettings
+from genebrain.brain.encoder_shelf import SHELF
+from genebrain.brain.encoder_sizes import Size, frames_problem
+from genebrain.brain.encoders import EncoderSettings
+from genebrain.brain.scans import known_steps
+from genebrain.brain.volume_encoders import config_box
+from genebrain.brain.window_bank import another_step
+from genebrain.brain.windows import WindowPolicy
+from genebrain.brain.words import counted
+from genebrain.types import UserError
+
+NO_STEP = "no known time step, and {why}: add tr (seconds) to the scan table"
+
+
+def refuse_windows(
+    settings: EncoderSettings, policy: WindowPolicy, table: pd.DataFrame, volumes: VolumeSettings | None = None
+) -> None:
+    """Refuse windows that an encoder cannot take.
+
+    Raises
+    ------
+    UserError
+        Windows of a length that the encoder does not take at the time step of the scans, scans without a time step
+        where it must be known, or with another one under ``resample=none``, a box larger than the encoder's; all
+        together, with the numbers of both sides.
+    """
+    size = SHELF.expected(settings)
+    problems = _step_problems(settings.name, size, policy, table)
+    if problem := _box_problem(settings, size, volumes):
+        problems.append(problem)
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def _step_problems(name: str, size: Size, policy: WindowPolicy, table: pd.DataFrame) -> list[str]:
+    if size.tr is None and not policy.in_seconds:
+        return []
+    # An encoder with a time step of its own says how long its windows are, whatever the scans have.
+    steps = known_steps(table, headers=size.tr is None or policy.resample == "none")
+    scans = counted(len(table), "scan")
+    problems = []
+    if unknown := steps.pop(None, 0):
+        why = "windows in seconds need it" if size.tr is None else f"{name} was trained at {size.tr:g} s per frame"
+        problems.append(f"{unknown} of {scans}: {NO_STEP.format(why=why)}")
+    known = {step: n for step, n in steps.items() if step is not None}
+
+    def check(frames: int) -> str | None:
+        return frames_problem(name, size.config, frames)
+
+    for step, n in {size.tr: len(table)}.items() if size.tr is not None else known.items():
+        if problem := policy.length_problem(step, size.frames, check):
+            problems.append(f"{n} of {scans}: {problem}")
+    if size.tr is not None and policy.resample == "none":
+        problems += [f"{n} of {scans}: {text}" for step, n in known.items() if (text := another_step(step, size.tr))]
+    return problems
+
+
+def _box_problem(settings: EncoderSettings, size: Size, volumes: VolumeSettings | None) -> str | None:
+    if settings.reads != "volumes" or volumes is None or volumes.box is None or not size.published:
+        return None
+    own = config_box(size.config)  # type: ignore[arg-type]
+    if all(have <= want for have, want in zip(volumes.box, own, strict=True)):
+        return None
+    return (
+        f"brain.volumes.box={list(volumes.box)}: {settings.name} takes up to {list(own)} voxels along each axis "
+        "(leave brain.volumes.box out to have these)"
+    )
