@@ -24,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.brain.motion import still_frames
+from genebrain.brain.words import counted
 from genebrain.types import FloatArray, UserError
 
 ORDER = ["parcel summary", "drop frames", "confounds + trend + band-pass in one regression", "scaling"]
@@ -92,6 +93,16 @@ class Cleaning:
     def active(self) -> bool:
         """Whether there is anything to do."""
         return self.changes_values or self.fd_threshold is not None
+
+    @property
+    def filters(self) -> bool:
+        """Whether frequencies are removed, for which the time between two frames must be known."""
+        return self.low_pass is not None or self.high_pass is not None
+
+    def too_fast(self, tr: float) -> list[str]:
+        """Limits of the pass band, in words, that do not lie below the Nyquist frequency of ``tr`` s per frame."""
+        limits = (("low_pass", self.low_pass), ("high_pass", self.high_pass))
+        return [f"{name} {hz:g} Hz" for name, hz in limits if hz is not None and hz >= 0.5 / tr]
 
     @property
     def changes_values(self) -> bool:
@@ -169,17 +180,48 @@ def clean(
 
 
 def _check_filter(cleaning: Cleaning, tr: float, n_frames: int) -> None:
-    if cleaning.low_pass is None and cleaning.high_pass is None:
+    if not cleaning.filters:
         return
     if np.isnan(tr):
         raise UserError("a band-pass needs the time step, but nobody states it: add tr to the scan table")
-    if cleaning.low_pass is not None and cleaning.low_pass >= 0.5 / tr:
+    if limits := cleaning.too_fast(tr):
         raise UserError(
-            f"low_pass {cleaning.low_pass:g} Hz is not below the Nyquist frequency {0.5 / tr:.3g} Hz "
-            f"of a time step of {tr:g} s"
+            f"{' and '.join(limits)} not below the Nyquist frequency {0.5 / tr:.3g} Hz of a time step of {tr:g} s"
         )
     if n_frames < FEWEST_FRAMES_FOR_FILTER:
         raise UserError(f"a band-pass needs {FEWEST_FRAMES_FOR_FILTER} frames, the scan has {n_frames}")
+
+
+def refuse_filter(cleaning: Cleaning, steps: Mapping[float | None, int]) -> None:
+    """Refuse a band-pass that scans of these time steps cannot have.
+
+    Parameters
+    ----------
+    cleaning
+        Its pass band.
+    steps
+        Seconds per frame -> number of scans; None: nobody states it.
+
+    Raises
+    ------
+    UserError
+        A limit at or above the Nyquist frequency, or no time step, with the numbers of scans, all together.
+    """
+    total = counted(sum(steps.values()), "scan")
+    problems = [
+        f"{' and '.join(limits)} not below the Nyquist frequency {0.5 / step:.3g} Hz of {n} of {total} ({step:g} s per "
+        "frame)"
+        for step, n in sorted((step, n) for step, n in steps.items() if step is not None)
+        if (limits := cleaning.too_fast(step))
+    ]
+    if problems:
+        problems[-1] += ": choose a lower frequency, or leave these scans out of the table"
+    if unknown := steps.get(None, 0):
+        problems.append(
+            f"{unknown} of {total}: no known time step, and a band-pass needs it: add tr (seconds) to the scan table"
+        )
+    if problems:
+        raise UserError("; ".join(problems))
 
 
 def _confounds(

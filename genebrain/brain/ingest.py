@@ -119,7 +119,7 @@ def fill_store(
     folder = Path(out_folder)
     make_private(folder)
     options = replace(options, keep_short=short == "keep")
-    options.check()
+    options.check(table)
     settings = options.describe()
     claim_folder(folder, settings)
     keys = scan_keys(folder, table, create=True)

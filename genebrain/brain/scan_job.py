@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from genebrain.brain.motion import motion_facts
 from genebrain.file_writing import StorageError
 from genebrain.types import UserError
@@ -61,8 +63,8 @@ class ScanOptions(ABC):
     def read(self, job: ScanJob) -> Record:
         """Read one scan, write it to ``job.target``, and say what became of it; raises for a bad scan."""
 
-    def check(self) -> None:
-        """Raise a UserError for what would spoil every scan alike, before any is read."""
+    def check(self, table: pd.DataFrame) -> None:
+        """Raise a UserError, before any scan is read, for what its table and these settings tell already."""
         return
 
     def describe(self) -> dict[str, Any]:

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from genebrain.brain.cleaning import ORDER, Cleaning, clean
+from genebrain.brain.cleaning import ORDER, Cleaning, clean, refuse_filter
 from genebrain.brain.image_stream import open_image
 from genebrain.brain.motion import still_frames
 from genebrain.brain.parcel_series import read_parcel_table, usable_part
 from genebrain.brain.parcellation import Atlas, Strategy
 from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, short_record
-from genebrain.brain.scans import IMAGE_SUFFIXES, repetition_time
+from genebrain.brain.scans import IMAGE_SUFFIXES, known_steps, repetition_time
 from genebrain.file_writing import ArrayWriter
 from genebrain.types import BoolArray, UserError
 
@@ -53,8 +54,10 @@ class ReadingOptions(ScanOptions):
         """Cleaning takes longer than the start of a process."""
         return self.cleaning.changes_values
 
-    def check(self) -> None:
-        """The atlas is a label image."""
+    def check(self, table: pd.DataFrame) -> None:
+        """The atlas is a label image, and the scans are fast enough for the band-pass."""
+        if self.cleaning.filters:
+            refuse_filter(self.cleaning, known_steps(table))
         if self.atlas is not None:
             if not self.atlas.is_file():
                 raise UserError(f"the atlas {self.atlas} does not exist")

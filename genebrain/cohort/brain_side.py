@@ -82,7 +82,7 @@ class ConnectomeSide:
     @property
     def needs_time_step(self) -> bool:
         """Whether the time between two frames must be known: a band-pass needs it, covariances do not."""
-        return self.cleaning.low_pass is not None or self.cleaning.high_pass is not None
+        return self.cleaning.filters
 
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with a usable scan."""

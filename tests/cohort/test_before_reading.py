@@ -12,11 +12,13 @@ from small_cohort import SmallCohort
 
 from genebrain import tasks
 from genebrain.brain import ingest
+from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.encoder_files import save_encoder
 from genebrain.brain.encoder_scans import VolumeSettings
 from genebrain.brain.encoders import EncoderSettings, build_encoder
 from genebrain.brain.scans import known_steps, read_scan_table
 from genebrain.brain.windows import WindowPolicy
+from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.types import UserError
 
@@ -128,3 +130,35 @@ def test_steps_are_known_from_table_sidecar_and_header(tmp_path: Path) -> None:
     table = read_scan_table(tmp_path / "scans.tsv")
     assert known_steps(table) == {2.5: 1, 0.9: 1, 0.8: 1, None: 1}
     assert known_steps(table, headers=False) == {0.9: 1, 0.8: 1, None: 1}
+
+
+CONNECTOMES: dict[str, Callable[[Path, Path, Cleaning], object]] = {
+    "fit": lambda cohort, out, cleaning: tasks.fit(cohort, out, brain=ConnectomeSide(cleaning=cleaning)),
+    "embed an encoder": lambda cohort, out, cleaning: tasks.embed(
+        cohort, brain=EncoderSide("brainlm", cleaning=cleaning)
+    ),
+    "embed-scans": lambda cohort, out, cleaning: tasks.embed_scans(
+        cohort.parent / "scans.tsv", out, ConnectomeSide(), cleaning=cleaning
+    ),
+}
+
+
+@pytest.mark.parametrize("verb", CONNECTOMES)
+def test_a_pass_band_above_the_nyquist_frequency_is_refused_before_reading(
+    verb: str, small: SmallCohort, tmp_path: Path
+) -> None:
+    for row in small.scans[:5]:
+        row["tr"] = 2.5
+    small.scans[5]["tr"] = ""
+    cohort = small.write()
+    with pytest.raises(UserError) as caught:
+        CONNECTOMES[verb](cohort, tmp_path / "out", Cleaning(low_pass=0.7))
+    said = str(caught.value)
+    assert "low_pass 0.7 Hz not below the Nyquist frequency 0.625 Hz of 18 of 24 scans (0.8 s per frame)" in said
+    assert "low_pass 0.7 Hz not below the Nyquist frequency 0.2 Hz of 5 of 24 scans (2.5 s per frame)" in said
+    assert "1 of 24 scans: no known time step, and a band-pass needs it" in said
+    with pytest.raises(UserError, match=r"low_pass 0\.3 Hz and high_pass 0\.2 Hz not below .* 0\.2 Hz of 5 of 24"):
+        CONNECTOMES[verb](cohort, tmp_path / "out", Cleaning(low_pass=0.3, high_pass=0.2))
+    small.scans[5]["tr"] = 0.8
+    with pytest.raises(AssertionError, match="a scan was read"):
+        CONNECTOMES[verb](small.write(), tmp_path / "out", Cleaning(low_pass=0.19, high_pass=0.01))
