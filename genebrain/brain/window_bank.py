@@ -203,7 +203,13 @@ class WindowBank:
         if set(self.resampled) - {AS_RECORDED}:
             return f"time steps: {told(dict(self.resampled.most_common(5)))}"
         steps = Counter("unknown" if math.isnan(step) else f"{step:g} s" for step in self._own.values())
-        if self.tr is not None or self.policy.seconds is not None or len(steps) < 2:
+        if self.tr is not None or self.policy.seconds is not None:
+            return None
+        if set(steps) == {"unknown"}:
+            return (
+                f"no scan states its time step: windows are {counted(self.frames, 'frame')} each, however long that is"
+            )
+        if len(steps) < 2:
             return None
         listed = told(dict(steps.most_common(5)))
         return (

@@ -44,11 +44,8 @@ from genebrain.cohort.positives import positives_problems
 from genebrain.types import FloatArray, IntArray, UserError
 
 Aggregate = Literal["mean", "motion", "attention"]
-
-
-def all_linear() -> LoraSettings:
-    """Adapters for encoders whose layers have no common names."""
-    return LoraSettings(targets=(ALL_LINEAR,))
+EVERY_LAYER = LoraSettings(targets=(ALL_LINEAR,))
+"""Adapters for encoders whose layers have no common names."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ class EncoderSide:
     aggregate: Aggregate = "mean"
     components: tuple[int | str, ...] = (16, 64, "all")
     tuning: str = "frozen"
-    lora: LoraSettings = field(default_factory=all_linear)
+    lora: LoraSettings = EVERY_LAYER
     train_windows: int = 2
     batch: int = 16
     device: str = "auto"
@@ -167,7 +164,7 @@ class EncoderSide:
         """Sides of equal source share ingest and inputs: only what is fitted on them may differ."""
         plain: Aggregate = "mean" if self.aggregate == "attention" else self.aggregate
         return replace(
-            self, components=("all",), tuning="frozen", lora=all_linear(), train_windows=2, aggregate=plain,
+            self, components=("all",), tuning="frozen", lora=EVERY_LAYER, train_windows=2, aggregate=plain,
             positives="people",
         )  # fmt: skip
 
@@ -178,8 +175,10 @@ class EncoderSide:
 
     @property
     def needs_time_step(self) -> bool:
-        """Whether the time between two frames must be known: windows have the duration of the training."""
-        return True
+        """Whether the time between two frames must be known: for weights trained at one, seconds, or a band-pass."""
+        if self.windows.in_seconds or self.cleaning.filters:
+            return True
+        return SHELF.expected(self.settings).tr is not None
 
     def build(self, cohort: Cohort, store: Path) -> WindowEncoder:
         """An encoder for the scans of a cohort (those in the store), in evaluation mode, for the caller alone."""

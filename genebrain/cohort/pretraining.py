@@ -154,6 +154,8 @@ def pretrain(
     """
     if fitted_on is not None and isinstance(encoder, ParcelWindowEncoder):
         encoder = encoder.with_scaling(CohortScaling.fit(bank.store.read(key) for key in fitted_on))
+    if progress and (words := bank.time_steps()):
+        print(words)
     windows = RandomWindows(bank, ClipContrast.clips if encoder.name == "swift" else 1)
     people = usable_people(windows, scans, train_rows, validation_rows, family)
     settings = choice.trainer

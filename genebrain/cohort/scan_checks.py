@@ -174,7 +174,10 @@ def _report_unknown_steps(found: _Findings, n: int, needed: bool, problems: Prob
     if needed:
         problems.error("time step", text + "table; the chosen brain side needs it", scans=count, of=n)
     else:
-        more = "table. The connectome does without; scan encoders and a band-pass need it"
+        more = (
+            "table. The connectome and encoders with random weights do without; trained encoders that have a time step "
+            "of their own, windows in seconds and a band-pass need it"
+        )
         problems.warning("time step", text + more, scans=count, of=n)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -158,6 +159,32 @@ def test_people_without_a_window_are_left_out_and_counted(cohort, tmp_path, caps
     told = capsys.readouterr().out
     assert "left out: 2 people" in told
     assert "4 scans: no whole window: it has 40 frames (29.4 s), the longest stretch 30 frames (22.05 s)" in told
+
+
+def test_scans_without_a_time_step_are_read_in_frames_and_it_is_said(cohort, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(cohort.parent, copy, ignore=shutil.ignore_patterns("store"))
+    table = pd.read_csv(copy / "scans.tsv", sep="\t").assign(tr="n/a")
+    table.to_csv(copy / "scans.tsv", sep="\t", index=False)
+    tasks.check(copy, brain=SIDE, most_scans=2)
+    assert "120 of 120 scans have no known time step" in capsys.readouterr().out
+    tasks.fit(copy, run=tmp_path / "run", brain=SIDE, alignment=AlignmentSettings(train="none"), progress=False)
+    words = "no scan states its time step: windows are 40 frames each, however long that is"
+    assert words in capsys.readouterr().out
+    plain, stated = (
+        tasks.embed_scans(
+            folder / "scans.tsv", tmp_path / folder.name, SIDE, progress=False,
+            parcel_coordinates=folder / "parcel_coordinates.tsv",
+        )
+        for folder in (copy, cohort.parent)
+    )  # fmt: skip
+    assert words in capsys.readouterr().out
+    assert plain["embedded"] == stated["embedded"]
+    np.testing.assert_array_equal(
+        np.load(tmp_path / copy.name / "scans.npy"), np.load(tmp_path / cohort.parent.name / "scans.npy")
+    )
+    with pytest.raises(UserError, match="1 problem must be mended"):
+        tasks.check(copy, brain=EncoderSide("brainlm_vit", size="published"), most_scans=2)
 
 
 def test_connectomes_and_encoders_meet_in_one_ablation(cohort, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -9,7 +10,12 @@ import pandas as pd
 import pytest
 
 from genebrain.brain.cleaning import Cleaning
+from genebrain.brain.encoder_files import save_encoder
+from genebrain.brain.encoder_sizes import NAMES
+from genebrain.brain.encoders import build_encoder
+from genebrain.brain.windows import WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide
+from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.problems import Problems
 from genebrain.cohort.scan_checks import check_scans
 
@@ -142,3 +148,18 @@ def test_an_unknown_time_step_forbids_only_what_needs_it(scans):
     assert [p.kind for p in scans.problems(needs_time_step=True).errors] == ["time step"]
     assert ConnectomeSide(cleaning=Cleaning(high_pass=0.01)).needs_time_step
     assert not ConnectomeSide().needs_time_step
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_encoder_needs_the_time_step_that_it_was_trained_at_and_no_other(name, tmp_path):
+    free = EncoderSide(name)
+    assert not free.needs_time_step
+    assert replace(free, windows=WindowPolicy(stride_seconds=10)).needs_time_step
+    trained = build_encoder(free.settings, n_parcels=4, coordinates=np.eye(4, 3, dtype=np.float32), grid=(8, 8, 8))
+    for step in (None, 0.8):
+        trained.tr = step
+        weights = save_encoder(trained, tmp_path / str(step))
+        assert EncoderSide(name, str(weights)).needs_time_step == (step is not None)
+    if free.settings.reads == "parcels":
+        assert EncoderSide(name, size="published").needs_time_step
+        assert replace(free, cleaning=Cleaning(low_pass=0.1)).needs_time_step

@@ -16,7 +16,7 @@ from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.training import TrainerSettings
 from genebrain.brain.windows import WindowPolicy
 from genebrain.cohort import tuned_scans
-from genebrain.cohort.encoder_side import EncoderSide, all_linear
+from genebrain.cohort.encoder_side import EVERY_LAYER, EncoderSide
 from genebrain.cohort.fitting import Experiment, gather_subjects, load_fit
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
@@ -149,7 +149,7 @@ def test_training_draws_windows_from_the_seed_of_the_step_and_recomputes_what_it
 
 @pytest.mark.parametrize("tuning", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_a_run_with_both_encoders_in_training_is_judged_from_its_folder(parcels, tmp_path, tuning):
-    side = EncoderSide("brainlm", components=(4,), tuning=tuning, lora=all_linear())
+    side = EncoderSide("brainlm", components=(4,), tuning=tuning, lora=EVERY_LAYER)
     run = tasks.fit(
         parcels.cohort.folder / "cohort.yaml", run=tmp_path / "run", brain=side, genetics=GeneSide(tuning="lora"),
         alignment=TEXTBOOK, trainer=TrainerSettings(max_epochs=1, patience=1), progress=False,
