@@ -145,7 +145,8 @@ def parcel_coordinates(n_parcels: int, coordinates: NDArray[np.float32] | None) 
         if n_parcels != A424_PARCELS:
             raise UserError(
                 f"BrainLM needs the centre of every parcel, and nothing says where these {n_parcels} lie: name a "
-                "table (index, X, Y, Z in mm) by parcel_coordinates=TABLE or in cohort.yaml, or an atlas"
+                "table (index, X, Y, Z in mm) by parcel_coordinates=TABLE or in cohort.yaml, put it beside the scan "
+                "table (parcel_coordinates.tsv), or name an atlas"
             )
         return a424_coordinates()
     coordinates = np.array(coordinates, np.float32)  # a copy: torch warns of arrays that cannot be written

@@ -37,6 +37,9 @@ from genebrain.cohort.scan_vectors import CorrelationVectors, EncoderVectors, Ve
 from genebrain.file_writing import ArrayWriter, write_private
 from genebrain.types import UserError
 
+BESIDE = "parcel_coordinates.tsv"
+"""Name under which a cohort keeps the centres of its parcels beside its scan table."""
+
 
 @dataclass(frozen=True)
 class ScanSource:
@@ -49,7 +52,8 @@ class ScanSource:
     atlas
         Label image; needed where images become parcels.
     parcel_coordinates
-        Table of the centres of the parcels; by default A424 for 424 parcels, else the labels of the atlas.
+        Table of the centres of the parcels; by default the labels of the atlas, or without one
+        ``parcel_coordinates.tsv`` beside the scan table, or A424 for 424 parcels.
     space, task
         Which of several a folder holds.
     cleaning
@@ -72,9 +76,19 @@ class ScanSource:
             raise UserError(f"input={self.input} does not exist: name a folder of scans, a scan table, or a 4D image")
         return read_scan_table(self.input, space=self.space, task=self.task)
 
+    @property
+    def centres(self) -> Path | None:
+        """Table of the centres of the parcels: the one named, or the one that lies beside the scan table."""
+        beside = self.input.parent / BESIDE
+        if self.parcel_coordinates is None and self.atlas is None and self.input.is_file() and beside.is_file():
+            return beside
+        return self.parcel_coordinates
+
     def shape(self, store: ScanStore) -> ScanShape:
-        """What an encoder of these scans is built for, once they are in the store."""
-        return scan_shape(store, self.parcel_coordinates, self.atlas)
+        """What an encoder of these scans is built for, once they are in the store; says what nobody named."""
+        if store.kind == "parcels" and self.centres != self.parcel_coordinates:
+            print(f"centres of the parcels: {self.centres}, beside the scan table (parcel_coordinates= names another)")
+        return scan_shape(store, self.centres, self.atlas)
 
 
 def embed_scans(

@@ -99,6 +99,32 @@ def test_an_interrupted_run_ends_with_the_same_bytes(bids, tmp_path):
             assert after[name] == before[name], name
 
 
+def test_centres_beside_the_scan_table_are_used_and_said(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    lines = ["participant_id\tpath\ttr"]
+    for name in "abc":
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(60, 6)))
+        lines.append(f"{name}\t{name}.npy\t0.8")
+    table, beside = tmp_path / "scans.tsv", tmp_path / "parcel_coordinates.tsv"
+    table.write_text("\n".join(lines))
+
+    def embedded(out: str, name: str = "brainlm", **named) -> np.ndarray:
+        tasks.embed_scans(table, tmp_path / out, side(name), progress=False, **named)
+        return np.load(tmp_path / out / "scans.npy")
+
+    with pytest.raises(UserError, match=r"nothing says where these 6 lie.*beside the scan table"):
+        embedded("nothing")
+    for path, centres in ((beside, rng.normal(size=(6, 3))), (tmp_path / "other.tsv", rng.normal(size=(6, 3)))):
+        pd.DataFrame(centres, columns=list("xyz")).to_csv(path, sep="\t", index=False)
+    capsys.readouterr()
+    found = embedded("found")
+    assert f"centres of the parcels: {beside}, beside the scan table" in capsys.readouterr().out
+    np.testing.assert_array_equal(found, embedded("named", parcel_coordinates=beside))
+    assert not np.allclose(found, embedded("another", parcel_coordinates=tmp_path / "other.tsv"))
+    embedded("connectome", "connectome")
+    assert "centres of the parcels" not in capsys.readouterr().out
+
+
 def test_an_image_that_cannot_be_opened_says_why_at_once(tmp_path):
     (tmp_path / "text.nii.gz").write_text("no image")
     with pytest.raises(UserError, match=r"none of 1 image can be opened: 1 scan: not a readable NIfTI image"):
