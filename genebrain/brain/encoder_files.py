@@ -37,6 +37,8 @@ from genebrain.types import UserError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG, CONTRACT = "config.json", "contract.safetensors"
+ENCODER = "encoder"
+"""Folder of a run (of ``pretrain``, or of ``fit`` with an encoder in training) that holds the whole trained encoder."""
 MODEL_TYPES = {"brainlm": "brainlm_mae", "brainlm_vit": "vit_mae", "swift": "swift", "brainmt": "brainmt"}
 SIGNS = {
     "brainlm": ".attention.self.",
@@ -72,11 +74,23 @@ def weights_file(path: Path) -> Path:
     for name in WEIGHTS:
         if (path / name).is_file():
             return path / name
+    trained = _encoder_of_run(path)
     if not path.exists():
-        raise UserError(f"brain.path={path} does not exist; name a file or folder of weights of a scan encoder")
+        advice = trained or "; name a file or folder of weights of a scan encoder"
+        raise UserError(f"brain.path={path} does not exist{advice}")
     below = sorted(p.parent.name for name in WEIGHTS for p in path.glob(f"*/{name}"))
     hint = f"; its subfolders {', '.join(below)} have: choose one" if below else ""
-    raise UserError(f"{path} has neither {' nor '.join(WEIGHTS)}{hint}")
+    raise UserError(f"{path} has neither {' nor '.join(WEIGHTS)}{trained or hint}")
+
+
+def _encoder_of_run(path: Path) -> str:
+    """Advice where ``path`` is, or lies in, the folder of a run that left a whole encoder; else empty."""
+    own = path if path.is_dir() else path.parent
+    for run in (own, *own.parents):
+        encoder = run / ENCODER
+        if encoder != own and (encoder / WEIGHTS[0]).is_file() and (run / "checkpoints").is_dir():
+            return f"; the encoder that was trained in the run {run.name} lies in brain.path={encoder}"
+    return ""
 
 
 def detect(keys: Iterable[str]) -> str | None:
@@ -88,6 +102,8 @@ def detect(keys: Iterable[str]) -> str | None:
 
 def read_encoder(path: Path | str, wanted: str) -> LoadedEncoder:
     """Module and facts of a checkpoint, in evaluation mode, float32 on the CPU.
+
+    A file of a run folder that is no whole encoder is answered with where the run has one.
 
     Parameters
     ----------
@@ -104,6 +120,15 @@ def read_encoder(path: Path | str, wanted: str) -> LoadedEncoder:
     file = weights_file(Path(path))
     if wanted not in NAMES:
         raise UserError(f"encoder {wanted} is none of {', '.join(NAMES)}")
+    try:
+        return _read_encoder(file, wanted)
+    except UserError as error:
+        if advice := _encoder_of_run(file):
+            raise UserError(f"{error}{advice}") from error
+        raise
+
+
+def _read_encoder(file: Path, wanted: str) -> LoadedEncoder:
     weights, hyper_parameters = _peek(file)
     name = detect(weights)
     if name is None:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from genebrain.brain.encoder_files import save_encoder
+from genebrain.brain.encoder_files import ENCODER, save_encoder
 from genebrain.brain.objective_settings import ObjectiveSettings
 from genebrain.brain.objectives import ClipContrast
 from genebrain.brain.pretraining import PretrainModule
@@ -39,7 +39,7 @@ from genebrain.types import IntArray, Metrics, UserError
 
 MEASURED = 200
 """Validation people at most whose losses are measured one by one for the report."""
-ENCODER, REPORT = "encoder", "pretraining.json"
+REPORT = "pretraining.json"
 
 
 @dataclass(frozen=True)

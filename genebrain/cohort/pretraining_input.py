@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from genebrain.brain.before_reading import refuse_windows
+from genebrain.brain.encoder_files import ENCODER
 from genebrain.brain.encoder_scans import options_name, scan_options
 from genebrain.brain.encoder_shelf import SHELF
 from genebrain.brain.ingest import fill_store
 from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.window_bank import WindowBank
-from genebrain.cohort.pretraining import ENCODER, REPORT, Pretraining, pretrain
+from genebrain.cohort.pretraining import REPORT, Pretraining, pretrain
 from genebrain.cohort.run_folder import RunFolder, write_json
 from genebrain.cohort.scan_embedding import ScanSource, chosen_cleaning
 from genebrain.cohort.seen_scans import save_seen

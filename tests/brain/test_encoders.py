@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from genebrain.brain.brainlm import BrainLM
 from genebrain.brain.encoder_files import read_encoder, save_encoder
+from genebrain.brain.encoder_shelf import SHELF
 from genebrain.brain.encoder_sizes import NAMES, READS, SIZES, get_size
 from genebrain.brain.encoders import EncoderSettings, build_encoder, random_module
 from genebrain.brain.parcel_input import VIT_DIVISOR
@@ -192,6 +193,26 @@ def test_wrong_settings_are_listed_together():
         assert part in str(caught.value)
     with pytest.raises(UserError, match="none of brainlm, brainlm_vit, swift, brainmt"):
         EncoderSettings("bert")
+
+
+@pytest.mark.parametrize("place", ["", "checkpoints", "checkpoints/brain_encoder", "checkpoints/last.ckpt", "gone"])
+def test_other_folders_of_a_run_name_the_one_with_the_encoder(place, tmp_path):
+    run = tmp_path / "run"
+    encoder = build("brainlm_vit")
+    weights = save_encoder(encoder, run / "encoder")
+    parts = run / "checkpoints" / "brain_encoder"
+    parts.mkdir(parents=True)
+    some = {k: v for k, v in encoder.encoder.state_dict().items() if "decoder" not in k}
+    save_file(some, parts / "weights.safetensors")
+    torch.save({"state_dict": {"towers.brain.scale": torch.ones(1)}}, run / "checkpoints" / "last.ckpt")
+    for path in [run / place, *(parts.glob("weights.*") if place.endswith("brain_encoder") else ())]:
+        with pytest.raises(UserError, match=rf"; the encoder .* in the run run lies in brain\.path={weights}$"):
+            read_encoder(path, "brainlm_vit")
+        with pytest.raises(UserError, match=rf"brain\.path={weights}$"):
+            SHELF.expected(EncoderSettings("brainlm_vit", path))
+    with pytest.raises(UserError, match=r"use brain=brainlm_vit$"):
+        read_encoder(weights, "brainlm")
+    assert read_encoder(weights, "brainlm_vit").size == encoder.size
 
 
 @pytest.mark.parametrize("name", NAMES)
