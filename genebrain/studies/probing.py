@@ -18,6 +18,7 @@ from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.seen_scans import refuse_seen_people
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
+from genebrain.file_writing import StorageError
 from genebrain.studies.probes import check_columns, compare_features, read_targets
 from genebrain.types import FloatArray, IntArray, Metrics, UserError
 
@@ -82,8 +83,12 @@ def probe_encoder(
     targets = read_targets(cohort.table, settings.targets, split.training, split.test)
     features: dict[str, dict[str, FloatArray]] = {}
     (embeddings,) = workspace.brain_inputs(side, split.training)
-    features[side.encoder] = {"embedding": embeddings}
     notes: list[str] = []
+    features[row_name(side)] = {"embedding": embeddings}
+    if side.path is None:
+        notes.append(
+            f"brain.path names no weights: {side.encoder} has random ones itself (seed {side.weights_seed}), a control"
+        )
     if "random" in settings.compare:
         twin = random_twin(side.shared(cohort, store), settings.random_seed)
         (values,) = side.inputs(cohort, store, split.training, encoder=twin, progress=workspace.progress)
@@ -105,6 +110,11 @@ def probe_encoder(
     }  # fmt: skip
 
 
+def row_name(side: EncoderSide) -> str:
+    """What the encoder is called among what it is compared with; random weights are no result of an encoder."""
+    return side.encoder if side.path is not None else f"{side.encoder} ({RANDOM})"
+
+
 def _connectome(
     workspace: Workspace, cleaning: Cleaning, training: IntArray, notes: list[str]
 ) -> dict[str, dict[str, FloatArray]]:
@@ -112,6 +122,8 @@ def _connectome(
     side, everybody = ConnectomeSide(cleaning=cleaning), len(workspace.cohort)
     try:
         _, usable = side.ingest(workspace.cohort, workspace.store, progress=workspace.progress)
+    except StorageError:  # no fault of the scans: the same command goes on
+        raise
     except UserError as error:
         notes.append(f"no connectome to compare with: {error}")
         return {}
@@ -135,10 +147,11 @@ def table(metrics: Metrics) -> str:
             f"{name}: {words} of {people['test']} test people, chance {found['chance']:.2f} "
             f"({people['training']} training, {people['unknown']} unknown)"
         )
+        width = max(map(len, found["probes"]))
         for source, kinds in found["probes"].items():
             for kind, row in kinds.items():
                 low, high = row["ci"]
-                line = f"  {source:16s} {kind:7s} {row['value']:6.3f} [{low:.3f}, {high:.3f}]  p = {row['p']:.3f}"
+                line = f"  {source:{width}s} {kind:7s} {row['value']:6.3f} [{low:.3f}, {high:.3f}]  p = {row['p']:.3f}"
                 for other, gap in row.get("better_than", {}).items():
                     line += f"; {gap['value']:+.3f} [{gap['ci'][0]:+.3f}, {gap['ci'][1]:+.3f}] to {other}"
                 lines.append(line)

@@ -14,7 +14,7 @@ from genebrain import config, tasks
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.simulate import simulate_cohort
 from genebrain.studies.probes import compare_features, probe, read_target, read_targets
-from genebrain.studies.probing import ProbeSettings
+from genebrain.studies.probing import ProbeSettings, row_name
 from genebrain.types import UserError
 
 N = 180
@@ -113,9 +113,14 @@ def test_the_verb_on_a_cohort_whose_sites_differ(tmp_path: Path, capsys):
     text = capsys.readouterr().out
     assert "site: balanced accuracy" in text
     probes = found["targets"]["site"]["probes"]
-    assert set(probes) == {"brainlm_vit", "random weights", "connectome"}
+    assert set(probes) == {"brainlm_vit (random weights)", "random weights", "connectome"}
+    assert "  brainlm_vit (random weights) linear " in text
+    assert "brain.path names no weights: brainlm_vit has random ones itself (seed 0), a control" in text
     assert probes["connectome"]["linear"]["value"] > 0.75
-    assert probes["brainlm_vit"]["linear"]["value"] != probes["random weights"]["linear"]["value"]
-    assert json.loads((tmp_path / "probe.json").read_text())["split"]["test"] == 30
+    assert probes["brainlm_vit (random weights)"]["linear"]["value"] != probes["random weights"]["linear"]["value"]
+    written = json.loads((tmp_path / "probe.json").read_text())
+    assert written["split"]["test"] == 30
+    assert next(iter(written["targets"]["site"]["probes"])) == "brainlm_vit (random weights)"
+    assert row_name(EncoderSide("brainlm_vit", path="weights")) == "brainlm_vit"
     built = config.build(config.compose("probe", ["target=[age,sex]", "brain=swift_tiny"]))
     assert built["target"] == ["age", "sex"]
