@@ -23,7 +23,13 @@ from genebrain.cohort.simulated_awkward import NEEDED_POLICIES
 from genebrain.cohort.simulated_families import Pedigree, plan_families
 from genebrain.cohort.simulated_scans import BrainModel, Parcels, loudness_for, reliability, synthetic_connectome
 from genebrain.cohort.simulated_tables import People, write_participants, write_scans
-from genebrain.cohort.simulated_traits import choose_causal, genetic_values
+from genebrain.cohort.simulated_traits import (
+    FEWEST_BASES_PER_DIMENSION,
+    bases_wanted,
+    choose_causal,
+    genetic_values,
+    variants_needed,
+)
 from genebrain.cohort.tiers import REFERENCE_FRAMES, Tier, get_tier
 from genebrain.types import UserError
 
@@ -218,6 +224,9 @@ def _checked(settings: dict[str, Any]) -> Tier:
         raise UserError(f"unknown settings {', '.join(unknown)}; a tier has {', '.join(sorted(known))}")
     tier = replace(tier, **settings["model"])
     real, n = settings["genomes"] == REAL_GENOMES, settings["n_subjects"]
+    # Genetic values are centred within groups, and identical twins have one genome.
+    people = max(2 * tier.n_groups, tier.k + tier.n_groups + round(n * tier.twins / 2))
+    needed, bases = variants_needed(tier.k, tier.architecture), settings["n_windows"] * settings["window_bp"]
     wrong = [
         (settings["genomes"] not in GENOMES, f"genomes={settings['genomes']} is not one of {GENOMES}"),
         (settings["scans"] not in ("parcels", "nifti"), f"scans={settings['scans']} is not parcels or nifti"),
@@ -226,7 +235,16 @@ def _checked(settings: dict[str, Any]) -> Tier:
             real and (tier.n_groups > 1 or tier.siblings + tier.twins > 0 or settings["awkward"]),
             f"{REAL_GENOMES} has no ancestry groups, families or awkward records: use genomes=msprime for this",
         ),
-        (n < max(tier.k + 1, 2 * tier.n_groups), f"n_subjects={n} is too few for k={tier.k}, n_groups={tier.n_groups}"),
+        (
+            n < people,
+            f"n_subjects={n} is too few: a trait of k={tier.k} dimensions in n_groups={tier.n_groups} groups, with "
+            f"twins={tier.twins:g}, needs {people}",
+        ),
+        (
+            not real and 0 < bases < FEWEST_BASES_PER_DIMENSION * needed,
+            f"n_windows={settings['n_windows']} of window_bp={settings['window_bp']} are {bases:,} bases, too few for "
+            f"the {needed} independent causal variants of k={tier.k}: {bases_wanted(tier.k, tier.architecture)}",
+        ),
         (settings["n_parcels"] % 2 == 1, f"n_parcels={settings['n_parcels']} must be even (two hemispheres)"),
         (
             not tier.k < tier.n_active < settings["n_parcels"],

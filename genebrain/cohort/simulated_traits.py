@@ -19,7 +19,23 @@ STEPS = ((0.2, 0.1), (0.2, 0.3), (0.2, 0.6), (0.1, 0.6), (0.05, 0.6), (0.05, 1.0
 """Smallest minor allele frequency of causal variants and largest squared correlation among them, relaxed until
 there are enough. The ceiling takes genetic values to be normal; rare alleles of large effect would not be."""
 
+BASES_PER_DIMENSION = 2_500
+"""Bases of gene windows for every dimension of the trait that hold enough common variants in nearly every draw."""
+FEWEST_BASES_PER_DIMENSION = 500
+"""With fewer, hardly any draw holds them (1 to 2 common variants in 1,000 bases, many of them linked)."""
+
 Floats = NDArray[np.float64]
+
+
+def variants_needed(k: int, architecture: Architecture) -> int:
+    """Causal variants without which a trait of k dimensions cannot be made."""
+    return 2 * k if architecture == "epistasis" else k
+
+
+def bases_wanted(k: int, architecture: Architecture) -> str:
+    """In words, how long the gene windows should be."""
+    bases = BASES_PER_DIMENSION * variants_needed(k, architecture)
+    return f"take more or longer windows (n_windows x window_bp = {bases:,} bases suffice as a rule)"
 
 
 def choose_causal(
@@ -95,11 +111,12 @@ def genetic_values(
         With fewer than ``k`` causal variants (2 k for epistasis), or people than dimensions.
     """
     n_people, n_variants = causal.shape
-    needed = 2 * k if architecture == "epistasis" else k
+    needed = variants_needed(k, architecture)
     if n_variants < needed or n_people <= k:
         raise UserError(
-            f"{n_variants} causal variants (MAF >= {MINIMUM_MAF}) and {n_people} people for {k} dimensions, but "
-            f"{needed} variants and more than {k} people are needed; take more or longer windows, or more people"
+            f"{n_variants} causal variants (MAF >= {MINIMUM_MAF}) and {n_people} people for a trait of k={k} "
+            f"dimensions, but {needed} variants and more than {k} people are needed: {bases_wanted(k, architecture)}, "
+            "more people, or a smaller k"
         )
     additive = _standardised(causal.astype(np.float64))
     if architecture == "dominance":
@@ -115,10 +132,11 @@ def genetic_values(
         value[groups == group] -= value[groups == group].mean(axis=0)
     covariance = value.T @ value / n_people
     power, axes = np.linalg.eigh(covariance)
-    if power[0] < 1e-10 * power[-1]:
+    spanned = int((power >= 1e-10 * power[-1]).sum())
+    if spanned < k:
         raise UserError(
-            f"the causal variants of these {n_people} people span fewer than {k} dimensions; take more people "
-            "or windows"
+            f"the {n_variants} causal variants of these {n_people} people span {spanned} dimensions only (the others "
+            f"are linked), and the trait has k={k}: {bases_wanted(k, architecture)}, more people, or a smaller k"
         )
     # The symmetric root moves the dimensions least, so each stays near its own variants.
     return np.asarray(value @ (axes / np.sqrt(power)) @ axes.T)

@@ -143,9 +143,35 @@ def test_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_impossible_settings_are_named_together(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"n_parcels=7 is too few: (.|\n)*above the 12 modes(.|\n)*n_frames=1"):
         simulate_cohort(tmp_path / "cohort", "smoke", 40, n_parcels=7, n_frames=1)
+    with pytest.raises(
+        UserError,
+        match=r"n_subjects=16 is too few: .* k=16 dimensions in n_groups=1 .* needs 17; n_windows=2 of window_bp=3000 "
+        r"are 6,000 bases, too few for the 16 .*n_windows x window_bp = 40,000 bases",
+    ):
+        simulate_cohort(tmp_path / "cohort", "two_session", 16, n_windows=2, window_bp=3000)
+    with pytest.raises(UserError, match=r"n_subjects=27 .* k=16 dimensions in n_groups=12 .* needs 28$"):
+        simulate_cohort(tmp_path / "cohort", "causal_confounded", 27)
+    with pytest.raises(
+        UserError, match=r"6,000 bases, too few for the 16 independent causal variants of k=8: .*40,000"
+    ):
+        simulate_cohort(tmp_path / "cohort", "epistasis", 40, n_windows=1, window_bp=6000)
     with pytest.raises(UserError, match="no tier `smok`"):
         simulate_cohort(tmp_path / "cohort", "smok")
     with pytest.raises(UserError, match="unknown settings loud"):
         simulate_cohort(tmp_path / "cohort", "smoke", loud=3)
     with pytest.raises(UserError, match="300 people"):
         simulate_cohort(tmp_path / "cohort", "smoke", 301, genomes="chr20_1000g")
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_windows_that_turn_out_too_poor_are_told_in_numbers(linked: bool, tmp_path: Path) -> None:
+    words = r"40,000 bases suffice as a rule\), more people, or a smaller k"
+    if linked:  # as many variants as dimensions, but they come together
+        said = rf"the \d+ causal variants of these 40 people span \d+ dimensions only .* k=16: .*{words}"
+        settings = {"n_windows": 2, "window_bp": 6000, "seed": 1}
+    else:
+        said = rf"\d+ causal variants \(MAF >= 0.05\) and 40 people for a trait of k=16 .* but 16 variants .*{words}"
+        settings = {"n_windows": 2, "window_bp": 6000, "seed": 0}
+    with pytest.raises(UserError, match=said):
+        simulate_cohort(tmp_path / "cohort", "two_session", 40, **settings)
+    assert not any(tmp_path.iterdir())
