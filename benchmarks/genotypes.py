@@ -22,6 +22,7 @@ import pysam
 
 from genebrain.cohort.simulated_genomes import simulate_regions
 from genebrain.genetics.chunk_prediction import predict
+from genebrain.genetics.chunks import build_chunks
 from genebrain.genetics.haplotypes import open_genotypes
 from genebrain.genetics.windows import Window, read_windows
 
@@ -85,7 +86,8 @@ def growth_rows(label: str, folder: Path, names: tuple[str, str], windows: list[
         samples = file.samples
     # Evenly spread people: the first ones of a file may come from one place.
     chosen = [samples[:: len(samples) // n][:n] for n in sizes]
-    found = [predict(genotypes, reference, windows, people, 3000) for people in chosen]
+    built = (build_chunks(genotypes, reference, windows, people, chunk_bp=3000, progress=False) for people in chosen)
+    found = [predict(chunks, 3000) for chunks in built]
     exponent = np.polyfit(np.log(sizes), np.log([each["chunks_unique"] for each in found]), 1)[0]
     rows = [
         f"| {label}, {n} people | {each['chunks_naive']:,} | {each['chunks_unique']:,} | {each['saving']:.0f}x "

@@ -155,8 +155,9 @@ class GeneSide:
         else:
             chunks = build_chunks(**inputs, progress=progress)
             chunks.save(folder)
-        if not self.delta:
-            return chunks
+        return self._paired(chunks, inputs) if self.delta else chunks
+
+    def _paired(self, chunks: ChunkSet, inputs: dict[str, Any]) -> ChunkSet:
         places = {name: inputs[name] for name in ("reference", "windows", "chunk_bp", "cut_origin")}
         return pair_with_reference(chunks, **places)
 
@@ -164,7 +165,10 @@ class GeneSide:
         """Predict the encoder's work: naive and unique chunks, tokens."""
         options = self.options()
         marks = options.opening_mark + options.closing_mark
-        return predict(**self._inputs(cohort), marks=marks, readings=options.views.n_views, delta=self.delta)
+        inputs = self._inputs(cohort)
+        built = build_chunks(**inputs, progress=False)
+        paired = self._paired(built, inputs) if self.delta else None
+        return predict(built, self.chunk_bp, paired=paired, marks=marks, readings=options.views.n_views)
 
     @property
     def frozen(self) -> GeneSide:
@@ -173,13 +177,15 @@ class GeneSide:
 
     def backbone(self, **more: Any) -> GeneratorBackbone:
         """Load the encoder; ``more`` goes to :func:`genebrain.genetics.generator.load_generator`."""
-        return load_generator(**self._checkpoint(), **more)
+        return load_generator(**self.checkpoint, **more)
 
     def language_model(self, **more: Any) -> GeneratorLanguageModel:
         """The same encoder with its output head, as it was published: whatever ``tuning`` says, nothing is trained."""
-        return load_language_model(**self._checkpoint(), **more)
+        return load_language_model(**self.checkpoint, **more)
 
-    def _checkpoint(self) -> dict[str, Any]:
+    @property
+    def checkpoint(self) -> dict[str, Any]:
+        """Which weights, and how they are run: arguments of :func:`genebrain.genetics.generator.load_generator`."""
         return {
             "name": self.name,
             "path": self.path,

@@ -1,24 +1,17 @@
 """What an encoder will have to read, counted before it runs.
 
-Purpose: the cost of a cohort under one way to cut chunks. Contract: exact, because the chunks are built as for a run
-and only the encoder is left out. What this module does NOT know: models, stores, what is there already.
+Purpose: the cost of a cohort under one way to cut chunks. Contract: exact, because it counts the very chunks of a run
+and only the encoder is left out. What this module does NOT know: genotypes, models, stores, what is there already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.genetics.chunk_cutting import CutOrigin
 from genebrain.genetics.chunk_set import ChunkSet
-from genebrain.genetics.chunks import build_chunks
-from genebrain.genetics.policies import Policies
-from genebrain.genetics.reference_chunks import pair_with_reference
-from genebrain.genetics.windows import Window
 
 BASES_PER_TOKEN = 6
 CHUNKS_PER_SITE = 0.96
@@ -26,54 +19,34 @@ CHUNKS_PER_SITE = 0.96
 
 
 def predict(
-    genotypes: str | Path,
-    reference: str | Path,
-    windows: Sequence[Window],
-    samples: Sequence[str],
-    chunk_bp: int = 1500,
-    *,
-    cut_origin: CutOrigin = "genome",
-    policies: Policies | None = None,
-    counting_rows: Sequence[int] | None = None,
-    marks: int = 2,
-    readings: int = 1,
-    delta: bool = False,
-    progress: bool = False,
+    built: ChunkSet, chunk_bp: int, *, paired: ChunkSet | None = None, marks: int = 2, readings: int = 1
 ) -> dict[str, Any]:
-    """Work of the DNA encoder, counted exactly by building the index (the encoder itself does not run).
+    """Work of the DNA encoder, counted exactly (the encoder itself does not run).
 
     Parameters
     ----------
-    genotypes, reference, windows, samples, chunk_bp, cut_origin, policies, counting_rows, progress
-        As for :func:`build_chunks`.
+    built : ChunkSet
+        Of :func:`~genebrain.genetics.chunks.build_chunks`.
+    chunk_bp : int
+        Bases of reference per chunk, as it was built with.
+    paired : ChunkSet, optional
+        The same chunks with the reference chunk of every place, where its vector is subtracted: those that nobody
+        carries are encoded too (:func:`~genebrain.genetics.reference_chunks.pair_with_reference`).
     marks, readings : int
         Tokens around every chunk (opening and closing mark); strands times frames that are read of it.
-    delta : bool
-        Whether the reference chunk of every place is subtracted: those that nobody carries are encoded too.
 
     Returns
     -------
     dict
         ``chunks_naive``, ``chunks_unique``, ``saving`` (their ratio), ``encoder_tokens`` and ``tokens_naive``
         (6-mers and marks), ``sites`` (records that somebody carries), ``rule_of_thumb`` (unique chunks and
-        tokens expected from the sites alone), ``per_window`` and ``report``; with ``delta`` also
+        tokens expected from the sites alone), ``per_window`` and ``report``; with ``paired`` also
         ``chunks_reference_only``, which the first ones count in.
     """
-    built = build_chunks(
-        genotypes,
-        reference,
-        windows,
-        samples,
-        chunk_bp=chunk_bp,
-        cut_origin=cut_origin,
-        policies=policies,
-        counting_rows=counting_rows,
-        progress=progress,
-    )
     tokens = _tokens(built, marks)
     tokens_naive = int(tokens[built.index[built.index >= 0]].sum()) * readings
-    unique = pair_with_reference(built, reference, windows, chunk_bp, cut_origin) if delta else built
-    only_reference = {"chunks_reference_only": unique.n_unique - built.n_unique} if delta else {}
+    unique = paired or built
+    only_reference = {} if paired is None else {"chunks_reference_only": paired.n_unique - built.n_unique}
     sites = built.report["counts"]["carried_records"]
     expected = max(int(built.n_chunks.sum()), round(CHUNKS_PER_SITE * sites))
     named = ("name", "chunks_naive", "chunks_unique", "carried_records")

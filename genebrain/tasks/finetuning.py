@@ -57,10 +57,8 @@ def finetune(
     if chosen.tuning != "frozen":
         raise UserError(f"genetics.tuning={chosen.tuning} belongs to fit; here say tuning={chosen.tuning}")
     gpu = training.on_gpu()
-    base = BaseModel(
-        chosen.name, chosen.path, chosen.revision, chosen.weights_seed, chosen.allow_download, chosen.model,
-        f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if gpu else "cpu",
-    )  # fmt: skip
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if gpu else "cpu"
+    base = BaseModel(**chosen.checkpoint, device=device)
     half = gpu and training.strategy != "fsdp"  # which flattens parameters of one format only
     recipe = Recipe(task, tuning, chosen.lora, head, loss_parity, half)
     optimiser_for(task, tuning, training)

@@ -233,7 +233,11 @@ def test_real_people_share_most_chunks(real):
     genotypes, reference, samples = real
     windows = spread(genotypes)
     sizes = [50, 100, len(samples)]
-    found = [predict(genotypes, reference, windows, samples[:n], 3000, cut_origin="window") for n in sizes]
+    built = [
+        build_chunks(genotypes, reference, windows, samples[:n], chunk_bp=3000, cut_origin="window", progress=False)
+        for n in sizes
+    ]
+    found = [predict(chunks, 3000) for chunks in built]
     assert found[-1]["saving"] >= 25
     growth = np.polyfit(np.log(sizes), np.log([each["chunks_unique"] for each in found]), 1)[0]
     assert growth < 0.7
@@ -261,18 +265,22 @@ def test_a_thousand_simulated_people_share_most_chunks(tmp_path):
     vcf = write_vcf(tmp_path / "g.vcf.gz", contigs, records, samples)
     fasta = write_fasta(tmp_path / "r.fa", contigs)
     windows = [Window(r.contig, *r.window, r.name, r.strand) for r in regions]
-    found = [predict(vcf, fasta, windows, samples[:n], 3000) for n in (100, 300, 1000)]
+    sizes = (100, 300, 1000)
+    built = [build_chunks(vcf, fasta, windows, samples[:n], chunk_bp=3000, progress=False) for n in sizes]
+    found = [predict(chunks, 3000) for chunks in built]
     assert found[-1]["saving"] >= 40
-    growth = np.polyfit(np.log([100, 300, 1000]), np.log([each["chunks_unique"] for each in found]), 1)[0]
+    growth = np.polyfit(np.log(sizes), np.log([each["chunks_unique"] for each in found]), 1)[0]
     assert growth < 0.7
 
 
 def test_real_genes_are_read_in_full_and_rare_alleles_can_be_masked(real):
     genotypes, reference, samples = real
     windows = read_windows(REAL / "genes.bed")
-    every = predict(genotypes, reference, windows, samples)
-    rare = Policies(min_allele_frequency=0.01)
-    common = predict(genotypes, reference, windows, samples, policies=rare, counting_rows=range(200))
+    rare = {"policies": Policies(min_allele_frequency=0.01), "counting_rows": range(200)}
+    every, common = (
+        predict(build_chunks(genotypes, reference, windows, samples, **more, progress=False), 1500)  # type: ignore[arg-type]
+        for more in ({}, rare)
+    )
     assert every["report"]["counts"]["reference_mismatches"] == 0
     assert every["report"]["counts"]["records"] == 4856
     assert common["chunks_unique"] < 0.6 * every["chunks_unique"]
