@@ -104,7 +104,7 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
             "chance": chance(size),
             "ceiling": ceiling(cohort, size),
             "retrieval": retrieval["model"],
-            "gallery_full": {"gallery_size": len(rows), **who.retrieval(gene, brain, full=True)},
+            "gallery_full": who.full_retrieval(gene, brain),
             "within_stratum": within_stratum(
                 gene, brain, strata=strata, families=who.family, genome_id=who.genome,
                 n_bootstrap=settings.n_bootstrap,
@@ -182,11 +182,16 @@ class _Judged:
     n_bootstrap: int
     gallery_size: int
 
-    def retrieval(self, gene: FloatArray, brain: FloatArray, *, full: bool = False) -> Metrics:
+    def retrieval(self, gene: FloatArray, brain: FloatArray, gallery_size: int | None = None) -> Metrics:
         return evaluate_retrieval(
             gene, brain, families=self.family, genome_id=self.genome,
-            gallery_size=None if full else self.gallery_size, n_bootstrap=self.n_bootstrap,
+            gallery_size=gallery_size or self.gallery_size, n_bootstrap=self.n_bootstrap,
         )  # fmt: skip
+
+    def full_retrieval(self, gene: FloatArray, brain: FloatArray) -> Metrics:
+        """Among everybody at once: of people with one genome only one is a candidate."""
+        size = full_gallery(len(gene), self.genome)
+        return {"gallery_size": size, **self.retrieval(gene, brain, size)}
 
     def curve(self, gene: FloatArray, brain: FloatArray) -> Metrics:
         return recall_curve(
