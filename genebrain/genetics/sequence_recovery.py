@@ -55,11 +55,6 @@ class RecoverySet:
     types: list[str]
     hygiene: HygieneReport
 
-    @property
-    def has_types(self) -> bool:
-        """Whether the file groups its sequences."""
-        return set(self.types) != {OVERALL}
-
 
 def read_recovery_set(
     path: Path,
