@@ -224,10 +224,12 @@ def test_more_variants_than_the_closed_form_handles_cost_one_comparison_not_the_
     run, tmp_path, monkeypatch, capsys
 ):
     copy = shutil.copytree(run, tmp_path / "run")
-    monkeypatch.setattr("genebrain.alignment.closed_form.MAX_COLUMNS", 3)
+    monkeypatch.setattr("genebrain.alignment.closed_form.memory_budget", lambda: 1e3)
     found = tasks.evaluate(copy, n_bootstrap=20, n_permutations=20, comparisons=["dosage"], progress=False)
     assert found["baselines"] == {"dosage": None}
-    assert re.search(r"left out: the comparison dosage \(\d+ gene columns from 4 windows", capsys.readouterr().out)
+    assert re.search(
+        r"left out: the comparison dosage \(\d+ gene columns of \d+ people from 4 windows need", capsys.readouterr().out
+    )
 
 
 def test_a_grid_has_one_gallery_and_refuses_one_that_does_not_fit_before_any_fit(cohort, run, tmp_path):

@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
+from genebrain.alignment.fit_size import Size, form_for, memory_budget
 from genebrain.alignment.model_choice import (
     ClosedFormSettings,
     Judge,
@@ -20,6 +22,7 @@ from genebrain.alignment.model_choice import (
     choose_prior,
     score_vectors,
 )
+from genebrain.alignment.regression_data import PeopleRows
 from genebrain.alignment.score import Calibration
 from genebrain.alignment.spectral import grouped_folds, principal_components
 from genebrain.alignment.window_components import (
@@ -30,14 +33,11 @@ from genebrain.alignment.window_components import (
 )
 from genebrain.types import FloatArray, IntArray, UserError
 
-__all__ = ["MAX_COLUMNS", "ClosedForm", "ClosedFormSettings", "TooManyColumnsError", "fit_closed_form"]
-
-MAX_COLUMNS = 6000
-"""Above this the Gram matrices of all folds no longer fit a workstation (6 x 8 x columns^2 bytes)."""
+__all__ = ["ClosedForm", "ClosedFormSettings", "TooManyColumnsError", "fit_closed_form"]
 
 
 class TooManyColumnsError(UserError):
-    """The windows give more gene columns than the closed form handles."""
+    """The windows give more gene columns than the memory of this machine holds."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,7 @@ def fit_closed_form(
     *,
     seed: int = 0,
     settings: ClosedFormSettings | None = None,
+    progress: bool = False,
 ) -> ClosedForm:
     """Choose brain candidate, dimensions and gene prior by grouped cross-validation; refit on all given rows.
 
@@ -135,28 +136,34 @@ def fit_closed_form(
         Alternative feature sets of the same scans.
     families : int array [people]
         Families stay on one side of every fold.
+    progress : bool
+        Show bars: windows that become columns, fits of the ridge, sweeps of the sparse priors.
 
     Raises
     ------
     ValueError
         Row counts that disagree, non-finite features, fewer than two families.
     TooManyColumnsError
-        More gene columns than `MAX_COLUMNS`.
+        More gene columns than half of this machine's memory holds.
     """
     settings = settings or ClosedFormSettings()
     families = np.asarray(families)
     n = len(families)
     _check_inputs(gene_blocks, brain_candidates, n)
-    columns = WindowColumns.fit(gene_blocks, settings.columns)
-    x = columns.transform(gene_blocks).astype(np.float64)
-    if x.shape[1] > MAX_COLUMNS:
-        raise TooManyColumnsError(_too_many(x.shape[1], len(gene_blocks), settings.columns))
-    folds = grouped_folds(families, settings.folds, seed)
-    most = max(1, min(max(settings.dimensions), n // 4))
-    brains = {name: principal_components(f, most) for name, f in brain_candidates.items()}
-    judge = Judge(x, families, folds, settings)
-    cv, best_name, latents, fits = choose_latents(judge, brains, brain_candidates)
-    chosen, posterior, calibration = choose_prior(judge, latents, fits, best_name, cv)
+    # Many small matrix products: threads inside each would wait for one another most of the time.
+    with threadpool_limits(1, user_api="blas"):
+        columns = WindowColumns.fit(gene_blocks, settings.columns, progress=progress)
+        folds = grouped_folds(families, settings.folds, seed)
+        most = max(1, min(max(settings.dimensions), n // 4))
+        size, budget = Size(n, len(columns.window), len(folds) + 1, most * len(brain_candidates)), memory_budget()
+        form = form_for(size, budget)
+        if form is PeopleRows and size.of_rows > budget:
+            raise TooManyColumnsError(_too_many(size, budget, len(gene_blocks), settings.columns))
+        x = columns.transform(gene_blocks).astype(np.float64)
+        brains = {name: principal_components(f, most) for name, f in brain_candidates.items()}
+        judge = Judge(x, families, folds, settings)
+        cv, best_name, latents, fits = choose_latents(judge, brains, brain_candidates, form, progress=progress)
+        chosen, posterior, calibration = choose_prior(judge, latents, fits, best_name, cv, progress=progress)
     pc = brains[best_name]
     k = latents.shape[1]
     return ClosedForm(
@@ -172,13 +179,20 @@ def fit_closed_form(
     )
 
 
-def _too_many(n_columns: int, n_windows: int, columns: ColumnSettings) -> str:
+def _too_many(size: Size, budget: float, n_windows: int, columns: ColumnSettings) -> str:
     """Both numbers, and the ways down that lead far enough."""
-    text = f"{n_columns:,} gene columns from {n_windows} windows, and the closed form handles {MAX_COLUMNS:,}"
+    most = size.most_columns(budget)
+    text = (
+        f"{size.columns:,} gene columns of {size.people:,} people from {n_windows} windows need "
+        f"{size.of_rows / 1e9:.3g} GB, and half of this machine's memory, {budget / 1e9:.3g} GB, holds {max(0, most):,}"
+    )
+    if most < MOST_OF_A_WINDOW:
+        return f"{text}: {size.people:,} people need a machine with more memory"
     if columns.kind == "dosages":
         return f"{text}: use fewer windows, or only the more frequent variants"
-    fewer = f"at most {MAX_COLUMNS // MOST_OF_A_WINDOW} windows" if columns.item_width is None else "fewer windows"
-    if columns.item_width is None or n_windows * MOST_OF_A_WINDOW > MAX_COLUMNS:
+    whole = most // MOST_OF_A_WINDOW
+    fewer = f"at most {whole} windows" if columns.item_width is None and whole > 1 else "fewer windows"
+    if columns.item_width is None or n_windows * MOST_OF_A_WINDOW > most:
         return f"{text}: use {fewer}"
     return (
         f"{text}. pooling.chunk=mean takes a window as a whole, {MOST_OF_A_WINDOW} columns at most, "

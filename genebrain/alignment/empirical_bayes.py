@@ -6,8 +6,8 @@ Three priors on the coefficient of column j for latent dimension d:
 - ``row``: a column acts on all dimensions or on none (does not depend on how the latents are rotated);
 - ``entry``: each coefficient is in or out by itself, in latents rotated by R to make that sparse.
 
-Only moments enter (``X'X``, ``X'U``, ``U'U``), so the cost does not grow with people, and several fits over
-subsets of the same people run side by side as one batch. The fit knows nothing of folds, families or scores.
+Several fits over subsets of the same people run side by side as one batch (`regression_data`). The fit knows nothing
+of folds, families or scores.
 
 Source: Carbonetto & Stephens (2012), variational inference for variable selection, Bayesian Analysis 7(1);
 the Procrustes rotation is the orthogonal M-step of a reduced-rank model.
@@ -15,55 +15,27 @@ the Procrustes rotation is the orthogonal M-step of a reduced-rank model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
+from tqdm import tqdm
 
+from genebrain.alignment.regression_data import RegressionData, Residual
 from genebrain.alignment.spectral import varimax
 from genebrain.types import FloatArray, IntArray
 
 RIDGE_GRID = np.geomspace(1e-3, 1e4, 43)
 """Noise-to-slab ratios, in units of the number of people; the evidence picks one per dimension, or no signal."""
-
-
+SWEEPS = 60
+"""Sweeps over the columns at most; a fit that moves no more ends before."""
+ROUNDS, SHORT_SWEEPS = 5, 6
+"""Rotations that ``entry`` tries before its last fit, and the sweeps in between."""
+BLOCK = 32
+"""Columns whose steps reach the others together."""
 FULL_SWEEP_EVERY = 5
 """Sweeps in between visit only the columns that are in for some dimension: three times faster, same answer."""
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Sums over the people of each fit in a batch of ``f`` fits.
-
-    Attributes
-    ----------
-    xx : array [f, columns, columns]
-    xu : array [f, columns, dims]
-    uu : array [f, dims, dims]
-    n : array [f]
-    """
-
-    xx: FloatArray
-    xu: FloatArray
-    uu: FloatArray
-    n: FloatArray
-
-    @classmethod
-    def of_subsets(cls, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> Moments:
-        """One fit per entry of ``left_out``, its rows subtracted: the people are summed only once."""
-        xx, xu, uu = x.T @ x, x.T @ u, u.T @ u
-        parts = [(x[rows], u[rows]) for rows in left_out]
-        return cls(
-            np.stack([xx - a.T @ a for a, _ in parts]),
-            np.stack([xu - a.T @ b for a, b in parts]),
-            np.stack([uu - b.T @ b for _, b in parts]),
-            np.array([len(x) - len(rows) for rows in left_out], dtype=np.float64),
-        )
-
-    def rotated(self, rotation: FloatArray) -> Moments:
-        """Moments of ``u @ rotation``, with one rotation per fit ``[f, dims, new dims]``."""
-        return Moments(self.xx, self.xu @ rotation, np.swapaxes(rotation, 1, 2) @ self.uu @ rotation, self.n)
 
 
 @dataclass(frozen=True)
@@ -88,18 +60,17 @@ class Posterior:
     rotation: FloatArray
 
 
-def fit_ridge(moments: Moments) -> Posterior:
+def fit_ridge(data: RegressionData, *, progress: bool = False) -> Posterior:
     """Exact posterior under a Gaussian prior; its variance per dimension maximises the evidence on a grid."""
-    fits, p, k = moments.xu.shape
+    fits, p, k = data.xu.shape
     mean, predictive = np.zeros((fits, p, k)), np.zeros((fits, k))
-    for f in range(fits):
-        values, vectors = np.linalg.eigh(moments.xx[f])
-        values = np.maximum(values, 0.0)
-        projected = vectors.T @ moments.xu[f]
-        n, total = moments.n[f], np.diag(moments.uu[f])
+    for f in tqdm(range(fits), "ridge", unit="fit", disable=not progress):
+        spectrum = data.spectrum(f)
+        values = spectrum.values
+        n, total = data.n[f], np.diag(data.uu[f])
         penalty = RIDGE_GRID * n
-        shrink = 1.0 / (values[:, None] + penalty)  # [columns, grid]
-        rss = np.maximum(total[:, None] - (projected**2).T @ shrink, 1e-12 * np.maximum(total, 1e-300)[:, None])
+        shrink = 1.0 / (values[:, None] + penalty)  # [directions, grid]
+        rss = np.maximum(total[:, None] - spectrum.power.T @ shrink, 1e-12 * np.maximum(total, 1e-300)[:, None])
         log_determinant = np.sum(np.log1p(values[:, None] / penalty), axis=0)
         evidence = -0.5 * n * np.log(rss / n) - 0.5 * log_determinant  # [dims, grid]
         best = evidence.argmax(axis=1)
@@ -107,20 +78,21 @@ def fit_ridge(moments: Moments) -> Posterior:
         no_signal = evidence.max(axis=1) <= -0.5 * n * np.log(np.maximum(total, 1e-300) / n)
         weights = np.where(no_signal, 0.0, shrink[:, best])
         noise = np.where(no_signal, total / n, noise)
-        mean[f] = vectors @ (weights * projected)
+        mean[f] = spectrum.solution(weights)
         predictive[f] = noise * (1.0 + np.sum(values[:, None] * weights, axis=0) / n)
-    inclusion = np.ones((fits, p, k))
-    return Posterior(mean, predictive, inclusion, np.broadcast_to(np.eye(k), (fits, k, k)).copy())
+    every, unturned = np.broadcast_to(1.0, mean.shape), np.broadcast_to(np.eye(k), (fits, k, k))
+    return Posterior(mean, predictive, every, unturned)
 
 
 def fit_sparse(
-    moments: Moments,
+    data: RegressionData,
     start: FloatArray,
     *,
     shared: bool,
     rotation: FloatArray | None = None,
-    max_sweeps: int = 60,
+    max_sweeps: int = SWEEPS,
     tolerance: float = 1e-3,
+    tick: Callable[[], object] = lambda: None,
 ) -> Posterior:
     """Coordinate-ascent variational Bayes under a spike and a slab.
 
@@ -131,17 +103,19 @@ def fit_sparse(
     shared : bool
         True: one inclusion per column for all dimensions (``row``). False: one per coefficient (``entry``).
     rotation : array [f, dims, dims], optional
-        Recorded in the result; the moments must already be rotated.
+        Recorded in the result; the latents must already be rotated.
     tolerance : float
         Stop when no coefficient moved by more than this share of the largest one in a sweep.
+    tick : callable
+        Called after every sweep.
     """
-    fits, p, k = moments.xu.shape
-    diagonal = np.einsum("fjj->fj", moments.xx)
-    total = np.einsum("fdd->fd", moments.uu)
-    n = moments.n[:, None]
+    fits, p, k = data.xu.shape
+    diagonal = data.diagonal
+    total = np.einsum("fdd->fd", data.uu)
+    n = data.n[:, None]
     mean = start.copy()
-    residual = moments.xu - moments.xx @ mean
-    noise = np.maximum(total - np.sum(mean * (moments.xu + residual), axis=1), 0.05 * total) / n + 1e-12
+    residual = data.residual(mean)
+    noise = np.maximum(total - residual.explained(mean), 0.05 * total) / n + 1e-12
     slab = np.maximum(np.sum(mean**2, axis=1) / max(0.2 * p, 1.0), 1e-6 * total / n) + 1e-12
     log_odds_prior = np.full((fits, 1), np.log(0.2 / 0.8))
     inclusion, variance = np.zeros((fits, p, k)), np.zeros((fits, p, k))
@@ -150,33 +124,24 @@ def fit_sparse(
         # Most columns are out and stay out: look at them in every fifth sweep only.
         full = sweep % FULL_SWEEP_EVERY == 0 or sweep == max_sweeps - 1
         negligible = 0.01 * tolerance * np.abs(mean).max()
+        visited = columns if full else columns[inclusion.max(axis=(0, 2)) > 0.01]
         largest_step = 0.0
-        for j in columns if full else columns[inclusion.max(axis=(0, 2)) > 0.01]:
-            a = diagonal[:, j, None]
-            v = 1.0 / (a / noise + 1.0 / slab)
-            mu = v * (residual[:, j] + a * mean[:, j]) / noise
-            gain = 0.5 * (np.log(v / slab) + mu**2 / v)
-            if shared:
-                gain = gain.sum(axis=1, keepdims=True)
-            gamma = expit(gain + log_odds_prior)
-            new = gamma * mu
-            step = new - mean[:, j]
-            inclusion[:, j] = gamma
-            variance[:, j] = gamma * (v + mu**2) - new**2
-            size = np.abs(step).max()
-            if size > negligible:
-                mean[:, j] = new
-                residual -= moments.xx[:, j, :, None] * step[:, None, :]
-                largest_step = max(largest_step, size)
+        for first in range(0, len(visited), BLOCK):
+            block = visited[first : first + BLOCK]
+            found = _visit(
+                residual, block, np.swapaxes(mean[:, block], 0, 1), noise, slab, log_odds_prior, negligible, shared
+            )
+            mean[:, block], inclusion[:, block], variance[:, block] = (np.swapaxes(one, 0, 1) for one in found[:3])
+            largest_step = max(largest_step, found[3])
         power = mean**2 + variance
         included = inclusion.sum(axis=1)
         slab = (power.sum(axis=1) + 1e-3 * slab) / (included + 1e-3)
         slab = np.maximum(slab, 1e-8 * total / n + 1e-300)
-        explained = np.sum(mean * (moments.xu + residual), axis=1)
         spread = np.sum(diagonal[:, :, None] * variance, axis=1)
-        noise = np.maximum(total - explained + spread, 0.01 * total) / n + 1e-12
+        noise = np.maximum(total - residual.explained(mean) + spread, 0.01 * total) / n + 1e-12
         rate = (inclusion.mean(axis=(1, 2))[:, None] * p + 1.0) / (p + 2.0)
         log_odds_prior = np.log(rate) - np.log1p(-rate)
+        tick()
         if full and largest_step <= tolerance * np.abs(mean).max():
             break
     predictive = noise + np.sum(diagonal[:, :, None] * variance, axis=1) / n
@@ -185,7 +150,50 @@ def fit_sparse(
     return Posterior(mean, predictive, inclusion, rotation)
 
 
-def fit_entry(moments: Moments, row: Posterior, *, rounds: int = 5) -> Posterior:
+def _visit(
+    residual: Residual,
+    columns: IntArray,
+    mean: FloatArray,
+    noise: FloatArray,
+    slab: FloatArray,
+    log_odds_prior: FloatArray,
+    negligible: float,
+    shared: bool,
+) -> tuple[FloatArray, FloatArray, FloatArray, float]:
+    """Visit some columns one after the other; ``mean [columns, f, dims]`` are their coefficients.
+
+    What a step of one changes for the next is followed among these columns only; all others learn of it at the end, in
+    one matrix product. That gives what visiting them singly gives.
+
+    Returns
+    -------
+    mean, inclusion, variance [columns, f, dims], largest step
+    """
+    left, gram = residual.of(columns), residual.gram(columns)
+    own = np.einsum("jjf->jf", gram)[:, :, None]
+    v = 1.0 / (own / noise + 1.0 / slab)
+    fixed = 0.5 * np.log(v / slab)
+    mu, gamma = np.empty_like(mean), np.empty_like(mean)
+    new, steps = mean.copy(), np.zeros_like(mean)
+    largest_step = 0.0
+    for j in range(len(columns)):
+        mu[j] = v[j] * (left[j] + own[j] * mean[j]) / noise
+        gain = fixed[j] + 0.5 * mu[j] ** 2 / v[j]
+        if shared:
+            gain = gain.sum(axis=1, keepdims=True)
+        gamma[j] = expit(gain + log_odds_prior)
+        step = gamma[j] * mu[j] - mean[j]
+        size = np.abs(step).max()
+        if size > negligible:
+            new[j], steps[j] = gamma[j] * mu[j], step
+            left[j + 1 :] -= gram[j, j + 1 :, :, None] * step
+            largest_step = max(largest_step, size)
+    if largest_step:
+        residual.move(columns, steps)
+    return new, gamma, gamma * (v + mu**2) - (gamma * mu) ** 2, largest_step
+
+
+def fit_entry(data: RegressionData, row: Posterior, *, tick: Callable[[], object] = lambda: None) -> Posterior:
     """Sparse coefficients one by one, in latents rotated to make them sparse.
 
     Starts from the varimax rotation of the ``row`` posterior, then alternates a few sweeps of the fit with
@@ -193,9 +201,9 @@ def fit_entry(moments: Moments, row: Posterior, *, rounds: int = 5) -> Posterior
     """
     rotation: FloatArray = np.stack([varimax(b) for b in row.mean])
     start: FloatArray = row.mean @ rotation
-    for _ in range(rounds):
-        posterior = fit_sparse(moments.rotated(rotation), start, shared=False, max_sweeps=6)
-        left, _, right = np.linalg.svd(np.swapaxes(moments.xu, 1, 2) @ posterior.mean)
+    for _ in range(ROUNDS):
+        posterior = fit_sparse(data.rotated(rotation), start, shared=False, max_sweeps=SHORT_SWEEPS, tick=tick)
+        left, _, right = np.linalg.svd(np.swapaxes(data.xu, 1, 2) @ posterior.mean)
         rotation = left @ right
         start = posterior.mean
-    return fit_sparse(moments.rotated(rotation), start, shared=False, rotation=rotation)
+    return fit_sparse(data.rotated(rotation), start, shared=False, rotation=rotation, tick=tick)

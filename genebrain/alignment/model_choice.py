@@ -10,8 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from tqdm import tqdm
 
-from genebrain.alignment.empirical_bayes import Moments, Posterior, fit_entry, fit_ridge, fit_sparse
+from genebrain.alignment.empirical_bayes import (
+    ROUNDS,
+    SHORT_SWEEPS,
+    SWEEPS,
+    Posterior,
+    fit_entry,
+    fit_ridge,
+    fit_sparse,
+)
+from genebrain.alignment.regression_data import Form, RegressionData
 from genebrain.alignment.score import Calibration, calibrate, expected_recall_at_1, llr_vectors, unit_rows
 from genebrain.alignment.spectral import PrincipalComponents
 from genebrain.alignment.window_components import ColumnSettings
@@ -94,12 +104,17 @@ class Judge:
 
 
 def choose_latents(
-    judge: Judge, brains: dict[str, PrincipalComponents], candidates: dict[str, FloatArray]
-) -> tuple[list[dict[str, Any]], str, FloatArray, tuple[Moments, Posterior]]:
+    judge: Judge,
+    brains: dict[str, PrincipalComponents],
+    candidates: dict[str, FloatArray],
+    form: Form,
+    *,
+    progress: bool = False,
+) -> tuple[list[dict[str, Any]], str, FloatArray, tuple[RegressionData, Posterior]]:
     """Choose candidate and number of latents with the exact ridge: dimensions are fitted independently there."""
     latents = {name: pc.scores(candidates[name]) for name, pc in brains.items()}
-    moments = Moments.of_subsets(judge.x, np.concatenate(list(latents.values()), axis=1), judge.left_out)
-    ridge = fit_ridge(moments)
+    data = form.of_subsets(judge.x, np.concatenate(list(latents.values()), axis=1), judge.left_out)
+    ridge = fit_ridge(data, progress=progress)
     cv: list[dict[str, Any]] = []
     start = 0
     best: tuple[float, str, int, int] = (-1.0, "", 0, 0)
@@ -111,23 +126,30 @@ def choose_latents(
                 best = (value, name, k, start)
         start += u.shape[1]
     _, name, k, start = best
-    part = slice(start, start + k)
-    chosen = Moments(moments.xx, moments.xu[:, :, part], moments.uu[:, part, part], moments.n)
-    return cv, name, latents[name][:, :k], (chosen, _dims(ridge, start, k))
+    return cv, name, latents[name][:, :k], (data.part(slice(start, start + k)), _dims(ridge, start, k))
 
 
 def choose_prior(
-    judge: Judge, u: FloatArray, fits: tuple[Moments, Posterior], name: str, cv: list[dict[str, Any]]
+    judge: Judge,
+    u: FloatArray,
+    fits: tuple[RegressionData, Posterior],
+    name: str,
+    cv: list[dict[str, Any]],
+    *,
+    progress: bool = False,
 ) -> tuple[dict[str, Any], Posterior, Calibration]:
     """Try the priors on the chosen latents; the sparser ones start from the less sparse."""
-    moments, ridge = fits
+    data, ridge = fits
     modes = judge.settings.modes
     posteriors = {"ridge": ridge}
-    if u.shape[1] and judge.x.shape[1]:
-        if "row" in modes or "entry" in modes:
-            posteriors["row"] = fit_sparse(moments, ridge.mean, shared=True)
-        if "entry" in modes:
-            posteriors["entry"] = fit_entry(moments, posteriors["row"])
+    sparse = [mode for mode in ("row", "entry") if mode in modes or "entry" in modes]
+    if sparse and u.shape[1] and judge.x.shape[1]:
+        most = SWEEPS + ("entry" in sparse) * (ROUNDS * SHORT_SWEEPS + SWEEPS)
+        with tqdm(total=most, desc=" and ".join(sparse), unit="sweep", disable=not progress) as bar:
+            posteriors["row"] = fit_sparse(data, ridge.mean, shared=True, tick=bar.update)
+            if "entry" in sparse:
+                posteriors["entry"] = fit_entry(data, posteriors["row"], tick=bar.update)
+            bar.total = bar.n  # most fits end before the last sweep that they may take
     best: tuple[dict[str, Any], Posterior, Calibration] | None = None
     for mode, posterior in posteriors.items():
         value, calibration = judge.judge(posterior, u)

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from tqdm import tqdm
 
 from genebrain.alignment.spectral import principal_components, varimax
 from genebrain.types import FloatArray, IntArray
@@ -86,12 +87,15 @@ class WindowColumns:
     widths: list[int]
 
     @classmethod
-    def fit(cls, blocks: list[FloatArray], settings: ColumnSettings | None = None) -> WindowColumns:
+    def fit(
+        cls, blocks: list[FloatArray], settings: ColumnSettings | None = None, *, progress: bool = False
+    ) -> WindowColumns:
         """Fit on the training rows of all windows, ``blocks: list of [people, width]``."""
         settings = settings or ColumnSettings()
         _check(blocks, settings)
         fit_block = _fit_components if settings.kind == "components" else _fit_dosages
-        return cls(settings, [fit_block(b, settings) for b in blocks], [b.shape[1] for b in blocks])
+        shown = tqdm(blocks, "gene columns", unit="window", disable=not progress)
+        return cls(settings, [fit_block(b, settings) for b in shown], [b.shape[1] for b in blocks])
 
     @property
     def window(self) -> IntArray:

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from genebrain.adapters import ParameterReport
 from genebrain.alignment.closed_form import ClosedForm, ClosedFormSettings, fit_closed_form
@@ -118,7 +117,7 @@ def fit_alignment(
     if subjects.trains_pooling and settings.start != "random":
         raise UserError(NO_CLOSED_FORM)
     training = np.sort(np.concatenate([train_rows, validation_rows]))
-    closed = _closed_form(subjects, training, settings, seed)
+    closed = _closed_form(subjects, training, settings, seed, progress=progress)
     if settings.train == "none":
         return FittedAlignment(AlignmentModel(settings, closed), [])
     if settings.start == "random":
@@ -136,7 +135,7 @@ def fit_alignment(
         model = AlignmentModel(settings, closed, towers, "trained", {"best_epoch": result.best_epoch})
         return FittedAlignment(model, result.history, towers.parameters())
 
-    start = _closed_form(subjects, train_rows, settings, seed, like=closed)
+    start = _closed_form(subjects, train_rows, settings, seed, like=closed, progress=progress)
     begun = settings
     if min(closed.calibration.slope, start.calibration.slope) <= 0:
         # Vectors of nothing but zeros on both sides have no gradient.
@@ -165,7 +164,13 @@ def fit_alignment(
 
 
 def _closed_form(
-    subjects: Subjects, rows: IntArray, settings: AlignmentSettings, seed: int, like: ClosedForm | None = None
+    subjects: Subjects,
+    rows: IntArray,
+    settings: AlignmentSettings,
+    seed: int,
+    like: ClosedForm | None = None,
+    *,
+    progress: bool,
 ) -> ClosedForm:
     """Fit the closed form on some rows; ``like`` repeats the choices of another fit."""
     tried = ClosedFormSettings(
@@ -176,15 +181,14 @@ def _closed_form(
     if like is not None:
         tried = replace(tried, dimensions=(int(like.chosen["k"]),), modes=(str(like.chosen["mode"]),))
         chosen = {like.chosen["brain"]: subjects.brain[like.chosen["brain"]]}
-    # Many small matrix products: threads inside each would wait for one another most of the time.
-    with threadpool_limits(1, user_api="blas"):
-        return fit_closed_form(
-            [block[rows] for block in subjects.blocks],
-            {name: features[rows] for name, features in chosen.items()},
-            subjects.family[rows],
-            seed=seed,
-            settings=tried,
-        )
+    return fit_closed_form(
+        [block[rows] for block in subjects.blocks],
+        {name: features[rows] for name, features in chosen.items()},
+        subjects.family[rows],
+        seed=seed,
+        settings=tried,
+        progress=progress,
+    )
 
 
 def _train(

@@ -53,6 +53,8 @@ class Arena:
     seed : int
     folder : Path
         Scratch space for the arm that is trained by gradient.
+    progress : bool
+        Show the bars of the closed forms.
     """
 
     fitted: FittedAlignment
@@ -64,6 +66,7 @@ class Arena:
     dosages: Callable[[], list[FloatArray]]
     seed: int
     folder: Path
+    progress: bool = False
 
     @property
     def training(self) -> IntArray:
@@ -95,6 +98,7 @@ def dosage(arena: Arena) -> Vectors | None:
             arena.subjects.family[rows],
             seed=arena.seed,
             settings=ClosedFormSettings(columns=ColumnSettings(kind="dosages")),
+            progress=arena.progress,
         )
     except TooManyColumnsError as error:
         print(f"left out: the comparison dosage ({error})")
@@ -135,6 +139,7 @@ def residualised(arena: Arena) -> Vectors | None:
         arena.subjects.family[rows],
         seed=arena.seed,
         settings=ClosedFormSettings(columns=ColumnSettings(item_width=arena.subjects.item_width)),
+        progress=arena.progress,
     )
     judged = model.gene_columns([b[arena.judged] for b in blocks])
     return model.gene_vectors(judged), model.brain_vectors(brain[arena.judged])

@@ -87,6 +87,7 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
         arena = Arena(
             fitted, subjects, split.train, split.validation, rows, cohort.table,
             lambda: workspace.dosage_blocks(experiment.genetics), experiment.seed, folder.checkpoints,
+            workspace.progress,
         )  # fmt: skip
         vectors = {"model": (gene, brain)}
         for name in settings.comparisons:

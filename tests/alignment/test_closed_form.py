@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from genebrain.alignment.closed_form import ClosedForm, ClosedFormSettings, TooManyColumnsError, fit_closed_form
+from genebrain.alignment.regression_data import PeopleRows
 from genebrain.alignment.ridge_cca import fit_ridge_cca
 from genebrain.alignment.score import expected_recall_at_1
 from genebrain.alignment.window_components import ColumnSettings
@@ -151,15 +152,20 @@ def test_problems_are_named_with_both_numbers(data: dict[str, Any]) -> None:
 
 
 def test_too_many_columns_are_refused_with_a_way_that_leads_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genebrain.alignment.closed_form.MAX_COLUMNS", 150)
+    monkeypatch.setattr("genebrain.alignment.fit_size.Size.most_columns", lambda *_: 150)
+    monkeypatch.setattr("genebrain.alignment.fit_size.Size.of_rows", property(lambda size: size.columns * 1e6))
+    monkeypatch.setattr("genebrain.alignment.closed_form.memory_budget", lambda: 150e6)
+    monkeypatch.setattr("genebrain.alignment.closed_form.form_for", lambda *_: PeopleRows)
     rng = np.random.default_rng(0)
     blocks = [rng.normal(size=(90, 100)).astype(np.float32) for _ in range(2)]  # ten chunks of ten numbers each
     brain, families = {"one": rng.normal(size=(90, 4))}, np.arange(90)
     chunks = ClosedFormSettings(columns=ColumnSettings(item_width=10))
-    with pytest.raises(TooManyColumnsError, match=r"^200 .* 2 windows.*150\. pooling.chunk=mean .* 120 in all"):
+    with pytest.raises(
+        TooManyColumnsError, match=r"^200 .* 2 windows need 0\.2 GB.*150\. pooling.chunk=mean .* 120 in all"
+    ):
         fit_closed_form(blocks, brain, families, settings=chunks)
     whole = [block.reshape(90, 10, 10).mean(axis=1) for block in blocks]  # what pooling.chunk=mean gives
     fitted = fit_closed_form(whole, brain, families, settings=replace(chunks, columns=ColumnSettings()))
     assert fitted.gene_columns(whole).shape[1] <= 120
-    with pytest.raises(TooManyColumnsError, match="150: use at most 2 windows"):
+    with pytest.raises(TooManyColumnsError, match="holds 150: use at most 2 windows"):
         fit_closed_form(blocks * 3, brain, families, settings=replace(chunks, columns=ColumnSettings()))

@@ -1,0 +1,60 @@
+"""How much memory a batch of regressions needs, in which form it fits, and how many columns would.
+
+Contract: numbers in, numbers out; nothing is allocated. What this file does NOT know: values, priors, windows.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from genebrain.alignment.regression_data import Form, Moments, PeopleRows
+
+
+def memory_budget() -> float:
+    """Bytes that a fit may use: half of the memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
+
+
+@dataclass(frozen=True)
+class Size:
+    """Extent of a batch of fits, and the bytes that each form needs at its peak, columns and coefficients included."""
+
+    people: int
+    columns: int
+    fits: int
+    dims: int
+
+    @property
+    def of_moments(self) -> int:
+        """One table of columns by columns per fit, and those of one eigendecomposition."""
+        return 8 * (self._linear * self.columns + (self.fits + 3) * self.columns**2)
+
+    @property
+    def of_rows(self) -> int:
+        """The table of people by people, and those of one eigendecomposition."""
+        return 8 * (self._linear * self.columns + self._of_people)
+
+    def most_columns(self, budget: float) -> int:
+        """Columns of as many people that fit into ``budget`` bytes in one of the forms."""
+        left, linear, square = budget / 8, self._linear, self.fits + 3
+        of_moments = (np.sqrt(linear**2 + 4 * square * left) - linear) / (2 * square)
+        of_rows = (left - self._of_people) / linear
+        return int(max(min(of_moments, self.people), of_rows))
+
+    @property
+    def _linear(self) -> int:
+        # Columns in two precisions and once more while they are made; sums, means and variances of coefficients.
+        return 3 * self.people + 6 * self.fits * self.dims
+
+    @property
+    def _of_people(self) -> int:
+        return 4 * self.people**2 + 3 * self.people * self.fits * self.dims
+
+
+def form_for(size: Size, budget: float) -> Form:
+    """The faster form that fits into ``budget`` bytes; `PeopleRows` also where neither does."""
+    fits = size.columns <= size.people and size.of_moments <= budget
+    return Moments if fits else PeopleRows

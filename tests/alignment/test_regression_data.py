@@ -1,0 +1,164 @@
+"""Both forms of the sums, blocks of columns and the plain loop give one answer; and what memory they need."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tqdm import tqdm
+
+from genebrain.alignment import closed_form, empirical_bayes
+from genebrain.alignment.closed_form import ClosedFormSettings, TooManyColumnsError, fit_closed_form
+from genebrain.alignment.empirical_bayes import fit_entry, fit_ridge, fit_sparse
+from genebrain.alignment.fit_size import Size, form_for
+from genebrain.alignment.model_choice import Judge, choose_latents, choose_prior
+from genebrain.alignment.regression_data import Form, Moments, PeopleRows
+from genebrain.alignment.spectral import grouped_folds, principal_components
+from genebrain.alignment.window_components import ColumnSettings
+from tests.alignment import plain_regression as plain
+
+
+def people(n: int, p: int, k: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, p))
+    effects = np.zeros((p, k))
+    for d in range(k):
+        effects[rng.choice(p, 3, replace=False), d] = 0.6
+    u = x @ effects + 0.4 * rng.normal(size=(n, k))
+    return x, u, [*np.array_split(rng.permutation(n), 3), np.zeros(0, np.int64)]
+
+
+@pytest.mark.parametrize("form", [Moments, PeopleRows])
+@pytest.mark.parametrize(("n", "p"), [(120, 75), (120, 150)])
+def test_blocks_of_columns_in_either_form_give_what_the_plain_loop_gives(n: int, p: int, form: Form) -> None:
+    x, u, left_out = people(n, p)
+    data, tables = form.of_subsets(x, u, left_out), Moments.of_subsets(x, u, left_out)
+    ridge, slow_ridge = fit_ridge(data), plain.ridge(tables)
+    row = fit_sparse(data, ridge.mean, shared=True)
+    slow_row = plain.sparse(tables, slow_ridge.mean, shared=True)
+    pairs = {"ridge": (ridge, slow_ridge), "row": (row, slow_row)}
+    pairs["entry"] = fit_entry(data, row), plain.entry(tables, slow_row)
+    for prior, (fast, slow) in pairs.items():
+        assert np.abs(slow.mean).max() > 0.3
+        for name in ("predictive", "inclusion"):
+            np.testing.assert_allclose(getattr(fast, name), getattr(slow, name), atol=1e-8, err_msg=f"{prior} {name}")
+        # Of rotated latents: the sign of each is free.
+        turned, expected = (one.mean @ np.swapaxes(one.rotation, 1, 2) for one in (fast, slow))
+        np.testing.assert_allclose(turned, expected, atol=1e-8, err_msg=prior)
+
+
+def test_both_forms_follow_coefficients_that_move() -> None:
+    x, u, left_out = people(40, 60)
+    rng = np.random.default_rng(1)
+    mean, columns, steps = rng.normal(size=(4, 60, 4)), np.array([3, 58, 17]), rng.normal(size=(3, 4, 4))
+    rotation = np.linalg.qr(rng.normal(size=(4, 4, 4)))[0]
+    moved = mean.copy()
+    moved[:, columns] += np.swapaxes(steps, 0, 1)
+    for form in (Moments, PeopleRows):
+        data = form.of_subsets(x, u, left_out).rotated(rotation).part(slice(1, 3))
+        residual = data.residual(mean[:, :, 1:3])
+        residual.move(columns, steps[:, :, 1:3])
+        for f, rows in enumerate(left_out):
+            kept = np.setdiff1d(np.arange(40), rows)
+            own, latents = x[kept], (u[kept] @ rotation[f])[:, 1:3]
+            left = latents - own @ moved[f, :, 1:3]
+            np.testing.assert_allclose(residual.of(columns)[:, f], own[:, columns].T @ left, atol=1e-9)
+            np.testing.assert_allclose(residual.gram(columns)[:, :, f], own[:, columns].T @ own[:, columns], atol=1e-9)
+            explained = np.sum(latents**2 - left**2, axis=0)
+            np.testing.assert_allclose(residual.explained(moved[:, :, 1:3])[f], explained, atol=1e-8)
+            np.testing.assert_allclose(data.diagonal[f], np.sum(own**2, axis=0), atol=1e-9)
+
+
+def wide() -> tuple[list[np.ndarray], dict[str, np.ndarray], ClosedFormSettings]:
+    """80 windows of 100 columns for 300 people, under ridge."""
+    rng = np.random.default_rng(2)
+    blocks = [rng.normal(size=(300, 120)).astype(np.float32) for _ in range(80)]
+    trait = sum(block[:, :4] for block in blocks[:6]) / 6**0.5
+    brain = {
+        "loud": trait @ rng.normal(size=(4, 30)) + 0.1 * rng.normal(size=(300, 30)),
+        "noise": rng.normal(size=(300, 9)),
+    }
+    columns = ColumnSettings(max_components=100, variance=1.0)
+    return blocks, brain, ClosedFormSettings(columns=columns, dimensions=(2, 4), modes=("ridge",))
+
+
+def test_8000_columns_of_few_people_are_their_own_directions_in_another_basis() -> None:
+    """Ridge does not see the basis, so columns by columns over the few directions that exist are the reference."""
+    blocks, brain, settings = wide()
+    families = np.arange(300)
+    model = fit_closed_form(blocks, brain, families, settings=settings)
+    x = model.gene_columns(blocks).astype(np.float64)
+    assert x.shape == (300, 8000)
+    left, values, _ = np.linalg.svd(x, full_matrices=False)
+    judge = Judge(left * values, families, grouped_folds(families, settings.folds, 0), settings)
+    latents = {name: principal_components(features, 4) for name, features in brain.items()}
+    cv, name, u, fits = choose_latents(judge, latents, brain, Moments)
+    chosen, posterior, _ = choose_prior(judge, u, fits, name, cv)
+    assert isinstance(fits[0], Moments)
+    for one, other in zip([*model.cv, model.chosen], [*cv, chosen], strict=True):
+        assert (one["brain"], one["k"], one["mode"]) == (other["brain"], other["k"], other["mode"])
+        assert one["recall@1"] == pytest.approx(other["recall@1"], abs=1e-8)
+    assert np.abs(x @ model.coefficients).max() > 0.01
+    np.testing.assert_allclose(x @ model.coefficients, judge.x @ posterior.mean[-1], atol=1e-8)
+    np.testing.assert_allclose(model.predictive, posterior.predictive[-1], atol=1e-8)
+
+
+@pytest.mark.parametrize("people", [300, 4000, 40_000])
+@pytest.mark.parametrize("budget", [2e9, 8e9, 64e9])
+def test_the_most_columns_are_those_that_still_fit(people: int, budget: float) -> None:
+    def fits(columns: int) -> bool:
+        size = Size(people, columns, 6, 96)
+        return form_for(size, budget) is Moments or size.of_rows <= budget
+
+    most = Size(people, 1, 6, 96).most_columns(budget)
+    assert fits(most) == (most > 0)
+    assert not fits(most + 1 if most > 0 else 1)
+
+
+def test_memory_decides_how_many_columns_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks, brain, settings = wide()
+    monkeypatch.setattr(closed_form, "memory_budget", lambda: 30e6)
+    words = (
+        r"^8,000 gene columns of 300 people from 80 windows need 0\.0\d+ GB, and half of this machine's memory, 0\.03"
+    )
+    with pytest.raises(TooManyColumnsError, match=words + r" GB, holds [1-4],\d{3}: use at most \d+ windows$"):
+        fit_closed_form(blocks, brain, np.arange(300), settings=settings)
+    monkeypatch.setattr(closed_form, "memory_budget", lambda: 5e5)
+    with pytest.raises(TooManyColumnsError, match=r"holds \d+: 300 people need a machine with more memory"):
+        fit_closed_form(blocks, brain, np.arange(300), settings=settings)
+
+
+def small() -> tuple[list[Any], dict[str, np.ndarray], np.ndarray]:
+    x, u, _ = people(60, 40)
+    return [x[:, :20], x[:, 20:]], {"one": u}, np.arange(60)
+
+
+def test_bars_show_windows_fits_and_sweeps_and_only_where_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ClosedFormSettings(folds=3)
+    quiet = fit_closed_form(*small(), settings=settings)
+    assert capsys.readouterr().err == ""
+    shown = fit_closed_form(*small(), settings=settings, progress=True)
+    bars = capsys.readouterr().err
+    for part in ("gene columns: 100%", "2/2 [", "ridge: 100%", "4/4 [", "row and entry: 100%", "sweep/s]"):
+        assert part in bars
+    np.testing.assert_array_equal(quiet.coefficients, shown.coefficients)
+    fit_closed_form(*small(), settings=replace(settings, modes=("ridge",)), progress=True)
+    assert "sweep" not in capsys.readouterr().err
+
+
+def test_a_key_that_interrupts_ends_the_fit_between_two_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    visit, seen = empirical_bayes._visit, []
+
+    def interrupted(*arguments: Any) -> Any:
+        seen.append(len(arguments[1]))
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return visit(*arguments)
+
+    monkeypatch.setattr(empirical_bayes, "_visit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_closed_form(*small(), progress=True)
+    assert len(seen) == 4
+    assert not list(tqdm._instances)  # bars are closed: what is printed next stands on a line of its own
