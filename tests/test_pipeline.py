@@ -100,10 +100,13 @@ def test_no_participant_is_named_in_what_a_run_leaves(run, cohort):
         assert not named, f"{path.name} names {len(named)} people"
 
 
-def test_a_finished_run_is_returned_and_another_experiment_is_refused(run, cohort):
+def test_a_finished_run_is_returned_and_another_experiment_is_refused(run, cohort, capsys):
     before = (run / "provenance.json").stat().st_mtime_ns
-    tasks.fit(cohort, run=run, trainer=QUICK, progress=False)
+    tasks.fit(cohort, run=run, trainer=QUICK)
+    assert "finished before: nothing is computed again" in capsys.readouterr().out
     assert (run / "provenance.json").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match=r"seed=-1: a whole number from 0"):
+        tasks.fit(cohort, run=run, trainer=QUICK, seed=-1)
     with pytest.raises(UserError, match="seed: 0 -> 1"):
         tasks.fit(cohort, run=run, trainer=QUICK, seed=1, progress=False)
 

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import WindowEncoder
 from genebrain.brain.windows import Window
+from genebrain.brain.words import counted
 from genebrain.file_writing import ArrayWriter, make_private, write_private
 from genebrain.types import UserError
 
@@ -140,6 +141,10 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"device={name} is none of auto, cpu, cuda") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = counted(torch.cuda.device_count(), "CUDA GPU")
+        raise UserError(f"device={name}: this machine shows {found}; use device=auto")
+    return device

@@ -23,8 +23,8 @@ from genebrain.brain.connectome import (
 )
 from genebrain.brain.ingest import ingest_scans
 from genebrain.brain.scan_store import ScanStore
+from genebrain.cohort.brain_options import component_list, component_problems, count_problems, positives_problems
 from genebrain.cohort.participants import Cohort
-from genebrain.cohort.positives import positives_problems
 from genebrain.types import IntArray, UserError
 
 Feature = InnovationTangent | Correlation
@@ -63,16 +63,15 @@ class ConnectomeSide:
     positives: str = "people"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "components", tuple(self.components))
-        if problems := positives_problems(self.positives):
-            raise UserError("; ".join(problems))
+        object.__setattr__(self, "components", component_list(self.components))
+        problems = positives_problems(self.positives) + component_problems(self.components)
+        problems += count_problems(2, min_frames=self.min_frames)  # one frame does not vary
         if self.kind not in FEATURES:
-            raise UserError(f"brain.kind={self.kind}: use one of {', '.join(FEATURES)}")
-        wrong = [c for c in self.components if c != "all" and (not isinstance(c, int) or c < 2)]
-        if wrong or not self.components:
-            raise UserError(f"brain.components={list(self.components)}: whole numbers of at least 2, or all")
+            problems.append(f"brain.kind={self.kind}: use one of {', '.join(FEATURES)}")
         if not 0 <= self.shrinkage < 1:
-            raise UserError(f"brain.shrinkage={self.shrinkage} must lie in [0, 1)")
+            problems.append(f"brain.shrinkage={self.shrinkage} must lie in [0, 1)")
+        if problems:
+            raise UserError("; ".join(problems))
 
     @property
     def source(self) -> Hashable:

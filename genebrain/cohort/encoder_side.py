@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.adapters import ALL_LINEAR, LoraSettings
-from genebrain.alignment.tuned_encoder import TUNINGS
 from genebrain.brain.before_reading import refuse_windows
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.encoder_scans import (
@@ -36,14 +35,20 @@ from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import ParcelWindowEncoder, Summary, WindowEncoder
 from genebrain.brain.windows import WindowPolicy
+from genebrain.cohort.brain_options import (
+    Aggregate,
+    component_list,
+    component_problems,
+    count_problems,
+    encoder_problems,
+    positives_problems,
+)
 from genebrain.cohort.brain_side import ConnectomeSide, Feature, parcels_folder, person_scans
 from genebrain.cohort.embedding_feature import WindowFeature, restored_feature, window_features
 from genebrain.cohort.participants import Cohort
-from genebrain.cohort.person_windows import motion_weights, person_vectors
-from genebrain.cohort.positives import positives_problems
+from genebrain.cohort.person_windows import motion_weights, person_vectors, unknown_motion
 from genebrain.types import FloatArray, IntArray, UserError
 
-Aggregate = Literal["mean", "motion", "attention"]
 EVERY_LAYER = LoraSettings(targets=(ALL_LINEAR,))
 """Adapters for encoders whose layers have no common names."""
 
@@ -118,7 +123,7 @@ class EncoderSide:
     positives: str = "people"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "components", tuple(self.components))
+        object.__setattr__(self, "components", component_list(self.components))
         if self.path is not None:
             object.__setattr__(self, "path", str(self.path))
         problems = positives_problems(self.positives, self.tuning, self.aggregate)
@@ -131,23 +136,11 @@ class EncoderSide:
             problems.append("brain.scaling=cohort is for encoders of parcels; volumes are scaled when they are read")
         if reads == "volumes" and (problem := volume_cleaning_problem(self.encoder, self.cleaning)):
             problems.append(f"brain.cleaning: {problem}")
-        wrong = [c for c in self.components if c != "all" and (not isinstance(c, int) or c < 2)]
-        if wrong or not self.components:
-            problems.append(f"brain.components={list(self.components)}: whole numbers of at least 2, or all")
-        if self.aggregate not in get_args(Aggregate):
-            problems.append(f"brain.aggregate={self.aggregate} is none of mean, motion, attention")
-        if self.summary == "connectivity" and self.trained:
-            problems.append(
-                f"brain.summary=connectivity with brain.tuning={self.tuning} and brain.aggregate={self.aggregate}: it "
-                "is not trained in fit; use brain.tuning=frozen with mean or motion, or another summary"
-            )
-        if self.tuning not in TUNINGS:
-            problems.append(f"brain.tuning={self.tuning} is none of {', '.join(TUNINGS)}")
-        if min(self.batch, self.min_frames, self.train_windows) < 1:
-            problems.append(
-                f"brain.batch={self.batch}, brain.min_frames={self.min_frames} and "
-                f"brain.train_windows={self.train_windows} must be at least 1"
-            )
+        problems += component_problems(self.components)
+        problems += encoder_problems(self.aggregate, self.summary, self.tuning, self.device)
+        problems += count_problems(
+            1, batch=self.batch, min_frames=self.min_frames, train_windows=self.train_windows
+        )  # fmt: skip
         if problems:
             raise UserError("; ".join(problems))
 
@@ -214,6 +207,7 @@ class EncoderSide:
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with at least one window."""
         refuse_windows(self.settings, self.windows, cohort.scans, self.volumes)
+        unknown = {"scans_without_mean_fd": unknown_motion(cohort.scans)} if self.aggregate == "motion" else {}
         options = self._options(cohort)
         report = fill_store(cohort.scans, store / self._folder(options), options, short="skip", progress=progress)
         bank = self.bank(self.shared(cohort, store), cohort, store)
@@ -221,7 +215,7 @@ class EncoderSide:
         known = [key for key in keys if key is not None]
         planned = bank.plan(known)
         usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key in planned}
-        return {**report.summary(), "windows": bank.describe(known, planned)}, usable
+        return {**report.summary(), "windows": bank.describe(known, planned), **unknown}, usable
 
     def inputs(
         self,

@@ -62,6 +62,8 @@ class Experiment:
             )
         if self.pooling.trainable and self.alignment.start != "random":
             raise UserError(NO_CLOSED_FORM)
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed={self.seed}: a whole number from 0 to {2**32 - 1} is wanted")
         if self.alignment.train != "none":
             self.trainer.on_gpu()
 
@@ -92,6 +94,8 @@ def run_fit(
     identity = {"cohort": cohort.fingerprint, **asdict(experiment)}
     if folder.finished:
         folder.claim(identity)
+        if progress:
+            print(f"{run} holds this fit, finished before: nothing is computed again")
         return run
     with folder.stage("embed"):
         workspace.embed(experiment.genetics)
@@ -153,6 +157,8 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
     plain = GenePooling(token=pooling.token) if pooling.trainable else pooling
     blocks, common["item_width"] = workspace.blocks(genetics, plain)
     filled = [_filled(block, training) for block in blocks]
+    if words := told_missing(blocks):
+        print(words)
     tuned: dict[str, EncoderMaker] = {}
     if pooling.trainable or genetics.tuning != "frozen":
         common["index"] = workspace.chunks(genetics).index
@@ -185,6 +191,19 @@ def told_rows(experiment: Experiment, subjects: Subjects, training: IntArray) ->
             f"on scan by scan ({counts['scans']} scans)"
         )
     return counts
+
+
+def told_missing(blocks: list[FloatArray]) -> str:
+    """How many windows of people have no embedding, in words; empty where all have."""
+    missing = np.stack([np.isnan(block).any(axis=1) for block in blocks], axis=1)
+    if not missing.any():
+        return ""
+    people, nobody = int(missing.any(axis=1).sum()), int(missing.all(axis=0).sum())
+    return (
+        f"note: {int(missing.sum()):,} of {missing.size:,} windows of people ({people:,} people) have no embedding, as "
+        "too many genotypes are missing (genetics.missing_threshold) or the sequence is unknown; they take the mean of "
+        "the training people" + (f". Missing in everybody: {nobody} windows" if nobody else "")
+    )
 
 
 def _filled(block: FloatArray, training: IntArray) -> tuple[FloatArray, FloatArray]:

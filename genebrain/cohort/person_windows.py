@@ -36,11 +36,26 @@ def motion_weights(scans: pd.DataFrame, keys: Sequence[str | None]) -> dict[str,
     keys : sequence
         Key of every row in the store, None where the scan is not there.
     """
-    if "mean_fd" not in scans.columns:
-        raise UserError("brain.aggregate=motion needs a column mean_fd (mm) in the scan table; there is none")
     motion = scans["mean_fd"].astype(float)
     motion = motion.fillna(motion.median()).clip(lower=LEAST_MOTION_MM)
     return {key: 1 / value for key, value in zip(keys, motion, strict=True) if key is not None}
+
+
+def unknown_motion(scans: pd.DataFrame) -> int:
+    """Number of scans whose motion is not known; a UserError where that of none is, or it is below zero."""
+    if "mean_fd" not in scans.columns:
+        raise UserError("brain.aggregate=motion needs a column mean_fd (mm) in the scan table; there is none")
+    motion = scans["mean_fd"].astype(float)
+    unknown, below = int(motion.isna().sum()), int((motion < 0).sum())
+    if unknown == len(motion) or below:
+        what = f"is below zero for {below}" if below else "is not known for any"
+        raise UserError(
+            f"brain.aggregate=motion: mean_fd {what} of {len(motion)} scans of the scan table; it is the mean "
+            "framewise displacement in mm. Fill it in, or use brain.aggregate=mean"
+        )
+    if unknown:
+        print(f"brain.aggregate=motion: {unknown} of {len(motion)} scans have no mean_fd, they weigh as the median")
+    return unknown
 
 
 @dataclass(frozen=True)

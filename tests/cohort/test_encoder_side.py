@@ -14,7 +14,7 @@ import torch
 
 from genebrain import config, tasks
 from genebrain.alignment.settings import AlignmentSettings
-from genebrain.brain import before_reading, encoder_files, encoder_scans, encoder_shelf, encoders
+from genebrain.brain import before_reading, encoder_files, encoder_scans, encoder_shelf, encoders, frozen_embeddings
 from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
 from genebrain.brain.windows import WindowPolicy
 from genebrain.cohort import encoder_side
@@ -212,16 +212,41 @@ def test_wrong_settings_are_listed_together():
     assert json.dumps(asdict(SIDE))
 
 
-def test_weights_by_motion_need_the_column(workspace):
+def test_weights_by_motion_need_the_column(workspace, monkeypatch, capsys):
     side = EncoderSide("brainlm_vit", aggregate="motion")
-    with pytest.raises(UserError, match="mean_fd"):
-        workspace.brain_inputs(side, np.arange(3))
     frame = workspace.cohort.scans
+    with monkeypatch.context() as nothing:
+        nothing.setattr(encoder_side, "fill_store", lambda *_, **__: pytest.fail("read scans first"))
+        with pytest.raises(UserError, match="needs a column mean_fd"):
+            workspace.brain_inputs(side, np.arange(3))
+        for motion, words in ((np.nan, "is not known for any of 120 scans"), (-0.1, "is below zero for 120 of 120")):
+            frame["mean_fd"] = motion
+            with pytest.raises(UserError, match=words):
+                workspace.brain_inputs(side, np.arange(3))
     frame["mean_fd"] = np.where(np.arange(len(frame)) % 2, 0.1, 0.3)
+    frame.loc[:1, "mean_fd"] = np.nan
     (weighted,) = workspace.brain_inputs(side, np.arange(3))
+    assert "2 of 120 scans have no mean_fd" in capsys.readouterr().out
+    assert workspace.ingest(side)["scans_without_mean_fd"] == 2
     (plain,) = workspace.brain_inputs(SIDE, np.arange(3))
     assert np.abs(weighted - plain).max() > 1e-6
     del frame["mean_fd"]
+
+
+def test_wrong_options_of_both_sides_are_told_together_before_anything_is_read():
+    with pytest.raises(UserError, match=r"device=gpu is none.*batch=0 and brain.min_frames=1.5 must be at least 1"):
+        EncoderSide(device="gpu", batch=0, min_frames=1.5)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"components=\[1\].*min_frames=1 must be at least 2.*shrinkage=2 must"):
+        ConnectomeSide(components=(1,), min_frames=1, shrinkage=2)
+    one, every = EncoderSide(components=64), ConnectomeSide(components="all")  # type: ignore[arg-type]
+    assert (one.components, every.components) == ((64,), ("all",))
+
+
+def test_a_gpu_that_is_not_there_is_said_with_what_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert frozen_embeddings._device("cuda:0") == torch.device("cuda:0")
+    with pytest.raises(UserError, match=r"device=cuda:1: this machine shows 1 CUDA GPU; use device=auto"):
+        frozen_embeddings._device("cuda:1")
 
 
 @pytest.mark.parametrize("name", ["swift", "brainmt"])
