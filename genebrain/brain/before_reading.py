@@ -1,6 +1,6 @@
-"""What settings and scan table tell of an encoder's windows before hours of reading: length, time step, box.
+"""What settings and scan table tell of an encoder's input before hours of reading: windows, time step, box, parcels.
 
-Contract: :func:`refuse_windows` reads no values of scans; what it lets pass may still fail for reasons that only the
+Contract: :func:`refuse_misfits` reads no values of scans; what it lets pass may still fail for reasons that only the
 scans know.
 
 What it does NOT know: stores, subjects, what scans hold.
@@ -8,40 +8,86 @@ What it does NOT know: stores, subjects, what scans hold.
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 
 from genebrain.brain.encoder_scans import VolumeSettings
 from genebrain.brain.encoder_shelf import SHELF
 from genebrain.brain.encoder_sizes import Size, frames_problem
 from genebrain.brain.encoders import EncoderSettings
-from genebrain.brain.scans import known_steps
+from genebrain.brain.parcel_centres import known_centres
+from genebrain.brain.parcellation import Atlas
+from genebrain.brain.scans import IMAGE_SUFFIXES, known_steps
 from genebrain.brain.volume_encoders import config_box
 from genebrain.brain.window_bank import another_step
 from genebrain.brain.windows import WindowPolicy
 from genebrain.brain.words import counted
 from genebrain.types import UserError
 
+LOOKED_AT = 20
 NO_STEP = "no known time step, and {why}: add tr (seconds) to the scan table"
 
 
-def refuse_windows(
-    settings: EncoderSettings, policy: WindowPolicy, table: pd.DataFrame, volumes: VolumeSettings | None = None
+def refuse_misfits(
+    settings: EncoderSettings,
+    policy: WindowPolicy,
+    table: pd.DataFrame,
+    *,
+    volumes: VolumeSettings | None = None,
+    atlas: Path | None = None,
+    centres: Path | str | None = None,
 ) -> None:
-    """Refuse windows that an encoder cannot take.
+    """Refuse scans and windows that an encoder cannot take.
+
+    Parameters
+    ----------
+    table
+        Of scans.
+    atlas, centres
+        What cuts images into parcels; table of the centres of the parcels.
 
     Raises
     ------
     UserError
         Windows of a length that the encoder does not take at the time step of the scans, scans without a time step
-        where it must be known, or with another one under ``resample=none``, a box larger than the encoder's; all
-        together, with the numbers of both sides.
+        where it must be known, or with another one under ``resample=none``, a box larger than the encoder's, parcels
+        that the weights were not trained on or of which nobody says where they lie; all together, with the numbers of
+        both sides.
     """
     size = SHELF.expected(settings)
     problems = _step_problems(settings.name, size, policy, table)
     if problem := _box_problem(settings, size, volumes):
         problems.append(problem)
+    if settings.reads == "parcels" and (width := _width(table, atlas)):
+        try:
+            # Not wasted: the same encoder is asked for again once the scans are read.
+            SHELF.get(settings, n_parcels=width, coordinates=known_centres(width, centres, atlas))
+        except UserError as error:
+            problems.append(str(error))
     if problems:
         raise UserError("; ".join(problems))
+
+
+def _width(table: pd.DataFrame, atlas: Path | None) -> int | None:
+    """Parcels of the scans, where the atlas or the headers of some tables agree on it; None: unknown."""
+    paths = [Path(path) for path in table["path"]]
+    if atlas is not None and all(path.name.endswith(IMAGE_SUFFIXES) for path in paths):
+        try:
+            return len(Atlas.load(atlas).ids)
+        except (UserError, OSError):
+            return None  # said when the store is filled
+    if not all(path.suffix == ".npy" for path in paths):
+        return None
+    widths = set()
+    for row in np.linspace(0, len(paths) - 1, min(len(paths), LOOKED_AT)).astype(int):
+        try:
+            shape = np.load(paths[row], mmap_mode="r", allow_pickle=False).shape
+        except (OSError, ValueError, EOFError):
+            continue
+        widths.add(shape[1] if len(shape) == 2 else None)
+    return widths.pop() if len(widths) == 1 else None
 
 
 def _step_problems(name: str, size: Size, policy: WindowPolicy, table: pd.DataFrame) -> list[str]:

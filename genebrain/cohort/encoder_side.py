@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.adapters import ALL_LINEAR, LoraSettings
-from genebrain.brain.before_reading import refuse_windows
+from genebrain.brain.before_reading import refuse_misfits
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.encoder_scans import (
     VolumeSettings,
@@ -148,9 +148,8 @@ class EncoderSide:
     def settings(self) -> EncoderSettings:
         """Which encoder, with which weights."""
         path = None if self.path is None else Path(self.path)
-        return EncoderSettings(
-            self.encoder, path, self.size, self.weights_seed, self.summary, self.scaling, self.formula
-        )  # fmt: skip
+        weights = self.encoder, path, self.size, self.weights_seed
+        return EncoderSettings(*weights, self.summary, self.scaling, self.formula)
 
     @property
     def source(self) -> Hashable:
@@ -206,7 +205,8 @@ class EncoderSide:
 
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with at least one window."""
-        refuse_windows(self.settings, self.windows, cohort.scans, self.volumes)
+        places = {"atlas": cohort.atlas, "centres": cohort.parcel_coordinates}
+        refuse_misfits(self.settings, self.windows, cohort.scans, volumes=self.volumes, **places)
         unknown = {"scans_without_mean_fd": unknown_motion(cohort.scans)} if self.aggregate == "motion" else {}
         options = self._options(cohort)
         report = fill_store(cohort.scans, store / self._folder(options), options, short="skip", progress=progress)

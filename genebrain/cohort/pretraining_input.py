@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from genebrain.brain.before_reading import refuse_windows
 from genebrain.brain.encoder_files import ENCODER
 from genebrain.brain.encoder_scans import options_name, scan_options
 from genebrain.brain.encoder_shelf import SHELF
@@ -54,7 +53,7 @@ def run_pretraining_on_scans(
     people, person = np.unique(table["participant_id"].astype(str), return_inverse=True)
     names = "\n".join(f"{p} {path}" for p, path in zip(table["participant_id"], table["path"], strict=True))
     if not folder.finished:
-        refuse_windows(side.settings, side.windows, table, side.volumes)  # a refusal must not claim the folder
+        source.refuse_misfits(side, table)  # a refusal must not claim the folder
     folder.claim({"input": hashlib.sha256(names.encode()).hexdigest()[:32], **asdict(choice)})
     if folder.finished:
         return run

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebrain.brain.before_reading import refuse_windows
+from genebrain.brain.before_reading import refuse_misfits
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.encoder_scans import options_name, scan_options, scan_shape
 from genebrain.brain.encoder_shelf import ScanShape
@@ -84,6 +84,12 @@ class ScanSource:
             return beside
         return self.parcel_coordinates
 
+    def refuse_misfits(self, brain: EncoderSide, table: pd.DataFrame) -> None:
+        """Refuse what an encoder cannot take of the scans in ``table``, before any is read."""
+        refuse_misfits(
+            brain.settings, brain.windows, table, volumes=brain.volumes, atlas=self.atlas, centres=self.centres
+        )
+
     def shape(self, store: ScanStore) -> ScanShape:
         """What an encoder of these scans is built for, once they are in the store; says what nobody named."""
         if store.kind == "parcels" and self.centres != self.parcel_coordinates:
@@ -111,7 +117,7 @@ def embed_scans(
     settings = brain.settings if isinstance(brain, EncoderSide) else None
     volumes = brain.volumes if isinstance(brain, EncoderSide) else None
     if isinstance(brain, EncoderSide):
-        refuse_windows(brain.settings, brain.windows, table, brain.volumes)
+        source.refuse_misfits(brain, table)
     options = scan_options(
         settings,
         table,

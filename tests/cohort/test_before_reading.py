@@ -42,7 +42,16 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallCohort:
         raise AssertionError("a scan was read")
 
     monkeypatch.setattr(ingest, "process", read)
-    return SmallCohort(tmp_path / "c")
+    cohort = SmallCohort(tmp_path / "c")
+    cohort.keys["parcel_coordinates"] = "parcel_coordinates.tsv"
+    write_centres(cohort, 6)
+    return cohort
+
+
+def write_centres(cohort: SmallCohort, n: int) -> None:
+    cohort.folder.mkdir(exist_ok=True)
+    lines = ["x\ty\tz", *(f"{i}\t0\t0" for i in range(n))]
+    (cohort.folder / "parcel_coordinates.tsv").write_text("\n".join(lines))
 
 
 @pytest.fixture
@@ -113,6 +122,29 @@ def test_a_box_that_the_encoder_does_not_have_is_refused(small: SmallCohort) -> 
     side = EncoderSide("swift", size="published", volumes=VolumeSettings(box=(100, 96, 96)))
     with pytest.raises(UserError, match=r"box=\[100, 96, 96\]: swift takes up to \[96, 96, 96\] voxels"):
         tasks.embed(small.write(), brain=side)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_refuses_other_parcels(verb: str, small: SmallCohort, weights: Path, tmp_path: Path) -> None:
+    write_centres(small, 5)
+    with pytest.raises(UserError, match=r"coordinates are \[5, 3\], the scans have 6 parcels"):
+        VERBS[verb](small.write(), EncoderSide("brainlm"), tmp_path / "out")
+    write_centres(small, 7)
+    small.series = {name: np.c_[series, series[:, 0]] for name, series in small.series.items()}
+    trained = EncoderSide("brainlm", str(weights))
+    with pytest.raises(UserError, match="were trained on 6 parcels, the scans have 7"):
+        VERBS[verb](small.write(), trained, tmp_path / "out")
+    (small.folder / "parcel_coordinates.tsv").unlink()
+    del small.keys["parcel_coordinates"]
+    with pytest.raises(UserError, match="nothing says where these 7 lie"):
+        VERBS[verb](small.write(), trained, tmp_path / "out")
+
+
+def test_scans_that_differ_among_themselves_are_left_to_the_reading(small: SmallCohort) -> None:
+    write_centres(small, 5)
+    small.series["003"] = small.series["003"][:, :4]
+    with pytest.raises(AssertionError, match="a scan was read"):
+        tasks.embed(small.write(), brain=EncoderSide("brainlm"))
 
 
 def test_steps_are_known_from_table_sidecar_and_header(tmp_path: Path) -> None:
