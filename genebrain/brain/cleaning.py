@@ -209,8 +209,8 @@ def refuse_filter(cleaning: Cleaning, steps: Mapping[float | None, int]) -> None
     """
     total = counted(sum(steps.values()), "scan")
     problems = [
-        f"{' and '.join(limits)} not below the Nyquist frequency {0.5 / step:.3g} Hz of {n} of {total} ({step:g} s per "
-        "frame)"
+        f"{' and '.join(limits)} must lie below the Nyquist frequency of {n} of {total}, {0.5 / step:.3g} Hz at "
+        f"{step:g} s per frame"
         for step, n in sorted((step, n) for step, n in steps.items() if step is not None)
         if (limits := cleaning.too_fast(step))
     ]

@@ -186,10 +186,12 @@ def test_a_pass_band_above_the_nyquist_frequency_is_refused_before_reading(
     with pytest.raises(UserError) as caught:
         CONNECTOMES[verb](cohort, tmp_path / "out", Cleaning(low_pass=0.7))
     said = str(caught.value)
-    assert "low_pass 0.7 Hz not below the Nyquist frequency 0.625 Hz of 18 of 24 scans (0.8 s per frame)" in said
-    assert "low_pass 0.7 Hz not below the Nyquist frequency 0.2 Hz of 5 of 24 scans (2.5 s per frame)" in said
+    assert "low_pass 0.7 Hz must lie below the Nyquist frequency of 18 of 24 scans, 0.625 Hz at 0.8 s per frame" in said
+    assert "low_pass 0.7 Hz must lie below the Nyquist frequency of 5 of 24 scans, 0.2 Hz at 2.5 s per frame" in said
     assert "1 of 24 scans: no known time step, and a band-pass needs it" in said
-    with pytest.raises(UserError, match=r"low_pass 0\.3 Hz and high_pass 0\.2 Hz not below .* 0\.2 Hz of 5 of 24"):
+    with pytest.raises(
+        UserError, match=r"low_pass 0\.3 Hz and high_pass 0\.2 Hz must lie below .* of 5 of 24 scans, 0\.2 Hz"
+    ):
         CONNECTOMES[verb](cohort, tmp_path / "out", Cleaning(low_pass=0.3, high_pass=0.2))
     small.scans[5]["tr"] = 0.8
     with pytest.raises(AssertionError, match="a scan was read"):
