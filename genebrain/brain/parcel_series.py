@@ -87,7 +87,7 @@ class UsableSeries:
     frame_numbers: NDArray[np.int64]
 
 
-def usable_part(series: FloatArray, frame_numbers: NDArray[np.int64] | None = None) -> UsableSeries:
+def usable_part(series: FloatArray) -> UsableSeries:
     """Mark what cannot be used: frames that are mostly missing, then parcels with gaps, constants or none.
 
     A frame goes when more than half of the parcels that are ever measured are not finite in it; a parcel is
@@ -98,7 +98,6 @@ def usable_part(series: FloatArray, frame_numbers: NDArray[np.int64] | None = No
     UserError
         No finite value, fewer than half of the parcels valid, or fewer than 3 frames left.
     """
-    numbers = np.arange(len(series)) if frame_numbers is None else np.asarray(frame_numbers)
     finite = np.isfinite(series)
     measured = finite.any(axis=0)
     if not measured.any():
@@ -113,4 +112,4 @@ def usable_part(series: FloatArray, frame_numbers: NDArray[np.int64] | None = No
     valid &= spread > 1e-6 * np.abs(mean) + np.finfo(np.float32).tiny
     if valid.mean() < 0.5:
         raise UserError(f"only {int(valid.sum())} of {len(valid)} parcels are finite and vary, half are needed")
-    return UsableSeries(np.where(valid, series, 0.0), valid, numbers[kept])
+    return UsableSeries(np.where(valid, series, 0.0), valid, np.flatnonzero(kept))

@@ -170,8 +170,6 @@ def pad(
     rows: Sequence[NDArray[np.int64] | list[int]],
     *,
     side: Side = "right",
-    max_length: int | None = None,
-    truncation_side: Side = "right",
     multiple_of: int = 1,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Put token rows of different lengths into one array.
@@ -181,9 +179,6 @@ def pad(
     rows : sequence of int rows
     side : {"right", "left"}
         Where ``<pad>`` goes.
-    max_length : int, optional
-        Longer rows lose tokens on ``truncation_side``; cutting on the right loses a closing mark, on the left
-        an opening one.
     multiple_of : int
         The common length is rounded up to this.
 
@@ -193,8 +188,6 @@ def pad(
     mask : bool [rows, length]
         True at real tokens.
     """
-    if max_length is not None:
-        rows = [r[:max_length] if truncation_side == "right" else r[-max_length:] for r in rows]
     longest = max(map(len, rows), default=0)
     ids = np.full((len(rows), -(-longest // multiple_of) * multiple_of), PAD, np.int64)
     mask = np.zeros(ids.shape, bool)

@@ -14,12 +14,12 @@ from genebrain.evaluation.ceiling import bayes_ceiling, oracle_pair_vectors
 from genebrain.types import FloatArray, IntArray, Metrics
 
 
-def ceiling(cohort: Cohort, gallery_size: int, *, within_strata: bool = False) -> Metrics | None:
+def ceiling(cohort: Cohort, gallery_size: int) -> Metrics | None:
     """Best possible recall@1 and recall@5 in expectation; None for real cohorts and where no bound is known."""
     if cohort.known_answer is None:
         return None
     answer = read_known_answer(cohort.known_answer)
-    stored = answer["ceiling_within_strata" if within_strata else "ceiling"]
+    stored = answer["ceiling"]
     if stored is None:
         return None
     values = stored.get(gallery_size) or bayes_ceiling(
