@@ -86,8 +86,9 @@ def embed(
     share = shard_of_run(shard)
     workspace, brain = Workspace(_path(cohort), store), brain or ConnectomeSide()
     done = {"scans": workspace.ingest(brain)}
-    if isinstance(brain, EncoderSide) and share.count == 1:  # shares divide the DNA only
-        done["scan_embeddings"] = workspace.embed_scans(brain)
+    if isinstance(brain, EncoderSide):
+        waits = {"waits_for": "the same command without shard, which merges: shares divide the chunks of DNA only"}
+        done["scan_embeddings"] = workspace.embed_scans(brain) if share.count == 1 else waits
     done["chunks"] = workspace.embed(genetics or GeneSide(), share)
     print(json.dumps(done, indent=1))
     return done

@@ -233,6 +233,12 @@ def test_weights_by_motion_need_the_column(workspace, monkeypatch, capsys):
     del frame["mean_fd"]
 
 
+def test_a_share_of_the_chunks_says_what_scans_wait_for(cohort, monkeypatch):
+    monkeypatch.setattr(Workspace, "embed_scans", lambda *_: pytest.fail("every share would embed all scans"))
+    done = tasks.embed(cohort, brain=SIDE, shard="1/2")
+    assert "the same command without shard" in done["scan_embeddings"]["waits_for"]
+
+
 def test_wrong_options_of_both_sides_are_told_together_before_anything_is_read():
     with pytest.raises(UserError, match=r"device=gpu is none.*batch=0 and brain.min_frames=1.5 must be at least 1"):
         EncoderSide(device="gpu", batch=0, min_frames=1.5)  # type: ignore[arg-type]
