@@ -109,8 +109,11 @@ class Moments(RegressionData):
     @classmethod
     def of_subsets(cls, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> Moments:
         """One fit per entry of ``left_out``, its rows subtracted: the people are summed only once."""
-        xx = x.T @ x
-        return cls(*_sums(x, u, left_out), np.stack([xx - x[rows].T @ x[rows] for rows in left_out]))
+        whole = x.T @ x
+        xx = np.empty((len(left_out), *whole.shape))  # stacked tables would be there twice
+        for fit, rows in enumerate(left_out):
+            np.subtract(whole, x[rows].T @ x[rows], out=xx[fit])
+        return cls(*_sums(x, u, left_out), xx)
 
     @property
     def diagonal(self) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -115,6 +116,21 @@ def test_the_most_columns_are_those_that_still_fit(people: int, budget: float) -
     most = Size(people, 1, 6, 96).most_columns(budget)
     assert fits(most) == (most > 0)
     assert not fits(most + 1 if most > 0 else 1)
+
+
+@pytest.mark.parametrize(("form", "n", "p"), [(Moments, 420, 400), (PeopleRows, 400, 420), (PeopleRows, 150, 1500)])
+def test_a_fit_stays_within_the_memory_that_it_is_said_to_need(form: Form, n: int, p: int) -> None:
+    x, u, left_out = people(n, p)
+    size = Size(n, p, len(left_out), u.shape[1])
+    said = size.of_moments if form is Moments else size.of_rows
+    tracemalloc.start()
+    try:
+        data = form.of_subsets(x, u, left_out)
+        fit_sparse(data, fit_ridge(data).mean, shared=True, max_sweeps=1)
+        peak = tracemalloc.get_traced_memory()[1] + x.nbytes
+    finally:
+        tracemalloc.stop()
+    assert 0.4 * said < peak < said
 
 
 def test_memory_decides_how_many_columns_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
