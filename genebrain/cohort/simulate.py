@@ -21,6 +21,7 @@ from genebrain.cohort.genome_sources import REAL_GENOMES, Genomes, RealGenomes, 
 from genebrain.cohort.known_answer import FILE, ORACLE_NOTE, ceilings, read_known_answer, write_known_answer
 from genebrain.cohort.simulated_awkward import NEEDED_POLICIES
 from genebrain.cohort.simulated_families import Pedigree, plan_families
+from genebrain.cohort.simulated_motion import READING
 from genebrain.cohort.simulated_scans import BrainModel, Parcels, loudness_for, reliability, synthetic_connectome
 from genebrain.cohort.simulated_tables import People, write_participants, write_scans
 from genebrain.cohort.simulated_traits import (
@@ -58,6 +59,7 @@ def simulate_cohort(
     genomes: Literal["msprime", "chr20_1000g"] = "msprime",
     scans: Literal["parcels", "nifti"] = "parcels",
     awkward: bool = False,
+    motion: bool = False,
     n_frames: int = REFERENCE_FRAMES,
     tr: float = 0.735,
     n_parcels: int = 80,
@@ -86,6 +88,9 @@ def simulate_cohort(
     awkward : bool
         Add to the genotypes and the reference what real files hold. The truth stays;
         ``policies`` in ``known_answer.json`` says which reading policies are then needed.
+    motion : bool
+        Let heads move: artefacts at moved frames, and a confounds table beside each scan
+        (:mod:`genebrain.cohort.simulated_motion`). Everything else stays as without.
     n_frames, tr, n_parcels
         Frames per scan, repetition time in seconds, parcels (even). 424 parcels lie where those of A424 do, which
         is what BrainLM reads; other numbers lie at random, mirrored.
@@ -109,6 +114,8 @@ def simulate_cohort(
         "window_bp": window_bp, "n_contigs": n_contigs, "n_genomewide": n_genomewide, "genomes": genomes,
         "scans": scans, "awkward": awkward, "n_frames": n_frames, "tr": tr, "n_parcels": n_parcels, "model": model,
     }  # fmt: skip
+    if motion:  # cohorts without keep their bytes
+        settings["motion"] = True
     chosen = _checked(settings)
     if _stands_already(out, settings):
         return out / "cohort.yaml"
@@ -153,7 +160,9 @@ def _write(folder: Path, tier: Tier, settings: dict[str, Any]) -> None:
     )  # fmt: skip
     shift = tier.site_shift * rng["brain"].normal(size=(tier.n_sites, settings["n_parcels"]))
     files = source.write(folder, causal)
-    u, own = write_scans(folder, people, brain, z, shift, tier.n_sessions, settings, parcels.points)
+    u, own, mean_fd = write_scans(folder, people, brain, z, shift, tier.n_sessions, settings, parcels.points)
+    if mean_fd is not None:
+        people = replace(people, mean_fd=mean_fd)
     write_participants(folder / "participants.tsv", people, source.panel, has_groups=tier.n_groups > 1)
 
     rel = reliability(loudness, settings["n_frames"], tier.n_sessions)
@@ -209,6 +218,7 @@ def _answer(tier: Tier, settings: dict[str, Any], rel: float, loudness: float, n
         "scope": scope,
         "ceiling": None if confounded else table,
         "ceiling_within_strata": table if confounded else None,
+        **({"motion": READING} if settings.get("motion") else {}),
         "oracle": ORACLE_NOTE,
         "policies": dict(NEEDED_POLICIES) if settings["awkward"] else {},
         "model": asdict(tier),
@@ -276,6 +286,8 @@ def _stands_already(out: Path, settings: dict[str, Any]) -> bool:
     if found == settings:
         return True
     differing = [
-        f"{key}: {found.get(key)} there, {value} wanted" for key, value in settings.items() if found.get(key) != value
+        f"{key}: {found.get(key, False)} there, {settings.get(key, False)} wanted"
+        for key in settings | found
+        if found.get(key) != settings.get(key)
     ]
     raise UserError(f"{out} holds another simulated cohort ({'; '.join(differing)}); give another folder")

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 
 from genebrain.cohort.simulated_families import Pedigree
+from genebrain.cohort.simulated_motion import IMAGE, TABLE, Motion, restless_scans
 from genebrain.cohort.simulated_scans import BrainModel
 from genebrain.cohort.simulated_volumes import LabelImage
 from genebrain.cohort.tiers import Tier
 
 N_COMPONENTS = 10
 BATCH = 32
-SCAN_STREAM, VOXEL_STREAM = 101, 102
+SCAN_STREAM, VOXEL_STREAM, MOTION_STREAM = 101, 102, 103
 
 Floats = NDArray[np.float64]
 
@@ -126,8 +127,8 @@ def write_scans(
     n_sessions: int,
     settings: dict[str, Any],
     points: Floats,
-) -> tuple[Floats, dict[str, str]]:
-    """Write scans and ``scans.tsv``.
+) -> tuple[Floats, dict[str, str], Floats | None]:
+    """Write scans and ``scans.tsv``, and with ``settings["motion"]`` a confounds table beside each scan.
 
     Parameters
     ----------
@@ -140,15 +141,22 @@ def write_scans(
     Returns
     -------
     reading : float ``[people, k]``
-        The sufficient statistic, averaged over sessions, not standardised.
+        The sufficient statistic of the scans without motion, averaged over sessions, not standardised.
     files : dict
         ``parcel_coordinates``, and for images ``atlas``.
+    mean_fd : float ``[rows]`` or None
+        Mean framewise displacement over the scans of each row of the participants, mm; None without motion.
     """
     (folder / "scans").mkdir()
     seed, n = settings["seed"], len(trait)
     number = np.random.default_rng([seed, SCAN_STREAM]).permutation(n * n_sessions).reshape(n_sessions, n)
     labels = LabelImage.build(points) if settings["scans"] == "nifti" else None
-    suffix = "npy" if labels is None else "nii.gz"
+    moving = bool(settings.get("motion"))
+    suffix = ".npy" if labels is None else IMAGE if moving else ".nii.gz"
+    name = [("scan-" if moving else "") + f"{scan + 1:06d}" for scan in range(n * n_sessions)]
+    row_of = np.argsort(people.order)
+    level, displacement = people.mean_fd[row_of], np.zeros((n_sessions, n))
+    restless = restless_scans(n_sessions, n, np.random.default_rng([seed, MOTION_STREAM]))
     reading = np.zeros_like(trait)
     for session in range(n_sessions):
         for first in range(0, n, BATCH):
@@ -157,22 +165,25 @@ def write_scans(
             offset = shift[people.site[batch]]
             series = brain.scans(trait[batch], offset, settings["n_frames"], rng)
             reading[batch] += brain.read_trait(series, offset) / n_sessions
-            for scan, one in zip(number[session, batch], series, strict=True):
-                path = folder / "scans" / f"{scan + 1:06d}.{suffix}"
+            for person, one in enumerate(series, start=first):
+                scan = number[session, person]
+                path = folder / "scans" / (name[scan] + suffix)
+                if moving:
+                    rng = np.random.default_rng([seed, MOTION_STREAM, scan])
+                    motion = Motion.draw(level[person], len(one), rng, restless=restless[session, person])
+                    one, displacement[session, person] = motion.disturb(one, rng), motion.mean_fd
+                    motion.write(path.with_name(name[scan] + TABLE), one)
                 if labels is None:
                     np.save(path, one)
                 else:
                     labels.write_scan(path, one, settings["tr"], np.random.default_rng([seed, VOXEL_STREAM, scan]))
-    row_of = np.argsort(people.order)
-    scans = [
-        (scan, people.participant_id[row_of[person]], session + 1, people.site[person])
-        for session in range(n_sessions)
-        for person, scan in enumerate(number[session])
-    ]
-    lines = ["participant_id\tsession\tpath\ttr\tsite\n"]
-    for scan, participant, visit, site in sorted(scans):
-        path_text = f"scans/{scan + 1:06d}.{suffix}"
-        lines.append(f"{participant}\t{visit}\t{path_text}\t{settings['tr']}\tsite{site + 1:02d}\n")
+    lines = ["participant_id\tsession\tpath\ttr\tsite" + "\tconfounds\tmean_fd" * moving + "\n"]
+    for scan, session, person in sorted((number[s, p], s, p) for s in range(n_sessions) for p in range(n)):
+        cells = [people.participant_id[row_of[person]], session + 1, f"scans/{name[scan]}{suffix}"]
+        cells += [settings["tr"], f"site{people.site[person] + 1:02d}"]
+        if moving:
+            cells += [f"scans/{name[scan]}{TABLE}", f"{displacement[session, person]:.4f}"]
+        lines.append("\t".join(map(str, cells)) + "\n")
     (folder / "scans.tsv").write_text("".join(lines))
     files = {"parcel_coordinates": "parcel_coordinates.tsv"}
     if labels is not None:
@@ -180,4 +191,4 @@ def write_scans(
         points, files = labels.centres(), {"atlas": "atlas.nii.gz", **files}
     table = pd.DataFrame(points, columns=["x", "y", "z"]).round(2)
     table.to_csv(folder / "parcel_coordinates.tsv", sep="\t", index=False, lineterminator="\n")
-    return reading, files
+    return reading, files, displacement.mean(axis=0)[people.order].round(4) if moving else None
