@@ -30,13 +30,17 @@ class ConnectomeFeature:
         """Learn which parcels the training subjects share."""
         if C0.ndim != 3 or C0.shape != C1.shape or C0.shape[1] != C0.shape[2]:
             raise ValueError(f"C0 and C1 must both be [n, P, P], got {C0.shape} and {C1.shape}")
-        self.shared = SharedParcels.fit(C0, C1)
+        return self.use_parcels(SharedParcels.fit(C0, C1), len(C0))
+
+    def use_parcels(self, shared: SharedParcels, n_training: int) -> SharedParcels:
+        """Take what was learned of the parcels of so many training subjects."""
+        self.shared = shared
         self.report = {
-            "training_subjects": len(C0),
-            "parcels_used": int(self.shared.used.sum()),
-            "parcels_dropped": int((~self.shared.used).sum()),
+            "training_subjects": n_training,
+            "parcels_used": int(shared.used.sum()),
+            "parcels_dropped": int((~shared.used).sum()),
         }
-        return self.shared
+        return shared
 
     def fitted(self, width: int) -> SharedParcels:
         """The shared parcels, once fitted and only for scans of the right width."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,7 +29,32 @@ from genebrain.file_writing import ArrayWriter, make_private, write_private
 from genebrain.types import UserError
 
 DESCRIPTION = "description.json"
-Embeddings = dict[str, NDArray[np.float32]]
+
+
+class Embeddings(Mapping[str, NDArray[np.float32]]):
+    """Vectors of the windows of every scan, float32 ``[windows, hidden]`` by its key, read when they are asked for.
+
+    The vectors of all scans of a cohort together may be larger than memory (``summary=connectivity``).
+    """
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = dict(files)
+
+    def __getitem__(self, key: str) -> NDArray[np.float32]:
+        """Read those of one scan."""
+        return np.asarray(np.load(self._files[key], allow_pickle=False))
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the scan has windows; reads nothing."""
+        return key in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        """Keys of the scans."""
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        """Number of scans."""
+        return len(self._files)
 
 
 def embeddings_folder(root: Path, encoder: WindowEncoder, bank: WindowBank) -> Path:
@@ -71,8 +96,8 @@ def embed_windows(
 
     Returns
     -------
-    dict
-        Scan key -> float32 ``[windows, hidden]``.
+    Embeddings
+        Scan key -> float32 ``[windows, hidden]``, on disk.
 
     Raises
     ------
@@ -106,7 +131,7 @@ def embed_windows(
             f"{encoder.name} gave numbers that are not finite for {bad} of {len(planned)} scans: look at these scans "
             "with 'genebrain check', or at the weights"
         )
-    return {key: np.load(target, allow_pickle=False) for key, target in targets.items()}
+    return Embeddings(targets)
 
 
 def say_encoder(encoder: WindowEncoder, bank: WindowBank) -> None:

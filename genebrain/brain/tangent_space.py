@@ -107,7 +107,11 @@ class InnovationTangent(ConnectomeFeature):
             now, past = _neighbour_covariances(c0, e, None if frames is None or e is None else frames[rows])
             for total, part in zip(sums, (now if self.innovation else c0, c1, past), strict=True):
                 total += part.sum(axis=0)
-        now, c1, past = (total / len(C0) for total in sums)
+        return self.from_means(*(total / len(C0) for total in sums))
+
+    def from_means(self, now: Float64, c1: Float64, past: Float64) -> Self:
+        """Learn autoregression and mean from training means on the basis, each [q, q]."""
+        q = len(now)
         # Linearly dependent parcels (global signal removed) would make the past covariance singular.
         ridge = 1e-6 * np.trace(past) / q * np.eye(q)
         self.phi = np.linalg.solve(past + ridge, c1.T).T if self.innovation else np.zeros((q, q))

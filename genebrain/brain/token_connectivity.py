@@ -11,19 +11,21 @@ What this module does NOT know: encoders, scans, people.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genebrain.brain.tangent_space import Lag0Tangent
+from genebrain.brain.missing_parcels import ParcelSums, SharedParcels
+from genebrain.brain.tangent_space import Lag0Tangent, leading_components
 from genebrain.types import FloatArray
 
 FLOOR = 1e-3
 """Added to the variance of every hidden direction, relative to their mean: directions far below it do not count."""
-PEOPLE = 256
+PEOPLE = 64
 """People whose matrices are in memory at a time."""
 ROUNDING = 1e-9
 """Added too, relative to the mean square of the tokens themselves."""
@@ -88,25 +90,61 @@ def unpack(vectors: FloatArray) -> FloatArray:
     return matrices
 
 
+def _matrices(vectors: Rows) -> Iterator[FloatArray]:
+    """Symmetric matrices of one block of people after another."""
+    for start in range(0, vectors.shape[0], PEOPLE):
+        yield unpack(vectors[start : start + PEOPLE])
+
+
 def _no_lag(matrices: FloatArray) -> FloatArray:
     """Zeros in the shape of the matrices, without their memory."""
     return np.broadcast_to(np.zeros((), matrices.dtype), matrices.shape)
 
 
+class Rows(Protocol):
+    """Vectors ``[n, width]`` that are read block by block: an array, a memory map, or what computes them when asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> FloatArray:
+        """Some rows."""
+        ...
+
+
 class TokenTangent(Lag0Tangent):
-    """Tangent-space features of token covariances; see :class:`~genebrain.brain.tangent_space.InnovationTangent`."""
+    """Tangent-space features of token covariances; see :class:`~genebrain.brain.tangent_space.InnovationTangent`.
 
-    def fit(self, vectors: FloatArray) -> Self:  # type: ignore[override]
+    Both passes of :meth:`fit`, and :meth:`transform`, hold the matrices of :data:`PEOPLE` people at a time: memory does
+    not grow with their number.
+    """
+
+    def fit(self, vectors: Rows) -> Self:  # type: ignore[override]
         """Learn places, basis and mean of training people: vectors ``[n, places (places + 1) / 2]``."""
-        matrices = unpack(vectors)
-        return super().fit(matrices, _no_lag(matrices))
+        n, places = vectors.shape[0], places_of(vectors.shape[1])
+        sums = ParcelSums(places)
+        for matrices in _matrices(vectors):
+            sums.add(matrices, _no_lag(matrices))
+        shared = self.use_parcels(SharedParcels.from_sums(sums), n)
+        self.basis = leading_components(shared.C0, self.n_components)
+        q, filled = self.basis.shape[1], 0
+        total = np.zeros((q, q))
+        for matrices in _matrices(vectors):
+            for _, c0, _, _ in self.batches(matrices, _no_lag(matrices), None, self.basis):
+                total += c0.sum(axis=0)
+            filled += self.report["subjects_filled"]
+        self.report["subjects_filled"] = filled
+        return self.from_means(total / n, np.zeros((q, q)), total / n)
 
-    def transform(self, vectors: FloatArray) -> NDArray[np.float32]:  # type: ignore[override]
+    def transform(self, vectors: Rows) -> NDArray[np.float32]:  # type: ignore[override]
         """Features of any people, float32 ``[n, q (q + 1) / 2]``."""
-        parts = []
-        for start in range(0, len(vectors), PEOPLE):  # whole matrices of all people would not fit
-            matrices = unpack(vectors[start : start + PEOPLE])
+        parts, filled = [], 0
+        for matrices in _matrices(vectors):
             parts.append(super().transform(matrices, _no_lag(matrices)))
+            filled += self.report["subjects_filled"]
+        self.report["subjects_filled"] = filled
         return np.concatenate(parts)
 
     @classmethod

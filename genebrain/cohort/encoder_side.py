@@ -46,7 +46,7 @@ from genebrain.cohort.brain_options import (
 from genebrain.cohort.brain_side import ConnectomeSide, Feature, parcels_folder, person_scans
 from genebrain.cohort.embedding_feature import WindowFeature, restored_feature, window_features
 from genebrain.cohort.participants import Cohort
-from genebrain.cohort.person_windows import motion_weights, person_vectors, unknown_motion
+from genebrain.cohort.person_vectors import PersonVectors, motion_weights, unknown_motion
 from genebrain.types import FloatArray, IntArray, UserError
 
 EVERY_LAYER = LoraSettings(targets=(ALL_LINEAR,))
@@ -225,14 +225,16 @@ class EncoderSide:
         *,
         encoder: WindowEncoder | None = None,
         progress: bool = True,
-    ) -> tuple[NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.float32] | PersonVectors]:
         """Embeddings of every person, float32 ``[people, width]``, as the only item.
 
-        ``training`` rows are looked at only for ``scaling=cohort``; ``encoder`` replaces the one of these settings.
+        Those of ``summary=connectivity`` are read and averaged when a block of them is asked for. ``training`` rows are
+        looked at only for ``scaling=cohort``; ``encoder`` replaces the one of these settings.
         """
         vectors, _ = self.window_vectors(cohort, store, training, encoder=encoder, progress=progress)
         scans = person_scans(cohort, self.scans(cohort, store))
-        return (person_vectors(vectors, scans, self.scan_weights(cohort, store)),)
+        people = PersonVectors(vectors, scans, self.scan_weights(cohort, store))
+        return (people if self.summary == "connectivity" else np.asarray(people),)
 
     def window_vectors(
         self,
@@ -256,10 +258,15 @@ class EncoderSide:
         """Unfitted candidates by name, for embeddings of so many columns."""
         return window_features(self.components, width, tangent=self.summary == "connectivity")
 
-    def fit(self, inputs: tuple[FloatArray], rows: IntArray) -> dict[str, WindowFeature]:
+    def fit(self, inputs: tuple[FloatArray | PersonVectors], rows: IntArray) -> dict[str, WindowFeature]:
         """Fit every candidate on the given (training) rows."""
         (embeddings,) = inputs
-        return {name: f.fit(embeddings[rows]) for name, f in self.features(embeddings.shape[1]).items()}
+        training = embeddings.of(rows) if isinstance(embeddings, PersonVectors) else embeddings[rows]
+        # Vectors that are averaged when asked for are those of connectivity, whose feature reads them block by block.
+        return {
+            name: feature.fit(training)  # type: ignore[arg-type]
+            for name, feature in self.features(embeddings.shape[1]).items()
+        }
 
     def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> WindowFeature:
         """Take a fitted candidate back from a checkpoint."""

@@ -8,54 +8,18 @@ dict holds them. What this module does NOT know: genomes, losses, where the vect
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genebrain.brain.windows import Window
 from genebrain.cohort.embedding_feature import EmbeddingFeature
-from genebrain.types import UserError
 
 ATTENTION_FEATURES = 32
-LEAST_MOTION_MM = 0.05
-"""Mean framewise displacement below which a scan weighs no more."""
-
-
-def motion_weights(scans: pd.DataFrame, keys: Sequence[str | None]) -> dict[str, float]:
-    """Inverse mean framewise displacement of each scan in the store; the median where it is not known.
-
-    Parameters
-    ----------
-    scans : DataFrame
-        The scan table, with ``mean_fd`` in mm.
-    keys : sequence
-        Key of every row in the store, None where the scan is not there.
-    """
-    motion = scans["mean_fd"].astype(float)
-    motion = motion.fillna(motion.median()).clip(lower=LEAST_MOTION_MM)
-    return {key: 1 / value for key, value in zip(keys, motion, strict=True) if key is not None}
-
-
-def unknown_motion(scans: pd.DataFrame) -> int:
-    """Number of scans whose motion is not known; a UserError where that of none is, or it is below zero."""
-    if "mean_fd" not in scans.columns:
-        raise UserError("brain.aggregate=motion needs a column mean_fd (mm) in the scan table; there is none")
-    motion = scans["mean_fd"].astype(float)
-    unknown, below = int(motion.isna().sum()), int((motion < 0).sum())
-    if unknown == len(motion) or below:
-        what = f"is below zero for {below}" if below else "is not known for any"
-        raise UserError(
-            f"brain.aggregate=motion: mean_fd {what} of {len(motion)} scans of the scan table; it is the mean "
-            "framewise displacement in mm. Fill it in, or use brain.aggregate=mean"
-        )
-    if unknown:
-        print(f"brain.aggregate=motion: {unknown} of {len(motion)} scans have no mean_fd, they weigh as the median")
-    return unknown
 
 
 @dataclass(frozen=True)
@@ -66,28 +30,6 @@ class WeightedWindow:
     window: Window
     weight: float
     number: int = 0
-
-
-def person_vectors(
-    vectors: Mapping[str, NDArray[np.float32]], scans: Sequence[Sequence[str]], weights: Mapping[str, float]
-) -> NDArray[np.float32]:
-    """Means over the windows of a scan, then over the scans of a person, float32 ``[people, width]``.
-
-    Parameters
-    ----------
-    vectors : mapping
-        Scan key -> float32 ``[windows, width]``; scans without windows are not in it.
-    scans : sequence
-        Keys of the scans of every person.
-    weights : mapping
-        Of scans; those that are not named weigh 1.
-    """
-    people = np.empty((len(scans), next(iter(vectors.values())).shape[1]), np.float32)
-    for row, keys in enumerate(scans):
-        of_scans = np.stack([vectors[key].mean(axis=0, dtype=np.float64) for key in keys if key in vectors])
-        weight = np.array([weights.get(key, 1.0) for key in keys if key in vectors])
-        people[row] = weight @ of_scans / weight.sum()
-    return people
 
 
 class WindowAttention(nn.Module):

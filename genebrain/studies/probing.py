@@ -84,7 +84,7 @@ def probe_encoder(
     features: dict[str, dict[str, FloatArray]] = {}
     (embeddings,) = workspace.brain_inputs(side, split.training)
     notes: list[str] = []
-    features[row_name(side)] = {"embedding": embeddings}
+    features[row_name(side)] = {"embedding": np.asarray(embeddings)}
     if side.path is None:
         notes.append(
             f"brain.path names no weights: {side.encoder} has random ones itself (seed {side.weights_seed}), a control"
@@ -92,7 +92,7 @@ def probe_encoder(
     if "random" in settings.compare:
         twin = random_twin(side.shared(cohort, store), settings.random_seed)
         (values,) = side.inputs(cohort, store, split.training, encoder=twin, progress=workspace.progress)
-        features[RANDOM] = {"embedding": values}
+        features[RANDOM] = {"embedding": np.asarray(values)}
     if "connectome" in settings.compare:
         features |= _connectome(workspace, side.cleaning, split.training, notes)
     family = np.asarray(cohort.table["family"], np.int64)

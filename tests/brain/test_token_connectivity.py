@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,15 @@ import torch
 from genebrain.brain.encoder_sizes import NAMES
 from genebrain.brain.encoders import EncoderSettings
 from genebrain.brain.tangent_space import Lag0Tangent
-from genebrain.brain.token_connectivity import FLOOR, ROUNDING, TokenTangent, places_of, token_connectivity, unpack
+from genebrain.brain.token_connectivity import (
+    FLOOR,
+    PEOPLE,
+    ROUNDING,
+    TokenTangent,
+    places_of,
+    token_connectivity,
+    unpack,
+)
 from genebrain.types import UserError
 from tests.brain.test_encoders import build, windows
 
@@ -92,6 +102,49 @@ def test_features_are_those_of_the_tangent_space_and_come_back_from_a_checkpoint
     expected = Lag0Tangent(4).fit(matrices[:20], zero[:20]).transform(matrices, zero)
     np.testing.assert_allclose(fitted.transform(vectors), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(TokenTangent.from_state(fitted.state()).transform(vectors), fitted.transform(vectors))
+
+
+class Drawn:
+    """Covariances that exist while they are read: ``[n, places (places + 1) / 2]``."""
+
+    def __init__(self, n: int, places: int) -> None:
+        self.shape, self.places = (n, places * (places + 1) // 2), places
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        numbers = range(*rows.indices(self.shape[0]))
+        series = np.stack([np.random.default_rng(n).normal(size=(80, self.places)) for n in numbers])
+        covariances = np.swapaxes(series, 1, 2) @ series / 80
+        return covariances[:, *np.triu_indices(self.places)].astype(np.float32)
+
+
+def test_blocks_of_people_learn_what_all_of_them_together_do():
+    drawn = Drawn(3 * PEOPLE + 7, 10)
+    vectors = drawn[:]
+    vectors[:5, :10] = 0  # five people lack the first place
+    fitted = TokenTangent(6).fit(vectors)
+    matrices = unpack(vectors)
+    whole = Lag0Tangent(6).fit(matrices, np.zeros_like(matrices))
+    assert fitted.report == whole.report
+    assert fitted.report["subjects_filled"] == 5
+    for name, values in whole.state().items():
+        np.testing.assert_allclose(fitted.state()[name], values, rtol=1e-10, atol=1e-12)
+    expected = whole.transform(matrices, np.zeros_like(matrices))
+    np.testing.assert_allclose(fitted.transform(vectors), expected, rtol=1e-5, atol=1e-6)
+    assert fitted.report["subjects_filled"] == 5
+
+
+def test_memory_does_not_grow_with_people():
+    def peak(n: int) -> int:
+        drawn = Drawn(n, 60)
+        tracemalloc.start()
+        TokenTangent(4).fit(drawn).transform(drawn)
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    few, many = peak(2 * PEOPLE), peak(12 * PEOPLE)
+    assert many < 1.1 * few
+    assert many < 12 * PEOPLE * 60 * 60 * 4  # the matrices of all of them
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -102,7 +102,7 @@ def test_connectivity_of_tokens_is_mapped_at_the_mean_of_the_named_people_only(w
     (vectors,) = workspace.brain_inputs(side, rows)
     assert vectors.shape == (60, 80 * 81 // 2)
     assert {name: value.shape[1] for name, value in values.items()} == {"connectivity-4": 10, "connectivity-80": 3240}
-    changed = vectors.copy()
+    changed = np.asarray(vectors)
     changed[30:] *= 100
     for name, feature in side.fit((changed,), rows).items():
         np.testing.assert_array_equal(feature.transform(vectors), values[name])

@@ -1,0 +1,99 @@
+"""One vector per person from the vectors of the windows of their scans, by means that nothing is learned for.
+
+Contract: window -> scan -> person; scans weigh the same, or by the inverse of their motion. Vectors are averaged when
+they are asked for, block by block, so that a cohort of wide ones (``summary=connectivity``) need not fit into memory.
+What this module does NOT know: encoders, stores, genomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import DTypeLike, NDArray
+
+from genebrain.types import IntArray, UserError
+
+LEAST_MOTION_MM = 0.05
+"""Mean framewise displacement below which a scan weighs no more."""
+
+
+def motion_weights(scans: pd.DataFrame, keys: Sequence[str | None]) -> dict[str, float]:
+    """Inverse mean framewise displacement of each scan in the store; the median where it is not known.
+
+    Parameters
+    ----------
+    scans : DataFrame
+        The scan table, with ``mean_fd`` in mm.
+    keys : sequence
+        Key of every row in the store, None where the scan is not there.
+    """
+    motion = scans["mean_fd"].astype(float)
+    motion = motion.fillna(motion.median()).clip(lower=LEAST_MOTION_MM)
+    return {key: 1 / value for key, value in zip(keys, motion, strict=True) if key is not None}
+
+
+def unknown_motion(scans: pd.DataFrame) -> int:
+    """Number of scans whose motion is not known; a UserError where that of none is, or it is below zero."""
+    if "mean_fd" not in scans.columns:
+        raise UserError("brain.aggregate=motion needs a column mean_fd (mm) in the scan table; there is none")
+    motion = scans["mean_fd"].astype(float)
+    unknown, below = int(motion.isna().sum()), int((motion < 0).sum())
+    if unknown == len(motion) or below:
+        what = f"is below zero for {below}" if below else "is not known for any"
+        raise UserError(
+            f"brain.aggregate=motion: mean_fd {what} of {len(motion)} scans of the scan table; it is the mean "
+            "framewise displacement in mm. Fill it in, or use brain.aggregate=mean"
+        )
+    if unknown:
+        print(f"brain.aggregate=motion: {unknown} of {len(motion)} scans have no mean_fd, they weigh as the median")
+    return unknown
+
+
+class PersonVectors:
+    """Means over the windows of a scan, then over the scans of a person, float32 ``[people, width]``.
+
+    A slice computes these rows; ``numpy.asarray`` computes all.
+
+    Parameters
+    ----------
+    vectors : mapping
+        Scan key -> float32 ``[windows, width]``; scans without windows are not in it.
+    scans : sequence
+        Keys of the scans of every person.
+    weights : mapping
+        Of scans; those that are not named weigh 1.
+    """
+
+    def __init__(
+        self,
+        vectors: Mapping[str, NDArray[np.float32]],
+        scans: Sequence[Sequence[str]],
+        weights: Mapping[str, float],
+    ) -> None:
+        self._vectors, self._weights = vectors, weights
+        self._scans = [[key for key in keys if key in vectors] for keys in scans]
+        self.shape = (len(scans), int(vectors[next(iter(vectors))].shape[1]))
+
+    def __len__(self) -> int:
+        """Number of people."""
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        """The vectors of some people."""
+        chosen = self._scans[rows]
+        people = np.empty((len(chosen), self.shape[1]), np.float32)
+        for row, keys in enumerate(chosen):
+            of_scans = np.stack([self._vectors[key].mean(axis=0, dtype=np.float64) for key in keys])
+            weight = np.array([self._weights.get(key, 1.0) for key in keys])
+            people[row] = weight @ of_scans / weight.sum()
+        return people
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[np.floating]:
+        """The vectors of all people."""
+        return self[:] if dtype is None else self[:].astype(dtype, copy=False)
+
+    def of(self, rows: IntArray) -> PersonVectors:
+        """The vectors of these people only, not computed yet."""
+        return PersonVectors(self._vectors, [self._scans[row] for row in rows], self._weights)
