@@ -23,6 +23,8 @@ from genebrain.brain.scan_quality_figures import LARGE_FD, SHORT_MINUTES, figure
 from genebrain.file_writing import write_private
 
 TEMPLATE = "scan_quality.html.jinja"
+MANY_LOST = 0.5
+"""Share of a recording below which what is left of it is worth a sentence."""
 
 
 def write_scan_report(
@@ -99,9 +101,15 @@ def _points(quality: ScanQuality) -> list[str]:
         points.append(f"{_scans(n)} left out as too short.")
     if scans.mean_fd.notna().any():
         if n := int((scans.mean_fd > LARGE_FD).sum()):
-            points.append(f"{_scans(n)} with a mean displacement above {LARGE_FD} mm: candidates to exclude.")
+            limit = _fd_threshold(quality.settings)
+            what = "candidates to exclude"
+            if limit is not None:
+                what += f" (of the recordings; frames above {limit:g} mm are left out here)"
+            points.append(f"{_scans(n)} with a mean displacement above {LARGE_FD} mm: {what}.")
     else:
         points.append("Motion is unknown: no scan has a confounds table with framewise displacement.")
+    if n := int((scans.n_frames < MANY_LOST * scans.recorded).sum()):
+        points.append(f"{_scans(n)} lost more than {1 - MANY_LOST:.0%} of the recorded frames.")
     if n := int((scans.n_frames * scans.tr / 60 < SHORT_MINUTES).sum()):
         points.append(f"{_scans(n)} shorter than {SHORT_MINUTES:g} minutes: connectivity from so little is unreliable.")
     if (n := scans.tr.nunique(dropna=False)) > 1:
@@ -112,6 +120,12 @@ def _points(quality: ScanQuality) -> list[str]:
         points.append(f"{n} of {quality.shape[0]} parcels are missing in more than 5% of the scans.")
     points += [f"{_scans(n)}: {note}." for note, n in quality.notes.items()]
     return points
+
+
+def _fd_threshold(settings: dict[str, Any]) -> float | None:
+    """Displacement above which frames were left out: of parcels a part of the cleaning, of volumes alone."""
+    limit = settings.get("fd_threshold") or (settings.get("cleaning") or {}).get("fd_threshold")
+    return None if limit is None else float(limit)
 
 
 def _scans(n: int) -> str:

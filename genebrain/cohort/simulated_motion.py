@@ -21,7 +21,7 @@ VISIBLE_MM = 0.2
 RESTLESS_SHARE = 0.25
 """Of the people with one scan: those who jump often in it. With several scans everybody does, in one of them."""
 JUMPS, RESTLESS_JUMPS = 0.02, 0.4
-"""Share of the frames at which a head jumps, in an average scan and in a restless one."""
+"""Share of the frames at which a head jumps, in a usual scan and in a restless one: the mean over scans."""
 JUMP_MM, JUMP_SPREAD = 1.0, 0.6
 """Median size of a jump, and standard deviation of its logarithm."""
 STILLNESS = 4.0
@@ -65,7 +65,7 @@ class Motion:
     @classmethod
     def draw(cls, level: float, n_frames: int, rng: np.random.Generator, *, restless: bool) -> Motion:
         """Motion of a person whose usual mean displacement is ``level`` mm."""
-        jumps = RESTLESS_JUMPS if restless else JUMPS
+        jumps = (RESTLESS_JUMPS if restless else JUMPS) * rng.uniform(0.5, 1.5)
         size = LEVEL * level * rng.gamma(STILLNESS, 1 / STILLNESS, n_frames - 1)
         jump = JUMP_MM * np.exp(JUMP_SPREAD * rng.standard_normal(n_frames - 1))
         size = np.where(rng.random(n_frames - 1) < jumps, size + jump, size)

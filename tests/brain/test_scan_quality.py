@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.motion import framewise_displacement, motion_facts
 from genebrain.brain.scan_quality import scan_quality
 from genebrain.brain.scan_quality_report import write_scan_report
@@ -89,6 +90,24 @@ def test_report_of_parcels(cohort, tmp_path):
         assert text in page
     assert len(pictures(page)) == 6
     assert all(picture.startswith(b"\x89PNG") for picture in pictures(page))
+
+
+@pytest.mark.parametrize("kind", ["parcels", "volumes"])
+def test_after_scrubbing_the_page_says_whose_motion_it_shows_and_who_lost_most_of_the_frames(cohort, tmp_path, kind):
+    for i, moved in ((3, 20), (4, 45)):
+        displacement = np.where(np.arange(1, FRAMES) <= moved, 3.0, 0.1).round(3).astype(str)
+        (cohort / f"secret{i}.tsv").write_text("\n".join(["framewise_displacement", "n/a", *displacement]))
+    table = read_scan_table(cohort / "scans.tsv")
+    how = {"progress": False, "jobs": 1}
+    if kind == "volumes":
+        fill_store(table, tmp_path / "s", VolumeOptions(box=(8, 8, 8), fd_threshold=0.5, min_frames=1), **how)
+    else:
+        still = Cleaning(fd_threshold=0.5)
+        ingest_scans(table, tmp_path / "s", atlas=cohort / "atlas.nii.gz", cleaning=still, min_frames=1, **how)
+    page = write_scan_report(tmp_path / "s", tmp_path / "scans.html", table=table).read_text()
+    assert "2 scans with a mean displacement above 0.5 mm" in page
+    assert "frames above 0.5 mm are left out here" in page
+    assert "1 scan lost more than 50% of the recorded frames" in page
 
 
 def test_report_of_volumes_without_table_or_motion(cohort, tmp_path):
