@@ -4,13 +4,14 @@
     python experiments/brain_encoders/run.py --tiers smoke default --people 4000 --how frozen pretrained full
 
 Every cohort is written as 4D images, so that all encoders read the same scans: parcels by the atlas, volumes as they
-are. ``--scans parcels`` writes no images (2.4 GB per 300 people) and leaves out the encoders of volumes. Arms: tangent
-connectome; correlations; each encoder with random weights and frozen; frozen after pretraining on the cohort's own
-scans (never those of test people); both also with the connectivity of tokens in place of their summary
-(``connectivity``, ``pretrained_connectivity``), the first also with parcels scaled by training scans in place of each
-window (``connectivity_cohort_scaling``); trained inside the alignment (``full`` or ``lora``), from random
-projectors, because a closed form that finds nothing leaves training nothing to move. A row per arm in ``results.tsv``
-beside this file; rows that are there are not computed again, an interrupted run goes on.
+are. ``--scans parcels`` writes no images (2.4 GB per 300 people) and leaves out the encoders of volumes. Arms:
+tangent connectome; what the simulation knows to be the best statistic of a scan, in its place; correlations; each
+encoder with random weights and frozen; frozen after pretraining on the cohort's own scans (never those of test
+people); both also with the connectivity of tokens in place of their summary (``connectivity``,
+``pretrained_connectivity``), the first also with parcels scaled by training scans in place of each window
+(``connectivity_cohort_scaling``); trained inside the alignment (``full`` or ``lora``), from random projectors,
+because a closed form that finds nothing leaves training nothing to move. A row per arm in ``results.tsv`` beside this
+file; rows that are there are not computed again, an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -43,13 +44,14 @@ TRAINED = ("full", "lora")
 # A batch of people passes the encoder whole; weights from scratch need a larger rate than published ones.
 TRAINER = replace(TEXTBOOK_TRAINER, max_epochs=40, patience=10, batch_size=128, encoder_learning_rate=1e-3)
 CONNECTIVITY = (15, 25, 40, "all")  # those of the tangent connectome
+BEST, BEST_NAME = "best_reading", "best_scan_reading"
 KEY = ["tier", "people", "seed", "arm", "how"]
 
 
 def side(arm: str, how: str, pretrained: Path | None) -> BrainSide:
     """Brain side of an arm."""
-    if arm in ("tangent", "correlation"):
-        return ConnectomeSide(kind={"tangent": "innovation"}.get(arm, arm))
+    if arm in ("tangent", "correlation", BEST):
+        return ConnectomeSide(kind="correlation" if arm == "correlation" else "innovation")
     plain = EncoderSide(arm, size="tiny") if pretrained is None else EncoderSide(arm, path=str(pretrained))
     if "connectivity" in how:
         scaling = "cohort" if how.endswith("cohort_scaling") else "window"
@@ -74,16 +76,17 @@ def one(cohort: Path, folder: Path, arm: str, how: str, seed: int, epochs: int) 
             alignment=TEXTBOOK if trained else AlignmentSettings(train="none"), trainer=TRAINER if trained else None,
             progress=False,
         )  # fmt: skip
-        m = tasks.evaluate(run, gallery_size=32, comparisons=(), n_bootstrap=500, n_permutations=500, progress=False)
+        best = (BEST_NAME,) if arm == BEST else ()
+        m = tasks.evaluate(run, gallery_size=32, comparisons=best, n_bootstrap=500, n_permutations=500, progress=False)
     except UserError as error:
         return {"error": str(error)}
-    mean = m["retrieval"]["mean"]
+    mean = m["baselines"][BEST_NAME] if best else m["retrieval"]["mean"]
     return {
         "recall@1": mean["recall@1"]["value"],
         "low": mean["recall@1"]["ci"][0],
         "high": mean["recall@1"]["ci"][1],
         "percentile_rank": mean["percentile_rank"]["value"],
-        "p": m["permutation"]["p_free"],
+        "p": None if best else m["permutation"]["p_free"],
         "chance": m["chance"]["recall@1"],
         "ceiling": (m["ceiling"] or {}).get("recall@1"),
         "n_test": m["n_subjects"],
@@ -109,7 +112,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="of pretraining")
     parser.add_argument("--work", type=Path, default=Path("runs/brain_encoders"), help="cohorts and runs are kept here")
     given = parser.parse_args()
-    arms = [("tangent", "frozen"), ("correlation", "frozen")]
+    arms = [("tangent", "frozen"), (BEST, "frozen"), ("correlation", "frozen")]
     arms += [(encoder, how) for how in given.how for encoder in given.encoders]
     if given.scans == "parcels":
         arms = [one for one in arms if READS.get(one[0]) != "volumes"]

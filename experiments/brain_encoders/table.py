@@ -12,6 +12,7 @@ import pandas as pd
 RESULTS = Path(__file__).parent / "results.tsv"
 ARMS = {
     "tangent": "tangent connectome",
+    "best_reading": "best statistic of these scans, known to the simulation",
     "correlation": "correlation",
     "brainlm": "BrainLM, region x time",
     "brainlm_vit": "BrainLM, image",
@@ -63,8 +64,8 @@ def main() -> None:
                 own = rows[(rows["arm"] == arm) & (rows["how"] == how)]
                 if own.empty:
                     continue
-                weights = "" if arm in ("tangent", "correlation") else HOW[how]
-                p = ", ".join(f"{value:.2g}".replace("0.", ".", 1) for value in own["p"])
+                weights = "" if arm in ("tangent", "best_reading", "correlation") else HOW[how]
+                p = ", ".join(f"{value:.2g}".replace("0.", ".", 1) for value in own["p"].dropna())
                 print(
                     f"| {ARMS[arm]} | {weights} | {len(own)} | {cell(own['recall@1'])} | {interval(own)} | "
                     f"{cell(own['percentile_rank'])} | {p} | {own['seconds'].median():.0f} |"

@@ -4,6 +4,8 @@
 - ``confound_only``: the brain from site, ancestry, age, sex and motion alone. What it retrieves is not genes.
 - ``dosage``: the default recipe on the true dosages of all variants in the windows: what a perfect reading of
   the sequence would give.
+- ``best_scan_reading``: the model's own gene columns against the optimal reading of the scans, in the place of brain
+  features: what a perfect scan encoder would give. Known for simulated cohorts only.
 - ``textbook``: random projectors, InfoNCE, cosine on the model's own features.
 - ``residualised``: the default recipe after confounds were regressed out of both sides.
 """
@@ -17,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genebrain.alignment.closed_form import ClosedFormSettings, TooManyColumnsError, fit_closed_form
+from genebrain.alignment.closed_form import ClosedForm, ClosedFormSettings, TooManyColumnsError, fit_closed_form
 from genebrain.alignment.ridge_cca import fit_ridge_cca
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.training import TrainerSettings
@@ -50,6 +52,8 @@ class Arena:
         Participants, for the confounds.
     dosages : callable
         Gives the dosage blocks of everybody; only called where asked for.
+    readings : float array, optional
+        Optimal readings of everybody's scans, of a simulated cohort that holds an effect.
     seed : int
     folder : Path
         Scratch space for the arm that is trained by gradient.
@@ -64,6 +68,7 @@ class Arena:
     judged: IntArray
     table: pd.DataFrame
     dosages: Callable[[], list[FloatArray]]
+    readings: FloatArray | None
     seed: int
     folder: Path
     progress: bool = False
@@ -108,6 +113,17 @@ def dosage(arena: Arena) -> Vectors | None:
     return model.gene_vectors(judged), model.brain_vectors(brain)
 
 
+def best_scan_reading(arena: Arena) -> Vectors | None:
+    """The default recipe between the model's gene blocks and the optimal readings of the scans."""
+    if arena.readings is None:
+        return None
+    model = _closed_form(arena, arena.subjects.blocks, {"reading": arena.readings})
+    return (
+        model.gene_vectors(model.gene_columns([b[arena.judged] for b in arena.subjects.blocks])),
+        model.brain_vectors(arena.readings[arena.judged]),
+    )
+
+
 def textbook(arena: Arena) -> Vectors:
     """Random projectors trained with InfoNCE and early stopping, cosine; encoders stay as they are."""
     subjects = arena.subjects.frozen()
@@ -133,14 +149,7 @@ def residualised(arena: Arena) -> Vectors | None:
     # Before the components are taken, so that they are those of what the confounds leave.
     blocks = [_residuals(confounds, block, rows) for block in arena.subjects.blocks]
     brain = _residuals(confounds, arena.subjects.brain[name], rows)
-    model = fit_closed_form(
-        [b[rows] for b in blocks],
-        {name: brain[rows]},
-        arena.subjects.family[rows],
-        seed=arena.seed,
-        settings=ClosedFormSettings(columns=ColumnSettings(item_width=arena.subjects.item_width)),
-        progress=arena.progress,
-    )
+    model = _closed_form(arena, blocks, {name: brain})
     judged = model.gene_columns([b[arena.judged] for b in blocks])
     return model.gene_vectors(judged), model.brain_vectors(brain[arena.judged])
 
@@ -149,6 +158,7 @@ COMPARISONS: dict[str, Callable[[Arena], Vectors | None]] = {
     "ridge_cca": ridge_cca,
     "confound_only": confound_only,
     "dosage": dosage,
+    "best_scan_reading": best_scan_reading,
     "textbook": textbook,
     "residualised": residualised,
 }
@@ -190,6 +200,19 @@ def confound_matrix(table: pd.DataFrame, training: IntArray) -> FloatArray | Non
 
 def _is_component(column: object) -> bool:
     return str(column).startswith("PC") and str(column)[2:].isdigit()
+
+
+def _closed_form(arena: Arena, blocks: list[FloatArray], brain: dict[str, FloatArray]) -> ClosedForm:
+    """The default recipe on blocks like the model's own."""
+    rows = arena.training
+    return fit_closed_form(
+        [b[rows] for b in blocks],
+        {name: values[rows] for name, values in brain.items()},
+        arena.subjects.family[rows],
+        seed=arena.seed,
+        settings=ClosedFormSettings(columns=ColumnSettings(item_width=arena.subjects.item_width)),
+        progress=arena.progress,
+    )
 
 
 def _own_features(arena: Arena) -> Vectors:

@@ -28,11 +28,13 @@ from genebrain.evaluation.retrieval import (
 )
 from genebrain.evaluation.verdict import verdict
 from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
-from genebrain.studies.known_answers import ceiling, oracle_vectors
+from genebrain.studies.known_answers import best_readings, ceiling, oracle_vectors
 from genebrain.types import FloatArray, IntArray, Metrics, UserError
 
 VARIANTS = ("residualised",)
 """Comparisons that are the model's own recipe on changed input, shown as arms and not as baselines."""
+SIMULATED = ("best_scan_reading",)
+"""Comparisons that need a simulated effect; without one there is nothing to say of them."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,15 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
         )
         gene, brain = fitted.vectors(subjects, rows)
         strata = _strata(cohort, rows, settings.strata)
+        readings = best_readings(cohort)
         arena = Arena(
             fitted, subjects, split.train, split.validation, rows, cohort.table,
-            lambda: workspace.dosage_blocks(experiment.genetics), experiment.seed, folder.checkpoints,
-            workspace.progress,
+            lambda: workspace.dosage_blocks(experiment.genetics), readings, experiment.seed,
+            folder.checkpoints, workspace.progress,
         )  # fmt: skip
         vectors = {"model": (gene, brain)}
-        for name in settings.comparisons:
+        asked = [name for name in settings.comparisons if name not in SIMULATED or readings is not None]
+        for name in asked:
             made = COMPARISONS[name](arena)
             if made is not None:
                 vectors[name] = made
@@ -115,7 +119,7 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
             ),
             "baselines": {
                 name: retrieval[name]["mean"] if name in retrieval else None
-                for name in settings.comparisons if name not in VARIANTS
+                for name in asked if name not in VARIANTS
             },
             "model": {
                 **_model(fitted, experiment, _arms(fitted, subjects, rows, who, retrieval)),

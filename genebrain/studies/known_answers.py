@@ -34,15 +34,27 @@ def ceiling(cohort: Cohort, gallery_size: int) -> Metrics | None:
 
 def oracle_vectors(cohort: Cohort, rows: IntArray) -> tuple[FloatArray, FloatArray] | None:
     """Optimal score vectors of the true genetic values and the optimal readings of the scans of these people."""
-    if cohort.known_answer is None:
+    truth = _truth_in_order(cohort)
+    if truth is None or cohort.known_answer is None:
         return None
-    answer = read_known_answer(cohort.known_answer)
-    if answer["r2"] <= 0:
+    r2 = read_known_answer(cohort.known_answer)["r2"]
+    return oracle_pair_vectors(truth["g"][rows], truth["u"][rows], r2)
+
+
+def best_readings(cohort: Cohort) -> FloatArray | None:
+    """Optimal readings of the scans ``[people, k]`` in the order of the cohort; None where no effect is simulated."""
+    truth = _truth_in_order(cohort)
+    return None if truth is None else truth["u"]
+
+
+def _truth_in_order(cohort: Cohort) -> dict[str, FloatArray] | None:
+    """True values of the people of the cohort; None for real cohorts and without an effect."""
+    if cohort.known_answer is None or read_known_answer(cohort.known_answer)["r2"] <= 0:
         return None
     truth: dict[str, Any] = dict(read_truth(cohort.known_answer))
     listed = read_table(cohort.folder / "participants.tsv", ["participant_id"], Problems())
     if listed is None:
         return None
     place = {name: row for row, name in enumerate(listed["participant_id"])}
-    order = np.array([place[name] for name in cohort.table["participant_id"]])[rows]
-    return oracle_pair_vectors(truth["g"][order], truth["u"][order], answer["r2"])
+    order = np.array([place[name] for name in cohort.table["participant_id"]])
+    return {name: values[order] for name, values in truth.items()}

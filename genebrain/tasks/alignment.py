@@ -145,18 +145,20 @@ def evaluate(
     n_bootstrap: int = 1000,
     n_permutations: int = 1000,
     strata: str | Sequence[str] = "auto",
-    comparisons: Sequence[str] = ("ridge_cca", "confound_only", "dosage", "textbook", "residualised"),
+    comparisons: Sequence[str] | None = None,
     workspace: Workspace | None = None,
     progress: bool = True,
 ) -> Metrics:
-    """Judge a run on people it has not seen; writes ``metrics.json`` and ``figures/``."""
+    """Judge a run on people it has not seen, against all comparisons or some; writes ``metrics.json``, ``figures/``."""
     from genebrain import config
+    from genebrain.studies.baselines import COMPARISONS
     from genebrain.studies.judgement import JudgementSettings, judge_run
 
     stored = config.load(Path(run) / "config.yaml")
+    named = tuple(COMPARISONS if comparisons is None else comparisons)
     settings = JudgementSettings(
         split, gallery_size, n_bootstrap, n_permutations,
-        strata if isinstance(strata, str) else tuple(strata), tuple(comparisons),
+        strata if isinstance(strata, str) else tuple(strata), named,
     )  # fmt: skip
     workspace = workspace or Workspace(stored["cohort"], stored["store"], progress=progress)
     metrics = judge_run(Path(run), stored["experiment"], workspace, settings)
