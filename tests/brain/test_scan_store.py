@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import stat
 import time
 from pathlib import Path
@@ -72,6 +73,22 @@ def test_windows_outside_the_scan_and_unknown_keys_are_refused(table, tmp_path):
             store.read(key, *window)
     with pytest.raises(UserError, match="not among the 5 scans"):
         store.read("nobody")
+
+
+def test_a_store_of_more_scans_than_a_process_may_open_files_is_read(tmp_path):
+    scans = {f"s{i:03d}": series_of(i, frames=30, parcels=3) for i in range(150)}
+    run(make_table(tmp_path, scans), tmp_path / "store")
+    store = ScanStore(tmp_path / "store")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 100, before[1]))
+    try:
+        first = [store.read(key) for key in store.index.index]
+        again = [store.read(key) for key in store.index.index]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert len(first) == 150
+    assert all(np.array_equal(*pair) for pair in zip(first, again, strict=True))
 
 
 def test_files_are_private_and_hold_no_ids(table, tmp_path):
