@@ -137,7 +137,7 @@ def main(n_scans: int = 1000) -> list[str]:
         rows += ["", "| random windows | store, per s | open memory map, per s | ratio |", "|---|---|---|---|"]
         parcels = ScanStore(folder / "store-0-1")
         options = VolumeOptions(box=(32, 40, 32))
-        fill_store(table[:16], folder / "volumes", options, jobs=1, progress=False)
+        fill_store(table[:128], folder / "volumes", options, jobs=1, progress=False)
         wide = folder / "wide.tsv"
         lines = ["participant_id\tpath\ttr"]
         for i in range(32):
