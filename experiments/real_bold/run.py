@@ -138,7 +138,8 @@ def encoder(
                 pretrain(built, bank, learn, epochs, Path(work))
             planned = bank.plan([*learn, *scans])
             found = embed_windows(built, bank, planned, embeddings_folder(Path(work), built, bank), progress=False)
-        taught, asked = (np.stack([found[key].mean(axis=0) for key in keys]) for keys in (learn, scans))
+            # Vectors are read from their files when they are asked for.
+            taught, asked = (np.stack([found[key].mean(axis=0) for key in keys]) for keys in (learn, scans))
         if summary == "connectivity":
             return TokenTangent().fit(taught).transform(asked)
         # All vectors share a large part, whoever was scanned; what it is, the other cohort says.
