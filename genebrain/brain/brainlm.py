@@ -15,7 +15,9 @@ Source: Ortega Caro et al., ICLR 2024; github.com/vandijklab/BrainLM at b591d88.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -45,12 +47,19 @@ class BrainLM(ScanEncoder):
         self.vit = _Encoder(config)
         self.decoder = _Decoder(config)
 
-    def tokens(self, series: Tensor, final_norm: bool = True) -> tuple[Tensor, Tensor]:
-        """Class token and all tokens of scaled series ``[batch, frames, parcels]``; the mask is all True."""
-        if self.contract is None:
-            raise ValueError("the coordinates of the parcels come from the contract, and there is none")
-        coordinates = torch.as_tensor(self.contract.coordinates).to(series)
-        patches = self.vit.embeddings(series.mT, coordinates.expand(len(series), -1, -1))
+    def tokens(
+        self, series: Tensor, final_norm: bool = True, coordinates: NDArray[np.float32] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Class token and all tokens of scaled series ``[batch, frames, parcels]``; the mask is all True.
+
+        ``coordinates`` ``[parcels, 3]`` stand in for those of the contract.
+        """
+        if coordinates is None:
+            if self.contract is None:
+                raise ValueError("the coordinates of the parcels come from the contract, and there is none")
+            coordinates = self.contract.coordinates
+        centres = torch.as_tensor(coordinates).to(series)
+        patches = self.vit.embeddings(series.mT, centres.expand(len(series), -1, -1))
         hidden = self.vit(patches, final_norm, self.recompute)
         return hidden, torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
 

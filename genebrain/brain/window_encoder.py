@@ -18,9 +18,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genebrain.brain.brainlm import BrainLM
 from genebrain.brain.encoder_sizes import READS, Size, frames_problem
 from genebrain.brain.parcel_input import ParcelInput
 from genebrain.brain.scaling import CohortScaling
@@ -267,7 +269,25 @@ class ParcelWindowEncoder(WindowEncoder):
 
     def tokens(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Class token, then parcels x windows (or patches) in raster order."""
-        return self.encoder.tokens(self.prepare(windows))
+        series = self.prepare(windows)
+        if not self.common_centre:
+            return self.encoder.tokens(series)
+        assert isinstance(self.encoder, BrainLM)
+        centre = self.contract.coordinates.mean(axis=0, keepdims=True)
+        return self.encoder.tokens(series, coordinates=np.repeat(centre, self.contract.n_parcels, axis=0))
+
+    @property
+    def common_centre(self) -> bool:
+        """Whether all parcels are said to lie at their common centre, for the tokens of places to be comparable.
+
+        The centre of a parcel is added to its token, and what follows is not linear: equal activity gives another
+        response at every place. Covariances between places are then mostly those of the responses.
+        """
+        return self.summary == "connectivity" and isinstance(self.encoder, BrainLM)
+
+    def description(self) -> dict[str, Any]:
+        """As of any encoder, and whether centres were taken off."""
+        return super().description() | ({"centres": "common"} if self.common_centre else {})
 
     def _contract_state(self) -> dict[str, Any]:
         return self.contract.state()

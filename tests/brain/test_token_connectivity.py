@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -196,3 +197,26 @@ def test_an_encoder_of_parcels_sees_who_moves_together():
 def test_a_summary_that_does_not_exist_is_refused_with_those_that_do():
     with pytest.raises(UserError, match="summary=covariance is none of own, cls, mean, connectivity"):
         EncoderSettings("brainlm", summary="covariance")  # type: ignore[arg-type]
+
+
+def test_where_parcels_lie_says_nothing_of_what_they_do_together():
+    encoder, moved = (build("brainlm", summary="connectivity") for _ in range(2))
+    x = windows(encoder, 4)
+    order = np.random.default_rng(0).permutation(encoder.places)
+    moved.contract = replace(moved.contract, coordinates=encoder.contract.coordinates[order])
+    with torch.no_grad():
+        here = unpack(encoder(x).numpy())
+        np.testing.assert_allclose(unpack(moved(x).numpy()), here, rtol=1e-3, atol=1e-4)
+    assert encoder.contract.coordinates.std() > 0, "what is saved with the weights is where they do lie"
+
+
+def test_the_loudest_patterns_of_the_tokens_are_those_of_the_series():
+    encoder = build("brainlm", summary="connectivity")
+    generator = torch.Generator().manual_seed(0)
+    x = windows(encoder, 60)
+    loud = torch.linalg.qr(torch.randn(x.shape[2], 2, generator=generator)).Q
+    x = x + 3 * torch.randn(*x.shape[:2], 2, generator=generator) @ loud.T
+    with torch.no_grad():
+        mean = unpack(encoder(x).double().numpy()).mean(axis=0)
+    found = np.linalg.eigh(mean)[1][:, -2:]
+    assert ((found.T @ loud.numpy()) ** 2).sum() / 2 > 0.9
