@@ -197,7 +197,7 @@ def test_weighting_scans_by_their_motion_beats_their_mean_where_one_of_two_moved
     )  # fmt: skip
     found = {
         how: recall_of_genes(
-            EncoderSide("brainlm", summary="connectivity", components=(25,), aggregate=how),
+            EncoderSide("brainlm", summary="connectivity", components=(15,), aggregate=how),
             load_cohort(path),
             tmp_path / "s",
         )
