@@ -138,9 +138,7 @@ class EncoderSide:
             problems.append(f"brain.cleaning: {problem}")
         problems += component_problems(self.components)
         problems += encoder_problems(self.aggregate, self.summary, self.tuning, self.device)
-        problems += count_problems(
-            1, batch=self.batch, min_frames=self.min_frames, train_windows=self.train_windows
-        )  # fmt: skip
+        problems += count_problems(1, batch=self.batch, min_frames=self.min_frames, train_windows=self.train_windows)
         if problems:
             raise UserError("; ".join(problems))
 

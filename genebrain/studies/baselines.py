@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genebrain.alignment.closed_form import ClosedForm, ClosedFormSettings, TooManyColumnsError, fit_closed_form
+from genebrain.alignment.closed_form import ClosedFormSettings, TooManyColumnsError, fit_closed_form
 from genebrain.alignment.ridge_cca import fit_ridge_cca
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.training import TrainerSettings
@@ -95,33 +95,18 @@ def confound_only(arena: Arena) -> Vectors | None:
 
 def dosage(arena: Arena) -> Vectors | None:
     """The default recipe on true dosages; None when there are more variants than it handles."""
-    blocks, rows = arena.dosages(), arena.training
     try:
-        model = fit_closed_form(
-            [b[rows] for b in blocks],
-            {name: f[rows] for name, f in arena.subjects.brain.items()},
-            arena.subjects.family[rows],
-            seed=arena.seed,
-            settings=ClosedFormSettings(columns=ColumnSettings(kind="dosages")),
-            progress=arena.progress,
-        )
+        return _closed_form(arena, arena.dosages(), arena.subjects.brain, ColumnSettings(kind="dosages"))
     except TooManyColumnsError as error:
         print(f"left out: the comparison dosage ({error})")
         return None
-    judged = model.gene_columns([b[arena.judged] for b in blocks])
-    brain = arena.subjects.brain[model.chosen["brain"]][arena.judged]
-    return model.gene_vectors(judged), model.brain_vectors(brain)
 
 
 def best_scan_reading(arena: Arena) -> Vectors | None:
     """The default recipe between the model's gene blocks and the optimal readings of the scans."""
     if arena.readings is None:
         return None
-    model = _closed_form(arena, arena.subjects.blocks, {"reading": arena.readings})
-    return (
-        model.gene_vectors(model.gene_columns([b[arena.judged] for b in arena.subjects.blocks])),
-        model.brain_vectors(arena.readings[arena.judged]),
-    )
+    return _closed_form(arena, arena.subjects.blocks, {"reading": arena.readings})
 
 
 def textbook(arena: Arena) -> Vectors:
@@ -149,9 +134,7 @@ def residualised(arena: Arena) -> Vectors | None:
     # Before the components are taken, so that they are those of what the confounds leave.
     blocks = [_residuals(confounds, block, rows) for block in arena.subjects.blocks]
     brain = _residuals(confounds, arena.subjects.brain[name], rows)
-    model = _closed_form(arena, blocks, {name: brain})
-    judged = model.gene_columns([b[arena.judged] for b in blocks])
-    return model.gene_vectors(judged), model.brain_vectors(brain[arena.judged])
+    return _closed_form(arena, blocks, {name: brain})
 
 
 COMPARISONS: dict[str, Callable[[Arena], Vectors | None]] = {
@@ -202,17 +185,21 @@ def _is_component(column: object) -> bool:
     return str(column).startswith("PC") and str(column)[2:].isdigit()
 
 
-def _closed_form(arena: Arena, blocks: list[FloatArray], brain: dict[str, FloatArray]) -> ClosedForm:
-    """The default recipe on blocks like the model's own."""
+def _closed_form(
+    arena: Arena, blocks: list[FloatArray], brain: dict[str, FloatArray], columns: ColumnSettings | None = None
+) -> Vectors:
+    """Vectors of the judged by the default recipe; ``columns`` where the blocks are not like the model's own."""
     rows = arena.training
-    return fit_closed_form(
+    model = fit_closed_form(
         [b[rows] for b in blocks],
         {name: values[rows] for name, values in brain.items()},
         arena.subjects.family[rows],
         seed=arena.seed,
-        settings=ClosedFormSettings(columns=ColumnSettings(item_width=arena.subjects.item_width)),
+        settings=ClosedFormSettings(columns=columns or ColumnSettings(item_width=arena.subjects.item_width)),
         progress=arena.progress,
     )
+    judged = model.gene_columns([b[arena.judged] for b in blocks])
+    return model.gene_vectors(judged), model.brain_vectors(brain[model.chosen["brain"]][arena.judged])
 
 
 def _own_features(arena: Arena) -> Vectors:
