@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 VERBS = {
     "simulate": "write a cohort whose best possible score is known",

@@ -24,7 +24,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 TASKS = "genebrain.tasks"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from genebrain import tasks
-from genebrain.lightning_steps import SeedSteps
+from genebrain.training.steps import SeedSteps
 
 
 def whole_and_broken(cohort: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Path, Path]:

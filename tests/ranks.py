@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing
 
-from genebrain.lightning_trainer import leave_process_group
+from genebrain.training.trainer import leave_process_group
 
 Compute = Callable[[int, int], Any]
 

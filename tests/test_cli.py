@@ -10,7 +10,7 @@ import time
 import pytest
 
 from genebrain import cli
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 def test_overview_names_every_verb(capsys):

@@ -11,7 +11,7 @@ from genebrain import config
 from genebrain.cli import VERBS
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 REQUIRED = {
     "finetune": ["input=table.tsv"],

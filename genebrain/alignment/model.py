@@ -18,7 +18,6 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from genebrain.adapters import ParameterReport, count_parameters
 from genebrain.alignment.closed_form import ClosedForm
 from genebrain.alignment.projector import Projector
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
@@ -26,9 +25,10 @@ from genebrain.alignment.standardiser import Standardiser
 from genebrain.alignment.temperature import LogitScale
 from genebrain.alignment.torch_heads import torch_heads
 from genebrain.alignment.towers import EncodedTower, ProjectorTower, ResidualTower
-from genebrain.alignment.tuned_encoder import tuned_encoders
-from genebrain.file_writing import replacing, write_private
-from genebrain.types import FloatArray, UserError
+from genebrain.common.files import replacing, write_private
+from genebrain.common.types import FloatArray, UserError
+from genebrain.training.adapters import ParameterReport, count_parameters
+from genebrain.training.tuned_encoder import tuned_encoders
 
 
 @dataclass

@@ -25,7 +25,7 @@ from genebrain.alignment.regression_data import Form, RegressionData
 from genebrain.alignment.score import Calibration, calibrate, expected_recall_at_1, llr_vectors, unit_rows
 from genebrain.alignment.spectral import PrincipalComponents
 from genebrain.alignment.window_components import ColumnSettings
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genebrain.alignment.score import expected_recall_at_1
 from genebrain.alignment.temperature import LogitScale
-from genebrain.alignment.tuned_encoder import tuned_encoders
+from genebrain.training.tuned_encoder import tuned_encoders
 
 Batch = dict[str, Tensor]
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from genebrain.alignment.score import expected_recall_at_1, unit_rows
 from genebrain.alignment.spectral import CanonicalBasis, grouped_folds
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 GENE_RIDGES = (0.05, 0.2, 0.5, 0.8, 0.95)
 BRAIN_RIDGES = (0.05, 0.2, 0.5, 0.8)

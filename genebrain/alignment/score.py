@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy.special import gammaln
 
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 MAX_SLOPE = 1.2
 """Upper clip of the calibrated slope: more would mean that a held-out prediction is systematically too small."""

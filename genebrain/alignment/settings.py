@@ -9,7 +9,7 @@ from torch import nn
 from genebrain.alignment.infonce import InfoNCE
 from genebrain.alignment.projector import Projector
 from genebrain.alignment.siglip import SigLIP
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 RANK_TOLERANCE = 1e-6
 """Directions with a singular value below this share of the largest one are rounding error of float32 input."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 class Standardiser(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from genebrain.alignment.window_components import WindowColumns
-from genebrain.types import FloatArray
+from genebrain.common.types import FloatArray
 
 
 class TorchColumns(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genebrain.alignment.closed_form import ClosedForm
-from genebrain.types import FloatArray
+from genebrain.common.types import FloatArray
 
 
 class LinearHead(nn.Module):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytorch_lightning as lightning
 
 from genebrain.alignment.module import AlignmentModule
-from genebrain.lightning_trainer import DeviceSettings, Watch, train_resumably
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from genebrain.training.trainer import DeviceSettings, Watch, train_resumably
 
 MONITOR = "validation_recall"
 
@@ -34,7 +34,7 @@ class TrainerSettings(DeviceSettings):
         embedding is a hundred times larger than what tells them apart, and the towers read the latter.
     sampler : {"random", "within_stratum"}
     precision, accelerator, devices, strategy, loggers
-        As in :class:`~genebrain.lightning_trainer.DeviceSettings`.
+        As in :class:`~genebrain.training.trainer.DeviceSettings`.
     """
 
     max_epochs: int = 200

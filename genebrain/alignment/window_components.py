@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from genebrain.alignment.spectral import principal_components, varimax
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 Piece = tuple[FloatArray, FloatArray, IntArray]
 """Mean [used], map [used, columns] (or a scale [used] for dosages), and which block columns are used."""

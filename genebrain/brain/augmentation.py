@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 TAPS = 2
 """Neighbours on each side that smoothing looks at: four deviations of the largest published width."""

@@ -23,8 +23,8 @@ from genebrain.brain.scans import IMAGE_SUFFIXES, known_steps
 from genebrain.brain.volume_encoders import config_box
 from genebrain.brain.window_bank import another_step
 from genebrain.brain.windows import WindowPolicy
-from genebrain.brain.words import counted
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from genebrain.common.words import counted
 
 LOOKED_AT = 20
 NO_STEP = "no known time step, and {why}: add tr (seconds) to the scan table"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.brain.parcellation import nearest, read_volume
-from genebrain.types import BoolArray, UserError
+from genebrain.common.types import BoolArray, UserError
 
 MaskChoice = Literal["auto", "given", "zeros", "computed"]
 MASKS = ("auto", "given", "zeros", "computed")

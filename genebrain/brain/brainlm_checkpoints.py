@@ -24,7 +24,7 @@ from genebrain.brain.parcel_input import ParcelInput
 from genebrain.brain.scan_encoder import ScanEncoder
 from genebrain.brain.vit_mae import ViTMAE
 from genebrain.brain.weight_files import differences, read_weight_file, table_of_tensors
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 FAMILIES: dict[str, tuple[str, type[BrainLM] | type[ViTMAE], str]] = {

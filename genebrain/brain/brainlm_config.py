@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 Config = TypeVar("Config", bound="MaskedAutoencoderConfig")
 MOST_PATCHES = 5000

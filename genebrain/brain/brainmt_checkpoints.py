@@ -15,7 +15,7 @@ from torch import Tensor
 from genebrain.brain.brainmt import BrainMT
 from genebrain.brain.brainmt_config import BrainMTConfig
 from genebrain.brain.weight_files import differences, read_weight_file, table_of_tensors
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 WRAPPERS = "model_state_dict", "state_dict"
 PREFIX = "module."

@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 CHOICES = {
     "directions": ("one", "two"),

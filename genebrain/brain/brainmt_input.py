@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genebrain.brain.brainmt_config import BrainMTConfig
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 LARGEST = 1000.0
 """Scaled scans stay far below; raw scanner units lie above."""

@@ -24,8 +24,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.brain.motion import still_frames
-from genebrain.brain.words import counted
-from genebrain.types import FloatArray, UserError
+from genebrain.common.types import FloatArray, UserError
+from genebrain.common.words import counted
 
 ORDER = ["parcel summary", "drop frames", "confounds + trend + band-pass in one regression", "scaling"]
 FEWEST_FRAMES_FOR_FILTER = 34  # a fifth-order Butterworth filter pads 33 frames on either side

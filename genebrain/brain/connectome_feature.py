@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from genebrain.brain.missing_parcels import Float64, SharedParcels
-from genebrain.types import FloatArray, UserError
+from genebrain.common.types import FloatArray, UserError
 
 BATCH_ENTRIES = 2**22  # numbers per stacked matrix: 32 MB in float64, whatever the number of parcels
 

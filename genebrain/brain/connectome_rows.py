@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from genebrain.brain.moments import scan_moments
 from genebrain.brain.scan_store import ScanStore
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 LARGEST = 1 - 1e-7
 

@@ -14,7 +14,7 @@ import numpy as np
 from genebrain.brain.connectome_feature import ConnectomeFeature
 from genebrain.brain.missing_parcels import Float64
 from genebrain.brain.moments import Float32
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 
 class Correlation(ConnectomeFeature):

@@ -32,8 +32,8 @@ from genebrain.brain.parcel_input import ParcelInput
 from genebrain.brain.swift_checkpoint import PREFIX, load_swift, read_checkpoint
 from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
-from genebrain.file_writing import make_private, write_private
-from genebrain.types import UserError
+from genebrain.common.files import make_private, write_private
+from genebrain.common.types import UserError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG, CONTRACT = "config.json", "contract.safetensors"

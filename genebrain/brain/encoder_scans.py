@@ -36,8 +36,8 @@ from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.volume_encoders import config_box
 from genebrain.brain.volume_reader import VolumeOptions
 from genebrain.brain.volumes import Normalisation
-from genebrain.brain.words import counted, told
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from genebrain.common.words import counted, told
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.vit_mae import ViTMAE
 from genebrain.brain.volume_encoders import BrainMTWindowEncoder, SwiFTWindowEncoder
 from genebrain.brain.window_encoder import SUMMARIES, ParcelWindowEncoder, Summary, WindowEncoder
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 PARCEL_TOLERANCE_MM = 25.0
 """How far a parcel's centre may lie from where the weights were trained; two tables of A424 differ by up to 13 mm."""

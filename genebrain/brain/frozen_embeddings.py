@@ -24,9 +24,9 @@ from tqdm import tqdm
 from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import WindowEncoder
 from genebrain.brain.windows import Window
-from genebrain.brain.words import counted
-from genebrain.file_writing import ArrayWriter, make_private, write_private
-from genebrain.types import UserError
+from genebrain.common.files import ArrayWriter, make_private, write_private
+from genebrain.common.types import UserError
+from genebrain.common.words import counted
 
 DESCRIPTION = "description.json"
 

@@ -22,7 +22,7 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from genebrain.brain.scan_job import REFUSED, Record, ScanJob, ScanOptions, proc
 from genebrain.brain.scan_journal import Journal, array_path, claim_folder, scan_keys
 from genebrain.brain.scan_reader import ReadingOptions
 from genebrain.brain.scans import IMAGE_SUFFIXES
-from genebrain.brain.words import counted, told
-from genebrain.file_writing import StorageError, make_private, write_private
-from genebrain.types import UserError
+from genebrain.common.files import StorageError, make_private, write_private
+from genebrain.common.types import UserError
+from genebrain.common.words import counted, told
 
 SMALL_FILE = 4 * 2**20  # bytes; a table below it is read in less time than a worker takes to start
 

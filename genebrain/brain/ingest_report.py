@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from genebrain.brain.scan_job import Record
-from genebrain.brain.words import counted
+from genebrain.common.words import counted
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.types import BoolArray, FloatArray, UserError
+from genebrain.common.types import BoolArray, FloatArray, UserError
 
 Float64 = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.types import BoolArray, FloatArray, IntArray
+from genebrain.common.types import BoolArray, FloatArray, IntArray
 
 Float32 = NDArray[np.float32]
 

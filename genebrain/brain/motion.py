@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebrain.types import BoolArray, UserError
+from genebrain.common.types import BoolArray, UserError
 
 COLUMNS = ("framewise_displacement", "FramewiseDisplacement", "fd", "FD")
 LARGE_MM = 0.5

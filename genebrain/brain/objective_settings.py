@@ -19,7 +19,7 @@ from genebrain.brain.objectives import ClipContrast, MaskedPicture, MaskedSeries
 from genebrain.brain.swift import SwiFT
 from genebrain.brain.vit_mae import ViTMAE
 from genebrain.brain.window_encoder import WindowEncoder
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 MASK_RATIO = {"brainlm": 0.2, "brainlm_vit": 0.75, "brainmt": 0.5}
 """Share that is hidden where the settings name none; the published one where there is one."""

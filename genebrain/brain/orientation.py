@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 LETTERS = ("LR", "PA", "IS")
 

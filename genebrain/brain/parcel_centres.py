@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from genebrain.brain.parcel_order import A424_PARCELS
 from genebrain.brain.parcellation import Atlas
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 AXES = ("x", "y", "z")
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genebrain.brain.parcel_order import a424_coordinates
 from genebrain.brain.scaling import CohortScaling
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 UK_BIOBANK_TR = 0.735
 VIT_DIVISOR = 5.6430855

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.types import FloatArray, UserError
+from genebrain.common.types import FloatArray, UserError
 
 A424 = "A424_Coordinates.dat"
 A424_PARCELS = 424

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebrain.types import BoolArray, FloatArray, UserError
+from genebrain.common.types import BoolArray, FloatArray, UserError
 
 MISSING = {"", "n/a", "na", "nan"}
 

@@ -21,7 +21,7 @@ from scipy.ndimage import affine_transform
 
 from genebrain.brain.image_stream import ImageStream, check_orientation
 from genebrain.brain.orientation import Turn
-from genebrain.types import BoolArray, UserError
+from genebrain.common.types import BoolArray, UserError
 
 Strategy = Literal["mean", "median"]
 GRIDS_KEPT = 8

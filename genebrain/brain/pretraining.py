@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from genebrain.brain.brainmt_training import learning_rate, parameter_groups
 from genebrain.brain.clip_contrast import Ranks
 from genebrain.brain.objectives import ClipContrast, Objective, Outcome
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 VALIDATION = 1
 """Marks the draws of validation, which must not depend on the epoch."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.types import FloatArray
+from genebrain.common.types import FloatArray
 
 HALF_WIDTH = 8
 """Of the filter, in frames of the new time step."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.types import FloatArray
+from genebrain.common.types import FloatArray
 
 Float64 = NDArray[np.float64]
 

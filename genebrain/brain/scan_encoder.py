@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from genebrain.brain.masking import Masking
 from genebrain.brain.parcel_input import ParcelInput
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 BOLD = re.compile(r"sub-[^/]*_bold\.nii(?:\.gz)?$")
 BIOBANK = re.compile(

@@ -19,8 +19,8 @@ from typing import Any
 import pandas as pd
 
 from genebrain.brain.motion import motion_facts
-from genebrain.file_writing import StorageError
-from genebrain.types import UserError
+from genebrain.common.files import StorageError
+from genebrain.common.types import UserError
 
 Record = dict[str, Any]
 """JSON-ready facts about one scan; ``status`` is ``stored``, ``short`` or ``failed`` (or :data:`REFUSED`)."""

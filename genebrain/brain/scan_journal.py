@@ -18,8 +18,8 @@ from typing import Any, Self
 import pandas as pd
 
 from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, source_stamp
-from genebrain.file_writing import explained, write_private
-from genebrain.types import UserError
+from genebrain.common.files import explained, write_private
+from genebrain.common.types import UserError
 
 INDEX, PARTIAL, SETTINGS, SECRET = "index.jsonl", "index.partial.jsonl", "settings.json", "secret"
 

@@ -24,7 +24,7 @@ from genebrain.brain.motion import framewise_displacement
 from genebrain.brain.parcellation import Atlas
 from genebrain.brain.scan_journal import INDEX, read_records, scan_keys
 from genebrain.brain.scan_store import ScanStore
-from genebrain.types import FloatArray, UserError
+from genebrain.common.types import FloatArray, UserError
 
 MOST_SCANS = 200
 """Scans whose values are read for pictures, spread evenly over the store."""

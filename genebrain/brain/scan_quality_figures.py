@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from genebrain.brain.scan_quality import Carpet, ScanQuality
+from genebrain.common.types import FloatArray
 from genebrain.evaluation.figure_style import COLOURS, PALETTE, new_figure
-from genebrain.types import FloatArray
 
 LARGE_FD = 0.5
 SHORT_MINUTES = 4.0

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from genebrain.brain.scan_quality import ScanQuality, scan_quality
 from genebrain.brain.scan_quality_figures import LARGE_FD, SHORT_MINUTES, figures
-from genebrain.file_writing import write_private
+from genebrain.common.files import write_private
 
 TEMPLATE = "scan_quality.html.jinja"
 MANY_LOST = 0.5

@@ -25,8 +25,8 @@ from genebrain.brain.parcel_series import read_parcel_table, usable_part
 from genebrain.brain.parcellation import Atlas, Strategy
 from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, short_record
 from genebrain.brain.scans import IMAGE_SUFFIXES, known_steps, repetition_time
-from genebrain.file_writing import ArrayWriter
-from genebrain.types import BoolArray, UserError
+from genebrain.common.files import ArrayWriter
+from genebrain.common.types import BoolArray, UserError
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from genebrain.brain.ingest import fill_store, ingest_scans
 from genebrain.brain.ingest_report import IngestReport
 from genebrain.brain.scan_job import Record
 from genebrain.brain.scan_journal import INDEX, SETTINGS, array_path, read_records, scan_keys
-from genebrain.types import BoolArray, UserError
+from genebrain.common.types import BoolArray, UserError
 
 __all__ = ["IngestReport", "ScanStore", "fill_store", "ingest_scans"]
 

@@ -20,8 +20,8 @@ import pandas as pd
 
 from genebrain.brain.image_stream import open_image
 from genebrain.brain.scan_folders import entities, find_scans
-from genebrain.brain.words import counted
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from genebrain.common.words import counted
 
 COLUMNS = ["participant_id", "session", "path", "tr", "mask", "confounds"]
 IMAGE_SUFFIXES = (".nii", ".nii.gz")

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from genebrain.brain.missing_parcels import Float64, ParcelSums, SharedParcels
 from genebrain.brain.moments import Float32, Moments, scan_moments, stack_moments, subject_moments
 from genebrain.brain.tangent_space import leading_components
-from genebrain.types import BoolArray
+from genebrain.common.types import BoolArray
 
 Keys = Sequence[str | Sequence[str]]
 """One entry per subject: a scan key, or all the keys of that subject."""

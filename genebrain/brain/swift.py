@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from genebrain.brain.swift_blocks import PatchEmbedding, PositionTables, Stage
 from genebrain.brain.swift_config import Four, SwiFTConfig
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 class SwiFT(nn.Module):

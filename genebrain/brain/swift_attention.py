@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genebrain.types import IntArray
+from genebrain.common.types import IntArray
 
 
 class Partition(NamedTuple):

@@ -22,7 +22,7 @@ from torch import Tensor
 from genebrain.brain.swift import SwiFT
 from genebrain.brain.swift_config import PUBLISHED, SwiFTConfig
 from genebrain.brain.weight_files import differences, read_weight_file, table_of_tensors
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 PREFIX = "model."
 UNUSED = "model.head."

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 Four = tuple[int, int, int, int]
 

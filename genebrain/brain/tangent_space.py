@@ -15,7 +15,7 @@ import numpy as np
 from genebrain.brain.connectome_feature import ConnectomeFeature
 from genebrain.brain.missing_parcels import Float64
 from genebrain.brain.moments import Float32
-from genebrain.types import FloatArray, IntArray, UserError
+from genebrain.common.types import FloatArray, IntArray, UserError
 
 
 def innovation_covariance(

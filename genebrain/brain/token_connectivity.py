@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genebrain.brain.missing_parcels import ParcelSums, SharedParcels
 from genebrain.brain.tangent_space import Lag0Tangent, leading_components
-from genebrain.types import FloatArray
+from genebrain.common.types import FloatArray
 
 FLOOR = 1e-3
 """Added to the variance of every hidden direction, relative to their mean: directions far below it do not count."""

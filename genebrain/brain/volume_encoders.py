@@ -21,7 +21,7 @@ from genebrain.brain.encoder_sizes import Box, Size
 from genebrain.brain.swift import SwiFT
 from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.window_encoder import Summary, WindowEncoder
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 def config_box(config: SwiFTConfig | BrainMTConfig) -> Box:

@@ -24,8 +24,8 @@ from genebrain.brain.orientation import Turn, check_axes
 from genebrain.brain.scan_job import Record, ScanJob, ScanOptions, short_record
 from genebrain.brain.scans import IMAGE_SUFFIXES, repetition_time
 from genebrain.brain.volumes import Box, Normalisation, Placement, VoxelSums, block_mean, refuse_cut
-from genebrain.file_writing import ArrayWriter
-from genebrain.types import BoolArray, UserError
+from genebrain.common.files import ArrayWriter
+from genebrain.common.types import BoolArray, UserError
 
 SCRUB = "drop frames of motion"
 ORDER = ["drop frames without values", "mask", "axes", "block mean", "scale over the brain", "box", "float16"]

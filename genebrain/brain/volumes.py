@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.types import BoolArray, FloatArray, UserError
+from genebrain.common.types import BoolArray, FloatArray, UserError
 
 Normalisation = Literal["z-norm", "minmax", "voxel"]
 Box = tuple[int, int, int]

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 LISTED = 20
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from genebrain.brain.resampling import margin, resample
 from genebrain.brain.windows import Check, Window, WindowPolicy, mirrored, stretches
-from genebrain.brain.words import counted, told
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from genebrain.common.words import counted, told
 
 AS_RECORDED = "as recorded"
 TR_TOLERANCE = 0.02

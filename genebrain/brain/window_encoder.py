@@ -30,7 +30,7 @@ from genebrain.brain.scan_encoder import ScanEncoder
 from genebrain.brain.token_connectivity import token_connectivity
 from genebrain.brain.vit_image import Canvas
 from genebrain.brain.vit_mae import ViTMAE
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 Summary = Literal["own", "cls", "mean", "connectivity"]
 SUMMARIES: tuple[Summary, ...] = get_args(Summary)

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 Check = Callable[[int], str | None]
 """What is wrong with windows of so many frames for an encoder, in words; None: nothing."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 
 def allocate_families(family: IntArray, sites: pd.Series[str], sizes: Sequence[int], seed: int) -> IntArray:

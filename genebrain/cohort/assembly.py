@@ -20,7 +20,7 @@ from genebrain.cohort.problems import Problems, named
 from genebrain.cohort.relatives import Relatives, families_from
 from genebrain.cohort.sources import genotype_samples, read_participants, read_scans
 from genebrain.cohort.tables import Description, read_description, read_ids, read_table
-from genebrain.types import BoolArray
+from genebrain.common.types import BoolArray
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import chi2_contingency
 
 from genebrain.cohort.participants import Cohort
-from genebrain.types import IntArray
+from genebrain.common.types import IntArray
 
 
 def audit_split(cohort: Cohort, side: IntArray, parts: Sequence[str], sites: pd.Series[str]) -> dict[str, Any]:

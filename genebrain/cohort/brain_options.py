@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import torch
 
-from genebrain.alignment.tuned_encoder import TUNINGS
+from genebrain.training.tuned_encoder import TUNINGS
 
 POSITIVES = ("people", "scans")
 Aggregate = Literal["mean", "motion", "attention"]

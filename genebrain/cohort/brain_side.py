@@ -25,7 +25,7 @@ from genebrain.brain.ingest import ingest_scans
 from genebrain.brain.scan_store import ScanStore
 from genebrain.cohort.brain_options import component_list, component_problems, count_problems, positives_problems
 from genebrain.cohort.participants import Cohort
-from genebrain.types import IntArray, UserError
+from genebrain.common.types import IntArray, UserError
 
 Feature = InnovationTangent | Correlation
 """A connectome feature; the other two are kinds of these."""

@@ -24,7 +24,7 @@ from genebrain.cohort.problems import Problems, named
 from genebrain.cohort.scan_checks import check_scans
 from genebrain.cohort.splits import PARTS, make_split
 from genebrain.cohort.tables import REQUIRED_FILES
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 STRONG_ASSOCIATION = 0.2
 STEPS = {

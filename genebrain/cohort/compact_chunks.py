@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 
 def compact(table: FloatArray, index: IntArray) -> tuple[FloatArray, IntArray]:

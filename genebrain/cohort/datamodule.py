@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from genebrain.types import IntArray, UserError
+from genebrain.common.types import IntArray, UserError
 
 Batch = dict[str, Tensor]
 

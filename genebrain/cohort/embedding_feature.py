@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from genebrain.brain.token_connectivity import TokenTangent, places_of
 from genebrain.cohort.brain_side import tangent_sizes
-from genebrain.types import FloatArray, UserError
+from genebrain.common.types import FloatArray, UserError
 
 ALIVE = 1e-6
 """A column that varies less than this, relative to its size, is constant up to rounding and becomes zero."""

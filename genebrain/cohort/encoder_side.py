@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.adapters import ALL_LINEAR, LoraSettings
 from genebrain.brain.before_reading import refuse_misfits
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.encoder_scans import (
@@ -47,7 +46,8 @@ from genebrain.cohort.brain_side import ConnectomeSide, Feature, parcels_folder,
 from genebrain.cohort.embedding_feature import WindowFeature, restored_feature, window_features
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.person_vectors import PersonVectors, motion_weights, unknown_motion
-from genebrain.types import FloatArray, IntArray, UserError
+from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.training.adapters import ALL_LINEAR, LoraSettings
 
 EVERY_LAYER = LoraSettings(targets=(ALL_LINEAR,))
 """Adapters for encoders whose layers have no common names."""

@@ -19,7 +19,6 @@ from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
-from genebrain.cohort.run_folder import RunFolder, write_json
 from genebrain.cohort.seen_scans import refuse_seen_people
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.splits import Split, load_split
@@ -28,8 +27,9 @@ from genebrain.cohort.tuned_genomes import genome_encoder
 from genebrain.cohort.tuned_scans import scan_encoder
 from genebrain.cohort.tuned_weights import save_tuned_scans
 from genebrain.cohort.workspace import Workspace
-from genebrain.file_writing import replacing
-from genebrain.types import FloatArray, IntArray, UserError
+from genebrain.common.files import replacing
+from genebrain.common.run_folder import RunFolder, write_json
+from genebrain.common.types import FloatArray, IntArray, UserError
 
 STRATA = ("site", "ancestry")
 COMMON_SHIFT = (

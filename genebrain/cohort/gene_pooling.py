@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genebrain.alignment.pooling import DIPLOID_KINDS, DiploidPooling, build
-from genebrain.types import FloatArray, IntArray, UserError
+from genebrain.common.types import FloatArray, IntArray, UserError
 
 TOKEN = ("last", "mean", "max")
 CHUNK = ("flatten", "mean", "max", "last", "attention", "gated_attention", "gem")

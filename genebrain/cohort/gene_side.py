@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.adapters import LoraSettings
-from genebrain.alignment.tuned_encoder import TUNINGS
 from genebrain.cohort.participants import Cohort
+from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.chunk_prediction import predict
 from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages
@@ -26,7 +25,8 @@ from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.reference_chunks import pair_with_reference
 from genebrain.genetics.windows import read_windows
 from genebrain.genetics.work_parts import Shard
-from genebrain.types import FloatArray, UserError
+from genebrain.training.adapters import LoraSettings
+from genebrain.training.tuned_encoder import TUNINGS
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from genebrain.cohort import simulated_awkward
 from genebrain.cohort.genotype_writer import Record, write_reference, write_vcf, write_windows
 from genebrain.cohort.simulated_families import Pedigree, inherit
 from genebrain.cohort.simulated_genomes import RECOMBINATION_RATE, Region, simulate_regions
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 REAL_GENOMES = "chr20_1000g"
 PANEL_CONTIGS = 22

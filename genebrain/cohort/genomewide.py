@@ -16,8 +16,8 @@ import pandas as pd
 import pgenlib
 from numpy.typing import NDArray
 
+from genebrain.common.types import UserError
 from genebrain.genetics.haplotypes import open_genotypes
-from genebrain.types import UserError
 
 AUTOSOMES = frozenset([str(i) for i in range(1, 23)] + [f"chr{i}" for i in range(1, 23)])
 BASES = frozenset("ACGT")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 SECOND_DEGREE = 0.0884
 """Smallest kinship of a pair that must stay on one side of a split: 2^(-7/2), second degree or closer."""

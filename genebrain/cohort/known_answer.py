@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
+from genebrain.common.types import UserError
 from genebrain.evaluation.ceiling import bayes_ceiling
-from genebrain.types import UserError
 
 FILE, TRUTH = "known_answer.json", "truth.safetensors"
 GALLERIES = (8, 16, 32, 64, 128, 256, 512, 1024)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genebrain.types import IntArray
+from genebrain.common.types import IntArray
 
 Rename = Callable[[str], str]
 

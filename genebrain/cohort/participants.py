@@ -2,7 +2,7 @@
 scan.
 
 Row numbers of this table are the only name of a person that later stages see; ids stay here. Raises one
-:class:`~genebrain.types.UserError` with every problem at once. Reads no genotypes and no scans.
+:class:`~genebrain.common.types.UserError` with every problem at once. Reads no genotypes and no scans.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pandas as pd
 from genebrain.cohort.assembly import Assembly, assemble
 from genebrain.cohort.kinship import Pairs
 from genebrain.cohort.problems import Problem, did_you_mean
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 EDGE_BYTES = 1 << 20
 BANDS = ("low", "middle", "high")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
-from genebrain.types import IntArray, UserError
+from genebrain.common.types import IntArray, UserError
 
 LEAST_MOTION_MM = 0.05
 """Mean framewise displacement below which a scan weighs no more."""

@@ -23,19 +23,19 @@ from genebrain.brain.random_windows import RandomWindows
 from genebrain.brain.scaling import CohortScaling
 from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
-from genebrain.brain.words import counted
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.pretraining_data import LookDataset, LookModule
 from genebrain.cohort.pretraining_loop import make_module, train
 from genebrain.cohort.pretraining_report import Losses, compare, measure
 from genebrain.cohort.pretraining_settings import PretrainerSettings
-from genebrain.cohort.run_folder import RunFolder, read_json, write_json
 from genebrain.cohort.seen_scans import save_seen
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
-from genebrain.file_writing import make_private
-from genebrain.types import IntArray, Metrics, UserError
+from genebrain.common.files import make_private
+from genebrain.common.run_folder import RunFolder, read_json, write_json
+from genebrain.common.types import IntArray, Metrics, UserError
+from genebrain.common.words import counted
 
 MEASURED = 200
 """Validation people at most whose losses are measured one by one for the report."""

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from genebrain.brain.random_windows import RandomWindows
 from genebrain.cohort.datamodule import EpochBatches
-from genebrain.types import IntArray
+from genebrain.common.types import IntArray
 
 Batch = dict[str, Tensor]
 Look = tuple[int, int, list[int]]

@@ -20,9 +20,9 @@ from genebrain.brain.ingest import fill_store
 from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.window_bank import WindowBank
 from genebrain.cohort.pretraining import REPORT, Pretraining, pretrain
-from genebrain.cohort.run_folder import RunFolder, write_json
 from genebrain.cohort.scan_embedding import ScanSource, chosen_cleaning
 from genebrain.cohort.seen_scans import save_seen
+from genebrain.common.run_folder import RunFolder, write_json
 
 
 def run_pretraining_on_scans(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genebrain.alignment.distributed import gather_with_gradient
 from genebrain.brain.objective_settings import ObjectiveSettings
 from genebrain.brain.pretraining import PretrainModule
 from genebrain.brain.window_encoder import WindowEncoder
 from genebrain.cohort.pretraining_data import LookModule
 from genebrain.cohort.pretraining_settings import PretrainerSettings
-from genebrain.lightning_trainer import Watch, train_resumably
+from genebrain.training.collectives import gather_with_gradient
+from genebrain.training.trainer import Watch, train_resumably
 
 MONITOR = "validation_loss"
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from genebrain.brain.objectives import ClipContrast
 from genebrain.brain.pretraining import VALIDATION, PretrainModule
+from genebrain.common.types import IntArray, Metrics
 from genebrain.evaluation.intervals import FamilyBootstrap, interval
-from genebrain.types import IntArray, Metrics
 
 MODEL = "model"
 Losses = dict[str, NDArray[np.float64]]

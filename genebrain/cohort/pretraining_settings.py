@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from genebrain.brain.pretraining import OptimiserSettings
-from genebrain.lightning_trainer import DeviceSettings
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from genebrain.training.trainer import DeviceSettings
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PretrainerSettings(DeviceSettings):
     workers : int
         Processes that read ahead; 0 is best for parcel series.
     precision, accelerator, devices, strategy, loggers
-        As in :class:`~genebrain.lightning_trainer.DeviceSettings`.
+        As in :class:`~genebrain.training.trainer.DeviceSettings`.
     """
 
     max_epochs: int = 50

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 Severity = Literal["error", "warning"]
 NAMED_AT_MOST = 5
@@ -54,7 +54,7 @@ class Problems(list[Problem]):
         return [problem for problem in self if problem.severity == "warning"]
 
     def raise_errors(self, what: str) -> None:
-        """Raise one :class:`~genebrain.types.UserError` that holds every error, or return."""
+        """Raise one :class:`~genebrain.common.types.UserError` that holds every error, or return."""
         if errors := self.errors:
             lines = "\n".join(f"  - {problem.message}" for problem in errors)
             raise UserError(f"{what}: {len(errors)} problem{'s' * (len(errors) > 1)}\n{lines}")

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from genebrain.adapters import ParameterReport
 from genebrain.alignment.closed_form import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.alignment.model import AlignmentModel, Towers, untrained_towers
 from genebrain.alignment.module import AlignmentModule
@@ -31,10 +30,11 @@ from genebrain.alignment.training import TrainerSettings, TrainingResult, train
 from genebrain.alignment.window_components import ColumnSettings
 from genebrain.cohort.datamodule import PairedDataModule
 from genebrain.cohort.tower_inputs import Subjects
+from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.evaluation.rank_metrics import recalls
 from genebrain.evaluation.ranks import rank_counts
 from genebrain.evaluation.retrieval import full_gallery
-from genebrain.types import FloatArray, IntArray, UserError
+from genebrain.training.adapters import ParameterReport
 
 APPROVAL_GALLERY = 32
 APPROVAL_ERRORS = 1.645

@@ -22,7 +22,7 @@ from genebrain.cohort.kinship import SAME_GENOME, SECOND_DEGREE, Pairs, families
 from genebrain.cohort.pairing import match_names
 from genebrain.cohort.problems import Problems, did_you_mean, named
 from genebrain.cohort.tables import is_missing, numbers
-from genebrain.types import IntArray, UserError
+from genebrain.common.types import IntArray, UserError
 
 MINIMUM_SNPS = 1000
 COLUMNS = {"first": ("IID1", "ID1"), "second": ("IID2", "ID2"), "kinship": ("KINSHIP", "PHI")}

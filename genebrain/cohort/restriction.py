@@ -9,7 +9,7 @@ import numpy as np
 
 from genebrain.cohort.kinship import Pairs
 from genebrain.cohort.participants import Cohort
-from genebrain.types import IntArray, UserError
+from genebrain.common.types import IntArray, UserError
 
 
 def restrict(cohort: Cohort, keep: IntArray, reason: str) -> Cohort:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from genebrain.brain.parcel_series import read_parcel_table, usable_part
 from genebrain.brain.scans import repetition_time
 from genebrain.cohort.problems import Problems, named
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 SHORT_SECONDS = 240.0
 BLOCK_BYTES = 1 << 22

@@ -30,12 +30,12 @@ from genebrain.brain.scan_journal import scan_keys
 from genebrain.brain.scan_quality_report import write_scan_report
 from genebrain.brain.scan_store import ScanStore
 from genebrain.brain.scans import COLUMNS, IMAGE_SUFFIXES, read_scan_table
-from genebrain.brain.words import counted
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.scan_vectors import CorrelationVectors, EncoderVectors, Vectors
-from genebrain.file_writing import ArrayWriter, write_private
-from genebrain.types import UserError
+from genebrain.common.files import ArrayWriter, write_private
+from genebrain.common.types import UserError
+from genebrain.common.words import counted
 
 BESIDE = "parcel_coordinates.tsv"
 """Name under which a cohort keeps the centres of its parcels beside its scan table."""

@@ -15,12 +15,12 @@ from pathlib import Path
 import pandas as pd
 
 from genebrain.brain.scan_store import ScanStore
-from genebrain.brain.words import counted
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.participants import Cohort
-from genebrain.file_writing import write_private
-from genebrain.types import IntArray, UserError
+from genebrain.common.files import write_private
+from genebrain.common.types import IntArray, UserError
+from genebrain.common.words import counted
 
 FILE = "seen_scans.txt"
 SMALL_FILE, PIECES, PIECE = 2**20, 16, 2**14

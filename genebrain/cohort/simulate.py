@@ -32,7 +32,7 @@ from genebrain.cohort.simulated_traits import (
     variants_needed,
 )
 from genebrain.cohort.tiers import REFERENCE_FRAMES, Tier, get_tier
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 DEFAULT_SUBJECTS, REAL_SUBJECTS = 1500, 300
 FST = 0.05

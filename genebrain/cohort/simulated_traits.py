@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.cohort.tiers import Architecture
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 MINIMUM_MAF = 0.05
 STEPS = ((0.2, 0.1), (0.2, 0.3), (0.2, 0.6), (0.1, 0.6), (0.05, 0.6), (0.05, 1.0))

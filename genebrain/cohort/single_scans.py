@@ -20,7 +20,7 @@ from genebrain.brain.scan_store import ScanStore
 from genebrain.cohort.brain_side import ConnectomeSide, person_scans
 from genebrain.cohort.encoder_side import AnyFeature, BrainSide, EncoderSide
 from genebrain.cohort.participants import Cohort
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 AT_A_TIME = 256
 """Scans whose numbers are in memory together before they become features."""

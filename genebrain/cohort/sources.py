@@ -14,8 +14,8 @@ import pandas as pd
 from genebrain.brain.scans import read_scan_table
 from genebrain.cohort.problems import Problems, named
 from genebrain.cohort.tables import is_missing, numbers, read_table
+from genebrain.common.types import UserError
 from genebrain.genetics.haplotypes import open_genotypes
-from genebrain.types import UserError
 
 LABELS = ("site", "sex", "ancestry")
 NUMERIC = re.compile(r"age|mean_fd|PC\d+")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits import Split, make_split
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 @dataclass(frozen=True)

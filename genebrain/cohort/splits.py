@@ -18,8 +18,8 @@ from genebrain.cohort.allocation import allocate_families
 from genebrain.cohort.audit import audit_split
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.problems import did_you_mean, named
-from genebrain.file_writing import replacing
-from genebrain.types import IntArray, UserError
+from genebrain.common.files import replacing
+from genebrain.common.types import IntArray, UserError
 
 PARTS = ("train", "validation", "test")
 SPELLINGS = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}

@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from genebrain.cohort.problems import Problems, did_you_mean, named
-from genebrain.types import FloatArray, UserError
+from genebrain.common.types import FloatArray, UserError
 
 REQUIRED_FILES = ("participants", "genotypes", "reference", "windows", "scans")
 OPTIONAL_FILES = ("atlas", "parcel_coordinates", "kinship", "genomewide", "known_answer", "exclude")

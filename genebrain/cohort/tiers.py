@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 REFERENCE_FRAMES = 200
 

@@ -21,7 +21,7 @@ from genebrain.alignment.towers import PooledChunks
 from genebrain.cohort.datamodule import PairDataset
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.single_scans import SingleScans
-from genebrain.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray
 
 EncoderMaker = Callable[[ClosedForm, IntArray], nn.Module]
 """From a fitted closed form and the rows of the training people to an encoder that starts at its own base."""

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from genebrain.alignment.closed_form import ClosedForm
-from genebrain.alignment.recompute import recomputed
 from genebrain.alignment.standardiser import Standardiser
 from genebrain.alignment.torch_columns import TorchColumns
 from genebrain.alignment.towers import PooledChunks
-from genebrain.alignment.tuned_encoder import TunedEncoder
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.tower_inputs import EncoderMaker, chunk_standardiser
+from genebrain.common.types import FloatArray, IntArray
 from genebrain.genetics.chunk_encoding import chunk_tokens
 from genebrain.genetics.chunk_ensemble import encode_batch
 from genebrain.genetics.chunk_set import ChunkSet
@@ -28,7 +27,8 @@ from genebrain.genetics.chunk_shards import as_names
 from genebrain.genetics.embedding_plan import EmbedOptions, plan_batches
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.tokenizer import pad
-from genebrain.types import FloatArray, IntArray
+from genebrain.training.recompute import recomputed
+from genebrain.training.tuned_encoder import TunedEncoder
 
 
 class TunedChunks(nn.Module):

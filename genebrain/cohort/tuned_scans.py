@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 
 from genebrain.alignment.closed_form import ClosedForm
-from genebrain.alignment.recompute import recomputed
-from genebrain.alignment.tuned_encoder import TunedEncoder
 from genebrain.brain.window_bank import WindowBank
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.embedding_feature import EmbeddingFeature
@@ -27,7 +25,9 @@ from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.person_windows import PersonWindows, StoredScans, WeightedWindow
 from genebrain.cohort.tower_inputs import EncoderMaker
-from genebrain.types import IntArray
+from genebrain.common.types import IntArray
+from genebrain.training.recompute import recomputed
+from genebrain.training.tuned_encoder import TunedEncoder
 
 
 class TunedScans(PersonWindows):

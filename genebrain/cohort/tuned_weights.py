@@ -9,16 +9,16 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from genebrain.adapters import merge_adapters
 from genebrain.alignment.model import AlignmentModel
-from genebrain.alignment.tuned_encoder import tuned_encoders
 from genebrain.brain.encoder_files import ENCODER, save_encoder
 from genebrain.brain.window_encoder import WindowEncoder
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.seen_scans import save_seen
-from genebrain.types import IntArray
+from genebrain.common.types import IntArray
+from genebrain.training.adapters import merge_adapters
+from genebrain.training.tuned_encoder import tuned_encoders
 
 
 def save_tuned_scans(

@@ -17,7 +17,6 @@ from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
 from genebrain.brain.ingest_report import dropped_frames
-from genebrain.brain.words import told
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.compact_chunks import compact
 from genebrain.cohort.encoder_side import AnyFeature, BrainSide, EncoderSide
@@ -26,9 +25,10 @@ from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.restriction import restrict
 from genebrain.cohort.single_scans import SingleScans, single_scans
+from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.common.words import told
 from genebrain.genetics.chunks import ChunkSet
 from genebrain.genetics.work_parts import Shard
-from genebrain.types import FloatArray, IntArray, UserError
 
 
 class Workspace:

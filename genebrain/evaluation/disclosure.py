@@ -6,7 +6,7 @@ Contract: counts in, what may stand in a figure or report out. Files that stay w
 
 from __future__ import annotations
 
-from genebrain.types import Metrics
+from genebrain.common.types import Metrics
 
 MIN_CELL = 10
 """Fewest people that a displayed group may have."""

@@ -16,13 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from genebrain.common.files import replacing
+from genebrain.common.types import FloatArray, IntArray, Metrics
 from genebrain.evaluation.disclosure import MIN_CELL, shown_strata
 from genebrain.evaluation.figure_style import COLOURS, PALETTE, new_figure, pretty
 from genebrain.evaluation.figures_of_run import funnel_bars, training_curves
 from genebrain.evaluation.ranks import check_embeddings
 from genebrain.evaluation.verdict import number
-from genebrain.file_writing import replacing
-from genebrain.types import FloatArray, IntArray, Metrics
 
 SHOWN_SUBJECTS = 150
 MOST_STRATA = 30

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from genebrain.types import FloatArray, IntArray, Metrics
+from genebrain.common.types import FloatArray, IntArray, Metrics
 
 LEVEL = 0.95
 RESAMPLES_AT_ONCE = 100

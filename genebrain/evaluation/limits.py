@@ -5,7 +5,7 @@ Contract: the content of ``metrics.json`` in, sentences out. Names every safegua
 
 from __future__ import annotations
 
-from genebrain.types import Metrics
+from genebrain.common.types import Metrics
 
 ENOUGH_TEST_SUBJECTS = 256
 ENOUGH_EXCHANGEABLE = 0.8

@@ -17,8 +17,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.ranks import BLOCK_SCORES, check_embeddings, distinct_rows
-from genebrain.types import FloatArray, IntArray, Metrics, UserError
 
 
 def permutation_test(

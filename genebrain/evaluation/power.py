@@ -17,8 +17,8 @@ from scipy.optimize import brentq
 from scipy.special import betaincinv
 from scipy.stats import binom, chi2, ncx2, norm, qmc
 
+from genebrain.common.types import Metrics, UserError
 from genebrain.evaluation.retrieval import chance, usual_gallery
-from genebrain.types import Metrics, UserError
 
 POINTS = 2**12
 SMALL_R2 = 1e-3

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.common.types import FloatArray, IntArray, Metrics
 from genebrain.evaluation.intervals import FamilyBootstrap, interval
 from genebrain.evaluation.nulls import deal, p_value
-from genebrain.types import FloatArray, IntArray, Metrics
 
 
 @dataclass(frozen=True)

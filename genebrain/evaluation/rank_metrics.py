@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.common.types import IntArray, Metrics
 from genebrain.evaluation.intervals import FamilyBootstrap, median_of, rate_interval, summary
 from genebrain.evaluation.ranks import RankCounts, over_ties, recall_tables, reciprocal_table
-from genebrain.types import IntArray, Metrics
 
 RECALL_AT = (1, 5, 10)
 AVERAGES = ("mrr", "mean_rank", "percentile_rank")

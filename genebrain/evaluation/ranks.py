@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from genebrain.types import FloatArray, IntArray, UserError
+from genebrain.common.types import FloatArray, IntArray, UserError
 
 BLOCK_SCORES = 8_000_000
 """Scores held at once (rows of a block times candidates); 32 MB in float32."""

@@ -19,14 +19,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from genebrain.common.files import replacing
+from genebrain.common.types import Metrics, UserError
 from genebrain.evaluation.disclosure import MIN_CELL, shown_count, shown_strata
 from genebrain.evaluation.figure_style import pretty
 from genebrain.evaluation.figures_of_run import funnel_bars, training_curves
 from genebrain.evaluation.limits import limits
 from genebrain.evaluation.model_choices import model_choices
 from genebrain.evaluation.verdict import judge, number, share_of_possible
-from genebrain.file_writing import replacing
-from genebrain.types import Metrics, UserError
 
 TEMPLATE = "report.html.jinja"
 HEADINGS = {

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.intervals import FamilyBootstrap, rate_interval
 from genebrain.evaluation.rank_metrics import RECALL_AT, recalls, summarise
 from genebrain.evaluation.ranks import RankCounts, check_embeddings, rank_counts
-from genebrain.types import FloatArray, IntArray, Metrics, UserError
 
 DIRECTIONS = ("gene_to_brain", "brain_to_gene")
 USUAL_GALLERY = 64

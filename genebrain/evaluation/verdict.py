@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from genebrain.types import Metrics
+from genebrain.common.types import Metrics
 
 LEVEL = 0.05
 Kind = Literal["shared", "open", "confounded", "chance", "reversed", "leak"]

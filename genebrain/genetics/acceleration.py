@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from genebrain.common.types import UserError
 from genebrain.genetics.model_options import ModelOptions
-from genebrain.types import UserError
 
 
 def check_runnable(options: ModelOptions, device: torch.device, dtype: torch.dtype) -> None:

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
+from genebrain.common.types import UserError
 from genebrain.genetics.language_model import GeneratorLanguageModel
 from genebrain.genetics.tokenizer import BOS, CONTROL_TOKENS, VOCAB_SIZE, K, SixMerTokenizer, pad
-from genebrain.types import UserError
 
 LETTERS = "ATCG"
 """Letters in the order of the vocabulary: 6-mers that begin with the same letters have neighbouring ids."""

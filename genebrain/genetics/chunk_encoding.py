@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from genebrain.common.types import UserError
 from genebrain.genetics.batch_threads import in_order
 from genebrain.genetics.chunk_ensemble import POOLINGS, encode_batch
 from genebrain.genetics.chunk_shards import ShardWriter
 from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.tokenizer import BOS, OOV, SixMerTokenizer, pad
-from genebrain.types import UserError
 
 _TOKENIZER = SixMerTokenizer()
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_views import HiddenLayers
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.tokenizer import PAD
 from genebrain.genetics.window_stream import pool_stream
-from genebrain.types import UserError
 
 POOLINGS = ("last", "mean", "max")
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_ensemble import POOLINGS
 from genebrain.genetics.chunk_shards import damaged_error, next_shard, read_array, writing_alone
 from genebrain.genetics.work_parts import Shard
-from genebrain.types import UserError
 
 
 def part_folder(table: Path, shard: Shard) -> Path:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 FORMAT = 1
 _ARRAYS = ("keys", "index", "n_chunks")

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from genebrain.file_writing import LEFTOVERS, explained, write_private
-from genebrain.types import UserError
+from genebrain.common.files import LEFTOVERS, explained, write_private
+from genebrain.common.types import UserError
 
 KEY_BYTES = 16
 

@@ -23,7 +23,8 @@ import transformers
 from numpy.typing import NDArray
 
 from genebrain import __version__
-from genebrain.file_writing import make_private, write_private
+from genebrain.common.files import make_private, write_private
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_encoding import TokenCounts, encode_batches
 from genebrain.genetics.chunk_ensemble import POOLINGS
 from genebrain.genetics.chunk_parts import merge_parts, part_folder
@@ -37,7 +38,6 @@ from genebrain.genetics.chunk_shards import (
 from genebrain.genetics.embedding_plan import BatchPlan, EmbedOptions, plan_batches
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.work_parts import Shard
-from genebrain.types import UserError
 
 
 @dataclass(frozen=True)

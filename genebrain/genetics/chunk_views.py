@@ -15,10 +15,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from genebrain.common.types import UserError
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.reference import reverse_complement
 from genebrain.genetics.tokenizer import K
-from genebrain.types import UserError
 
 Strand = Literal["forward", "both_mean", "both_concat"]
 

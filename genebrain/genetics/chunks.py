@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_cutting import CutOrigin, cut_places, distinct_pieces
 from genebrain.genetics.chunk_set import ChunkSet
 from genebrain.genetics.contigs import match_contigs
@@ -30,7 +31,6 @@ from genebrain.genetics.haplotypes import WindowAlleles, open_genotypes, resolve
 from genebrain.genetics.policies import Policies
 from genebrain.genetics.reference import Reference, reverse_complement
 from genebrain.genetics.windows import Window
-from genebrain.types import UserError
 
 __all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages"]
 

@@ -23,8 +23,8 @@ from transformers import (
     PretrainedConfig,
 )
 
+from genebrain.common.types import UserError
 from genebrain.genetics.model_options import ModelOptions
-from genebrain.types import UserError
 
 UNCHANGED_UP_TO = 1.05
 """A context up to 5 % above the trained length keeps the trained positions, as published."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 ALIASES = {"M": "MT", "23": "X", "24": "Y", "26": "MT"}
 

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_shards import as_names, read_array, write_tensors
 from genebrain.genetics.chunk_views import ChunkViews, HiddenLayers, Strand
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.tokenizer import RULE, FrameRule, SixMerTokenizer
-from genebrain.types import UserError
 
 
 @dataclass(frozen=True)

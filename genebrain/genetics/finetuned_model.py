@@ -18,15 +18,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import LlamaConfig
 
-from genebrain.adapters import load_adapters, merge_adapters, write_adapters
-from genebrain.file_writing import replacing
+from genebrain.common.files import replacing
+from genebrain.common.types import UserError
 from genebrain.genetics.finetuning_model import BaseModel, Recipe
 from genebrain.genetics.finetuning_prediction import to_prediction
 from genebrain.genetics.finetuning_tokens import TokenSettings, collate, tokenize
 from genebrain.genetics.generator import load_generator
 from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.sequence_predictor import HeadSettings, SequencePredictor
-from genebrain.types import UserError
+from genebrain.training.adapters import load_adapters, merge_adapters, write_adapters
 
 DESCRIPTION, HEAD, MODEL, CONFIG = "finetuned.json", "head.safetensors", "model.safetensors", "config.json"
 FORMAT = "genebrain fine-tuned/1"

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from genebrain.common.types import IntArray, UserError
 from genebrain.genetics.finetuning_splits import Fold
 from genebrain.genetics.finetuning_tokens import TokenRow, TokenSettings, collate
-from genebrain.types import IntArray, UserError
 
 Batch = dict[str, Tensor]
 SORTED_BATCHES = 32

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from genebrain.common.types import IntArray, UserError
 from genebrain.genetics.finetuning_language import count_targets
 from genebrain.genetics.finetuning_model import BaseModel, Recipe
 from genebrain.genetics.finetuning_splits import (
@@ -34,7 +35,6 @@ from genebrain.genetics.finetuning_table import (
 )
 from genebrain.genetics.finetuning_tokens import TokenRow, TokenSettings, tokenize
 from genebrain.genetics.sequence_files import SequenceBatch, repeated_ids, repeated_ids_line
-from genebrain.types import IntArray, UserError
 
 SPLIT = "split"
 

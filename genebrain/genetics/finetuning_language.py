@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genebrain.common.types import FloatArray
 from genebrain.genetics.base_pair_loss import IGNORED, BasePairLoss, base_pair_loss
 from genebrain.genetics.finetuning_module import FinetuningModule, OptimiserSettings
 from genebrain.genetics.finetuning_tokens import TokenRow
 from genebrain.genetics.language_model import GeneratorLanguageModel
 from genebrain.genetics.tokenizer import CONTROL_TOKENS, K
-from genebrain.types import FloatArray
 
 
 class LanguageModule(FinetuningModule):

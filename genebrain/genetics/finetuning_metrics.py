@@ -24,8 +24,8 @@ from torchmetrics.functional.classification import (
     multiclass_matthews_corrcoef,
 )
 
+from genebrain.common.types import IntArray, Metrics
 from genebrain.evaluation.intervals import rate_interval, summary
-from genebrain.types import IntArray, Metrics
 
 METRICS = {
     "classification": ("accuracy", "f1_weighted", "mcc", "auroc", "loss"),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaModel
 
-from genebrain.adapters import LoraSettings, ParameterReport, add_adapters, count_parameters
+from genebrain.common.types import IntArray, UserError
 from genebrain.genetics.finetuning_language import LanguageModule
 from genebrain.genetics.finetuning_module import FinetuningModule, OptimiserSettings
 from genebrain.genetics.finetuning_prediction import PredictionModule
@@ -24,7 +24,7 @@ from genebrain.genetics.language_model import GeneratorLanguageModel, load_langu
 from genebrain.genetics.loaded_model import identity
 from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.sequence_predictor import HeadSettings, SequencePredictor
-from genebrain.types import IntArray, UserError
+from genebrain.training.adapters import LoraSettings, ParameterReport, add_adapters, count_parameters
 
 TUNINGS = ("frozen", "lora", "full")
 

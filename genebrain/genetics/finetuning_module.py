@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from transformers import get_cosine_with_min_lr_schedule_with_warmup
 
+from genebrain.common.types import UserError
 from genebrain.genetics.finetuning_metrics import METRICS, score
-from genebrain.types import UserError
 
 SCHEDULES = ("constant", "plateau", "cosine")
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
+from genebrain.common.types import IntArray
 from genebrain.genetics.finetuning_module import FinetuningModule, OptimiserSettings
 from genebrain.genetics.sequence_predictor import SequencePredictor
-from genebrain.types import IntArray
 
 
 def task_loss(task: str, outputs: Tensor, target: Tensor) -> Tensor:

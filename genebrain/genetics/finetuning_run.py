@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm import tqdm
 
-from genebrain.file_writing import make_private, write_private
+from genebrain.common.files import make_private, write_private
+from genebrain.common.types import Metrics
 from genebrain.genetics.finetuned_model import save_finetuned
 from genebrain.genetics.finetuning_data import FinetuningData, TokenDataset, evaluation_batches
 from genebrain.genetics.finetuning_data_set import FinetuningSet
@@ -39,7 +40,6 @@ from genebrain.genetics.finetuning_module import OptimiserSettings, known_metric
 from genebrain.genetics.finetuning_tokens import TokenSettings
 from genebrain.genetics.finetuning_training import TrainingSettings, train_fold, trained_weights
 from genebrain.genetics.sequence_predictor import SequencePredictor
-from genebrain.types import Metrics
 
 RESULT, PREDICTIONS, VECTORS = "result.json", "predictions.safetensors", "vectors.safetensors"
 

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from genebrain.common.types import BoolArray, IntArray, UserError
 from genebrain.genetics.reference import reverse_complement
-from genebrain.types import BoolArray, IntArray, UserError
 
 PARTS = ("train", "validation", "test")
 SYNONYMS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",

@@ -18,9 +18,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from genebrain.common.types import BoolArray, UserError
 from genebrain.genetics.sequence_files import SequenceBatch, SequenceFile
 from genebrain.genetics.sequence_hygiene import HygieneReport, Unreadable, Uracil, check_choices
-from genebrain.types import BoolArray, UserError
 
 TASKS = ("classification", "multilabel", "regression", "causal_lm")
 HUB = "hub:"

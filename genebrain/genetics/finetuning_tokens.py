@@ -18,8 +18,8 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.common.types import UserError
 from genebrain.genetics.tokenizer import BOS, EOS, FrameRule, Side, SixMerTokenizer, pad
-from genebrain.types import UserError
 
 TokenRow = NDArray[np.int64]
 

@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from genebrain.common.types import UserError
 from genebrain.genetics.finetuning_data import FinetuningData
 from genebrain.genetics.finetuning_module import SCHEDULES, FinetuningModule
-from genebrain.lightning_trainer import BEST, DeviceSettings, Watch, quiet_known_warnings, train_resumably
-from genebrain.types import UserError
+from genebrain.training.trainer import BEST, DeviceSettings, Watch, quiet_known_warnings, train_resumably
 
 RATES = {"frozen": 1e-3, "lora": 2e-4, "full": 1e-5}
 """Learning rate by tuning, where none is given; 1e-5 is the published one for full fine-tuning."""
@@ -45,7 +45,7 @@ class TrainingSettings(DeviceSettings):
     clip : float
         Largest norm of a gradient; 0 for none.
     precision, accelerator, devices, strategy, loggers
-        As in :class:`~genebrain.lightning_trainer.DeviceSettings`.
+        As in :class:`~genebrain.training.trainer.DeviceSettings`.
     """
 
     section: ClassVar[str] = "training"

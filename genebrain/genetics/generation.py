@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from genebrain.common.types import UserError
 from genebrain.genetics.batch_threads import in_order
 from genebrain.genetics.language_model import GeneratorLanguageModel
 from genebrain.genetics.sampling import SamplingSettings, choose
 from genebrain.genetics.tokenizer import BOS, K, SixMerTokenizer, pad
 from genebrain.genetics.work_parts import Shard, WorkParts, as_text, from_text
-from genebrain.types import UserError
 
 PromptRule = Literal["error", "trim_left", "pad_left"]
 _TOKENIZER = SixMerTokenizer()

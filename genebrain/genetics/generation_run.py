@@ -16,7 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-from genebrain.file_writing import replacing, write_private
+from genebrain.common.files import replacing, write_private
+from genebrain.common.types import Metrics, UserError
 from genebrain.genetics.generation import Prompt, PromptRule, check_length, collected, continue_all, on_grid
 from genebrain.genetics.language_model import GeneratorLanguageModel
 from genebrain.genetics.sampling import SamplingSettings
@@ -24,7 +25,6 @@ from genebrain.genetics.sequence_files import FASTA, SequenceFile
 from genebrain.genetics.sequence_hygiene import HygieneReport, SequenceCleaner, Uracil
 from genebrain.genetics.tokenizer import RULE
 from genebrain.genetics.work_parts import Shard, WorkParts, finished_report, parts_of, report_path
-from genebrain.types import Metrics, UserError
 
 BLOCK = 64
 

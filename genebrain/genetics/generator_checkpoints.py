@@ -22,8 +22,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from genebrain.common.types import UserError
 from genebrain.genetics.tokenizer import VOCAB_SIZE
-from genebrain.types import UserError
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 TRAINED_TOKENS = 16_384

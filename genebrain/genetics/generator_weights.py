@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaModel
 
+from genebrain.common.types import UserError
 from genebrain.genetics.generator_checkpoints import (
     CHECKPOINTS,
     Checkpoint,
@@ -30,7 +31,6 @@ from genebrain.genetics.generator_checkpoints import (
     weight_files,
 )
 from genebrain.genetics.tokenizer import BOS, EOS, VOCAB_SIZE
-from genebrain.types import UserError
 
 TINY = "generator_tiny"
 HEAD = "lm_head.weight"

@@ -17,9 +17,9 @@ import numpy as np
 import pysam
 from numpy.typing import NDArray
 
+from genebrain.common.types import UserError
 from genebrain.genetics.contigs import match_contigs
 from genebrain.genetics.windows import SHOWN, Window
-from genebrain.types import UserError
 
 MISSING, ABSENT = -1, -2
 """Codes in :attr:`Sites.alleles`: the allele is not known; the haplotype does not exist (haploid call)."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from genebrain.common.types import UserError
 from genebrain.genetics.haplotypes import WindowAlleles
 from genebrain.genetics.policies import Policies
 from genebrain.genetics.windows import SHOWN, Window
-from genebrain.types import UserError
 
 
 def _share(part: int, whole: int) -> float:

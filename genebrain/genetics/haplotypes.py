@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.common.types import UserError
 from genebrain.genetics.contigs import canonical
 from genebrain.genetics.genotype_files import ABSENT, MISSING, GenotypeFile, Sites, VcfFile
 from genebrain.genetics.pgen_file import PgenFile
 from genebrain.genetics.policies import Policies
 from genebrain.genetics.windows import Window
-from genebrain.types import UserError
 
 __all__ = ["Policies", "WindowAlleles", "is_symbolic", "open_genotypes", "resolve", "usable"]
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
+from genebrain.common.types import UserError
 from genebrain.genetics.acceleration import check_runnable
 from genebrain.genetics.context_modes import configure, language_model_class
 from genebrain.genetics.generator_checkpoints import published_key
@@ -24,7 +25,6 @@ from genebrain.genetics.generator_weights import HEAD, TINY, WeightSource, find_
 from genebrain.genetics.loaded_model import LoadedModel, build_empty, finish, identity
 from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.tokenizer import BOS, EOS, PAD
-from genebrain.types import UserError
 
 _EMBEDDING = "model.embed_tokens.weight"
 

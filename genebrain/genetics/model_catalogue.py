@@ -11,8 +11,8 @@ from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 
+from genebrain.common.types import UserError
 from genebrain.genetics.generator_checkpoints import CHECKPOINTS, Checkpoint, weight_files
-from genebrain.types import UserError
 
 TINY_PARAMETERS = 602_432
 """Of ``generator_tiny``, output head included."""

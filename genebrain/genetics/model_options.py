@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 ATTENTION = ("sdpa", "flash_attention_2", "eager")
 CONTEXT = ("chunks", "yarn", "sliding_window")

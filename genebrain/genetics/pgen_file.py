@@ -17,10 +17,10 @@ import pandas as pd
 import pgenlib
 from numpy.typing import NDArray
 
+from genebrain.common.types import UserError
 from genebrain.genetics.contigs import canonical, match_contigs
 from genebrain.genetics.genotype_files import ABSENT, MISSING, Sites
 from genebrain.genetics.windows import SHOWN, Window
-from genebrain.types import UserError
 
 
 class PgenFile:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 _CHOICES = {
     "unphased": ("error", "as_written", "random"),

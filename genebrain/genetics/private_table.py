@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genebrain.file_writing import write_private
+from genebrain.common.files import write_private
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genebrain.file_writing import make_private, write_private
+from genebrain.common.files import make_private, write_private
+from genebrain.common.types import Metrics
 from genebrain.genetics.generation import Prompt, check_length, last_six_mers
 from genebrain.genetics.generation_run import check_counts, continued, identity_of, write_table
 from genebrain.genetics.language_model import GeneratorLanguageModel
@@ -24,7 +25,6 @@ from genebrain.genetics.sequence_hygiene import Uracil
 from genebrain.genetics.sequence_recovery import accuracy_table, matching_share, most_frequent_base, read_recovery_set
 from genebrain.genetics.tokenizer import K
 from genebrain.genetics.work_parts import Shard, WorkParts, refuse_other_work
-from genebrain.types import Metrics
 
 
 def recover_file(

@@ -15,9 +15,9 @@ from types import TracebackType
 
 import pysam
 
+from genebrain.common.types import UserError
 from genebrain.genetics.contigs import match_contigs
 from genebrain.genetics.windows import SHOWN, Window
-from genebrain.types import UserError
 
 COMPLEMENT = bytes.maketrans(b"ACGTUNRYSWKMBDHV", b"TGCAANYRSWMKVHDB")
 """Upper-case letters and the ambiguity codes of IUPAC."""

@@ -16,8 +16,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.common.types import UserError
 from genebrain.genetics.tokenizer import CONTROL_TOKENS, K
-from genebrain.types import UserError
 
 Policy = Literal["token", "base"]
 _CONTROL = len(CONTROL_TOKENS)

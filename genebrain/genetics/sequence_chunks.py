@@ -22,9 +22,9 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_shards import KEY_BYTES
 from genebrain.genetics.tokenizer import FrameRule, K
-from genebrain.types import UserError
 
 
 @dataclass(frozen=True)

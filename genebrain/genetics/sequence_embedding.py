@@ -25,7 +25,8 @@ import transformers
 from tqdm import tqdm
 
 from genebrain import __version__
-from genebrain.file_writing import make_private, private_stream, write_private
+from genebrain.common.files import make_private, private_stream, write_private
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_shards import writing_alone
 from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.genetics.chunks import file_digest
@@ -37,7 +38,6 @@ from genebrain.genetics.sequence_hygiene import HygieneReport
 from genebrain.genetics.sequence_vectors import MASK, TABLE, VECTORS, ChunkOwners, VectorLayout, write_vectors
 from genebrain.genetics.tokenizer import K
 from genebrain.genetics.work_parts import Shard, refuse_other_work
-from genebrain.types import UserError
 
 _PROVENANCE = "provenance.json"
 

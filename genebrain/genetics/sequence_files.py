@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
+from genebrain.common.types import BoolArray, UserError
 from genebrain.genetics.sequence_hygiene import (
     SHOWN,
     HygieneReport,
@@ -31,7 +32,6 @@ from genebrain.genetics.sequence_hygiene import (
     Uracil,
     check_choices,
 )
-from genebrain.types import BoolArray, UserError
 
 SEQUENCE_COLUMNS = ("sequence", "seq", "dna_sequence", "dna_seq", "text")
 FASTA = (".fa", ".fasta", ".fna", ".ffn", ".fas")

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from genebrain.common.types import UserError
 from genebrain.genetics.tokenizer import K, SixMerTokenizer
-from genebrain.types import UserError
 
 Uracil = Literal["error", "to_t"]
 Unreadable = Literal["error", "skip"]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_ensemble import cut, encode_batch, encode_chunks, final_representation
 from genebrain.genetics.generator import GeneratorBackbone
-from genebrain.types import UserError
 
 POOLINGS = ("last", "mean", "max", "chunks")
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from genebrain.common.types import FloatArray, UserError
 from genebrain.evaluation.intervals import FamilyBootstrap, rate_interval
 from genebrain.genetics.sequence_files import SequenceFile
 from genebrain.genetics.sequence_hygiene import HygieneReport, Uracil
 from genebrain.genetics.tokenizer import SixMerTokenizer
 from genebrain.genetics.windows import SHOWN
-from genebrain.types import FloatArray, UserError
 
 OVERALL = "overall"
 CHANCE = 0.25

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebrain.file_writing import private_stream, write_private
+from genebrain.common.files import private_stream, write_private
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_ensemble import POOLINGS
 from genebrain.genetics.chunk_store import ChunkStore
-from genebrain.types import UserError
 
 ChunkPooling = Literal["none", "mean", "weighted_mean", "max", "last"]
 VECTORS, MASK, TABLE = "embeddings.npy", "mask.npy", "sequences.parquet"

@@ -21,7 +21,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 K = 6
 CONTROL_TOKENS = (

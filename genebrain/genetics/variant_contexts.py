@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
 
+from genebrain.common.types import UserError
 from genebrain.genetics.reference import COMPLEMENT, Reference
 from genebrain.genetics.tokenizer import K
-from genebrain.types import UserError
 
 Strands = Literal["both", "forward", "reverse"]
 

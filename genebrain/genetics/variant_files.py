@@ -17,8 +17,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pysam
 
+from genebrain.common.types import UserError
 from genebrain.genetics.windows import SHOWN
-from genebrain.types import UserError
 
 VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
 TABLE_SUFFIXES = (".tsv", ".tsv.gz", ".txt", ".csv", ".csv.gz", ".parquet")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
-from genebrain.types import FloatArray, IntArray, Metrics, UserError
+from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 
 
 def classification_areas(labels: IntArray, scores: FloatArray, *, parity: bool = False) -> Metrics:

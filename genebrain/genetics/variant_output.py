@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 import pysam
 from numpy.typing import NDArray
 
-from genebrain.file_writing import replacing
+from genebrain.common.files import replacing
+from genebrain.common.types import UserError
 from genebrain.genetics.variant_effects import STATUS_NAMES, VALUES, scores_of
 from genebrain.genetics.variant_files import Variant, VariantFile, open_vcf, records
 from genebrain.genetics.work_parts import WorkParts
-from genebrain.types import UserError
 
 OUT_SUFFIXES = (".vcf", ".vcf.gz", ".tsv", ".csv", ".parquet")
 _INFO = {

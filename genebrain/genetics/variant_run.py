@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genebrain.file_writing import write_private
+from genebrain.common.files import write_private
+from genebrain.common.types import Metrics, UserError
 from genebrain.genetics.language_model import GeneratorLanguageModel
 from genebrain.genetics.reference import Reference
 from genebrain.genetics.tokenizer import K
@@ -23,7 +24,6 @@ from genebrain.genetics.variant_metrics import classification_areas
 from genebrain.genetics.variant_output import check_output, write_scores
 from genebrain.genetics.variant_survey import ContigNames, Survey, survey
 from genebrain.genetics.work_parts import Shard, WorkParts, finished_report, parts_of, report_path
-from genebrain.types import Metrics, UserError
 
 
 def score_variant_file(

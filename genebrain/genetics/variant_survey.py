@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from genebrain.common.types import Metrics, UserError
 from genebrain.genetics.contigs import canonical, match_contigs
 from genebrain.genetics.variant_contexts import SCORED, STATUSES, GenomeLetters, ScoreRule, status_of
 from genebrain.genetics.variant_files import Variant
 from genebrain.genetics.windows import SHOWN
-from genebrain.types import Metrics, UserError
 
 
 class ContigNames:

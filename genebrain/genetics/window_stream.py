@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_views import HiddenLayers
 from genebrain.genetics.generator import GeneratorBackbone
-from genebrain.types import UserError
 
 
 def stream_hidden(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 SHOWN = 5
 GTF_ATTRIBUTE = re.compile(r'(\w+) "([^"]*)"')

@@ -21,9 +21,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from genebrain.file_writing import make_private, write_private
+from genebrain.common.files import make_private, write_private
+from genebrain.common.types import Metrics, UserError
 from genebrain.genetics.chunk_shards import read_array, write_tensors
-from genebrain.types import Metrics, UserError
 
 _IDENTITY = "work.json"
 _RANKS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))

@@ -20,12 +20,12 @@ from tqdm import tqdm
 from genebrain.cohort.encoder_side import BrainSide
 from genebrain.cohort.fitting import Experiment
 from genebrain.cohort.participants import Cohort
-from genebrain.cohort.run_folder import read_json
 from genebrain.cohort.workspace import Workspace
-from genebrain.file_writing import replacing
+from genebrain.common.files import replacing
+from genebrain.common.run_folder import read_json
+from genebrain.common.types import UserError
 from genebrain.studies.comparison import compare, figure, markdown
 from genebrain.studies.judgement import fitting_gallery
-from genebrain.types import UserError
 
 METRICS = ("recall@1", "recall@5", "percentile_rank", "matched_auc")
 

@@ -26,7 +26,7 @@ from genebrain.alignment.training import TrainerSettings
 from genebrain.alignment.window_components import ColumnSettings
 from genebrain.cohort.recipe import FittedAlignment, fit_alignment
 from genebrain.cohort.tower_inputs import Subjects
-from genebrain.types import FloatArray, IntArray, UserError
+from genebrain.common.types import FloatArray, IntArray, UserError
 
 CONFOUNDS = ("site", "ancestry", "sex", "age", "mean_fd")
 # Strong dropout and weight decay: the best of the settings tried on known-answer cohorts, so that the comparison

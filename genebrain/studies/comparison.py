@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from genebrain.file_writing import replacing
+from genebrain.common.files import replacing
 
 
 def compare(results: pd.DataFrame, reference: str, metric: str) -> pd.DataFrame:

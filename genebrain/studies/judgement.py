@@ -12,9 +12,10 @@ import numpy as np
 from genebrain.cohort.fitting import Experiment, load_fit, sizes, strata_columns
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.recipe import FittedAlignment
-from genebrain.cohort.run_folder import RunFolder, read_json, write_json
 from genebrain.cohort.splits import load_split
 from genebrain.cohort.workspace import Workspace
+from genebrain.common.run_folder import RunFolder, read_json, write_json
+from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.figures import write_figures
 from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.retrieval import (
@@ -29,7 +30,6 @@ from genebrain.evaluation.retrieval import (
 from genebrain.evaluation.verdict import verdict
 from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
 from genebrain.studies.known_answers import best_readings, ceiling, oracle_vectors
-from genebrain.types import FloatArray, IntArray, Metrics, UserError
 
 VARIANTS = ("residualised",)
 """Comparisons that are the model's own recipe on changed input, shown as arms and not as baselines."""

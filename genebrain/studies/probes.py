@@ -20,8 +20,8 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from genebrain.common.types import BoolArray, FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.prediction import Judge
-from genebrain.types import BoolArray, FloatArray, IntArray, Metrics, UserError
 
 FEWEST_TRAINING, FEWEST_TEST, FEWEST_OF_CLASS, FOLDS = 20, 5, 5, 5
 CLASSES = 10

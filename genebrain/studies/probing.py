@@ -18,9 +18,9 @@ from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.seen_scans import refuse_seen_people
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
-from genebrain.file_writing import StorageError
+from genebrain.common.files import StorageError
+from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.studies.probes import check_columns, compare_features, read_targets
-from genebrain.types import FloatArray, IntArray, Metrics, UserError
 
 RANDOM, CONNECTOME = "random weights", "connectome"
 

@@ -17,7 +17,7 @@ from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
-from genebrain.types import Metrics, UserError
+from genebrain.common.types import Metrics, UserError
 
 Source = CohortSource | Path | str
 
@@ -60,7 +60,7 @@ def check(
 def plan(cohort: Source, genetics: GeneSide | None = None, out: Path | str | None = None) -> Metrics:
     """Predict the encoder's work without running it; optionally writes JSON."""
     from genebrain.cohort.participants import load_cohort
-    from genebrain.cohort.run_folder import write_json
+    from genebrain.common.run_folder import write_json
 
     predicted = (genetics or GeneSide()).plan(load_cohort(_path(cohort)))
     if out is not None:
@@ -221,7 +221,7 @@ def power(
     out: Path | str | None = None,
 ) -> Metrics:
     """Say which effect a cohort of this size can detect."""
-    from genebrain.cohort.run_folder import write_json
+    from genebrain.common.run_folder import write_json
     from genebrain.evaluation.power import detectable_effect
 
     result = detectable_effect(

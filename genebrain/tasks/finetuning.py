@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 from genebrain.cohort.gene_side import GeneSide
+from genebrain.common.types import Metrics, UserError
 from genebrain.genetics.finetuning_splits import FoldSettings
 from genebrain.genetics.finetuning_table import HUB, TASKS, TableSettings
 from genebrain.genetics.finetuning_tokens import TokenSettings
 from genebrain.genetics.finetuning_training import TrainingSettings
 from genebrain.genetics.sequence_predictor import HeadSettings
-from genebrain.types import Metrics, UserError
 
 
 def finetune(
@@ -41,7 +41,7 @@ def finetune(
         The content of ``metrics.json``.
     """
     from genebrain import config
-    from genebrain.cohort.run_folder import RunFolder, read_json, write_json
+    from genebrain.common.run_folder import RunFolder, read_json, write_json
     from genebrain.genetics.finetuning_data_set import notes, prepare
     from genebrain.genetics.finetuning_model import BaseModel, Recipe
     from genebrain.genetics.finetuning_run import judge, optimiser_for, parameter_line, run_folds, verdict

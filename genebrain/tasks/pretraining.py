@@ -14,7 +14,7 @@ from genebrain.cohort.pretraining import Pretraining
 from genebrain.cohort.pretraining_settings import PretrainerSettings
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
-from genebrain.types import Metrics, UserError
+from genebrain.common.types import Metrics, UserError
 
 Source = CohortSource | Path | str
 
@@ -77,7 +77,7 @@ def pretrain(
     )
     _tell(folder, choice.brain, progress)
     if targets:
-        from genebrain.cohort.run_folder import write_json
+        from genebrain.common.run_folder import write_json
         from genebrain.studies.probing import ProbeSettings, probe_encoder, table
 
         side = replace(choice.brain, path=str(folder / "encoder"), size="auto")
@@ -104,7 +104,7 @@ def probe(
     progress: bool = True,
 ) -> Metrics:
     """Ask embeddings for columns of the participants table, on people whom no probe has seen; see ``probe_encoder``."""
-    from genebrain.cohort.run_folder import write_json
+    from genebrain.common.run_folder import write_json
     from genebrain.studies.probing import ProbeSettings, probe_encoder, table
 
     targets = (target,) if isinstance(target, str) else tuple(target)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.words import counted
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide
-from genebrain.types import Metrics, UserError
+from genebrain.common.types import Metrics, UserError
+from genebrain.common.words import counted
 
 
 def embed_scans(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genebrain.cohort.gene_side import GeneSide
-from genebrain.types import Metrics, UserError
+from genebrain.common.types import Metrics, UserError
 
 
 def models(out: Path | str | None = None) -> list[dict[str, Any]]:
@@ -20,7 +20,7 @@ def models(out: Path | str | None = None) -> list[dict[str, Any]]:
     """
     import pandas as pd
 
-    from genebrain.cohort.run_folder import write_json
+    from genebrain.common.run_folder import write_json
     from genebrain.genetics.model_catalogue import dna_models
 
     rows = dna_models()  # rows of other encoders are added here

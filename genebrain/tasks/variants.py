@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from genebrain.cohort.gene_side import GeneSide
+from genebrain.common.types import Metrics, UserError
 from genebrain.genetics.language_model import GeneratorLanguageModel
-from genebrain.types import Metrics, UserError
 
 
 def score_variants(

@@ -11,7 +11,7 @@ from genebrain.alignment.model import AlignmentModel, build_towers
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.standardiser import Standardiser
 from genebrain.alignment.towers import PooledChunks
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 SMALL = ProjectorSettings(hidden=16, width=8)
 

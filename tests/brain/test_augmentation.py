@@ -9,7 +9,7 @@ import torch
 
 from genebrain.brain import augmentation
 from genebrain.brain.augmentation import VolumeAugmentation, rotations
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 NOTHING = {"rotation": 0.0, "scaling": 0.0, "noise": 0.0, "smoothing": 0.0}
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from genebrain.brain.brainlm import BrainLM
 from genebrain.brain.brainlm_config import BrainLMConfig
 from genebrain.brain.parcel_input import ParcelInput
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 PARCELS, PATCH = 6, 5
 SIZES = {

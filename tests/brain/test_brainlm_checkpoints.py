@@ -13,7 +13,7 @@ from genebrain.brain.brainlm import BrainLM
 from genebrain.brain.brainlm_checkpoints import detect_family, load_brainlm
 from genebrain.brain.brainlm_config import BrainLMConfig, ViTMAEConfig
 from genebrain.brain.vit_mae import ViTMAE
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 SHARED = {
     "hidden_size": 8,

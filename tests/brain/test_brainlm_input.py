@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from genebrain.brain.parcel_input import VIT_DIVISOR, ParcelInput
 from genebrain.brain.parcel_order import a424_coordinates, order_by_y
 from genebrain.brain.scaling import CohortScaling, robust_scale
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 GENERATOR = np.random.default_rng(0)
 COORDINATES = GENERATOR.normal(size=(5, 3)).astype(np.float32)

@@ -13,7 +13,7 @@ from genebrain.brain.brainmt_checkpoints import load_brainmt
 from genebrain.brain.brainmt_config import BrainMTConfig
 from genebrain.brain.brainmt_input import scale_volumes
 from genebrain.brain.brainmt_training import learning_rate, parameter_groups
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 SMALL = {"img_size": (17, 18, 16), "num_frames": 5, "stem_dim": 2, "width": 4, "depth": (2, 2), "d_state": 4}
 PRESETS = [

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from genebrain.brain.cleaning import ORDER, Cleaning, clean
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 TR = 0.8
 

@@ -18,7 +18,7 @@ from genebrain.brain.connectome import (
     subject_moments,
 )
 from genebrain.brain.moments import Moments, stack_moments
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 def autoregressive(n: int = 30, frames: int = 150, parcels: int = 8, seed: int = 0) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ from genebrain.brain.parcel_order import a424_coordinates
 from genebrain.brain.scaling import CohortScaling
 from genebrain.brain.volume_encoders import VolumeWindowEncoder
 from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 PARCELS, GRID = 12, (9, 10, 6)
 

@@ -20,7 +20,7 @@ from genebrain.brain.pretraining import OptimiserSettings, PretrainModule
 from genebrain.brain.swift import SwiFT
 from genebrain.brain.swift_config import SwiFTConfig
 from genebrain.brain.vit_mae import ViTMAE
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 PARCELS, FRAMES = 6, 40
 SMALL = {

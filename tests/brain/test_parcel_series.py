@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genebrain.brain.parcel_series import read_parcel_table, usable_part
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from nilearn.maskers import NiftiLabelsMasker
 from genebrain.brain import parcellation
 from genebrain.brain.image_stream import open_image
 from genebrain.brain.parcellation import Atlas
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 AFFINE = np.array([[3.0, 0, 0, -15], [0, 3, 0, -18], [0, 0, 3, -12], [0, 0, 0, 1]])
 

@@ -20,7 +20,7 @@ from genebrain.brain.scan_store import ScanStore, fill_store, ingest_scans
 from genebrain.brain.scans import read_scan_table
 from genebrain.brain.volume_reader import VolumeOptions
 from genebrain.cli import main
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 FRAMES = 60
 

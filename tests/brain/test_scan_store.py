@@ -21,8 +21,8 @@ from genebrain.brain.connectome import lag_moments
 from genebrain.brain.scan_journal import PARTIAL, read_records, scan_keys
 from genebrain.brain.scan_store import ScanStore, ingest_scans
 from genebrain.brain.scans import read_scan_table
-from genebrain.file_writing import ArrayWriter, StorageError
-from genebrain.types import UserError
+from genebrain.common.files import ArrayWriter, StorageError
+from genebrain.common.types import UserError
 
 
 def series_of(seed: int, frames: int = 50, parcels: int = 6) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from genebrain.brain.scans import read_scan_table, repetition_time
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 def write_table(folder: Path, *rows: str, header: str = "participant_id\tsession\tpath\ttr") -> Path:

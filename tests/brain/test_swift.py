@@ -7,7 +7,7 @@ from genebrain.brain.clip_contrast import local_local, nt_xent
 from genebrain.brain.swift import SwiFT, clips
 from genebrain.brain.swift_checkpoint import load_swift
 from genebrain.brain.swift_config import SwiFTConfig
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 SIZES = {
     "img_size": [8, 8, 8, 4], "patch_size": [2, 2, 2, 1], "in_chans": 1, "embed_dim": 4, "depths": [2, 2],

@@ -21,7 +21,7 @@ from genebrain.brain.token_connectivity import (
     token_connectivity,
     unpack,
 )
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 from tests.brain.test_encoders import build, windows
 
 PLACES, MOMENTS, HIDDEN = 5, 7, 4

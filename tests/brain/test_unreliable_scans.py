@@ -20,7 +20,7 @@ from genebrain.brain.scan_reader import ReadingOptions
 from genebrain.brain.scan_store import IngestReport, ScanStore, fill_store
 from genebrain.brain.scans import read_scan_table
 from genebrain.brain.volume_reader import VolumeOptions
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 SHAPE, FRAMES, N_LABELS = (8, 9, 7), 40, 24
 AFFINE = np.array([[3.0, 0, 0, -12], [0, 3, 0, -13], [0, 0, 3, -9], [0, 0, 0, 1]])

@@ -12,7 +12,7 @@ from genebrain.brain.parcel_input import ParcelInput
 from genebrain.brain.parcel_order import order_by_y
 from genebrain.brain.vit_image import Canvas
 from genebrain.brain.vit_mae import ViTMAE
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 PATCH, SIDE, PARCELS, FRAMES = 4, 24, 13, 10
 SIZES = {

@@ -18,7 +18,7 @@ from genebrain.brain.scan_store import ScanStore, fill_store, ingest_scans
 from genebrain.brain.scans import read_scan_table
 from genebrain.brain.volume_reader import VolumeOptions
 from genebrain.brain.volumes import block_mean, normalise_volumes
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 SHAPE, FRAMES = (9, 11, 8), 12
 AFFINE = np.array([[3.0, 0, 0, -12], [0, 3, 0, -15], [0, 0, 3, -9], [0, 0, 0, 1]])

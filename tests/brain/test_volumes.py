@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genebrain.brain.volumes import normalise_volumes
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from genebrain.brain.resampling import resample
 from genebrain.brain.window_bank import WindowBank
 from genebrain.brain.windows import WindowPolicy, mirrored, stretches
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 class Store:

@@ -8,7 +8,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from small_cohort import SmallCohort
 
 from genebrain import tasks
 from genebrain.brain import ingest
@@ -20,7 +19,8 @@ from genebrain.brain.scans import known_steps, read_scan_table
 from genebrain.brain.windows import WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import EncoderSide
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from tests.cohort.small_cohort import SmallCohort
 
 VERBS: dict[str, Callable[[Path, EncoderSide, Path], object]] = {
     "fit": lambda cohort, brain, out: tasks.fit(cohort, out, brain=brain, progress=False),

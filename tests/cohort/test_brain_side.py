@@ -11,7 +11,7 @@ from genebrain import config, tasks
 from genebrain.brain.cleaning import Cleaning
 from genebrain.brain.scans import read_scan_table
 from genebrain.cohort.brain_side import ConnectomeSide
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 class People(SimpleNamespace):

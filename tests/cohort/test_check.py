@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_cohort import SmallCohort
 
 from genebrain.cohort.check import check_cohort
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from tests.cohort.small_cohort import SmallCohort
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genebrain.cohort.datamodule import EpochBatches, PairDataset
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 def batches(sampler, epoch):

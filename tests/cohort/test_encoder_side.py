@@ -23,7 +23,7 @@ from genebrain.cohort.embedding_feature import EmbeddingFeature
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.workspace import Workspace
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_parcels": 80, "n_genomewide": 200}
 SIDE = EncoderSide("brainlm_vit", components=(4, "all"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genebrain.cohort.gene_pooling import GenePooling
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 
 @pytest.fixture

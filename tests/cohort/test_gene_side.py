@@ -12,13 +12,13 @@ import torch
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.workspace import Workspace
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_ensemble import encode_batch
 from genebrain.genetics.generator import load_generator
 from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.reference import reverse_complement
 from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
 from genebrain.genetics.work_parts import Shard
-from genebrain.types import UserError
 from tests.cohort.small_cohort import SmallCohort
 
 CHUNK = 300

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pgenlib
 import pytest
-from small_cohort import write_vcf
 
 from genebrain.cohort.genomewide import read_dosages
 from genebrain.cohort.kinship import SAME_GENOME, families, king_robust, related_pairs
 from genebrain.cohort.problems import Problems
 from genebrain.cohort.relatives import families_from
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from tests.cohort.small_cohort import write_vcf
 
 N_SNPS = 6000
 

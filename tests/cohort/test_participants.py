@@ -6,10 +6,10 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from small_cohort import SmallCohort, write_table
 
 from genebrain.cohort.participants import load_cohort
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from tests.cohort.small_cohort import SmallCohort, write_table
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from genebrain.cohort.recipe import fit_alignment
 from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 TEXTBOOK = AlignmentSettings(start="random", train="full", score="cosine", projector=ProjectorSettings(hidden=32))
 SIDE = EncoderSide("brainlm", size="tiny", aggregate="attention", components=(4,))

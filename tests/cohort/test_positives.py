@@ -30,7 +30,7 @@ from genebrain.cohort.single_scans import SingleScans
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.tower_inputs import Subjects
 from genebrain.cohort.workspace import Workspace
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 from tests.broken_fit import whole_and_broken
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_parcels": 80, "n_genomewide": 60}

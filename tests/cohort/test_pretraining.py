@@ -25,7 +25,7 @@ from genebrain.cohort.seen_scans import FILE, refuse_seen
 from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.splits import load_split
 from genebrain.cohort.workspace import Workspace
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_parcels": 16, "n_genomewide": 1200}
 SIDE = EncoderSide("brainlm_vit")

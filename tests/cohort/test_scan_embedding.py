@@ -18,7 +18,7 @@ from genebrain.brain.encoders import EncoderSettings, build_encoder
 from genebrain.brain.windows import WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import EncoderSide
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 NAMES = ("brainlm", "brainlm_vit", "swift", "brainmt")
 FUNCTIONAL = Path(nib.__file__).parent / "tests" / "data" / "functional.nii"

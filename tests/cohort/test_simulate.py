@@ -12,8 +12,8 @@ from genebrain.cohort.known_answer import FILE, read_known_answer, read_truth
 from genebrain.cohort.participants import load_cohort
 from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.tiers import TIERS
+from genebrain.common.types import UserError
 from genebrain.evaluation.ceiling import oracle_pair_vectors
-from genebrain.types import UserError
 
 SMALL = {"n_frames": 40, "n_parcels": 60, "n_genomewide": 1000, "n_windows": 8}
 

@@ -14,7 +14,7 @@ from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.simulated_families import inherit, plan_families
 from genebrain.cohort.simulated_genomes import simulate_regions
 from genebrain.cohort.simulated_traits import choose_causal, genetic_values
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 SMALL = {"n_frames": 20, "n_parcels": 60, "n_genomewide": 200}
 

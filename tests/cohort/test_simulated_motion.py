@@ -17,8 +17,8 @@ from genebrain.cohort.known_answer import FILE, read_known_answer, read_truth
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.simulated_motion import AXES, VISIBLE_MM, Motion
+from genebrain.common.types import UserError
 from genebrain.studies.known_answers import ceiling
-from genebrain.types import UserError
 
 SMALL_SCANS = SMALL | {"n_frames": 60}
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_cohort import SmallCohort
 
 from genebrain.cohort.allocation import allocate_families
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.splits import load_split, make_split
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from tests.cohort.small_cohort import SmallCohort
 
 
 @pytest.fixture

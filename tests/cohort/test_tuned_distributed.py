@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from ranks import run_ranks
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from tuned_cohort import N, TunedCohort, make
 
-from genebrain.alignment.distributed import mean_over_ranks
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
+from genebrain.training.collectives import mean_over_ranks
+from tests.cohort.tuned_cohort import N, TunedCohort, make
+from tests.ranks import run_ranks
 
 SETTINGS = AlignmentSettings(projector=ProjectorSettings(hidden=16, width=8, dropout=0.0))
 

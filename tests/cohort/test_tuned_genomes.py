@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tuned_cohort import CHUNKS, WINDOWS, N, TunedCohort, make, tokens
 
-from genebrain.adapters import LoraSettings
 from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.cohort import tuned_genomes
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_ensemble import encode_batch
 from genebrain.genetics.embedding_plan import EmbedOptions
-from genebrain.types import UserError
+from genebrain.training.adapters import LoraSettings
+from tests.cohort.tuned_cohort import CHUNKS, WINDOWS, N, TunedCohort, make, tokens
 
 SETTINGS = AlignmentSettings(projector=ProjectorSettings(hidden=16, width=8, dropout=0.0))
 RANDOM = AlignmentSettings(

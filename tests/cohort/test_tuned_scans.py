@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from genebrain import tasks
-from genebrain.adapters import LoraSettings
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.training import TrainerSettings
 from genebrain.brain.windows import WindowPolicy
@@ -24,7 +23,8 @@ from genebrain.cohort.recipe import fit_alignment
 from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from genebrain.training.adapters import LoraSettings
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_genomewide": 200}
 TEXTBOOK = AlignmentSettings(start="random", train="full", score="cosine", projector=ProjectorSettings(hidden=32))

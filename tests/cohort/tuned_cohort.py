@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from genebrain.adapters import LoraSettings
 from genebrain.alignment.closed_form import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.alignment.window_components import ColumnSettings
 from genebrain.cohort.gene_pooling import GenePooling
@@ -21,6 +20,7 @@ from genebrain.genetics.chunk_ensemble import encode_batch
 from genebrain.genetics.chunk_set import ChunkSet
 from genebrain.genetics.generator import load_generator
 from genebrain.genetics.tokenizer import BOS, SixMerTokenizer, pad
+from genebrain.training.adapters import LoraSettings
 
 N, WINDOWS, CHUNKS, VARIANTS = 32, 12, 2, 4
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
+from genebrain.common.types import UserError
 from genebrain.evaluation.nulls import deal, mean_percentile, permutation_test
 from genebrain.evaluation.retrieval import evaluate_retrieval
-from genebrain.types import UserError
 
 
 def planted_site(seed: int = 0, n: int = 240) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from genebrain.common.types import UserError
 from genebrain.evaluation.ceiling import bayes_ceiling
 from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.power import detectable_effect, expected_retrieval, learned_r2
 from genebrain.evaluation.retrieval import chance, evaluate_retrieval
-from genebrain.types import UserError
 
 
 def test_no_correlation_is_chance():

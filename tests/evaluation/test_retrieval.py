@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from genebrain.common.types import UserError
 from genebrain.evaluation.retrieval import (
     chance,
     default_stratum_gallery,
@@ -15,7 +16,6 @@ from genebrain.evaluation.retrieval import (
     recall_curve,
     within_stratum,
 )
-from genebrain.types import UserError
 
 METRICS = {
     "recall@1",

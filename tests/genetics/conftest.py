@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
-
-from .chunk_tables import keys_of
+from tests.genetics.chunk_tables import keys_of
 
 
 @pytest.fixture

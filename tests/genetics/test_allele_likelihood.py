@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from genebrain.common.types import UserError
 from genebrain.genetics.allele_likelihood import LETTERS, Question, begins_with, fill_batches, log_likelihoods
 from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
 from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
-from genebrain.types import UserError
 
 CONTEXT = b"ACGTTGCATTTACCCGGA"
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_ensemble import (
     POOLINGS,
     align_left,
@@ -17,7 +18,6 @@ from genebrain.genetics.chunk_ensemble import (
     final_representation,
 )
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
-from genebrain.types import UserError
 
 
 def ragged(lengths: list[int], width: int, side: str = "right") -> tuple[Tensor, Tensor]:

@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_parts import shard_of_run
 from genebrain.genetics.chunk_shards import writing_alone
 from genebrain.genetics.chunk_store import ChunkStore, EmbedReport
 from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.work_parts import Shard
-from genebrain.types import UserError
-
-from .chunk_tables import all_bytes, keys_of, kill_in_fifth_batch
+from tests.genetics.chunk_tables import all_bytes, keys_of, kill_in_fifth_batch
 
 OPTIONS = EmbedOptions(tokens_per_batch=70, chunks_per_shard=5)
 pytestmark = pytest.mark.usefixtures("one_thread")

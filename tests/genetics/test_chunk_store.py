@@ -18,16 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from genebrain import file_writing
+from genebrain.common import files as file_writing
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_ensemble import POOLINGS, encode_batch
 from genebrain.genetics.chunk_shards import writing_alone
 from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.genetics.embedding_plan import EmbedOptions, plan_batches
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
 from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
-from genebrain.types import UserError
-
-from .chunk_tables import all_bytes, keys_of, kill_in_fifth_batch
+from tests.genetics.chunk_tables import all_bytes, keys_of, kill_in_fifth_batch
 
 OPTIONS = EmbedOptions(tokens_per_batch=200, chunks_per_shard=20)
 N = 90

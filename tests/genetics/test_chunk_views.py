@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_ensemble import POOLINGS
 from genebrain.genetics.chunk_store import ChunkStore
 from genebrain.genetics.chunk_views import ChunkViews
@@ -17,9 +18,7 @@ from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import GeneratorBackbone
 from genebrain.genetics.reference import reverse_complement
 from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
-from genebrain.types import UserError
-
-from .chunk_tables import keys_of
+from tests.genetics.chunk_tables import keys_of
 
 ALL = (0, 1, 2, 3, 4, 5)
 

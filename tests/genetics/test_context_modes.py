@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_ensemble import encode_batch
 from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import load_generator
 from genebrain.genetics.language_model import load_language_model
 from genebrain.genetics.model_options import ModelOptions
-from genebrain.types import UserError
 
 cpu = partial(load_generator, device="cpu")
 TOKENS = torch.tensor([[1, 40, 800, 4127, 32, 1]])

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from genebrain import tasks
-from genebrain.adapters import LoraSettings
 from genebrain.cohort.gene_side import GeneSide
+from genebrain.common.types import UserError
 from genebrain.genetics.finetuned_model import load_finetuned
 from genebrain.genetics.finetuning_data_set import notes, prepare
 from genebrain.genetics.finetuning_model import BaseModel, Recipe
@@ -27,7 +27,7 @@ from genebrain.genetics.language_model import load_language_model
 from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.sequence_files import repeated_ids
 from genebrain.genetics.sequence_predictor import HeadSettings
-from genebrain.types import UserError
+from genebrain.training.adapters import LoraSettings
 from tests.genetics.finetuning_tables import motif_table, write
 
 LORA = {"tuning": "lora", "genetics": GeneSide(lora=LoraSettings(dropout=0.1))}
@@ -120,7 +120,7 @@ def test_a_killed_run_ends_with_the_numbers_of_an_undisturbed_one(table, tmp_pat
     folds = FoldSettings(folds=2)
     options = {"training": TrainingSettings(max_epochs=3, learning_rate=5e-3), "folds": folds, **LORA, **QUICK}
     whole = tasks.finetune(table, tmp_path / "whole", **options)
-    from genebrain import lightning_steps
+    from genebrain.training import steps as lightning_steps
 
     undisturbed = lightning_steps.History.on_train_epoch_end
     ends = []

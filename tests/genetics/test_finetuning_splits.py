@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genebrain.common.types import UserError
 from genebrain.genetics.finetuning_splits import (
     FoldSettings,
     folds_as_given,
@@ -15,7 +16,6 @@ from genebrain.genetics.finetuning_splits import (
     make_folds,
     sequence_groups,
 )
-from genebrain.types import UserError
 
 
 def test_a_sequence_and_its_reverse_complement_are_one_group():

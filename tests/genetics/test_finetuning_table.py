@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genebrain.common.types import UserError
 from genebrain.genetics.finetuning_table import MISSING_WORDS, TableSettings, labelled, read_labels, read_table
 from genebrain.genetics.sequence_files import SequenceBatch
-from genebrain.types import UserError
 from tests.genetics.finetuning_tables import motif_table, write
 
 

@@ -12,6 +12,7 @@ import torch
 
 from genebrain import tasks
 from genebrain.cohort.gene_side import GeneSide
+from genebrain.common.types import UserError
 from genebrain.genetics.generation import Prompt, continue_batch, on_grid
 from genebrain.genetics.generation_run import generate_file
 from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
@@ -21,7 +22,6 @@ from genebrain.genetics.sampling import SamplingSettings
 from genebrain.genetics.sequence_recovery import accuracy_table, most_frequent_base
 from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
 from genebrain.genetics.work_parts import Shard
-from genebrain.types import UserError
 
 GREEDY = SamplingSettings(temperature=0)
 RANDOM = np.random.default_rng(0)

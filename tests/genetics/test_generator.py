@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaModel
 
+from genebrain.common.types import UserError
 from genebrain.genetics import generator_checkpoints
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
 from genebrain.genetics.generator_checkpoints import CHECKPOINTS
-from genebrain.types import UserError
 
 cpu = partial(load_generator, device="cpu")
 TOKENS = torch.tensor([[1, 40, 800, 4127, 32, 1]])

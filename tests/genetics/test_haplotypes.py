@@ -11,13 +11,12 @@ import pysam
 import pysam.bcftools
 import pytest
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunks import build_chunks
 from genebrain.genetics.haplotypes import Policies, open_genotypes
 from genebrain.genetics.reference import Reference, reverse_complement
 from genebrain.genetics.windows import Window
-from genebrain.types import UserError
-
-from .genotype_writing import Record, write_fasta, write_pgen, write_vcf
+from tests.genetics.genotype_writing import Record, write_fasta, write_pgen, write_vcf
 
 DNA = "".join(np.random.default_rng(5).choice(list("ACGT"), 400))
 SAMPLES = ["a", "b", "c"]

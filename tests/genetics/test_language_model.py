@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from genebrain.common.types import UserError
 from genebrain.genetics.generator import load_generator
 from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
 from genebrain.genetics.loaded_model import build_empty
-from genebrain.types import UserError
 
 cpu = partial(load_language_model, device="cpu")
 TOKENS = torch.tensor([[1, 40, 800, 4127, 32, 1]])

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from transformers.models.llama import modeling_llama
 
+from genebrain.common.types import UserError
 from genebrain.genetics import acceleration
 from genebrain.genetics.acceleration import check_runnable, use_liger
 from genebrain.genetics.generator import load_generator
 from genebrain.genetics.language_model import load_language_model
 from genebrain.genetics.model_options import ModelOptions
-from genebrain.types import UserError
 
 TOKENS = torch.tensor([[1, 40, 800, 4127, 32, 1]])
 GPU, CPU = torch.device("cuda"), torch.device("cpu")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from genebrain.common.types import UserError
 from genebrain.genetics.sampling import SamplingSettings, choose
 from genebrain.genetics.tokenizer import SixMerTokenizer
-from genebrain.types import UserError
 
 TOKENIZER = SixMerTokenizer()
 

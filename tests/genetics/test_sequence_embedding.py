@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from genebrain import tasks
 from genebrain.cohort.gene_side import GeneSide
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_ensemble import encode_batch
 from genebrain.genetics.embedding_plan import EmbedOptions
 from genebrain.genetics.generator import GeneratorBackbone
@@ -25,9 +26,7 @@ from genebrain.genetics.sequence_files import SequenceFile
 from genebrain.genetics.sequence_vectors import SequenceEmbeddings, VectorLayout
 from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
 from genebrain.genetics.work_parts import Shard
-from genebrain.types import UserError
-
-from .chunk_tables import kill_in_fifth_batch
+from tests.genetics.chunk_tables import kill_in_fifth_batch
 
 CUTTING = Cutting(chunk_bp=60)
 OPTIONS = EmbedOptions(tokens_per_batch=24, chunks_per_shard=2)

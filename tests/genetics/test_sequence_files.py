@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genebrain.common.types import UserError
 from genebrain.genetics import sequence_files
 from genebrain.genetics.sequence_files import SequenceFile
 from genebrain.genetics.sequence_hygiene import HygieneReport
 from genebrain.genetics.tokenizer import OOV, SixMerTokenizer
-from genebrain.types import UserError
 
 SEQUENCES = ["acgtACGTAA", "ACGTRYNNACGT", "TTTTTT GGGGGG", "ACG" * 50]
 CLEAN = ["ACGTACGTAA", "ACGTNNNNACGT", "TTTTTTGGGGGG", "ACG" * 50]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genebrain.common.types import UserError
 from genebrain.genetics.tokenizer import (
     OOV,
     PAD,
@@ -16,7 +17,6 @@ from genebrain.genetics.tokenizer import (
     oov_share,
     pad,
 )
-from genebrain.types import UserError
 
 TOKENIZER = SixMerTokenizer()
 

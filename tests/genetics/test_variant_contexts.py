@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genebrain.common.types import UserError
 from genebrain.genetics.reference import Reference
 from genebrain.genetics.variant_contexts import (
     SCORED,
@@ -20,7 +21,6 @@ from genebrain.genetics.variant_contexts import (
     trim,
     upstream_context,
 )
-from genebrain.types import UserError
 
 LETTERS = "NNNACGTACGGTACCCATTGACACACACAGGTTTACGGATCCATGcatgcANNATGAC"
 DNA = st.text("ACGT", min_size=1, max_size=6)

@@ -14,6 +14,7 @@ import pandas as pd
 import pysam
 import pytest
 
+from genebrain.common.types import UserError
 from genebrain.genetics.allele_likelihood import Question, log_likelihoods
 from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
 from genebrain.genetics.variant_contexts import ScoreRule
@@ -21,7 +22,6 @@ from genebrain.genetics.variant_files import VariantFile
 from genebrain.genetics.variant_metrics import classification_areas
 from genebrain.genetics.variant_run import score_variant_file
 from genebrain.genetics.work_parts import Shard, WorkParts
-from genebrain.types import UserError
 
 RULE = ScoreRule(context_bp=60, downstream_bp=8)
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from genebrain.common.types import UserError
 from genebrain.genetics.chunk_ensemble import encode_batch
 from genebrain.genetics.chunk_views import HiddenLayers
 from genebrain.genetics.generator import GeneratorBackbone, load_generator
 from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.window_stream import TokenPools, pool_stream, stream_hidden
-from genebrain.types import UserError
 
 FULL = load_generator(device="cpu")
 LENGTH = 70

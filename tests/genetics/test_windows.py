@@ -4,9 +4,9 @@ import gzip
 
 import pytest
 
+from genebrain.common.types import UserError
 from genebrain.genetics.contigs import match_contigs
 from genebrain.genetics.windows import Window, read_windows
-from genebrain.types import UserError
 
 GTF = """#!genome-build GRCh37
 20\thavana\tgene\t101\t200\t.\t-\t.\tgene_id "ENSG1.2"; gene_name "OXT"; level 2;

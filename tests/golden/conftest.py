@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .generator_cases import read_json
+from tests.golden.generator_cases import read_json
 
 
 @pytest.fixture(scope="session")

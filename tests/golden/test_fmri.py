@@ -22,7 +22,7 @@ from genebrain.brain.scan_store import ScanStore, fill_store, ingest_scans
 from genebrain.brain.scans import read_scan_table, repetition_time
 from genebrain.brain.volume_reader import VolumeOptions
 from genebrain.brain.volumes import normalise_volumes
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 FOLDER = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent)) / "fmri"
 MANIFEST: dict[str, Any] = (

@@ -21,8 +21,7 @@ from genebrain.genetics.model_options import ModelOptions
 from genebrain.genetics.sequence_predictor import HeadSettings, SequencePredictor
 from genebrain.genetics.tokenizer import BOS, CONTROL_TOKENS, EOS, VOCAB_SIZE, SixMerTokenizer, pad
 from genebrain.genetics.window_stream import stream_hidden
-
-from .generator_cases import read_json, read_tensors
+from tests.golden.generator_cases import read_json, read_tensors
 
 TOKENIZER = SixMerTokenizer()
 FRAME_OF_PADDING_MODE = {"pad": "pad_right", "truncate": "trim_right"}

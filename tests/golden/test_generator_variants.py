@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from genebrain.common.types import UserError
 from genebrain.genetics.allele_likelihood import (
     LETTERS,
     Question,
@@ -31,9 +32,7 @@ from genebrain.genetics.sequence_recovery import matching_share
 from genebrain.genetics.tokenizer import BOS, CONTROL_TOKENS, SixMerTokenizer
 from genebrain.genetics.variant_contexts import GenomeLetters, upstream_context
 from genebrain.genetics.variant_metrics import classification_areas
-from genebrain.types import UserError
-
-from .generator_cases import read_json, read_tensors
+from tests.golden.generator_cases import read_json, read_tensors
 
 TOKENIZER = SixMerTokenizer()
 

@@ -13,9 +13,9 @@ import pytest
 from genebrain import config, tasks
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.simulate import simulate_cohort
+from genebrain.common.types import UserError
 from genebrain.studies.probes import compare_features, probe, read_target, read_targets
 from genebrain.studies.probing import ProbeSettings, row_name
-from genebrain.types import UserError
 
 N = 180
 TRAINING, TEST = np.arange(120), np.arange(120, N)

@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
-from genebrain import file_writing
-from genebrain.file_writing import ArrayWriter, explained, make_private, private_stream, replacing, write_private
-from genebrain.types import UserError
+from genebrain.common import files as file_writing
+from genebrain.common.files import ArrayWriter, explained, make_private, private_stream, replacing, write_private
+from genebrain.common.types import UserError
 
 WRITERS: dict[str, Callable[[Path], object]] = {
     "text": lambda path: path.write_text("new"),
@@ -36,7 +36,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
-from genebrain.file_writing import replacing
+from genebrain.common.files import replacing
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 with replacing(Path(sys.argv[1])) as path:
     save_file({"a": torch.zeros(10_000)}, path)
@@ -166,7 +166,7 @@ def test_a_folder_that_is_not_there_or_is_a_file_is_said_in_words(target: Path) 
 
 
 def test_weights_that_do_not_fit_on_the_disk_are_said_in_words(target: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
     command = [sys.executable, "-c", FULL_DISK, str(target)]
     failed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
     assert f"StorageError: can not write to {target.parent}: {os.strerror(errno.EFBIG)}" in failed.stderr

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from genebrain.types import UserError
+from genebrain.common.types import UserError
 
 LEFTOVERS = "*.tmp"
 """Pattern of what a killed writer leaves in a folder."""

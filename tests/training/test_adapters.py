@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from genebrain.adapters import (
+from genebrain.common.types import UserError
+from genebrain.genetics.generator import load_generator
+from genebrain.training.adapters import (
     LoraSettings,
     adapter_state,
     add_adapters,
@@ -19,8 +21,6 @@ from genebrain.adapters import (
     merge_adapters,
     save_adapters,
 )
-from genebrain.genetics.generator import load_generator
-from genebrain.types import UserError
 
 IDS = torch.tensor([[1, 40, 500, 4000, 77, 3000]])
 

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from genebrain import adapters
-from genebrain.adapters import LoraSettings
-from genebrain.file_writing import make_private, replacing, write_private
-from genebrain.types import UserError
+from genebrain.common.files import make_private, replacing, write_private
+from genebrain.common.types import UserError
+from genebrain.training import adapters
+from genebrain.training.adapters import LoraSettings
 
 TUNINGS = ("frozen", "lora", "full")
 WEIGHTS, DESCRIPTION = "weights.safetensors", "weights.json"

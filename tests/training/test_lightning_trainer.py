@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from genebrain.alignment.training import TrainerSettings
 from genebrain.cohort.pretraining_settings import PretrainerSettings
+from genebrain.common.types import UserError
 from genebrain.genetics.finetuning_training import TrainingSettings
-from genebrain.lightning_trainer import BEST, DeviceSettings, Watch, train_resumably
-from genebrain.types import UserError
+from genebrain.training.trainer import BEST, DeviceSettings, Watch, train_resumably
 
 ALL = (TrainerSettings, PretrainerSettings, TrainingSettings)
 CPU = DeviceSettings(accelerator="cpu", loggers=())

@@ -20,8 +20,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from genebrain.file_writing import replacing
-from genebrain.types import UserError
+from genebrain.common.files import replacing
+from genebrain.common.types import UserError
 
 LLAMA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 ALL_LINEAR = "all-linear"

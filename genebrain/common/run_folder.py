@@ -15,8 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from genebrain.file_writing import replacing
-from genebrain.types import UserError
+from genebrain.common.files import replacing
+from genebrain.common.types import UserError
 
 PACKAGES = ("genebrain", "torch", "pytorch-lightning", "transformers", "numpy", "scipy", "nibabel", "nilearn")
 

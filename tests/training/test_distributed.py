@@ -11,24 +11,24 @@ import math
 
 import pytest
 import torch
-from ranks import run_ranks
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from genebrain.alignment import distributed
-from genebrain.alignment.distributed import (
+from genebrain.alignment.infonce import InfoNCE
+from genebrain.alignment.projector import Projector
+from genebrain.alignment.siglip import SigLIP
+from genebrain.alignment.temperature import LogitScale
+from genebrain.brain.clip_contrast import Ranks, nt_xent
+from genebrain.training import collectives as distributed
+from genebrain.training.collectives import (
     gather,
     gather_with_gradient,
     logsumexp_over_ranks,
     mean_over_ranks,
     world_size,
 )
-from genebrain.alignment.infonce import InfoNCE
-from genebrain.alignment.projector import Projector
-from genebrain.alignment.recompute import encode_in_chunks
-from genebrain.alignment.siglip import SigLIP
-from genebrain.alignment.temperature import LogitScale
-from genebrain.brain.clip_contrast import Ranks, nt_xent
+from genebrain.training.recompute import encode_in_chunks
+from tests.ranks import run_ranks
 
 N, WIDTH = 12, 6
 GENOME = torch.tensor([0, 1, 2, 3, 0, 4, 5, 3, 6, 0, 7, 8])

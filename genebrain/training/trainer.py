@@ -22,8 +22,8 @@ import torch
 import torch.distributed as dist
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from genebrain.lightning_steps import LOGGERS, EpochBar, History, SeedSteps, make_loggers, quiet_lightning
-from genebrain.types import UserError
+from genebrain.common.types import UserError
+from genebrain.training.steps import LOGGERS, EpochBar, History, SeedSteps, make_loggers, quiet_lightning
 
 if dist.is_available():
     # Its default arguments keep the process group of the moment for ever, so it is imported before there is one.

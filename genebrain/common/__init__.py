@@ -1,0 +1,1 @@
+"""What every room uses: types, files that appear whole, run folders, digests."""

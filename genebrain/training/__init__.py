@@ -1,0 +1,1 @@
+"""The one Lightning loop, its steps, samplers, adapters and collectives."""
