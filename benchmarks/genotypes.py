@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import pysam
 
-from genebrain.cohort.simulated_genomes import simulate_regions
 from genebrain.genetics.chunk_prediction import predict
 from genebrain.genetics.chunks import build_chunks
 from genebrain.genetics.haplotypes import open_genotypes
 from genebrain.genetics.windows import Window, read_windows
+from genebrain.simulation.genomes import simulate_regions
 
 WINDOW_BP = 20_000
 REAL = Path(__file__).parents[1] / "data" / "chr20_1000g"

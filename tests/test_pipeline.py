@@ -20,9 +20,9 @@ from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.training import TrainerSettings
 from genebrain.cohort.gene_pooling import GenePooling
-from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.common.types import UserError
+from genebrain.simulation.cohort import simulate_cohort
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 150, "n_parcels": 30, "n_genomewide": 200}
 QUICK = TrainerSettings(max_epochs=6, patience=6)

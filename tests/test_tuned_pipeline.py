@@ -16,8 +16,8 @@ from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.training import TrainerSettings
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
-from genebrain.cohort.simulate import simulate_cohort
 from genebrain.common.types import UserError
+from genebrain.simulation.cohort import simulate_cohort
 from genebrain.training.adapters import LoraSettings
 from tests.broken_fit import whole_and_broken
 

@@ -33,8 +33,8 @@ from genebrain.brain.encoder_sizes import READS
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.pretraining_settings import PretrainerSettings
-from genebrain.cohort.simulate import simulate_cohort
 from genebrain.common.types import UserError
+from genebrain.simulation.cohort import simulate_cohort
 from genebrain.studies.baselines import TEXTBOOK, TEXTBOOK_TRAINER
 
 HERE = Path(__file__).parent

@@ -23,7 +23,7 @@ import joblib
 import pandas as pd
 
 from genebrain import tasks
-from genebrain.cohort.simulate import simulate_cohort
+from genebrain.simulation.cohort import simulate_cohort
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.tsv"

@@ -11,20 +11,20 @@ from typing import Any
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.training import TrainerSettings
 from genebrain.cohort.brain_side import ConnectomeSide
-from genebrain.cohort.cohort_source import CohortSource
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
 from genebrain.common.types import Metrics, UserError
+from genebrain.simulation.source import CohortSource
 
 Source = CohortSource | Path | str
 
 
 def simulate(out: Path | str, **settings: Any) -> Path:
-    """Write a known-answer cohort; see :func:`genebrain.cohort.simulate.simulate_cohort`. Returns cohort.yaml."""
-    from genebrain.cohort.simulate import simulate_cohort
+    """Write a known-answer cohort; see :func:`genebrain.simulation.cohort.simulate_cohort`. Returns cohort.yaml."""
+    from genebrain.simulation.cohort import simulate_cohort
 
     path = simulate_cohort(Path(out), **settings)
     print(f"wrote {path}")

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from genebrain.brain.objective_settings import ObjectiveSettings
-from genebrain.cohort.cohort_source import CohortSource
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.pretraining import Pretraining
 from genebrain.cohort.pretraining_settings import PretrainerSettings
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
 from genebrain.common.types import Metrics, UserError
+from genebrain.simulation.source import CohortSource
 
 Source = CohortSource | Path | str
 

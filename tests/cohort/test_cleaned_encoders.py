@@ -19,9 +19,9 @@ from genebrain.brain.windows import WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.pretraining_settings import PretrainerSettings
-from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.workspace import Workspace
 from genebrain.common.types import UserError
+from genebrain.simulation.cohort import simulate_cohort
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_genomewide": 200}
 MOVED = {13: 1.2, 30: 0.6, 31: 0.9}

@@ -21,9 +21,9 @@ from genebrain.cohort import encoder_side
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.embedding_feature import EmbeddingFeature
 from genebrain.cohort.encoder_side import EncoderSide
-from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.workspace import Workspace
 from genebrain.common.types import UserError
+from genebrain.simulation.cohort import simulate_cohort
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_parcels": 80, "n_genomewide": 200}
 SIDE = EncoderSide("brainlm_vit", components=(4, "all"))

@@ -16,10 +16,10 @@ from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.person_windows import StoredScans, WeightedWindow, WindowAttention
 from genebrain.cohort.recipe import fit_alignment
-from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
 from genebrain.common.types import UserError
+from genebrain.simulation.cohort import simulate_cohort
 
 TEXTBOOK = AlignmentSettings(start="random", train="full", score="cosine", projector=ProjectorSettings(hidden=32))
 SIDE = EncoderSide("brainlm", size="tiny", aggregate="attention", components=(4,))

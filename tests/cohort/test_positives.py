@@ -25,12 +25,12 @@ from genebrain.cohort.fitting import Experiment, gather_subjects
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.recipe import fit_alignment
-from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.single_scans import SingleScans
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.tower_inputs import Subjects
 from genebrain.cohort.workspace import Workspace
 from genebrain.common.types import UserError
+from genebrain.simulation.cohort import simulate_cohort
 from tests.broken_fit import whole_and_broken
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_parcels": 80, "n_genomewide": 60}

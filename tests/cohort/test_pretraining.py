@@ -22,10 +22,10 @@ from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.pretraining_data import VALIDATION, LookDataset, LookModule
 from genebrain.cohort.pretraining_settings import PretrainerSettings
 from genebrain.cohort.seen_scans import FILE, refuse_seen
-from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.splits import load_split
 from genebrain.cohort.workspace import Workspace
 from genebrain.common.types import UserError
+from genebrain.simulation.cohort import simulate_cohort
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_parcels": 16, "n_genomewide": 1200}
 SIDE = EncoderSide("brainlm_vit")

@@ -20,10 +20,10 @@ from genebrain.cohort.fitting import Experiment, gather_subjects, load_fit
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.recipe import fit_alignment
-from genebrain.cohort.simulate import simulate_cohort
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
 from genebrain.common.types import UserError
+from genebrain.simulation.cohort import simulate_cohort
 from genebrain.training.adapters import LoraSettings
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_genomewide": 200}

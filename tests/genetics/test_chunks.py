@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genebrain.cohort.simulated_genomes import simulate_regions
 from genebrain.common.types import UserError
 from genebrain.genetics.chunk_cutting import cut_places
 from genebrain.genetics.chunk_prediction import predict
 from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages
 from genebrain.genetics.haplotypes import Policies, open_genotypes
 from genebrain.genetics.windows import Window, read_windows
+from genebrain.simulation.genomes import simulate_regions
 from tests.genetics.genotype_writing import Record, write_fasta, write_pgen, write_vcf
 
 REAL = Path(__file__).parents[2] / "data" / "chr20_1000g"

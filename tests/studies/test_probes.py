@@ -12,8 +12,8 @@ import pytest
 
 from genebrain import config, tasks
 from genebrain.cohort.encoder_side import EncoderSide
-from genebrain.cohort.simulate import simulate_cohort
 from genebrain.common.types import UserError
+from genebrain.simulation.cohort import simulate_cohort
 from genebrain.studies.probes import compare_features, probe, read_target, read_targets
 from genebrain.studies.probing import ProbeSettings, row_name
 

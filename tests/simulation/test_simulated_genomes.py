@@ -8,13 +8,13 @@ import pandas as pd
 import pysam
 import pytest
 
-from genebrain.cohort.genome_sources import real_genomes_folder
-from genebrain.cohort.known_answer import FILE, read_known_answer
-from genebrain.cohort.simulate import simulate_cohort
-from genebrain.cohort.simulated_families import inherit, plan_families
-from genebrain.cohort.simulated_genomes import simulate_regions
-from genebrain.cohort.simulated_traits import choose_causal, genetic_values
 from genebrain.common.types import UserError
+from genebrain.simulation.cohort import simulate_cohort
+from genebrain.simulation.families import inherit, plan_families
+from genebrain.simulation.genome_sources import real_genomes_folder
+from genebrain.simulation.genomes import simulate_regions
+from genebrain.simulation.known_answer import FILE, read_known_answer
+from genebrain.simulation.traits import choose_causal, genetic_values
 
 SMALL = {"n_frames": 20, "n_parcels": 60, "n_genomewide": 200}
 

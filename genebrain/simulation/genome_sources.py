@@ -16,11 +16,11 @@ import cyvcf2
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.cohort import simulated_awkward
-from genebrain.cohort.genotype_writer import Record, write_reference, write_vcf, write_windows
-from genebrain.cohort.simulated_families import Pedigree, inherit
-from genebrain.cohort.simulated_genomes import RECOMBINATION_RATE, Region, simulate_regions
 from genebrain.common.types import UserError
+from genebrain.simulation import awkward as simulated_awkward
+from genebrain.simulation.families import Pedigree, inherit
+from genebrain.simulation.genomes import RECOMBINATION_RATE, Region, simulate_regions
+from genebrain.simulation.genotype_writer import Record, write_reference, write_vcf, write_windows
 
 REAL_GENOMES = "chr20_1000g"
 PANEL_CONTIGS = 22

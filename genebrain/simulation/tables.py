@@ -15,11 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 
-from genebrain.cohort.simulated_families import Pedigree
-from genebrain.cohort.simulated_motion import IMAGE, TABLE, Motion, restless_scans
-from genebrain.cohort.simulated_scans import BrainModel
-from genebrain.cohort.simulated_volumes import LabelImage
-from genebrain.cohort.tiers import Tier
+from genebrain.simulation.families import Pedigree
+from genebrain.simulation.motion import IMAGE, TABLE, Motion, restless_scans
+from genebrain.simulation.scans import BrainModel
+from genebrain.simulation.tiers import Tier
+from genebrain.simulation.volumes import LabelImage
 
 N_COMPONENTS = 10
 BATCH = 32

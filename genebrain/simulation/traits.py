@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.cohort.tiers import Architecture
 from genebrain.common.types import UserError
+from genebrain.simulation.tiers import Architecture
 
 MINIMUM_MAF = 0.05
 STEPS = ((0.2, 0.1), (0.2, 0.3), (0.2, 0.6), (0.1, 0.6), (0.05, 0.6), (0.05, 1.0))

@@ -17,22 +17,22 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from genebrain.cohort.genome_sources import REAL_GENOMES, Genomes, RealGenomes, SimulatedGenomes
-from genebrain.cohort.known_answer import FILE, ORACLE_NOTE, ceilings, read_known_answer, write_known_answer
-from genebrain.cohort.simulated_awkward import NEEDED_POLICIES
-from genebrain.cohort.simulated_families import Pedigree, plan_families
-from genebrain.cohort.simulated_motion import READING
-from genebrain.cohort.simulated_scans import BrainModel, Parcels, loudness_for, reliability, synthetic_connectome
-from genebrain.cohort.simulated_tables import People, write_participants, write_scans
-from genebrain.cohort.simulated_traits import (
+from genebrain.common.types import UserError
+from genebrain.simulation.awkward import NEEDED_POLICIES
+from genebrain.simulation.families import Pedigree, plan_families
+from genebrain.simulation.genome_sources import REAL_GENOMES, Genomes, RealGenomes, SimulatedGenomes
+from genebrain.simulation.known_answer import FILE, ORACLE_NOTE, ceilings, read_known_answer, write_known_answer
+from genebrain.simulation.motion import READING
+from genebrain.simulation.scans import BrainModel, Parcels, loudness_for, reliability, synthetic_connectome
+from genebrain.simulation.tables import People, write_participants, write_scans
+from genebrain.simulation.tiers import REFERENCE_FRAMES, Tier, get_tier
+from genebrain.simulation.traits import (
     FEWEST_BASES_PER_DIMENSION,
     bases_wanted,
     choose_causal,
     genetic_values,
     variants_needed,
 )
-from genebrain.cohort.tiers import REFERENCE_FRAMES, Tier, get_tier
-from genebrain.common.types import UserError
 
 DEFAULT_SUBJECTS, REAL_SUBJECTS = 1500, 300
 FST = 0.05
@@ -72,7 +72,7 @@ def simulate_cohort(
     out : Path or str
         Folder; created. Must not exist, be empty, or hold a cohort of these very settings.
     tier : str
-        Name in :data:`genebrain.cohort.tiers.TIERS`.
+        Name in :data:`genebrain.simulation.tiers.TIERS`.
     n_subjects : int
         People. With the real genomes at most 300; the default then means all of them.
     seed : int
@@ -90,12 +90,12 @@ def simulate_cohort(
         ``policies`` in ``known_answer.json`` says which reading policies are then needed.
     motion : bool
         Let heads move: artefacts at moved frames, and a confounds table beside each scan
-        (:mod:`genebrain.cohort.simulated_motion`). Everything else stays as without.
+        (:mod:`genebrain.simulation.motion`). Everything else stays as without.
     n_frames, tr, n_parcels
         Frames per scan, repetition time in seconds, parcels (even). 424 parcels lie where those of A424 do, which
         is what BrainLM reads; other numbers lie at random, mirrored.
     **model
-        Fields of :class:`~genebrain.cohort.tiers.Tier` to change, such as ``h2=0.3``.
+        Fields of :class:`~genebrain.simulation.tiers.Tier` to change, such as ``h2=0.3``.
 
     Returns
     -------

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genebrain.cohort import simulate
-from genebrain.cohort.known_answer import FILE, read_known_answer, read_truth
 from genebrain.cohort.participants import load_cohort
-from genebrain.cohort.simulate import simulate_cohort
-from genebrain.cohort.tiers import TIERS
 from genebrain.common.types import UserError
 from genebrain.evaluation.ceiling import oracle_pair_vectors
+from genebrain.simulation import cohort as simulate
+from genebrain.simulation.cohort import simulate_cohort
+from genebrain.simulation.known_answer import FILE, read_known_answer, read_truth
+from genebrain.simulation.tiers import TIERS
 
 SMALL = {"n_frames": 40, "n_parcels": 60, "n_genomewide": 1000, "n_windows": 8}
 

@@ -7,18 +7,18 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from test_simulate import SMALL, digests, expected_recall
 
 from genebrain.brain.cleaning import Cleaning, clean
 from genebrain.brain.motion import framewise_displacement, motion_facts
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
-from genebrain.cohort.known_answer import FILE, read_known_answer, read_truth
 from genebrain.cohort.participants import Cohort, load_cohort
-from genebrain.cohort.simulate import simulate_cohort
-from genebrain.cohort.simulated_motion import AXES, VISIBLE_MM, Motion
 from genebrain.common.types import UserError
+from genebrain.simulation.cohort import simulate_cohort
+from genebrain.simulation.known_answer import FILE, read_known_answer, read_truth
+from genebrain.simulation.motion import AXES, VISIBLE_MM, Motion
 from genebrain.studies.known_answers import ceiling
+from tests.simulation.test_simulate import SMALL, digests, expected_recall
 
 SMALL_SCANS = SMALL | {"n_frames": 60}
 

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from genebrain.brain.parcel_order import a424_coordinates
-from genebrain.cohort.known_answer import FILE, read_known_answer, read_truth
 from genebrain.cohort.participants import load_cohort
-from genebrain.cohort.simulate import simulate_cohort
-from genebrain.cohort.simulated_scans import BrainModel, Parcels, loudness_for, reliability, synthetic_connectome
-from genebrain.cohort.simulated_volumes import LabelImage
+from genebrain.simulation.cohort import simulate_cohort
+from genebrain.simulation.known_answer import FILE, read_known_answer, read_truth
+from genebrain.simulation.scans import BrainModel, Parcels, loudness_for, reliability, synthetic_connectome
+from genebrain.simulation.volumes import LabelImage
 
 
 def build(rel: float = 0.8, k: int = 4) -> tuple[BrainModel, np.random.Generator]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from genebrain.cohort.simulate import simulate_cohort
+from genebrain.simulation.cohort import simulate_cohort
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class CohortSource:
     path : str, optional
         A ``cohort.yaml``. When given, the other settings have no meaning.
     tier, n_subjects, seed, genomes, scans, n_parcels
-        Settings of :func:`genebrain.cohort.simulate.simulate_cohort`.
+        Settings of :func:`genebrain.simulation.cohort.simulate_cohort`.
     folder : str
         Where simulated cohorts are kept, one folder each, made once.
     """

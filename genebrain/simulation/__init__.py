@@ -1,0 +1,1 @@
+"""Known-answer cohorts: genomes, traits and scans whose best possible score is known."""
