@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genebrain.brain.brainlm import BrainLM
-from genebrain.brain.brainlm_attention import ConvolvedAttention
-from genebrain.brain.brainlm_config import BrainLMConfig
+from genebrain.brain.models.brainlm.attention import ConvolvedAttention
+from genebrain.brain.models.brainlm.config import BrainLMConfig
+from genebrain.brain.models.brainlm.region_time import BrainLM
 
 PARCELS, FRAMES = 424, 200
 PAIRS = {"encode": 5, "training step": 1, "training step, recomputed": 1}

@@ -22,10 +22,10 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from genebrain.brain.scan_journal import array_path
-from genebrain.brain.scan_store import ScanStore, fill_store, ingest_scans
-from genebrain.brain.scans import read_scan_table
-from genebrain.brain.volume_reader import VolumeOptions
+from genebrain.brain.store.journal import array_path
+from genebrain.brain.store.read_volumes import VolumeOptions
+from genebrain.brain.store.scan_table import read_scan_table
+from genebrain.brain.store.store import ScanStore, fill_store, ingest_scans
 
 SHAPE, FRAMES, LABELS = (32, 38, 32), 120, 100
 ROUNDS = 2
@@ -58,8 +58,8 @@ def make_scans(folder: Path, n: int) -> tuple[pd.DataFrame, Path]:
 CHILD = """
 import json, pathlib, resource, sys, time
 from joblib.externals.loky import get_reusable_executor
-from genebrain.brain.scan_store import ingest_scans
-from genebrain.brain.scans import read_scan_table
+from genebrain.brain.store.store import ingest_scans
+from genebrain.brain.store.scan_table import read_scan_table
 table, atlas, out, jobs = sys.argv[1:]
 table = read_scan_table(table)
 before = resource.getrusage(resource.RUSAGE_SELF)

@@ -26,14 +26,14 @@ LABELS = 424
 
 METHODS = {
     "genebrain, streamed": """
-        from genebrain.brain.image_stream import open_image
-        from genebrain.brain.parcellation import Atlas
+        from genebrain.brain.images.nifti import open_image
+        from genebrain.brain.images.atlas import Atlas
         start = time.perf_counter()
         series = Atlas.load(atlas).extract(open_image(scan)).series
     """,
     "genebrain, streamed, median": """
-        from genebrain.brain.image_stream import open_image
-        from genebrain.brain.parcellation import Atlas
+        from genebrain.brain.images.nifti import open_image
+        from genebrain.brain.images.atlas import Atlas
         start = time.perf_counter()
         series = Atlas.load(atlas).extract(open_image(scan), strategy="median").series
     """,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genebrain.brain.selective_scan import selective_scan
+from genebrain.brain.models.brainmt.selective_scan import selective_scan
 
 CHANNELS, STATE = 64, 16
 REPEATS = 5

@@ -21,10 +21,10 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from genebrain.brain.swift import SwiFT
-from genebrain.brain.swift_attention import SegmentAttention
-from genebrain.brain.swift_blocks import Block
-from genebrain.brain.swift_config import SwiFTConfig
+from genebrain.brain.models.swift.attention import SegmentAttention
+from genebrain.brain.models.swift.blocks import Block
+from genebrain.brain.models.swift.config import SwiFTConfig
+from genebrain.brain.models.swift.model import SwiFT
 
 SIZES = {"full": SwiFTConfig(), "small": SwiFTConfig(img_size=(48, 48, 48, 8), embed_dim=24)}
 PAIRS = {"forward": 3, "forward + backward": 2}

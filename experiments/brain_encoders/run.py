@@ -29,10 +29,10 @@ import pandas as pd
 
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings
-from genebrain.brain.encoder_sizes import READS
+from genebrain.brain.encoders.families import READS
+from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
-from genebrain.cohort.pretraining_settings import PretrainerSettings
 from genebrain.common.types import UserError
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.studies.baselines import TEXTBOOK, TEXTBOOK_TRAINER

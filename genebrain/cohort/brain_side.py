@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.connectome import (
+from genebrain.brain.connectome.features import (
     FEATURES,
     Correlation,
     InnovationTangent,
     Moments,
     moments_from_store,
 )
-from genebrain.brain.ingest import ingest_scans
-from genebrain.brain.scan_store import ScanStore
+from genebrain.brain.images.cleaning import Cleaning
+from genebrain.brain.store.fill import ingest_scans
+from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.brain_options import component_list, component_problems, count_problems, positives_problems
 from genebrain.cohort.participants import Cohort
 from genebrain.common.types import IntArray, UserError

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.brain.token_connectivity import TokenTangent, places_of
+from genebrain.brain.connectome.token_connectivity import TokenTangent, places_of
 from genebrain.cohort.brain_side import tangent_sizes
 from genebrain.common.types import FloatArray, UserError
 

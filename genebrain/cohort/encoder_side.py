@@ -15,25 +15,25 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.brain.before_reading import refuse_misfits
-from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.encoder_scans import (
+from genebrain.brain.encoders.base import ParcelWindowEncoder, Summary, WindowEncoder
+from genebrain.brain.encoders.build import EncoderSettings
+from genebrain.brain.encoders.cache import SHELF, ScanShape
+from genebrain.brain.encoders.embed import Embeddings, embed_windows, embeddings_folder, say_encoder
+from genebrain.brain.encoders.preflight import refuse_misfits
+from genebrain.brain.encoders.reading import (
     VolumeSettings,
     options_name,
     scan_options,
     scan_shape,
     volume_cleaning_problem,
 )
-from genebrain.brain.encoder_shelf import SHELF, ScanShape
-from genebrain.brain.encoders import EncoderSettings
-from genebrain.brain.frozen_embeddings import Embeddings, embed_windows, embeddings_folder, say_encoder
-from genebrain.brain.ingest import fill_store
-from genebrain.brain.scaling import CohortScaling
-from genebrain.brain.scan_job import ScanOptions
-from genebrain.brain.scan_store import ScanStore
-from genebrain.brain.window_bank import WindowBank
-from genebrain.brain.window_encoder import ParcelWindowEncoder, Summary, WindowEncoder
-from genebrain.brain.windows import WindowPolicy
+from genebrain.brain.images.cleaning import Cleaning
+from genebrain.brain.models.scaling import CohortScaling
+from genebrain.brain.store.fill import fill_store
+from genebrain.brain.store.job import ScanOptions
+from genebrain.brain.store.store import ScanStore
+from genebrain.brain.windows.bank import WindowBank
+from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.cohort.brain_options import (
     Aggregate,
     component_list,

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from genebrain.brain.windows import Window
+from genebrain.brain.windows.policy import Window
 from genebrain.cohort.embedding_feature import EmbeddingFeature
 
 ATTENTION_FEATURES = 32

@@ -15,20 +15,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from genebrain.brain.encoder_files import ENCODER, save_encoder
-from genebrain.brain.objective_settings import ObjectiveSettings
-from genebrain.brain.objectives import ClipContrast
-from genebrain.brain.pretraining import PretrainModule
-from genebrain.brain.random_windows import RandomWindows
-from genebrain.brain.scaling import CohortScaling
-from genebrain.brain.window_bank import WindowBank
-from genebrain.brain.window_encoder import ParcelWindowEncoder, WindowEncoder
+from genebrain.brain.encoders.base import ParcelWindowEncoder, WindowEncoder
+from genebrain.brain.encoders.files import ENCODER, save_encoder
+from genebrain.brain.models.scaling import CohortScaling
+from genebrain.brain.pretraining.data import LookDataset, LookModule
+from genebrain.brain.pretraining.loop import make_module, train
+from genebrain.brain.pretraining.module import PretrainModule
+from genebrain.brain.pretraining.objectives import ClipContrast
+from genebrain.brain.pretraining.report import Losses, compare, measure
+from genebrain.brain.pretraining.settings import ObjectiveSettings
+from genebrain.brain.pretraining.trainer import PretrainerSettings
+from genebrain.brain.windows.bank import WindowBank
+from genebrain.brain.windows.random_windows import RandomWindows
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.encoder_side import EncoderSide
-from genebrain.cohort.pretraining_data import LookDataset, LookModule
-from genebrain.cohort.pretraining_loop import make_module, train
-from genebrain.cohort.pretraining_report import Losses, compare, measure
-from genebrain.cohort.pretraining_settings import PretrainerSettings
 from genebrain.cohort.seen_scans import save_seen
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace

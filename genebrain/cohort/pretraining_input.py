@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from genebrain.brain.encoder_files import ENCODER
-from genebrain.brain.encoder_scans import options_name, scan_options
-from genebrain.brain.encoder_shelf import SHELF
-from genebrain.brain.ingest import fill_store
-from genebrain.brain.scan_store import ScanStore
-from genebrain.brain.window_bank import WindowBank
+from genebrain.brain.encoders.cache import SHELF
+from genebrain.brain.encoders.files import ENCODER
+from genebrain.brain.encoders.reading import options_name, scan_options
+from genebrain.brain.store.fill import fill_store
+from genebrain.brain.store.store import ScanStore
+from genebrain.brain.windows.bank import WindowBank
 from genebrain.cohort.pretraining import REPORT, Pretraining, pretrain
 from genebrain.cohort.scan_embedding import ScanSource, chosen_cleaning
 from genebrain.cohort.seen_scans import save_seen

@@ -18,8 +18,8 @@ import pandas as pd
 from nibabel.filebasedimages import ImageFileError
 from tqdm import tqdm
 
-from genebrain.brain.parcel_series import read_parcel_table, usable_part
-from genebrain.brain.scans import repetition_time
+from genebrain.brain.images.parcel_tables import read_parcel_table, usable_part
+from genebrain.brain.store.scan_table import repetition_time
 from genebrain.cohort.problems import Problems, named
 from genebrain.common.types import UserError
 

@@ -20,16 +20,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebrain.brain.before_reading import refuse_misfits
-from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.encoder_scans import options_name, scan_options, scan_shape
-from genebrain.brain.encoder_shelf import ScanShape
-from genebrain.brain.ingest import fill_store
-from genebrain.brain.ingest_report import IngestReport
-from genebrain.brain.scan_journal import scan_keys
-from genebrain.brain.scan_quality_report import write_scan_report
-from genebrain.brain.scan_store import ScanStore
-from genebrain.brain.scans import COLUMNS, IMAGE_SUFFIXES, read_scan_table
+from genebrain.brain.encoders.cache import ScanShape
+from genebrain.brain.encoders.preflight import refuse_misfits
+from genebrain.brain.encoders.reading import options_name, scan_options, scan_shape
+from genebrain.brain.images.cleaning import Cleaning
+from genebrain.brain.quality.page import write_scan_report
+from genebrain.brain.store.fill import fill_store
+from genebrain.brain.store.journal import scan_keys
+from genebrain.brain.store.report import IngestReport
+from genebrain.brain.store.scan_table import COLUMNS, IMAGE_SUFFIXES, read_scan_table
+from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.scan_vectors import CorrelationVectors, EncoderVectors, Vectors

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.brain.connectome_rows import CorrelationRows
-from genebrain.brain.encoder_shelf import SHELF, ScanShape
-from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder, say_encoder
-from genebrain.brain.scan_store import ScanStore
-from genebrain.brain.window_bank import WindowBank
-from genebrain.brain.windows import Window
+from genebrain.brain.connectome.scan_correlations import CorrelationRows
+from genebrain.brain.encoders.cache import SHELF, ScanShape
+from genebrain.brain.encoders.embed import embed_windows, embeddings_folder, say_encoder
+from genebrain.brain.store.store import ScanStore
+from genebrain.brain.windows.bank import WindowBank
+from genebrain.brain.windows.policy import Window
 from genebrain.cohort.encoder_side import EncoderSide
 
 

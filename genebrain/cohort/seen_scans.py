@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from genebrain.brain.scan_store import ScanStore
+from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.participants import Cohort

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.brain.connectome import moments_from_store
-from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
-from genebrain.brain.scan_store import ScanStore
+from genebrain.brain.connectome.features import moments_from_store
+from genebrain.brain.encoders.embed import embed_windows, embeddings_folder
+from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.brain_side import ConnectomeSide, person_scans
 from genebrain.cohort.encoder_side import AnyFeature, BrainSide, EncoderSide
 from genebrain.cohort.participants import Cohort

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genebrain.brain.scans import read_scan_table
+from genebrain.brain.store.scan_table import read_scan_table
 from genebrain.cohort.problems import Problems, named
 from genebrain.cohort.tables import is_missing, numbers, read_table
 from genebrain.common.types import UserError

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from genebrain.alignment.closed_form import ClosedForm
-from genebrain.brain.window_bank import WindowBank
+from genebrain.brain.windows.bank import WindowBank
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.embedding_feature import EmbeddingFeature
 from genebrain.cohort.encoder_side import EncoderSide
@@ -36,7 +36,7 @@ class TunedScans(PersonWindows):
     Parameters
     ----------
     encoder : TunedEncoder
-        Around a :class:`~genebrain.brain.window_encoder.WindowEncoder`.
+        Around a :class:`~genebrain.brain.encoders.base.WindowEncoder`.
     bank : WindowBank
     people, feature, attention
         As in :class:`~genebrain.cohort.person_windows.PersonWindows`.

@@ -10,8 +10,8 @@ import copy
 from pathlib import Path
 
 from genebrain.alignment.model import AlignmentModel
-from genebrain.brain.encoder_files import ENCODER, save_encoder
-from genebrain.brain.window_encoder import WindowEncoder
+from genebrain.brain.encoders.base import WindowEncoder
+from genebrain.brain.encoders.files import ENCODER, save_encoder
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.participants import Cohort

@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
-from genebrain.brain.ingest_report import dropped_frames
+from genebrain.brain.store.report import dropped_frames
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.compact_chunks import compact
 from genebrain.cohort.encoder_side import AnyFeature, BrainSide, EncoderSide

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.encoders import random_twin
+from genebrain.brain.encoders.build import random_twin
+from genebrain.brain.images.cleaning import Cleaning
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.seen_scans import refuse_seen_people

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from genebrain.brain.objective_settings import ObjectiveSettings
+from genebrain.brain.pretraining.settings import ObjectiveSettings
+from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.pretraining import Pretraining
-from genebrain.cohort.pretraining_settings import PretrainerSettings
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.cohort.workspace import Workspace
 from genebrain.common.types import Metrics, UserError

@@ -14,15 +14,15 @@ def scan_report(
     task: str | None = None,
     n_carpets: int = 3,
 ) -> Path:
-    """Write one page about the scans of a store; see :mod:`genebrain.brain.scan_quality_report`.
+    """Write one page about the scans of a store; see :mod:`genebrain.brain.quality.page`.
 
     Returns
     -------
     Path
         The page; beside the store by default.
     """
-    from genebrain.brain.scan_quality_report import write_scan_report
-    from genebrain.brain.scans import read_scan_table
+    from genebrain.brain.quality.page import write_scan_report
+    from genebrain.brain.store.scan_table import read_scan_table
 
     folder = Path(store)
     table = None if input is None else read_scan_table(input, space=space, task=task)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from genebrain.brain.cleaning import Cleaning
+from genebrain.brain.images.cleaning import Cleaning
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide
 from genebrain.common.types import Metrics, UserError
@@ -34,7 +34,7 @@ def embed_scans(
         Scans that cannot be read, unless ``unreadable="skip"``: when all others are embedded and written, so that a
         broken file costs no work and no script takes a part for the whole.
     """
-    from genebrain.brain.ingest_report import dropped_frames
+    from genebrain.brain.store.report import dropped_frames
     from genebrain.cohort.scan_embedding import ScanSource
     from genebrain.cohort.scan_embedding import embed_scans as embed
 
@@ -68,7 +68,7 @@ def embed_scans(
 
 def convert_scan_encoder(path: Path | str, encoder: str, out: Path | str) -> Path:
     """Check published weights of a scan encoder and write them as safetensors with their sizes."""
-    from genebrain.brain.encoder_files import convert
+    from genebrain.brain.encoders.files import convert
 
     folder, facts = convert(Path(path), encoder, Path(out))
     print(json.dumps(facts, indent=1))

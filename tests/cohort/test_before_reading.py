@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from genebrain import tasks
-from genebrain.brain import ingest
-from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.encoder_files import save_encoder
-from genebrain.brain.encoder_scans import VolumeSettings
-from genebrain.brain.encoders import EncoderSettings, build_encoder
-from genebrain.brain.scans import known_steps, read_scan_table
-from genebrain.brain.windows import WindowPolicy
+from genebrain.brain.encoders.build import EncoderSettings, build_encoder
+from genebrain.brain.encoders.files import save_encoder
+from genebrain.brain.encoders.reading import VolumeSettings
+from genebrain.brain.images.cleaning import Cleaning
+from genebrain.brain.store import fill as ingest
+from genebrain.brain.store.scan_table import known_steps, read_scan_table
+from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.common.types import UserError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from genebrain import config, tasks
-from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.scans import read_scan_table
+from genebrain.brain.images.cleaning import Cleaning
+from genebrain.brain.store.scan_table import read_scan_table
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.common.types import UserError
 

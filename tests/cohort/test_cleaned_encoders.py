@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from genebrain import config, tasks
-from genebrain.brain.cleaning import Cleaning, clean
-from genebrain.brain.scan_reader import scaled
-from genebrain.brain.window_bank import WindowBank
-from genebrain.brain.windows import WindowPolicy
+from genebrain.brain.images.cleaning import Cleaning, clean
+from genebrain.brain.pretraining.trainer import PretrainerSettings
+from genebrain.brain.store.read_parcels import scaled
+from genebrain.brain.windows.bank import WindowBank
+from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import EncoderSide
-from genebrain.cohort.pretraining_settings import PretrainerSettings
 from genebrain.cohort.workspace import Workspace
 from genebrain.common.types import UserError
 from genebrain.simulation.cohort import simulate_cohort

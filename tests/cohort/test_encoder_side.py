@@ -14,9 +14,14 @@ import torch
 
 from genebrain import config, tasks
 from genebrain.alignment.settings import AlignmentSettings
-from genebrain.brain import before_reading, encoder_files, encoder_scans, encoder_shelf, encoders, frozen_embeddings
-from genebrain.brain.frozen_embeddings import embed_windows, embeddings_folder
-from genebrain.brain.windows import WindowPolicy
+from genebrain.brain.encoders import build as encoders
+from genebrain.brain.encoders import cache as encoder_shelf
+from genebrain.brain.encoders import embed as frozen_embeddings
+from genebrain.brain.encoders import files as encoder_files
+from genebrain.brain.encoders import preflight as before_reading
+from genebrain.brain.encoders import reading as encoder_scans
+from genebrain.brain.encoders.embed import embed_windows, embeddings_folder
+from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.cohort import encoder_side
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.embedding_feature import EmbeddingFeature

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genebrain.brain.frozen_embeddings import Embeddings
+from genebrain.brain.encoders.embed import Embeddings
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.person_vectors import PersonVectors
 

@@ -8,7 +8,7 @@ import torch
 
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.training import TrainerSettings
-from genebrain.brain.windows import Window
+from genebrain.brain.windows.policy import Window
 from genebrain.cohort.embedding_feature import EmbeddingFeature
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.fitting import Experiment, gather_subjects, load_fit, run_fit

@@ -15,8 +15,8 @@ import torch
 from genebrain import config, tasks
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.training import TrainerSettings
-from genebrain.brain.connectome import moments_from_store
-from genebrain.brain.scan_store import ScanStore
+from genebrain.brain.connectome.features import moments_from_store
+from genebrain.brain.store.store import ScanStore
 from genebrain.cohort import recipe
 from genebrain.cohort.brain_side import ConnectomeSide, person_scans
 from genebrain.cohort.datamodule import EpochBatches, PairedDataModule

@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from genebrain import config, tasks
-from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.objective_settings import ObjectiveSettings
-from genebrain.brain.random_windows import RandomWindows
-from genebrain.brain.scan_store import ScanStore
+from genebrain.brain.images.cleaning import Cleaning
+from genebrain.brain.pretraining.data import VALIDATION, LookDataset, LookModule
+from genebrain.brain.pretraining.settings import ObjectiveSettings
+from genebrain.brain.pretraining.trainer import PretrainerSettings
+from genebrain.brain.store.store import ScanStore
+from genebrain.brain.windows.random_windows import RandomWindows
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.encoder_side import EncoderSide
-from genebrain.cohort.pretraining_data import VALIDATION, LookDataset, LookModule
-from genebrain.cohort.pretraining_settings import PretrainerSettings
 from genebrain.cohort.seen_scans import FILE, refuse_seen
 from genebrain.cohort.splits import load_split
 from genebrain.cohort.workspace import Workspace
@@ -52,7 +52,7 @@ def weights(run: Path) -> bytes:
 
 
 def test_a_killed_run_ends_with_the_bytes_of_an_undisturbed_one(cohort, run, tmp_path, monkeypatch):
-    from genebrain.brain.pretraining import PretrainModule
+    from genebrain.brain.pretraining.module import PretrainModule
 
     step, calls = PretrainModule.training_step, []
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genebrain.brain.cleaning import Cleaning
-from genebrain.brain.encoder_files import save_encoder
-from genebrain.brain.encoder_sizes import NAMES
-from genebrain.brain.encoders import build_encoder
-from genebrain.brain.windows import WindowPolicy
+from genebrain.brain.encoders.build import build_encoder
+from genebrain.brain.encoders.families import NAMES
+from genebrain.brain.encoders.files import save_encoder
+from genebrain.brain.images.cleaning import Cleaning
+from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.cohort.problems import Problems

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from genebrain import config, tasks
-from genebrain.brain.encoder_files import read_encoder, save_encoder
-from genebrain.brain.encoders import EncoderSettings, build_encoder
-from genebrain.brain.windows import WindowPolicy
+from genebrain.brain.encoders.build import EncoderSettings, build_encoder
+from genebrain.brain.encoders.files import read_encoder, save_encoder
+from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.common.types import UserError

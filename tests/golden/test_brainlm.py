@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genebrain.brain.brainlm import BrainLM
-from genebrain.brain.brainlm_checkpoints import detect_family, load_brainlm
-from genebrain.brain.brainlm_config import BrainLMConfig, ViTMAEConfig
-from genebrain.brain.parcel_input import ParcelInput
-from genebrain.brain.parcel_order import a424_coordinates, order_by_y
-from genebrain.brain.vit_image import Canvas
-from genebrain.brain.vit_mae import ViTMAE
+from genebrain.brain.images.a424 import a424_coordinates, order_by_y
+from genebrain.brain.models.brainlm.canvas import Canvas
+from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
+from genebrain.brain.models.brainlm.image import ViTMAE
+from genebrain.brain.models.brainlm.region_time import BrainLM
+from genebrain.brain.models.brainlm.weights import detect_family, load_brainlm
+from genebrain.brain.models.parcel_input import ParcelInput
 
 FOLDER = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent)) / "brainlm"
 MANIFEST: dict[str, Any] = (

@@ -12,16 +12,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from genebrain.brain.cleaning import Cleaning, clean
-from genebrain.brain.connectome import moments_from_store
-from genebrain.brain.image_stream import open_image
-from genebrain.brain.parcel_series import usable_part
-from genebrain.brain.parcellation import Atlas
-from genebrain.brain.scaling import CohortScaling, robust_scale
-from genebrain.brain.scan_store import ScanStore, fill_store, ingest_scans
-from genebrain.brain.scans import read_scan_table, repetition_time
-from genebrain.brain.volume_reader import VolumeOptions
-from genebrain.brain.volumes import normalise_volumes
+from genebrain.brain.connectome.features import moments_from_store
+from genebrain.brain.images.atlas import Atlas
+from genebrain.brain.images.cleaning import Cleaning, clean
+from genebrain.brain.images.nifti import open_image
+from genebrain.brain.images.parcel_tables import usable_part
+from genebrain.brain.images.volume_scaling import normalise_volumes
+from genebrain.brain.models.scaling import CohortScaling, robust_scale
+from genebrain.brain.store.read_volumes import VolumeOptions
+from genebrain.brain.store.scan_table import read_scan_table, repetition_time
+from genebrain.brain.store.store import ScanStore, fill_store, ingest_scans
 from genebrain.common.types import UserError
 
 FOLDER = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent)) / "fmri"

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genebrain.brain.brainlm_checkpoints import load_brainlm
-from genebrain.brain.objectives import ClipContrast, MaskedPicture, MaskedSeries
-from genebrain.brain.parcel_input import ParcelInput
-from genebrain.brain.parcel_order import order_by_y
+from genebrain.brain.images.a424 import order_by_y
+from genebrain.brain.models.brainlm.weights import load_brainlm
+from genebrain.brain.models.parcel_input import ParcelInput
+from genebrain.brain.pretraining.objectives import ClipContrast, MaskedPicture, MaskedSeries
 
 FOLDER = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent))
 MANIFEST = FOLDER / "brainlm" / "manifest.json"

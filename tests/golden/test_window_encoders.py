@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genebrain.brain.encoder_files import read_encoder
-from genebrain.brain.encoders import EncoderSettings, build_encoder
-from genebrain.brain.window_encoder import WindowEncoder
+from genebrain.brain.encoders.base import WindowEncoder
+from genebrain.brain.encoders.build import EncoderSettings, build_encoder
+from genebrain.brain.encoders.files import read_encoder
 
 GOLDEN = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent))
 CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 2e-5, "check_dtype": False}

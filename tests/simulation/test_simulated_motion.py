@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genebrain.brain.cleaning import Cleaning, clean
-from genebrain.brain.motion import framewise_displacement, motion_facts
+from genebrain.brain.images.cleaning import Cleaning, clean
+from genebrain.brain.images.motion import framewise_displacement, motion_facts
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.participants import Cohort, load_cohort

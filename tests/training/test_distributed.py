@@ -18,7 +18,7 @@ from genebrain.alignment.infonce import InfoNCE
 from genebrain.alignment.projector import Projector
 from genebrain.alignment.siglip import SigLIP
 from genebrain.alignment.temperature import LogitScale
-from genebrain.brain.clip_contrast import Ranks, nt_xent
+from genebrain.brain.pretraining.contrast import Ranks, nt_xent
 from genebrain.training import collectives as distributed
 from genebrain.training.collectives import (
     gather,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from genebrain.alignment.training import TrainerSettings
-from genebrain.cohort.pretraining_settings import PretrainerSettings
+from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.common.types import UserError
 from genebrain.genetics.finetuning_training import TrainingSettings
 from genebrain.training.trainer import BEST, DeviceSettings, Watch, train_resumably

@@ -1,0 +1,1 @@
+"""Functional connectivity as features: moments, covariances, tangent space."""

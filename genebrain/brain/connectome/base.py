@@ -1,0 +1,87 @@
+"""What all connectome features share: the common parcels, batches of subjects, the report, the state.
+
+Contract: ``fit`` on training subjects, ``transform`` on any, in float64 over batches of bounded memory;
+``report`` counts the parcels dropped and the subjects filled, ``state`` holds plain arrays for a checkpoint.
+
+What it does NOT know: which numbers a feature makes of the moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from genebrain.brain.connectome.missing_parcels import Float64, SharedParcels
+from genebrain.common.types import FloatArray, UserError
+
+BATCH_ENTRIES = 2**22  # numbers per stacked matrix: 32 MB in float64, whatever the number of parcels
+
+
+class ConnectomeFeature:
+    """What all features share: the common parcels, batching, and the report of what was dropped or filled."""
+
+    def __init__(self) -> None:
+        self.shared: SharedParcels | None = None
+        self.report: dict[str, int] = {}
+
+    def fit_parcels(self, C0: FloatArray, C1: FloatArray) -> SharedParcels:
+        """Learn which parcels the training subjects share."""
+        if C0.ndim != 3 or C0.shape != C1.shape or C0.shape[1] != C0.shape[2]:
+            raise ValueError(f"C0 and C1 must both be [n, P, P], got {C0.shape} and {C1.shape}")
+        return self.use_parcels(SharedParcels.fit(C0, C1), len(C0))
+
+    def use_parcels(self, shared: SharedParcels, n_training: int) -> SharedParcels:
+        """Take what was learned of the parcels of so many training subjects."""
+        self.shared = shared
+        self.report = {
+            "training_subjects": n_training,
+            "parcels_used": int(shared.used.sum()),
+            "parcels_dropped": int((~shared.used).sum()),
+        }
+        return shared
+
+    def fitted(self, width: int) -> SharedParcels:
+        """The shared parcels, once fitted and only for scans of the right width."""
+        if self.shared is None:
+            raise ValueError(f"{type(self).__name__} must be fitted before transform")
+        if width != len(self.shared.used):
+            raise UserError(
+                f"the features were fitted on {len(self.shared.used)} parcels, these scans have {width}: "
+                "use scans made with the same atlas"
+            )
+        return self.shared
+
+    def batches(
+        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None, basis: Float64 | None = None
+    ) -> Iterator[tuple[slice, Float64, Float64, Float64 | None]]:
+        """Rows, C0, C1, edges of one batch after another, on the shared parcels and the ``basis``."""
+        shared = self.fitted(C0.shape[-1])
+        step = max(1, BATCH_ENTRIES // C0.shape[-1] ** 2)
+        filled = 0
+        for start in range(0, len(C0), step):
+            rows = slice(start, min(start + step, len(C0)))
+            c0, c1, e, gaps = shared.apply(C0[rows], C1[rows], None if edges is None else edges[rows])
+            filled += gaps
+            if basis is not None:
+                c0, c1 = basis.T @ c0 @ basis, basis.T @ c1 @ basis
+                e = None if e is None else e @ basis
+            yield rows, c0, c1, e
+        self.report["subjects_filled"] = filled
+
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Everything that was learned, as plain arrays for a checkpoint."""
+        if self.shared is None:
+            raise ValueError(f"{type(self).__name__} has nothing to save before fit")
+        return {
+            "used": self.shared.used.astype(np.uint8),
+            "mean_C0": self.shared.C0,
+            "mean_C1": self.shared.C1,
+        }
+
+    def restore(self, state: dict[str, np.ndarray[Any, Any]]) -> Self:
+        """Take the arrays of :meth:`state` back."""
+        used = np.asarray(state["used"]).astype(bool)
+        self.shared = SharedParcels(used, np.asarray(state["mean_C0"]), np.asarray(state["mean_C1"]))
+        return self

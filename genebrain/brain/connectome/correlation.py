@@ -1,0 +1,73 @@
+"""Correlation and partial-correlation features: the textbook connectome.
+
+Contract: moments ``[n, P, P]`` in, Fisher-z values ``[n, P (P - 1) / 2]`` out.
+
+What it does NOT know: time series, files, genomes, lags.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from genebrain.brain.connectome.base import ConnectomeFeature
+from genebrain.brain.connectome.missing_parcels import Float64
+from genebrain.brain.connectome.moments import Float32
+from genebrain.common.types import FloatArray, IntArray
+
+
+class Correlation(ConnectomeFeature):
+    """Fisher-z of the correlations of the shared parcels: upper triangle, ``P (P - 1) / 2`` features."""
+
+    def fit(
+        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
+    ) -> Self:
+        """Learn which parcels the training subjects share. ``edges`` and ``frames`` are not needed."""
+        self.fit_parcels(C0, C1)
+        return self
+
+    def transform(
+        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
+    ) -> Float32:
+        """Features of any subjects, float32 [n, P (P - 1) / 2]."""
+        upper = np.triu_indices(int(self.fitted(C0.shape[-1]).used.sum()), k=1)
+        features = np.empty((len(C0), len(upper[0])), np.float32)
+        for rows, c0, _, _ in self.batches(C0, C1, None):
+            r = self._association(c0)[:, upper[0], upper[1]]
+            features[rows] = np.arctanh(np.clip(r, -1 + 1e-7, 1 - 1e-7))
+        return features
+
+    def _association(self, C0: Float64) -> Float64:
+        deviation = np.sqrt(np.diagonal(C0, axis1=1, axis2=2))
+        return np.asarray(C0 / (deviation[:, :, None] * deviation[:, None, :]))
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> Self:
+        """Rebuild from :meth:`state`."""
+        return cls().restore(state)
+
+
+class PartialCorrelation(Correlation):
+    """Fisher-z of the partial correlations: inverse of ``(1 - shrinkage) correlation + shrinkage I``."""
+
+    def __init__(self, shrinkage: float = 0.1) -> None:
+        super().__init__()
+        if not 0 < shrinkage < 1:
+            raise ValueError(f"shrinkage must be in (0, 1): short scans have no inverse, got {shrinkage}")
+        self.shrinkage = shrinkage
+
+    def _association(self, C0: Float64) -> Float64:
+        correlation = super()._association(C0)
+        eye = np.eye(C0.shape[-1])
+        precision = np.linalg.inv((1 - self.shrinkage) * correlation + self.shrinkage * eye)
+        return -super()._association(np.asarray(precision, np.float64))
+
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Everything that was learned, as plain arrays for a checkpoint."""
+        return super().state() | {"shrinkage": np.array(self.shrinkage)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> Self:
+        """Rebuild from :meth:`state`."""
+        return cls(shrinkage=float(state["shrinkage"])).restore(state)

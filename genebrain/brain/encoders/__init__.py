@@ -1,0 +1,1 @@
+"""Scan encoders behind one face: sizes, construction, files, frozen embeddings."""

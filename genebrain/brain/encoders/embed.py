@@ -1,0 +1,175 @@
+"""Windows through a frozen encoder, each scan once: what is stored is found again by its content.
+
+Contract: one float32 array ``[windows, hidden]`` per scan, in a folder that encoder and window policy name, under a
+hash of the scan's content: another scan store, another cohort or another name of the same data finds it. A scan is
+encoded alone, so its numbers do not depend on which others were done before or beside it, and an interrupted run goes
+on to the same bytes.
+
+What it does NOT know: subjects, splits, how windows become one vector.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from genebrain.brain.encoders.base import WindowEncoder
+from genebrain.brain.windows.bank import WindowBank
+from genebrain.brain.windows.policy import Window
+from genebrain.common.files import ArrayWriter, make_private, write_private
+from genebrain.common.types import UserError
+from genebrain.common.words import counted
+
+DESCRIPTION = "description.json"
+
+
+class Embeddings(Mapping[str, NDArray[np.float32]]):
+    """Vectors of the windows of every scan, float32 ``[windows, hidden]`` by its key, read when they are asked for.
+
+    The vectors of all scans of a cohort together may be larger than memory (``summary=connectivity``).
+    """
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = dict(files)
+
+    def __getitem__(self, key: str) -> NDArray[np.float32]:
+        """Read those of one scan."""
+        return np.asarray(np.load(self._files[key], allow_pickle=False))
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the scan has windows; reads nothing."""
+        return key in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        """Keys of the scans."""
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        """Number of scans."""
+        return len(self._files)
+
+
+def embeddings_folder(root: Path, encoder: WindowEncoder, bank: WindowBank) -> Path:
+    """Folder of the embeddings of this encoder under this window policy; made with a description inside."""
+    policy = {**asdict(bank.policy), "frames": bank.frames, "tr": bank.tr}
+    choice = hashlib.blake2b(json.dumps(policy, sort_keys=True).encode(), digest_size=6).hexdigest()
+    folder = root / f"{encoder.name}-{encoder.fingerprint()[:16]}-{choice}"
+    make_private(folder)
+    if not (folder / DESCRIPTION).is_file():
+        content = {"encoder": encoder.description(), "windows": policy}
+        write_private(folder / DESCRIPTION, json.dumps(content, indent=1, default=str).encode())
+    return folder
+
+
+def embed_windows(
+    encoder: WindowEncoder,
+    bank: WindowBank,
+    planned: Mapping[str, list[Window]],
+    folder: Path,
+    *,
+    batch: int = 16,
+    device: str = "auto",
+    progress: bool = True,
+) -> Embeddings:
+    """Embeddings of the windows of every planned scan; what is in the folder is not computed again.
+
+    Parameters
+    ----------
+    encoder : WindowEncoder
+    bank : WindowBank
+    planned : mapping
+        Scan key -> windows, as :meth:`WindowBank.plan` gives it.
+    folder : Path
+        Of :func:`embeddings_folder`.
+    batch : int
+        Windows of a scan that pass the encoder at a time.
+    device : str
+        ``auto`` (a GPU where there is one), ``cpu``, ``cuda``.
+
+    Returns
+    -------
+    Embeddings
+        Scan key -> float32 ``[windows, hidden]``, on disk.
+
+    Raises
+    ------
+    UserError
+        Embeddings that are not finite, with the number of scans; the finite ones are kept.
+    """
+    targets = {key: folder / _name(bank, key, windows) for key, windows in planned.items()}
+    todo = [key for key, target in targets.items() if not target.is_file()]
+    bad = 0
+    if todo:
+        where, home = _device(device), next(encoder.parameters()).device
+        encoder = encoder.to(where).eval()
+        with (
+            torch.inference_mode(),
+            tqdm(
+                total=sum(len(planned[key]) for key in todo), desc=encoder.name, unit="window", disable=not progress
+            ) as bar,
+        ):
+            for key in todo:
+                vectors = _encode(encoder, bank, key, planned[key], batch, where)
+                bar.update(len(vectors))
+                if not np.isfinite(vectors).all():
+                    bad += 1
+                    continue
+                targets[key].parent.mkdir(exist_ok=True, mode=0o700)
+                with ArrayWriter(targets[key], vectors.shape, np.float32) as array:
+                    array.add(vectors)
+        encoder.to(home)  # whoever keeps it does not keep the memory of the GPU
+    if bad:
+        raise UserError(
+            f"{encoder.name} gave numbers that are not finite for {bad} of {len(planned)} scans: look at these scans "
+            "with 'genebrain check', or at the weights"
+        )
+    return Embeddings(targets)
+
+
+def say_encoder(encoder: WindowEncoder, bank: WindowBank) -> None:
+    """Print where the weights come from, and what was done to time steps, once windows are planned."""
+    print(f"{encoder.name}: {encoder.origin}")
+    if words := bank.time_steps():
+        print(words)
+
+
+def _encode(
+    encoder: WindowEncoder, bank: WindowBank, key: str, windows: list[Window], batch: int, device: torch.device
+) -> NDArray[np.float32]:
+    parts = []
+    for start in range(0, len(windows), batch):
+        values = torch.from_numpy(bank.stack(key, windows[start : start + batch])).to(device)
+        parts.append(encoder(values).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _name(bank: WindowBank, key: str, windows: list[Window]) -> Path:
+    """File of a scan: a hash of its frames, their places in time and the windows."""
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(str(bank.store.index["sha256"][key]).encode())
+    digest.update(np.ascontiguousarray(bank.store.frame_numbers(key)).tobytes())
+    digest.update(json.dumps([[w.first, w.last, w.start, w.frames, w.mirrored] for w in windows]).encode())
+    digest.update(str(bank.own_step(key)).encode())
+    name = digest.hexdigest()
+    return Path(name[:2]) / f"{name}.npy"
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device={name} is none of auto, cpu, cuda") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = counted(torch.cuda.device_count(), "CUDA GPU")
+        raise UserError(f"device={name}: this machine shows {found}; use device=auto")
+    return device

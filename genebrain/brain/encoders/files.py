@@ -1,0 +1,247 @@
+"""Weights of any scan encoder from a file or folder, and back into a folder that needs no guessing.
+
+Contract: the family is told from the keys; ``config.json`` beside the weights or ``hyper_parameters`` inside give the
+sizes; every key is checked by the reader of its family. :func:`save_encoder` writes ``model.safetensors``,
+``config.json`` and, for encoders of parcels, ``contract.safetensors`` (parcels, scaling), all for the owner's eyes:
+weights that were trained on scans of people are individual-level data.
+
+What it does NOT know: where to download weights, scans.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import save as save_tensors
+from torch import nn
+
+from genebrain.brain.encoders.base import ParcelWindowEncoder, WindowEncoder
+from genebrain.brain.encoders.families import NAMES, Config, Size, published_size
+from genebrain.brain.models.brainlm.weights import load_brainlm, read_weights
+from genebrain.brain.models.brainmt.config import BrainMTConfig
+from genebrain.brain.models.brainmt.weights import load_brainmt
+from genebrain.brain.models.parcel_input import ParcelInput
+from genebrain.brain.models.swift.config import SwiFTConfig
+from genebrain.brain.models.swift.weights import PREFIX, load_swift, read_checkpoint
+from genebrain.common.files import make_private, write_private
+from genebrain.common.types import UserError
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+CONFIG, CONTRACT = "config.json", "contract.safetensors"
+ENCODER = "encoder"
+"""Folder of a run (of ``pretrain``, or of ``fit`` with an encoder in training) that holds the whole trained encoder."""
+MODEL_TYPES = {"brainlm": "brainlm_mae", "brainlm_vit": "vit_mae", "swift": "swift", "brainmt": "brainmt"}
+SIGNS = {
+    "brainlm": ".attention.self.",
+    "brainlm_vit": ".attention.attention.",
+    "swift": "patch_embed.fc.",
+    "brainmt": "patch_embed.conv_down.",
+}
+"""Encoder -> part of a key that only its weights have."""
+OWN = "genebrain"
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedEncoder:
+    """A module with its weights, and what its file says about its input."""
+
+    name: str
+    module: nn.Module
+    size: Size
+    origin: str
+    contract: dict[str, np.ndarray[Any, Any]] | None
+
+
+def weights_file(path: Path) -> Path:
+    """The file of weights: ``path`` itself, or the one in the folder ``path``.
+
+    Raises
+    ------
+    UserError
+        There is none.
+    """
+    if path.is_file():
+        return path
+    for name in WEIGHTS:
+        if (path / name).is_file():
+            return path / name
+    trained = _encoder_of_run(path)
+    if not path.exists():
+        advice = trained or "; name a file or folder of weights of a scan encoder"
+        raise UserError(f"brain.path={path} does not exist{advice}")
+    below = sorted(p.parent.name for name in WEIGHTS for p in path.glob(f"*/{name}"))
+    hint = f"; its subfolders {', '.join(below)} have: choose one" if below else ""
+    raise UserError(f"{path} has neither {' nor '.join(WEIGHTS)}{trained or hint}")
+
+
+def _encoder_of_run(path: Path) -> str:
+    """Advice where ``path`` is, or lies in, the folder of a run that left a whole encoder; else empty."""
+    own = path if path.is_dir() else path.parent
+    for run in (own, *own.parents):
+        encoder = run / ENCODER
+        if encoder != own and (encoder / WEIGHTS[0]).is_file() and (run / "checkpoints").is_dir():
+            return f"; the encoder that was trained in the run {run.name} lies in brain.path={encoder}"
+    return ""
+
+
+def detect(keys: Iterable[str]) -> str | None:
+    """Name of the encoder whose weights have these keys; None if it is none of the four, or several."""
+    listed = list(keys)
+    found = [name for name, sign in SIGNS.items() if any(sign in key for key in listed)]
+    return found[0] if len(found) == 1 else None
+
+
+def read_encoder(path: Path | str, wanted: str) -> LoadedEncoder:
+    """Module and facts of a checkpoint, in evaluation mode, float32 on the CPU.
+
+    A file of a run folder that is no whole encoder is answered with where the run has one.
+
+    Parameters
+    ----------
+    path : path
+        A published checkpoint (safetensors, ``pytorch_model.bin``, Lightning ``.ckpt``) or a folder.
+    wanted : str
+        Name of the encoder that is asked for.
+
+    Raises
+    ------
+    UserError
+        Not readable, of another encoder (named), no sizes to be had, or keys that do not fit (all listed).
+    """
+    file = weights_file(Path(path))
+    if wanted not in NAMES:
+        raise UserError(f"encoder {wanted} is none of {', '.join(NAMES)}")
+    try:
+        return _read_encoder(file, wanted)
+    except UserError as error:
+        if advice := _encoder_of_run(file):
+            raise UserError(f"{error}{advice}") from error
+        raise
+
+
+def _read_encoder(file: Path, wanted: str) -> LoadedEncoder:
+    weights, hyper_parameters = _peek(file)
+    name = detect(weights)
+    if name is None:
+        shown = ", ".join(sorted(weights)[:5])
+        raise UserError(f"{file} holds no weights of {', '.join(NAMES)}: {len(weights)} keys, the first are {shown}")
+    if name != wanted:
+        raise UserError(f"{file} holds weights of {name}, not of {wanted}: use brain={name}")
+    values = _read_json(file.parent / CONFIG)
+    if values is not None and values.get("model_type", MODEL_TYPES[name]) != MODEL_TYPES[name]:
+        raise UserError(f"{file} holds weights of {name}, but {CONFIG} beside it is of {values['model_type']!r}")
+    module, config = _load(name, file, values, hyper_parameters)
+    size = published_size(name, config)
+    own = (values or {}).get(OWN)
+    if own is not None:
+        size = Size(config, int(own["frames"]), own["tr"], bool(own["published"]))
+    contract = file.parent / CONTRACT
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    origin = f"weights of {file.name} (sha256 {digest})"
+    if own is not None:
+        origin = f"{origin}; {own['origin']}"
+    arrays = load_arrays(contract.read_bytes()) if own is not None and contract.is_file() else None
+    return LoadedEncoder(name, module, size, origin, arrays)
+
+
+def save_encoder(encoder: WindowEncoder, folder: Path | str, origin: str | None = None) -> Path:
+    """Write an encoder so that :func:`read_encoder` gives it back with its input contract.
+
+    Parameters
+    ----------
+    encoder : WindowEncoder
+    folder : path
+        Made if it does not exist, with private mode.
+    origin : str, optional
+        Where these weights come from, in words; by default what the encoder says.
+    """
+    folder = Path(folder)
+    make_private(folder)
+    own = {
+        "frames": encoder.frames,
+        "tr": encoder.tr,
+        "published": encoder.published,
+        "origin": origin or encoder.origin,
+    }
+    if isinstance(encoder, ParcelWindowEncoder):
+        write_private(folder / CONTRACT, save_arrays(_contiguous(encoder.contract)))
+    _write(folder, encoder.name, encoder.size.config, encoder.encoder, own)
+    return folder
+
+
+def convert(path: Path, name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Read weights strictly and write them as safetensors with their sizes; returns the folder and what they are."""
+    loaded = read_encoder(path, name)
+    make_private(folder)
+    own = {"frames": loaded.size.frames, "tr": loaded.size.tr, "published": loaded.size.published}
+    _write(folder, name, loaded.size.config, loaded.module, own | {"origin": loaded.origin})
+    facts = {"encoder": name, "weights": loaded.origin, **own}
+    return folder, facts | {"parameters": sum(p.numel() for p in loaded.module.parameters())}
+
+
+def _write(folder: Path, name: str, config: Config, module: nn.Module, own: dict[str, Any]) -> None:
+    values = {"model_type": MODEL_TYPES[name], **dataclasses.asdict(config), OWN: own}
+    write_private(folder / CONFIG, json.dumps(values, indent=1).encode())
+    prefix = PREFIX if name == "swift" else ""
+    state = {prefix + k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    # Last: a folder with weights is a whole one.
+    write_private(folder / WEIGHTS[0], save_tensors(state))
+
+
+def _contiguous(contract: ParcelInput) -> dict[str, np.ndarray[Any, Any]]:
+    return {key: np.array(value, order="C") for key, value in contract.state().items()}
+
+
+def _peek(file: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Tensors by key, unwrapped by any of the conventions, and ``hyper_parameters`` where there are some."""
+    if file.suffix == ".ckpt":
+        return read_checkpoint(file)
+    return read_weights(file), None
+
+
+def _load(
+    name: str, file: Path, values: dict[str, Any] | None, hyper_parameters: dict[str, Any] | None
+) -> tuple[nn.Module, Config]:
+    if name in ("brainlm", "brainlm_vit"):
+        model = load_brainlm(file)
+        return model, model.config
+    if name == "swift":
+        config = SwiFTConfig.from_mapping(values) if values is not None else None
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            swift = load_swift(file, config)
+        for warning in caught:
+            print(f"note: {warning.message}")
+        return swift, swift.config
+    if values is None and hyper_parameters is None:
+        raise UserError(
+            f"{file} says nothing of its sizes: put a {CONFIG} with the fields of BrainMTConfig beside it "
+            "(num_frames, img_size, depth, directions, pooling, ...)"
+        )
+    known = {f.name for f in dataclasses.fields(BrainMTConfig)}
+    found = values if values is not None else hyper_parameters
+    assert found is not None
+    mt = BrainMTConfig(**{k: v for k, v in found.items() if k in known})
+    brainmt = load_brainmt(file, mt)
+    return brainmt, mt
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not a JSON object")
+    return values

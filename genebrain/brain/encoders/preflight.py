@@ -1,0 +1,125 @@
+"""What settings and scan table tell of an encoder's input before hours of reading: windows, time step, box, parcels.
+
+Contract: :func:`refuse_misfits` reads no values of scans; what it lets pass may still fail for reasons that only the
+scans know.
+
+What it does NOT know: stores, subjects, what scans hold.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from genebrain.brain.encoders.build import EncoderSettings
+from genebrain.brain.encoders.cache import SHELF
+from genebrain.brain.encoders.families import Size, frames_problem
+from genebrain.brain.encoders.reading import VolumeSettings
+from genebrain.brain.encoders.volumes import config_box
+from genebrain.brain.images.atlas import Atlas
+from genebrain.brain.images.parcel_centres import known_centres
+from genebrain.brain.store.scan_table import IMAGE_SUFFIXES, known_steps
+from genebrain.brain.windows.bank import another_step
+from genebrain.brain.windows.policy import WindowPolicy
+from genebrain.common.types import UserError
+from genebrain.common.words import counted
+
+LOOKED_AT = 20
+NO_STEP = "no known time step, and {why}: add tr (seconds) to the scan table"
+
+
+def refuse_misfits(
+    settings: EncoderSettings,
+    policy: WindowPolicy,
+    table: pd.DataFrame,
+    *,
+    volumes: VolumeSettings | None = None,
+    atlas: Path | None = None,
+    centres: Path | str | None = None,
+) -> None:
+    """Refuse scans and windows that an encoder cannot take.
+
+    Parameters
+    ----------
+    table
+        Of scans.
+    atlas, centres
+        What cuts images into parcels; table of the centres of the parcels.
+
+    Raises
+    ------
+    UserError
+        Windows of a length that the encoder does not take at the time step of the scans, scans without a time step
+        where it must be known, or with another one under ``resample=none``, a box larger than the encoder's, parcels
+        that the weights were not trained on or of which nobody says where they lie; all together, with the numbers of
+        both sides.
+    """
+    size = SHELF.expected(settings)
+    problems = _step_problems(settings.name, size, policy, table)
+    if problem := _box_problem(settings, size, volumes):
+        problems.append(problem)
+    if settings.reads == "parcels" and (width := _width(table, atlas)):
+        try:
+            # Not wasted: the same encoder is asked for again once the scans are read.
+            SHELF.get(settings, n_parcels=width, coordinates=known_centres(width, centres, atlas))
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def _width(table: pd.DataFrame, atlas: Path | None) -> int | None:
+    """Parcels of the scans, where the atlas or the headers of some tables agree on it; None: unknown."""
+    paths = [Path(path) for path in table["path"]]
+    if atlas is not None and all(path.name.endswith(IMAGE_SUFFIXES) for path in paths):
+        try:
+            return len(Atlas.load(atlas).ids)
+        except (UserError, OSError):
+            return None  # said when the store is filled
+    if not all(path.suffix == ".npy" for path in paths):
+        return None
+    widths = set()
+    for row in np.linspace(0, len(paths) - 1, min(len(paths), LOOKED_AT)).astype(int):
+        try:
+            shape = np.load(paths[row], mmap_mode="r", allow_pickle=False).shape
+        except (OSError, ValueError, EOFError):
+            continue
+        widths.add(shape[1] if len(shape) == 2 else None)
+    return widths.pop() if len(widths) == 1 else None
+
+
+def _step_problems(name: str, size: Size, policy: WindowPolicy, table: pd.DataFrame) -> list[str]:
+    if size.tr is None and not policy.in_seconds:
+        return []
+    # An encoder with a time step of its own says how long its windows are, whatever the scans have.
+    steps = known_steps(table, headers=size.tr is None or policy.resample == "none")
+    scans = counted(len(table), "scan")
+    problems = []
+    if unknown := steps.pop(None, 0):
+        why = "windows in seconds need it" if size.tr is None else f"{name} was trained at {size.tr:g} s per frame"
+        problems.append(f"{unknown} of {scans}: {NO_STEP.format(why=why)}")
+    known = {step: n for step, n in steps.items() if step is not None}
+
+    def check(frames: int) -> str | None:
+        return frames_problem(name, size.config, frames)
+
+    for step, n in {size.tr: len(table)}.items() if size.tr is not None else known.items():
+        if problem := policy.length_problem(step, size.frames, check):
+            problems.append(f"{n} of {scans}: {problem}")
+    if size.tr is not None and policy.resample == "none":
+        problems += [f"{n} of {scans}: {text}" for step, n in known.items() if (text := another_step(step, size.tr))]
+    return problems
+
+
+def _box_problem(settings: EncoderSettings, size: Size, volumes: VolumeSettings | None) -> str | None:
+    if settings.reads != "volumes" or volumes is None or volumes.box is None or not size.published:
+        return None
+    own = config_box(size.config)  # type: ignore[arg-type]
+    if all(have <= want for have, want in zip(volumes.box, own, strict=True)):
+        return None
+    return (
+        f"brain.volumes.box={list(volumes.box)}: {settings.name} takes up to {list(own)} voxels along each axis "
+        "(leave brain.volumes.box out to have these)"
+    )

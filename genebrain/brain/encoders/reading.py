@@ -1,0 +1,162 @@
+"""How scans must be read for an encoder: as parcel series, or as volumes in its box.
+
+Contract: :func:`scan_options` gives what :func:`~genebrain.brain.store.fill.fill_store` needs. A published encoder has a
+box of its own; a tiny one takes that of the first scan that can be opened.
+
+What it does NOT know: the store, windows, subjects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from genebrain.brain.encoders.build import EncoderSettings
+from genebrain.brain.encoders.cache import SHELF, ScanShape
+from genebrain.brain.encoders.families import Box, get_size
+from genebrain.brain.encoders.volumes import config_box
+from genebrain.brain.images.cleaning import Cleaning
+from genebrain.brain.images.mask import MaskChoice
+from genebrain.brain.images.nifti import open_image
+from genebrain.brain.images.orientation import Turn
+from genebrain.brain.images.parcel_centres import known_centres
+from genebrain.brain.images.volume_scaling import Normalisation
+from genebrain.brain.models.brainmt.config import BrainMTConfig
+from genebrain.brain.models.swift.config import SwiFTConfig
+from genebrain.brain.store.job import ScanOptions, without_names
+from genebrain.brain.store.read_parcels import ReadingOptions
+from genebrain.brain.store.read_volumes import VolumeOptions
+from genebrain.brain.store.scan_table import IMAGE_SUFFIXES
+from genebrain.brain.store.store import ScanStore
+from genebrain.common.types import UserError
+from genebrain.common.words import counted, told
+
+
+@dataclass(frozen=True)
+class VolumeSettings:
+    """How volumes are read; see :class:`~genebrain.brain.store.read_volumes.VolumeOptions`.
+
+    Attributes
+    ----------
+    box
+        Voxels of a stored frame; None: those of the encoder, and of the first scan for a tiny one.
+    """
+
+    box: tuple[int, ...] | None = None
+    normalisation: Normalisation = "z-norm"
+    mask: MaskChoice = "auto"
+    centre: Literal["image", "brain"] = "image"
+    axes: str = "RAS"
+    downsample: int = 1
+    allow_cut: bool = False
+
+    def __post_init__(self) -> None:
+        if self.box is not None:
+            object.__setattr__(self, "box", tuple(self.box))
+        self.options((1, 1, 1))
+
+    def options(self, box: Box) -> VolumeOptions:
+        """Reading options with this box, unless one is set."""
+        return VolumeOptions(
+            box=box if self.box is None else self.box,  # type: ignore[arg-type]
+            normalisation=self.normalisation,
+            mask=self.mask,
+            centre=self.centre,
+            axes=self.axes,
+            downsample=self.downsample,
+            allow_cut=self.allow_cut,
+        )
+
+
+def scan_options(
+    settings: EncoderSettings | None,
+    table: pd.DataFrame,
+    *,
+    atlas: Path | None = None,
+    volumes: VolumeSettings | None = None,
+    cleaning: Cleaning | None = None,
+    min_frames: int = 10,
+) -> ScanOptions:
+    """Reading options for an encoder (None: parcel series for the connectome).
+
+    Raises
+    ------
+    UserError
+        An encoder of volumes, and no image can be opened, or a cleaning that volumes do not know; parcels are wanted,
+        all scans are images, and no atlas is named; weights that cannot be read. Better now than after hours of reading
+        scans.
+    """
+    if settings is None or settings.reads == "parcels":
+        if settings is not None:
+            SHELF.size(settings)
+        if atlas is None and len(table) and all(str(path).endswith(IMAGE_SUFFIXES) for path in table["path"]):
+            raise UserError(
+                f"all {len(table)} scans are images, and {settings.name if settings else 'the connectome'} reads "
+                "parcels: an image needs an atlas. Name a label image (atlas=LABELS.nii.gz; 'atlas' in cohort.yaml), "
+                "or list tables of parcel series"
+            )
+        return ReadingOptions(atlas=atlas, cleaning=cleaning or Cleaning(), min_frames=min_frames)
+    volumes, cleaning = volumes or VolumeSettings(), cleaning or Cleaning()
+    if problem := volume_cleaning_problem(settings.name, cleaning):
+        raise UserError(problem)
+    options = volumes.options(_box(settings, table["path"], volumes))
+    return replace(options, min_frames=min_frames, fd_threshold=cleaning.fd_threshold)
+
+
+def volume_cleaning_problem(name: str, cleaning: Cleaning) -> str | None:
+    """What an encoder of volumes cannot have of a cleaning, in words; None: it can have all of it."""
+    if not cleaning.changes_values:
+        return None
+    return (
+        f"{name} reads volumes, and these are taken as the pipeline left them: of the cleaning only fd_threshold "
+        "(leave out frames of motion) is possible; clean the images before, or take an encoder of parcels (brainlm, "
+        "brainlm_vit, connectome)"
+    )
+
+
+def options_name(options: ScanOptions) -> str:
+    """Short name of a way of reading: equal names may share a store."""
+    text = json.dumps(options.describe(), sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _box(settings: EncoderSettings, paths: Iterable[Path], volumes: VolumeSettings) -> Box:
+    if settings.path is not None or settings.size not in ("auto", "tiny"):
+        config = (SHELF.size(settings) or get_size(settings.name, settings.size)).config
+        assert isinstance(config, (SwiFTConfig, BrainMTConfig))
+        return config_box(config)
+    listed = [Path(path) for path in paths]
+    images = [path for path in listed if path.name.endswith(IMAGE_SUFFIXES)]
+    if not images:
+        raise UserError(
+            f"{settings.name} reads volumes, and none of {counted(len(listed), 'scan')} is a 4D image "
+            f"({', '.join(IMAGE_SUFFIXES)}): list images, or take brainlm, brainlm_vit or connectome"
+        )
+    reasons: Counter[str] = Counter()
+    for path in images:
+        try:
+            image = open_image(path)
+            turn = Turn.between(image.affine, volumes.axes)
+        except (UserError, OSError, ValueError) as error:
+            reasons[without_names(error, path)] += 1  # told again when all are read
+            continue
+        x, y, z = (-(-size // volumes.downsample) for size in turn.apply(np.empty(image.shape, bool)).shape)
+        return x, y, z
+    raise UserError(f"none of {counted(len(images), 'image')} can be opened: {told(dict(reasons.most_common(5)))}")
+
+
+def scan_shape(store: ScanStore, parcel_coordinates: Path | str | None, atlas: Path | None) -> ScanShape:
+    """What an encoder of the scans in a store is built for: their parcels and where these lie, or their voxels."""
+    if store.kind == "volumes":
+        x, y, z = store.shape
+        return {"grid": (x, y, z)}
+    (n_parcels,) = store.shape
+    return {"n_parcels": n_parcels, "coordinates": known_centres(n_parcels, parcel_coordinates, atlas)}

@@ -1,0 +1,1 @@
+"""One image or parcel table to numbers: NIfTI, atlas, mask, cleaning, motion."""

@@ -1,0 +1,1 @@
+"""Published scan encoders, number for number."""

@@ -1,0 +1,1 @@
+"""BrainLM, both families."""

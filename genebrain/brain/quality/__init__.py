@@ -1,0 +1,1 @@
+"""Quality of scans on one page."""

@@ -1,0 +1,1 @@
+"""From a table of scans to the scan store."""

@@ -1,0 +1,218 @@
+"""Filling a scan store: every scan of the table is stored, too short, or in quarantine with a reason.
+
+Contract: can be interrupted and run again, finished scans are not read twice; one damaged file never ends the
+run, but a run in which nothing could be read is an error. A store that cannot be written (a full disk) ends the run:
+that is no fault of the scan that was read then. Work is spread over scans, one process each: decompression takes
+most of the time.
+
+What it does NOT know: genomes, splits, what features are made of the scans.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from genebrain.brain.images.atlas import Strategy
+from genebrain.brain.images.cleaning import Cleaning
+from genebrain.brain.store.job import REFUSED, Record, ScanJob, ScanOptions, process
+from genebrain.brain.store.journal import Journal, array_path, claim_folder, scan_keys
+from genebrain.brain.store.read_parcels import ReadingOptions
+from genebrain.brain.store.report import IngestReport, commonest_reasons, report_of
+from genebrain.brain.store.scan_table import IMAGE_SUFFIXES
+from genebrain.common.files import StorageError, make_private, write_private
+from genebrain.common.types import UserError
+from genebrain.common.words import counted, told
+
+SMALL_FILE = 4 * 2**20  # bytes; a table below it is read in less time than a worker takes to start
+
+
+def ingest_scans(
+    table: pd.DataFrame,
+    out_folder: Path | str,
+    *,
+    atlas: Path | str | None = None,
+    cleaning: Cleaning | None = None,
+    strategy: Strategy = "mean",
+    use_masks: bool = False,
+    largest_loss: float = 0.05,
+    min_frames: int = 30,
+    min_seconds: float = 0.0,
+    short: Literal["error", "skip", "keep"] = "error",
+    jobs: int = 2,
+    progress: bool = True,
+) -> IngestReport:
+    """Read every scan of a table into a store.
+
+    Parameters
+    ----------
+    table
+        As :func:`genebrain.brain.store.scan_table.read_scan_table` returns it.
+    out_folder
+        Made if it does not exist. May hold an interrupted or an older ingest with the same settings.
+    atlas
+        Label image; needed as soon as the table lists images.
+    cleaning, strategy, use_masks, largest_loss
+        See :class:`~genebrain.brain.images.cleaning.Cleaning` and :class:`~genebrain.brain.images.atlas.Atlas`.
+    min_frames, min_seconds, short
+        A scan below either limit is an error at the end, left out and reported, or kept.
+    jobs
+        Worker processes. Small tables of parcel series are read in this process.
+    progress
+        Whether to show a bar with rate and time left.
+
+    Raises
+    ------
+    UserError
+        See :func:`fill_store`.
+    """
+    options = ReadingOptions(
+        atlas=None if atlas is None else Path(atlas),
+        strategy=strategy,
+        largest_loss=largest_loss,
+        use_masks=use_masks,
+        cleaning=cleaning or Cleaning(),
+        min_frames=min_frames,
+        min_seconds=min_seconds,
+    )
+    return fill_store(table, out_folder, options, short=short, jobs=jobs, progress=progress)
+
+
+def fill_store(
+    table: pd.DataFrame,
+    out_folder: Path | str,
+    options: ScanOptions,
+    *,
+    short: Literal["error", "skip", "keep"] = "error",
+    jobs: int = 2,
+    progress: bool = True,
+) -> IngestReport:
+    """Read every scan of a table into a store of parcel series or of volumes.
+
+    Parameters
+    ----------
+    table, out_folder, short, jobs, progress
+        See :func:`ingest_scans`.
+    options
+        :class:`~genebrain.brain.store.read_parcels.ReadingOptions` for parcels,
+        :class:`~genebrain.brain.store.read_volumes.VolumeOptions` for volumes.
+
+    Raises
+    ------
+    UserError
+        No scan can be used; short scans with ``short="error"``; other settings than the folder was made with;
+        two scans that cannot be told apart; no shape that most scans share.
+    StorageError
+        The store cannot be written. What was stored before is kept, and the same call goes on with the others.
+    """
+    if short not in ("error", "skip", "keep"):
+        raise ValueError(f"short must be error, skip or keep, got {short!r}")
+    folder = Path(out_folder)
+    make_private(folder)
+    options = replace(options, keep_short=short == "keep")
+    options.check(table)
+    settings = options.describe()
+    claim_folder(folder, settings)
+    keys = scan_keys(folder, table, create=True)
+    with Journal(folder) as journal:
+        listed = [
+            ScanJob(key, Path(row["path"]), array_path(folder, key), row["tr"], row["mask"], row["confounds"])
+            for key, row in zip(keys, table.to_dict("records"), strict=True)
+        ]
+        todo = [job for job in listed if not journal.done(job, options)]
+        for prefix in {job.key[:2] for job in todo}:
+            make_private(folder / prefix)
+        results = _processed(todo, options, jobs)
+        refusal = ""
+        for record in tqdm(results, total=len(todo), desc="scans", unit="scan", disable=not (progress and todo)):
+            if record["status"] == REFUSED:
+                refusal = record["reason"]
+            else:
+                journal.add(record)
+        if refusal:
+            n_done = sum(journal.done(job, options) for job in listed)
+            raise StorageError(
+                f"{refusal}. {n_done} of {counted(len(listed), 'scan')} are stored in {folder}; the same command goes "
+                "on with the others"
+            )
+        records = [journal.records[key] for key in keys]
+        _quarantine_odd_shapes(records)
+        report = report_of(records, n_reused=len(keys) - len(todo))
+        if not report.n_stored and not (report.short and short == "error"):
+            reasons = told(commonest_reasons(report.quarantine + report.short))
+            raise UserError(f"none of {counted(len(keys), 'scan')} can be used: {reasons}{_longest(records)}")
+        if report.short and short == "error":
+            reasons = told(commonest_reasons(report.short))
+            raise UserError(
+                f"{len(report.short)} of {counted(len(keys), 'scan')}: too short ({reasons}), "
+                f"the shortest has {min(r['n_frames'] for r in records if r['status'] == 'short')} frames; "
+                "leave them out with short=skip, or keep them with short=keep"
+            )
+        journal.complete()
+    write_private(folder / "provenance.json", _provenance(settings, report))
+    return report
+
+
+def _processed(todo: list[ScanJob], options: ScanOptions, jobs: int) -> Iterator[Record]:
+    """Records in the order in which scans are done; once one is refused, those under way are the last."""
+    refused = False
+
+    def wanted() -> Iterator[ScanJob]:
+        for job in todo:
+            if refused:
+                return
+            yield job
+
+    small = all(
+        not job.path.name.endswith(IMAGE_SUFFIXES) and job.path.stat().st_size < SMALL_FILE
+        for job in todo
+        if job.path.is_file()
+    )
+    if jobs == 1 or len(todo) < 2 or (small and not options.slow_tables):
+        results: Iterable[Record] = (process(job, options) for job in wanted())
+    else:
+        pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
+        results = pool(delayed(process)(job, options) for job in wanted())
+    for record in results:
+        refused = refused or record["status"] == REFUSED
+        yield record
+
+
+def _quarantine_odd_shapes(records: list[Record]) -> None:
+    """All frames of a store have one shape; scans that differ from most are failed, with both shapes."""
+    shapes = Counter(_named(record["shape"]) for record in records if record["status"] == "stored")
+    if len(shapes) < 2:
+        return
+    (common, n), (_, second) = shapes.most_common(2)
+    if n == second:
+        raise UserError(f"scans have different shapes, and none is the commonest: {dict(shapes)}")
+    for record in records:
+        if record["status"] == "stored" and (own := _named(record["shape"])) != common:
+            record["status"] = "failed"
+            record["reason"] = f"{own}, most scans have {common}"
+
+
+def _named(shape: list[int]) -> str:
+    """``424 parcels`` or ``96 x 96 x 96 voxels``."""
+    return " x ".join(map(str, shape)) + (" parcels" if len(shape) == 1 else " voxels")
+
+
+def _longest(records: list[Record]) -> str:
+    """What is known about scans that are too short, for an error."""
+    frames = [record["n_frames"] for record in records if record["status"] == "short"]
+    return f" (the longest has {max(frames)} frames; brain.min_frames is the limit)" if frames else ""
+
+
+def _provenance(settings: dict[str, Any], report: IngestReport) -> bytes:
+    packages = {name: version(name) for name in ("genebrain", "numpy", "nibabel", "nilearn", "scipy")}
+    content = {"settings": settings, "report": report.summary(), "packages": packages}
+    return json.dumps(content, indent=1, default=str).encode()

@@ -1,0 +1,170 @@
+"""The scan store: time-major float16 arrays with an index; filled by :func:`fill_store`, read by windows.
+
+Contract: ``read`` gives float32 ``[frames, parcels]`` or ``[frames, X, Y, Z]`` of any window without reading the rest
+of the scan; the columns of invalid parcels are zero. A folder without ``index.jsonl`` is not a store. File names are
+keyed hashes: whoever gets single files learns no ids from them.
+
+What it does NOT know: genomes, splits, what features are made of the scans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from genebrain.brain.store.fill import fill_store, ingest_scans
+from genebrain.brain.store.job import Record
+from genebrain.brain.store.journal import INDEX, SETTINGS, array_path, read_records, scan_keys
+from genebrain.brain.store.report import IngestReport
+from genebrain.common.types import BoolArray, UserError
+
+__all__ = ["IngestReport", "ScanStore", "fill_store", "ingest_scans"]
+
+COMMON = ("n_frames", "tr", "recorded", "missing_voxels", "mean_fd", "moved")
+MOST_OPEN = {"parcels": 16_384, "volumes": 64}
+"""Memory maps that stay open. Opening one takes longer than reading a window of parcels, and a tenth of the time of a
+window of volumes; there it costs more than time, since what stays allocated between the tensors of many scans keeps the
+heap from giving their memory back (3 MB per scan)."""
+OWN = {
+    "parcels": ("n_parcels", "n_valid", "n_lost", "scale"),
+    "volumes": ("mask_source", "stored_axes", "n_brain", "n_cut", "background"),
+}
+
+
+class ScanStore:
+    """Read access to a folder that :func:`fill_store` (or :func:`ingest_scans`) has filled.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+
+    Attributes
+    ----------
+    index
+        DataFrame, one row per stored scan, indexed by scan key: ``n_frames, tr`` (seconds, NaN = unknown),
+        ``recorded`` (frames of the recording), ``missing_voxels``, ``mean_fd`` (mm) and ``moved`` (share of frames
+        above 0.5 mm; NaN = no confounds), ``sha256``; for parcels also ``n_parcels, n_valid,
+        n_lost, scale`` (what the series was divided by, in the scan's unit); for volumes ``mask_source``
+        (given, zeros or computed), ``stored_axes`` (of the file), ``n_brain, n_cut, background`` (its stored value).
+    kind
+        ``parcels`` or ``volumes``.
+    shape
+        Of a frame: ``(parcels,)`` or ``(X, Y, Z)``.
+    settings
+        What the store was filled with: normalisation, box, axes, cleaning, ...
+
+    Raises
+    ------
+    UserError
+        The folder holds no finished store.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / INDEX).is_file():
+            raise UserError(f"{self.folder} holds no finished scan store ({INDEX} is missing): run the ingest again")
+        records = [r for r in read_records(self.folder / INDEX) if r["status"] == "stored"]
+        self._records = {record["key"]: record for record in records}
+        self.settings: dict[str, Any] = json.loads((self.folder / SETTINGS).read_text())
+        self._opened: dict[str, NDArray[np.float16]] = {}
+        self.kind = str(self.settings.get("kind", "parcels"))
+        self.shape: tuple[int, ...] = tuple(records[0]["shape"]) if records else ()
+        table = pd.DataFrame(records, columns=["key", *COMMON, *OWN[self.kind], "sha256"])
+        self.index = (
+            table.rename(columns={"key": "scan_key"})
+            .astype({"tr": float, "mean_fd": float, "moved": float})
+            .set_index("scan_key")
+        )
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def keys(self, table: pd.DataFrame) -> list[str | None]:
+        """Scan key of every row of a scan table; None where the scan is not in the store."""
+        return [key if key in self._records else None for key in scan_keys(self.folder, table)]
+
+    def read(self, scan_key: str, t0: int | None = None, t1: int | None = None) -> NDArray[np.float32]:
+        """Frames ``t0`` to ``t1`` (not included) as float32 [frames, parcels] or [frames, X, Y, Z].
+
+        Raises
+        ------
+        UserError
+            Unknown key or missing file.
+        ValueError
+            A window that is empty or reaches beyond the scan.
+        """
+        record = self._record(scan_key)
+        first, last = 0 if t0 is None else t0, record["n_frames"] if t1 is None else t1
+        if not 0 <= first < last <= record["n_frames"]:
+            raise ValueError(f"frames {first}..{last} do not lie in a scan of {record['n_frames']} frames")
+        return np.asarray(self._open(scan_key)[first:last], np.float32)
+
+    def valid(self, scan_key: str) -> BoolArray:
+        """Which parcels of a scan are usable, bool [parcels].
+
+        Raises
+        ------
+        ValueError
+            The store holds volumes.
+        """
+        record = self._record(scan_key)
+        if self.kind != "parcels":
+            raise ValueError(f"a store of {self.kind} has no parcels")
+        mask = np.ones(record["n_parcels"], bool)
+        mask[record["invalid"]] = False
+        return mask
+
+    def frame_numbers(self, scan_key: str) -> NDArray[np.int64]:
+        """Position of each stored frame in the recording, int64 [n_frames]; dropped frames leave gaps."""
+        record = self._record(scan_key)
+        return np.setdiff1d(np.arange(record["recorded"]), record["dropped"])
+
+    def verify(self) -> list[str]:
+        """Keys of the scans whose file is missing or does not have its checksum."""
+        damaged = []
+        for key, record in self._records.items():
+            path = array_path(self.folder, key)
+            if not path.is_file() or _checksum(path) != record["sha256"]:
+                damaged.append(key)
+        return damaged
+
+    def _open(self, scan_key: str) -> NDArray[np.float16]:
+        """The memory map of a scan; opening one takes longer than reading a window of parcels, so some stay open."""
+        array = self._opened.get(scan_key)
+        if array is None:
+            path = array_path(self.folder, scan_key)
+            if not path.is_file():
+                raise UserError(f"the file of scan {scan_key} is missing from the store")
+            while len(self._opened) >= self._most_open():
+                self._opened.pop(next(iter(self._opened)))
+            # A plain array over the map: slices of a memmap object carry Python bookkeeping of their own.
+            array = self._opened[scan_key] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        return array
+
+    def _most_open(self) -> int:
+        """Every map holds a file open, and a usual shell allows a process 1,024: half of them are left to others."""
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = MOST_OPEN[self.kind]
+        return most if allowed == resource.RLIM_INFINITY else max(1, min(most, allowed // 2))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process opens its own maps."""
+        return self.__dict__ | {"_opened": {}}
+
+    def _record(self, scan_key: str) -> Record:
+        if scan_key not in self._records:
+            raise UserError(f"scan {scan_key} is not among the {len(self)} scans of the store")
+        return self._records[scan_key]
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

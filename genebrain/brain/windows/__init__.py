@@ -1,0 +1,1 @@
+"""Windows of scans: where they lie, how they are drawn and resampled."""
