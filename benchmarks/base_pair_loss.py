@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genebrain.genetics.base_pair_loss import base_pair_loss
-from genebrain.genetics.tokenizer import VOCAB_SIZE, K
+from genebrain.genetics.model.tokenizer import VOCAB_SIZE, K
 
 HIDDEN, BATCH = 256, 4
 

@@ -21,27 +21,27 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genebrain.genetics.chunk_ensemble import encode_batch
-from genebrain.genetics.chunk_store import ChunkStore
-from genebrain.genetics.chunks import build_chunks
-from genebrain.genetics.embedding_plan import EmbedOptions
-from genebrain.genetics.generator import GeneratorBackbone, load_generator
-from genebrain.genetics.haplotypes import open_genotypes
-from genebrain.genetics.reference import Reference, reverse_complement
-from genebrain.genetics.sequence_chunks import Cutting
-from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
-from genebrain.genetics.windows import read_windows
+from genebrain.genetics.chunks.build import build_chunks
+from genebrain.genetics.genome.gene_windows import read_windows
+from genebrain.genetics.genome.haplotypes import open_genotypes
+from genebrain.genetics.genome.reference import Reference, reverse_complement
+from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
+from genebrain.genetics.model.encode import encode_batch
+from genebrain.genetics.model.tokenizer import BOS, SixMerTokenizer
+from genebrain.genetics.sequences.cutting import Cutting
+from genebrain.genetics.store.plan import EmbedOptions
+from genebrain.genetics.store.store import ChunkStore
 
 REAL = Path(__file__).parent.parent / "data" / "chr20_1000g"
 PROGRAM = """
 import json, resource, sys, time
 import torch
 torch.set_num_threads(1)
-from genebrain.genetics.generator import load_generator
-from genebrain.genetics.sequence_chunks import Cutting
-from genebrain.genetics.sequence_embedding import embed_sequence_file
-from genebrain.genetics.sequence_files import SequenceFile
-from genebrain.genetics.sequence_vectors import VectorLayout
+from genebrain.genetics.model.backbone import load_generator
+from genebrain.genetics.sequences.cutting import Cutting
+from genebrain.genetics.sequences.embed import embed_sequence_file
+from genebrain.genetics.sequences.files import SequenceFile
+from genebrain.genetics.sequences.vectors import VectorLayout
 backbone = load_generator(device="cpu")
 layout, cutting = VectorLayout("mean", "mean"), Cutting(300)
 source = SequenceFile(sys.argv[1])

@@ -20,19 +20,19 @@ from pathlib import Path
 import numpy as np
 import pysam
 
-from genebrain.genetics.chunk_prediction import predict
-from genebrain.genetics.chunks import build_chunks
-from genebrain.genetics.haplotypes import open_genotypes
-from genebrain.genetics.windows import Window, read_windows
+from genebrain.genetics.chunks.build import build_chunks
+from genebrain.genetics.chunks.work import predict
+from genebrain.genetics.genome.gene_windows import Window, read_windows
+from genebrain.genetics.genome.haplotypes import open_genotypes
 from genebrain.simulation.genomes import simulate_regions
 
 WINDOW_BP = 20_000
 REAL = Path(__file__).parents[1] / "data" / "chr20_1000g"
 PROGRAM = """
 import json, pathlib, sys, time
-from genebrain.genetics.chunks import build_chunks
-from genebrain.genetics.haplotypes import open_genotypes
-from genebrain.genetics.windows import read_windows
+from genebrain.genetics.chunks.build import build_chunks
+from genebrain.genetics.genome.haplotypes import open_genotypes
+from genebrain.genetics.genome.gene_windows import read_windows
 folder, chunk_bp = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 start = time.perf_counter()
 with open_genotypes(folder / "cohort.vcf.gz") as file:

@@ -18,13 +18,13 @@ import time
 import torch
 from transformers import LlamaConfig, MistralConfig
 
-from genebrain.genetics.acceleration import accelerate
-from genebrain.genetics.chunk_ensemble import encode_batch
-from genebrain.genetics.context_modes import configure, decoder_class
-from genebrain.genetics.generator import GeneratorBackbone
-from genebrain.genetics.loaded_model import build_empty
-from genebrain.genetics.model_options import ModelOptions
-from genebrain.genetics.window_stream import pool_stream
+from genebrain.genetics.model.acceleration import accelerate
+from genebrain.genetics.model.backbone import GeneratorBackbone
+from genebrain.genetics.model.context_modes import configure, decoder_class
+from genebrain.genetics.model.encode import encode_batch
+from genebrain.genetics.model.loaded import build_empty
+from genebrain.genetics.model.options import ModelOptions
+from genebrain.genetics.model.sliding_window import pool_stream
 
 TENTH, MEGABASE, FULL = 16_667, 166_667, 16_384
 PEAK_TFLOPS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0, "A10G": 70.0}
@@ -32,9 +32,9 @@ PEAK_TFLOPS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0, "A10G
 
 ALONE = """
 import json, sys, time, torch
-from genebrain.genetics.chunk_ensemble import encode_batch
-from genebrain.genetics.generator import load_generator
-from genebrain.genetics.model_options import ModelOptions
+from genebrain.genetics.model.encode import encode_batch
+from genebrain.genetics.model.backbone import load_generator
+from genebrain.genetics.model.options import ModelOptions
 tokens, window, segment = map(int, sys.argv[1:])
 torch.set_num_threads(1)
 context = {"context": "sliding_window", "window": window} if window else {}

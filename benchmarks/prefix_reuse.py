@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, LlamaConfig, LlamaModel
 
-from genebrain.genetics.chunk_ensemble import encode_batch
-from genebrain.genetics.chunks import build_chunks
-from genebrain.genetics.generator import GeneratorBackbone, load_generator
-from genebrain.genetics.policies import Policies
-from genebrain.genetics.tokenizer import BOS, SixMerTokenizer, pad
-from genebrain.genetics.windows import read_windows
+from genebrain.genetics.chunks.build import build_chunks
+from genebrain.genetics.genome.gene_windows import read_windows
+from genebrain.genetics.genome.policies import Policies
+from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
+from genebrain.genetics.model.encode import encode_batch
+from genebrain.genetics.model.tokenizer import BOS, SixMerTokenizer, pad
 
 DATA = Path(__file__).parent.parent / "data" / "chr20_1000g"
 BUDGET = 4096

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genebrain.genetics.allele_likelihood import Question, fill_batches, log_likelihoods
-from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
-from genebrain.genetics.tokenizer import BOS, K, SixMerTokenizer, pad
+from genebrain.genetics.model.language_model import GeneratorLanguageModel, load_language_model
+from genebrain.genetics.model.tokenizer import BOS, K, SixMerTokenizer, pad
+from genebrain.genetics.variants.likelihood import Question, fill_batches, log_likelihoods
 
 LETTERS = np.frombuffer(b"ACGT", np.uint8)
 TOKENIZER = SixMerTokenizer()

@@ -189,7 +189,7 @@ def test_a_killed_fit_ends_with_the_numbers_of_an_undisturbed_one(cohort, tmp_pa
 
 def test_an_ablation_pairs_its_arms_skips_what_is_done_and_never_encodes(cohort, run, tmp_path, monkeypatch):
     arms = {"mean": {"pooling": {"chunk": "mean"}}, "flatten": {"pooling": {"chunk": "flatten"}}}
-    monkeypatch.setattr("genebrain.genetics.chunk_store.encode_batches", None)
+    monkeypatch.setattr("genebrain.genetics.store.store.encode_batches", None)
     table = tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0, 1), gallery_size=32, jobs=1)
     results = pd.read_csv(table)
     assert len(results) == 4

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from genebrain.cohort.problems import Problems, named
-from genebrain.genetics.contigs import canonical
-from genebrain.genetics.windows import Window
+from genebrain.genetics.genome.contigs import canonical
+from genebrain.genetics.genome.gene_windows import Window
 
 
 def windows_on_known_contigs(

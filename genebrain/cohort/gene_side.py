@@ -13,18 +13,18 @@ import numpy as np
 
 from genebrain.cohort.participants import Cohort
 from genebrain.common.types import FloatArray, UserError
-from genebrain.genetics.chunk_prediction import predict
-from genebrain.genetics.chunk_store import ChunkStore
-from genebrain.genetics.chunks import ChunkSet, build_chunks, content_fingerprint, dosages
-from genebrain.genetics.embedding_plan import EmbedOptions
-from genebrain.genetics.generator import GeneratorBackbone, load_generator
-from genebrain.genetics.generator_checkpoints import TRAINED_TOKENS
-from genebrain.genetics.haplotypes import Policies
-from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
-from genebrain.genetics.model_options import ModelOptions
-from genebrain.genetics.reference_chunks import pair_with_reference
-from genebrain.genetics.windows import read_windows
-from genebrain.genetics.work_parts import Shard
+from genebrain.genetics.chunks.build import ChunkSet, build_chunks, content_fingerprint, dosages
+from genebrain.genetics.chunks.reference import pair_with_reference
+from genebrain.genetics.chunks.work import predict
+from genebrain.genetics.genome.gene_windows import read_windows
+from genebrain.genetics.genome.haplotypes import Policies
+from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
+from genebrain.genetics.model.checkpoints import TRAINED_TOKENS
+from genebrain.genetics.model.language_model import GeneratorLanguageModel, load_language_model
+from genebrain.genetics.model.options import ModelOptions
+from genebrain.genetics.store.plan import EmbedOptions
+from genebrain.genetics.store.store import ChunkStore
+from genebrain.genetics.store.work_parts import Shard
 from genebrain.training.adapters import LoraSettings
 from genebrain.training.tuned_encoder import TUNINGS
 
@@ -49,7 +49,7 @@ class GeneSide:
     cut_origin : str
         ``genome`` (cuts at multiples of ``chunk_bp``, so cohorts share chunks) or ``window``.
     unphased, symbolic, reference_mismatch : str
-        Policies, see :class:`genebrain.genetics.haplotypes.Policies`.
+        Policies, see :class:`genebrain.genetics.genome.haplotypes.Policies`.
     missing_threshold : float
         A window of a subject with a larger share of missing genotypes is masked.
     allow_download : bool
@@ -57,7 +57,7 @@ class GeneSide:
     model : ModelOptions
         Kernels and long context of the encoder.
     strand, phases, layer, last_layers, opening_mark, closing_mark, length_rule
-        How a chunk becomes a vector, see :class:`~genebrain.genetics.embedding_plan.EmbedOptions` (``length_rule`` is
+        How a chunk becomes a vector, see :class:`~genebrain.genetics.store.plan.EmbedOptions` (``length_rule`` is
         its ``frame``). Each choice has its own table in the store.
     delta : bool
         Subtract the vector of the reference chunk of the same place: 0 where a person carries the reference. The
@@ -176,7 +176,7 @@ class GeneSide:
         return replace(self, tuning="frozen", lora=LoraSettings())
 
     def backbone(self, **more: Any) -> GeneratorBackbone:
-        """Load the encoder; ``more`` goes to :func:`genebrain.genetics.generator.load_generator`."""
+        """Load the encoder; ``more`` goes to :func:`genebrain.genetics.model.backbone.load_generator`."""
         return load_generator(**self.checkpoint, **more)
 
     def language_model(self, **more: Any) -> GeneratorLanguageModel:
@@ -185,7 +185,7 @@ class GeneSide:
 
     @property
     def checkpoint(self) -> dict[str, Any]:
-        """Which weights, and how they are run: arguments of :func:`genebrain.genetics.generator.load_generator`."""
+        """Which weights, and how they are run: arguments of :func:`genebrain.genetics.model.backbone.load_generator`."""
         return {
             "name": self.name,
             "path": self.path,

@@ -17,7 +17,7 @@ import pgenlib
 from numpy.typing import NDArray
 
 from genebrain.common.types import UserError
-from genebrain.genetics.haplotypes import open_genotypes
+from genebrain.genetics.genome.haplotypes import open_genotypes
 
 AUTOSOMES = frozenset([str(i) for i in range(1, 23)] + [f"chr{i}" for i in range(1, 23)])
 BASES = frozenset("ACGT")

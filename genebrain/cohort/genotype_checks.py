@@ -17,10 +17,10 @@ from tqdm import tqdm
 from genebrain.cohort.contig_checks import windows_on_known_contigs
 from genebrain.cohort.problems import Problems, named
 from genebrain.common.types import IntArray, UserError
-from genebrain.genetics.genotype_files import MISSING, GenotypeFile, Sites
-from genebrain.genetics.haplotypes import open_genotypes
-from genebrain.genetics.reference import Reference
-from genebrain.genetics.windows import Window, read_windows
+from genebrain.genetics.genome.gene_windows import Window, read_windows
+from genebrain.genetics.genome.haplotypes import open_genotypes
+from genebrain.genetics.genome.reference import Reference
+from genebrain.genetics.genome.vcf import MISSING, GenotypeFile, Sites
 
 SLICE_BP = 10_000
 FEWEST_PER_WINDOW = 20

@@ -15,7 +15,7 @@ from genebrain.brain.store.scan_table import read_scan_table
 from genebrain.cohort.problems import Problems, named
 from genebrain.cohort.tables import is_missing, numbers, read_table
 from genebrain.common.types import UserError
-from genebrain.genetics.haplotypes import open_genotypes
+from genebrain.genetics.genome.haplotypes import open_genotypes
 
 LABELS = ("site", "sex", "ancestry")
 NUMERIC = re.compile(r"age|mean_fd|PC\d+")

@@ -20,13 +20,13 @@ from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.tower_inputs import EncoderMaker, chunk_standardiser
 from genebrain.common.types import FloatArray, IntArray
-from genebrain.genetics.chunk_encoding import chunk_tokens
-from genebrain.genetics.chunk_ensemble import encode_batch
-from genebrain.genetics.chunk_set import ChunkSet
-from genebrain.genetics.chunk_shards import as_names
-from genebrain.genetics.embedding_plan import EmbedOptions, plan_batches
-from genebrain.genetics.generator import GeneratorBackbone
-from genebrain.genetics.tokenizer import pad
+from genebrain.genetics.chunks.chunk_set import ChunkSet
+from genebrain.genetics.model.backbone import GeneratorBackbone
+from genebrain.genetics.model.encode import encode_batch
+from genebrain.genetics.model.tokenizer import pad
+from genebrain.genetics.store.fill import chunk_tokens
+from genebrain.genetics.store.plan import EmbedOptions, plan_batches
+from genebrain.genetics.store.table_files import as_names
 from genebrain.training.recompute import recomputed
 from genebrain.training.tuned_encoder import TunedEncoder
 

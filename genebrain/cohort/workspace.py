@@ -27,8 +27,8 @@ from genebrain.cohort.restriction import restrict
 from genebrain.cohort.single_scans import SingleScans, single_scans
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.common.words import told
-from genebrain.genetics.chunks import ChunkSet
-from genebrain.genetics.work_parts import Shard
+from genebrain.genetics.chunks.build import ChunkSet
+from genebrain.genetics.store.work_parts import Shard
 
 
 class Workspace:

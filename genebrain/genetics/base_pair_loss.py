@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
-from genebrain.genetics.tokenizer import CONTROL_TOKENS, OOV, PAD
+from genebrain.genetics.model.tokenizer import CONTROL_TOKENS, OOV, PAD
 
 IGNORED = -100
 SMALLEST_PROBABILITY = 1e-8

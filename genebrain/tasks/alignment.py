@@ -81,7 +81,7 @@ def embed(
     ``shard`` (``3/64``, or ``auto`` for the rank of torchrun or srun) encodes that share of the chunks only; a later
     call without it merges all shares.
     """
-    from genebrain.genetics.chunk_parts import shard_of_run
+    from genebrain.genetics.store.shares import shard_of_run
 
     share = shard_of_run(shard)
     workspace, brain = Workspace(_path(cohort), store), brain or ConnectomeSide()

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.common.types import Metrics, UserError
-from genebrain.genetics.finetuning_splits import FoldSettings
-from genebrain.genetics.finetuning_table import HUB, TASKS, TableSettings
-from genebrain.genetics.finetuning_tokens import TokenSettings
-from genebrain.genetics.finetuning_training import TrainingSettings
-from genebrain.genetics.sequence_predictor import HeadSettings
+from genebrain.genetics.finetuning.predictor import HeadSettings
+from genebrain.genetics.finetuning.splits import FoldSettings
+from genebrain.genetics.finetuning.table import HUB, TASKS, TableSettings
+from genebrain.genetics.finetuning.tokens import TokenSettings
+from genebrain.genetics.finetuning.train import TrainingSettings
 
 
 def finetune(
@@ -42,9 +42,9 @@ def finetune(
     """
     from genebrain import config
     from genebrain.common.run_folder import RunFolder, read_json, write_json
-    from genebrain.genetics.finetuning_data_set import notes, prepare
-    from genebrain.genetics.finetuning_model import BaseModel, Recipe
-    from genebrain.genetics.finetuning_run import judge, optimiser_for, parameter_line, run_folds, verdict
+    from genebrain.genetics.finetuning.folds import judge, optimiser_for, parameter_line, run_folds, verdict
+    from genebrain.genetics.finetuning.prepare import notes, prepare
+    from genebrain.genetics.finetuning.recipe import BaseModel, Recipe
     from genebrain.genetics.private_table import write_table
 
     if task not in TASKS:
@@ -103,12 +103,12 @@ def _predict(source: Path | str, run: Path, n_folds: int, base: object, table: T
     import pandas as pd
     import torch
 
-    from genebrain.genetics.finetuned_model import load_finetuned
-    from genebrain.genetics.finetuning_model import BaseModel
-    from genebrain.genetics.finetuning_run import prediction_columns
-    from genebrain.genetics.finetuning_table import read_table
+    from genebrain.genetics.finetuning.folds import prediction_columns
+    from genebrain.genetics.finetuning.recipe import BaseModel
+    from genebrain.genetics.finetuning.saved import load_finetuned
+    from genebrain.genetics.finetuning.table import read_table
     from genebrain.genetics.private_table import write_table
-    from genebrain.genetics.sequence_files import repeated_ids, repeated_ids_line
+    from genebrain.genetics.sequences.files import repeated_ids, repeated_ids_line
 
     assert isinstance(base, BaseModel)
     batch, _ = read_table(source, table)

@@ -15,13 +15,13 @@ def models(out: Path | str | None = None) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        One row per model, see :func:`genebrain.genetics.model_catalogue.dna_models`; with ``out`` also written as
+        One row per model, see :func:`genebrain.genetics.model.catalogue.dna_models`; with ``out`` also written as
         JSON.
     """
     import pandas as pd
 
     from genebrain.common.run_folder import write_json
-    from genebrain.genetics.model_catalogue import dna_models
+    from genebrain.genetics.model.catalogue import dna_models
 
     rows = dna_models()  # rows of other encoders are added here
     if out is not None:
@@ -55,16 +55,16 @@ def embed_sequences(
     Returns
     -------
     dict
-        What was found and done, see :func:`genebrain.genetics.sequence_embedding.embed_sequence_file`. Read the
-        folder with :class:`genebrain.genetics.sequence_vectors.SequenceEmbeddings`.
+        What was found and done, see :func:`genebrain.genetics.sequences.embed.embed_sequence_file`. Read the
+        folder with :class:`genebrain.genetics.sequences.vectors.SequenceEmbeddings`.
     """
     import dataclasses
 
-    from genebrain.genetics.chunk_parts import shard_of_run
-    from genebrain.genetics.sequence_chunks import Cutting
-    from genebrain.genetics.sequence_embedding import embed_sequence_file
-    from genebrain.genetics.sequence_files import SequenceFile
-    from genebrain.genetics.sequence_vectors import VectorLayout
+    from genebrain.genetics.sequences.cutting import Cutting
+    from genebrain.genetics.sequences.embed import embed_sequence_file
+    from genebrain.genetics.sequences.files import SequenceFile
+    from genebrain.genetics.sequences.vectors import VectorLayout
+    from genebrain.genetics.store.shares import shard_of_run
 
     gene = genetics or GeneSide()
     if gene.delta:
@@ -88,7 +88,7 @@ def embed_sequences(
 
 
 def _embedded_lines(done: Metrics, out: Path) -> str:
-    from genebrain.genetics.sequence_files import repeated_ids_line
+    from genebrain.genetics.sequences.files import repeated_ids_line
 
     found, chunks = done["hygiene"], done["chunks"]
     left_out = found["too_short"] + found["only_unknown"]

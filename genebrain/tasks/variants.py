@@ -6,7 +6,7 @@ from pathlib import Path
 
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.common.types import Metrics, UserError
-from genebrain.genetics.language_model import GeneratorLanguageModel
+from genebrain.genetics.model.language_model import GeneratorLanguageModel
 
 
 def score_variants(
@@ -33,9 +33,9 @@ def score_variants(
     dict or None
         The report; None while blocks of other shards are not there yet.
     """
-    from genebrain.genetics.chunk_parts import shard_of_run
-    from genebrain.genetics.variant_contexts import ScoreRule
-    from genebrain.genetics.variant_run import score_variant_file
+    from genebrain.genetics.store.shares import shard_of_run
+    from genebrain.genetics.variants.contexts import ScoreRule
+    from genebrain.genetics.variants.run import score_variant_file
 
     share = shard_of_run(shard)  # picks this rank's GPU, so before the model is loaded
     rule = ScoreRule(
@@ -91,9 +91,9 @@ def generate(
     dict or None
         The report (``OUT.report.json``); None while parts of other shards are not there yet.
     """
-    from genebrain.genetics.chunk_parts import shard_of_run
-    from genebrain.genetics.generation_run import generate_file
-    from genebrain.genetics.sampling import SamplingSettings
+    from genebrain.genetics.generation.run import generate_file
+    from genebrain.genetics.generation.sampling import SamplingSettings
+    from genebrain.genetics.store.shares import shard_of_run
 
     if (input is None) == (prompt is None):
         raise UserError("give either input=FILE (sequences to continue) or prompt=LETTERS")
@@ -146,9 +146,9 @@ def recover(
     dict or None
         The report; None while parts of other shards are not there yet.
     """
-    from genebrain.genetics.chunk_parts import shard_of_run
-    from genebrain.genetics.recovery_run import recover_file
-    from genebrain.genetics.sampling import SamplingSettings
+    from genebrain.genetics.generation.recovery_run import recover_file
+    from genebrain.genetics.generation.sampling import SamplingSettings
+    from genebrain.genetics.store.shares import shard_of_run
 
     share = shard_of_run(shard)  # picks this rank's GPU, so before the model is loaded
     report = recover_file(

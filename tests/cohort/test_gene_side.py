@@ -13,12 +13,12 @@ from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.workspace import Workspace
 from genebrain.common.types import UserError
-from genebrain.genetics.chunk_ensemble import encode_batch
-from genebrain.genetics.generator import load_generator
-from genebrain.genetics.model_options import ModelOptions
-from genebrain.genetics.reference import reverse_complement
-from genebrain.genetics.tokenizer import BOS, SixMerTokenizer
-from genebrain.genetics.work_parts import Shard
+from genebrain.genetics.genome.reference import reverse_complement
+from genebrain.genetics.model.backbone import load_generator
+from genebrain.genetics.model.encode import encode_batch
+from genebrain.genetics.model.options import ModelOptions
+from genebrain.genetics.model.tokenizer import BOS, SixMerTokenizer
+from genebrain.genetics.store.work_parts import Shard
 from tests.cohort.small_cohort import SmallCohort
 
 CHUNK = 300

@@ -13,8 +13,8 @@ from genebrain.cohort import tuned_genomes
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.common.types import UserError
-from genebrain.genetics.chunk_ensemble import encode_batch
-from genebrain.genetics.embedding_plan import EmbedOptions
+from genebrain.genetics.model.encode import encode_batch
+from genebrain.genetics.store.plan import EmbedOptions
 from genebrain.training.adapters import LoraSettings
 from tests.cohort.tuned_cohort import CHUNKS, WINDOWS, N, TunedCohort, make, tokens
 

@@ -16,10 +16,10 @@ from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.tower_inputs import Subjects
 from genebrain.cohort.tuned_genomes import TunedGenomes, genome_encoder
-from genebrain.genetics.chunk_ensemble import encode_batch
-from genebrain.genetics.chunk_set import ChunkSet
-from genebrain.genetics.generator import load_generator
-from genebrain.genetics.tokenizer import BOS, SixMerTokenizer, pad
+from genebrain.genetics.chunks.chunk_set import ChunkSet
+from genebrain.genetics.model.backbone import load_generator
+from genebrain.genetics.model.encode import encode_batch
+from genebrain.genetics.model.tokenizer import BOS, SixMerTokenizer, pad
 from genebrain.training.adapters import LoraSettings
 
 N, WINDOWS, CHUNKS, VARIANTS = 32, 12, 2, 4

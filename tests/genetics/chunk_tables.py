@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.genetics.chunk_ensemble import POOLINGS
-from genebrain.genetics.chunk_store import ChunkStore
+from genebrain.genetics.model.encode import POOLINGS
+from genebrain.genetics.store.store import ChunkStore
 
 DYING = """
 import importlib, os, signal, sys
 import torch
-from genebrain.genetics.generator import load_generator
+from genebrain.genetics.model.backbone import load_generator
 
 torch.set_num_threads(1)
 backbone = load_generator(device="cpu")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from genebrain.genetics.generator import GeneratorBackbone, load_generator
+from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
 from tests.genetics.chunk_tables import keys_of
 
 

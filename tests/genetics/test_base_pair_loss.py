@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genebrain.genetics.base_pair_loss import base_pair_loss
-from genebrain.genetics.tokenizer import OOV, PAD, SixMerTokenizer
+from genebrain.genetics.model.tokenizer import OOV, PAD, SixMerTokenizer
 
 TOKENS = SixMerTokenizer().id_to_token
 VOCABULARY = len(TOKENS)

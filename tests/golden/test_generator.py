@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from genebrain.genetics.base_pair_loss import base_pair_loss
-from genebrain.genetics.chunk_ensemble import cut, encode_batch, encode_chunks, final_representation
-from genebrain.genetics.finetuning_prediction import task_loss
-from genebrain.genetics.finetuning_tokens import TokenSettings, collate, tokenize
-from genebrain.genetics.generator import GeneratorBackbone, load_generator
-from genebrain.genetics.model_options import ModelOptions
-from genebrain.genetics.sequence_predictor import HeadSettings, SequencePredictor
-from genebrain.genetics.tokenizer import BOS, CONTROL_TOKENS, EOS, VOCAB_SIZE, SixMerTokenizer, pad
-from genebrain.genetics.window_stream import stream_hidden
+from genebrain.genetics.finetuning.labels import task_loss
+from genebrain.genetics.finetuning.predictor import HeadSettings, SequencePredictor
+from genebrain.genetics.finetuning.tokens import TokenSettings, collate, tokenize
+from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
+from genebrain.genetics.model.encode import cut, encode_batch, encode_chunks, final_representation
+from genebrain.genetics.model.options import ModelOptions
+from genebrain.genetics.model.sliding_window import stream_hidden
+from genebrain.genetics.model.tokenizer import BOS, CONTROL_TOKENS, EOS, VOCAB_SIZE, SixMerTokenizer, pad
 from tests.golden.generator_cases import read_json, read_tensors
 
 TOKENIZER = SixMerTokenizer()

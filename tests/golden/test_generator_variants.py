@@ -16,7 +16,14 @@ import pytest
 import torch
 
 from genebrain.common.types import UserError
-from genebrain.genetics.allele_likelihood import (
+from genebrain.genetics.generation.continuation import Prompt, continue_batch, last_six_mers
+from genebrain.genetics.generation.recovery import matching_share
+from genebrain.genetics.generation.sampling import SamplingSettings
+from genebrain.genetics.genome.reference import Reference
+from genebrain.genetics.model.language_model import GeneratorLanguageModel, load_language_model
+from genebrain.genetics.model.tokenizer import BOS, CONTROL_TOKENS, SixMerTokenizer
+from genebrain.genetics.variants.contexts import GenomeLetters, upstream_context
+from genebrain.genetics.variants.likelihood import (
     LETTERS,
     Question,
     begins_with,
@@ -24,14 +31,7 @@ from genebrain.genetics.allele_likelihood import (
     next_letter,
     published_score,
 )
-from genebrain.genetics.generation import Prompt, continue_batch, last_six_mers
-from genebrain.genetics.language_model import GeneratorLanguageModel, load_language_model
-from genebrain.genetics.reference import Reference
-from genebrain.genetics.sampling import SamplingSettings
-from genebrain.genetics.sequence_recovery import matching_share
-from genebrain.genetics.tokenizer import BOS, CONTROL_TOKENS, SixMerTokenizer
-from genebrain.genetics.variant_contexts import GenomeLetters, upstream_context
-from genebrain.genetics.variant_metrics import classification_areas
+from genebrain.genetics.variants.metrics import classification_areas
 from tests.golden.generator_cases import read_json, read_tensors
 
 TOKENIZER = SixMerTokenizer()

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from genebrain.common.types import UserError
-from genebrain.genetics.chunks import ChunkSet, build_chunks
-from genebrain.genetics.contigs import canonical
-from genebrain.genetics.haplotypes import Policies
-from genebrain.genetics.reference import Reference, reverse_complement
-from genebrain.genetics.windows import Window, read_windows
+from genebrain.genetics.chunks.build import ChunkSet, build_chunks
+from genebrain.genetics.genome.contigs import canonical
+from genebrain.genetics.genome.gene_windows import Window, read_windows
+from genebrain.genetics.genome.haplotypes import Policies
+from genebrain.genetics.genome.reference import Reference, reverse_complement
 
 AS_BCFTOOLS = Policies(unphased="as_written", missing_threshold=1.0, reference_mismatch="report")
 

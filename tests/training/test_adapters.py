@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from genebrain.common.types import UserError
-from genebrain.genetics.generator import load_generator
+from genebrain.genetics.model.backbone import load_generator
 from genebrain.training.adapters import (
     LoraSettings,
     adapter_state,

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from genebrain.alignment.training import TrainerSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.common.types import UserError
-from genebrain.genetics.finetuning_training import TrainingSettings
+from genebrain.genetics.finetuning.train import TrainingSettings
 from genebrain.training.trainer import BEST, DeviceSettings, Watch, train_resumably
 
 ALL = (TrainerSettings, PretrainerSettings, TrainingSettings)

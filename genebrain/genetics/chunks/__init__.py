@@ -1,0 +1,1 @@
+"""Haplotypes as distinct chunks cut at reference coordinates."""

@@ -1,0 +1,1 @@
+"""Fine-tuning of the DNA model on labelled sequences."""

@@ -1,0 +1,73 @@
+"""Fine-tuning for labels: one class, several labels, or numbers.
+
+Contract: cross entropy, binary cross entropy or squared error, as published; regressed columns are standardised with
+the training rows and predictions come back in their units. What this module does NOT know: tables, folders.
+Source: GenerTeam/GENERator, sequence understanding task.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
+
+from genebrain.common.types import IntArray
+from genebrain.genetics.finetuning.module import FinetuningModule, OptimiserSettings
+from genebrain.genetics.finetuning.predictor import SequencePredictor
+
+
+def task_loss(task: str, outputs: Tensor, target: Tensor) -> Tensor:
+    """Loss of outputs ``[batch, outputs]``; targets as encoded (regression: standardised)."""
+    if task == "classification":
+        return cross_entropy(outputs, target)
+    if task == "multilabel":
+        return binary_cross_entropy_with_logits(outputs, target)
+    return mse_loss(outputs, target)
+
+
+class PredictionModule(FinetuningModule):
+    """Train a :class:`~genebrain.genetics.finetuning.predictor.SequencePredictor`.
+
+    Parameters
+    ----------
+    predictor : SequencePredictor
+    task : {"classification", "multilabel", "regression"}
+    targets : Tensor
+        Labels of all rows of the table.
+    train : int array
+        Training rows; centre and spread of regressed columns are theirs.
+    """
+
+    center: Tensor
+    spread: Tensor
+
+    def __init__(
+        self, predictor: SequencePredictor, task: str, targets: Tensor, train: IntArray, optimiser: OptimiserSettings
+    ) -> None:
+        columns = predictor.head.out_features
+        super().__init__(task, targets, columns, optimiser)
+        self.predictor = predictor
+        regressed = task == "regression"
+        values = targets[torch.as_tensor(train)] if regressed else torch.zeros(2, columns)
+        self.register_buffer("center", values.mean(0))
+        self.register_buffer("spread", values.std(0).clamp(min=1e-12) if regressed else torch.ones(columns))
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Loss of the task."""
+        target = batch["target"]
+        if self.task == "regression":
+            target = (target - self.center) / self.spread
+        return task_loss(self.task, self.predictor(batch), target)
+
+    def predict(self, batch: dict[str, Tensor]) -> Tensor:
+        """Probabilities, or numbers in the units of the label."""
+        return to_prediction(self.task, self.predictor(batch), self.center, self.spread)
+
+
+def to_prediction(task: str, outputs: Tensor, center: Tensor, spread: Tensor) -> Tensor:
+    """Outputs of the head as probabilities or numbers in units."""
+    if task == "classification":
+        return outputs.softmax(-1)
+    if task == "multilabel":
+        return outputs.sigmoid()
+    return outputs * spread + center

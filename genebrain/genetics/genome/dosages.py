@@ -1,0 +1,72 @@
+"""Allele counts per window: what a model without DNA letters sees.
+
+Purpose: the additive coding of the same variants that the chunks carry. Contract: one column per ALT allele
+that somebody carries; missing is NaN, so nothing is imputed here. What this module does NOT know: the
+reference, chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genebrain.genetics.genome.contigs import match_contigs
+from genebrain.genetics.genome.gene_windows import Window
+from genebrain.genetics.genome.haplotypes import open_genotypes, usable
+from genebrain.genetics.genome.vcf import ABSENT, MISSING, Sites, sample_rows
+
+
+def dosages(
+    genotypes: str | Path,
+    windows: Sequence[Window],
+    samples: Sequence[str],
+    *,
+    min_allele_count: int = 1,
+    counting_rows: Sequence[int] | None = None,
+) -> list[NDArray[np.float32]]:
+    """Copies of each ALT allele per subject, one array per window.
+
+    Parameters
+    ----------
+    genotypes : path
+        VCF, BCF or PGEN.
+    windows : sequence of Window
+    samples : sequence of str
+        Order of the rows.
+    min_allele_count : int
+        Copies among the counting subjects that an allele needs to become a column; at least 1.
+    counting_rows : sequence of int, optional
+        Rows of ``samples`` that are counted (the training subjects); all by default.
+
+    Returns
+    -------
+    list of float32 ``[subjects, alleles]``
+        0, 1 or 2 copies (0 or 1 where the subject is haploid); NaN where an allele of the genotype is missing
+        or the subject has no copy of the contig. Symbolic and ``*`` alleles and records over the edge of the
+        window make no column. An array may have no column.
+    """
+    if min_allele_count < 1:
+        raise ValueError(f"min_allele_count={min_allele_count}: an allele without a carrier is no column")
+    source = Path(genotypes)
+    counted = slice(None) if counting_rows is None else np.asarray(counting_rows, np.int64)
+    with open_genotypes(source) as file:
+        rows = sample_rows(file, samples, source)
+        match_contigs((w.contig for w in windows), file.contigs, str(source))
+        return [_block(file.read(window, rows), window, counted, min_allele_count) for window in windows]
+
+
+def _block(
+    sites: Sites, window: Window, counted: slice | NDArray[np.int64], min_allele_count: int
+) -> NDArray[np.float32]:
+    columns = []
+    for record in np.flatnonzero(usable(sites, window)[0]):
+        calls = sites.alleles[record]
+        unknown = (calls == MISSING).any(axis=1) | (calls == ABSENT).all(axis=1)
+        for number, alt in enumerate(sites.alternatives[record], start=1):
+            copies = (calls == number).sum(axis=1)
+            if alt != b"*" and copies[counted].sum() >= min_allele_count:
+                columns.append(np.where(unknown, np.nan, copies).astype(np.float32))
+    return np.stack(columns, axis=1) if columns else np.zeros((sites.alleles.shape[1], 0), np.float32)

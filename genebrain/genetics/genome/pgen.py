@@ -1,0 +1,175 @@
+"""The reader of PLINK 2 files (``.pgen`` with ``.pvar`` and ``.psam``).
+
+Purpose: the same arrays as from a VCF, about 25 times faster. Contract: multiallelic and phased records are
+read whole; the ploidy of X, Y and MT follows from SEX, because a .pgen stores every call as diploid. Known
+limits of the format: a half-missing call (``.|1``) is missing, the order of an unphased genotype is lost
+(the lower allele number comes first), and pseudo-autosomal regions must be split off (``plink2 --split-
+par``). What this module does NOT know: the reference sequence, policies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pgenlib
+from numpy.typing import NDArray
+
+from genebrain.common.types import UserError
+from genebrain.genetics.genome.contigs import canonical, match_contigs
+from genebrain.genetics.genome.gene_windows import SHOWN, Window
+from genebrain.genetics.genome.vcf import ABSENT, MISSING, Sites
+
+
+class PgenFile:
+    """PLINK 2 genotypes, read with pgenlib (https://github.com/chrchang/plink-ng)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        psam, pvar = path.with_suffix(".psam"), path.with_suffix(".pvar")
+        if absent := [file.name for file in (pvar, psam) if not file.is_file()]:
+            raise UserError(
+                f"{path} needs {' and '.join(absent)} beside it (a compressed .pvar.zst: "
+                f"`zstd -d {path.stem}.pvar.zst`)"
+            )
+        self.samples, self._sex = _read_psam(psam)
+        self._sites = _read_pvar(pvar)
+        n_alleles = np.array([2 if alt == "." else alt.count(",") + 2 for alt in self._sites["ALT"]])
+        offsets = np.concatenate([[0], np.cumsum(n_alleles)]).astype(np.uintp)
+        try:
+            self._reader = pgenlib.PgenReader(
+                str(path).encode(),
+                raw_sample_ct=len(self.samples),
+                variant_ct=len(self._sites),
+                allele_idx_offsets=offsets,
+            )
+        except (RuntimeError, OSError) as error:
+            raise UserError(
+                f"{path} cannot be read beside {pvar.name} ({len(self._sites)} variants) and {psam.name} "
+                f"({len(self.samples)} samples): {error}"
+            ) from error
+        self._spans = _contig_spans(self._sites["#CHROM"].to_numpy(), pvar)
+        self.contigs = list(self._spans)
+        self._position = self._sites["POS"].to_numpy(np.int64) - 1
+        self._end = self._position + self._sites["REF"].str.len().to_numpy(np.int64)
+        for first, stop in self._spans.values():
+            if np.any(np.diff(self._position[first:stop]) < 0):
+                raise UserError(f"{pvar} is not sorted by position; run `plink2 --make-pgen --sort-vars`")
+
+    def read(self, window: Window, sample_rows: Sequence[int] | None = None) -> Sites:
+        """All records that overlap the window, for the wanted samples in the wanted order."""
+        wanted = np.arange(len(self.samples)) if sample_rows is None else np.asarray(sample_rows, np.int64)
+        contig = match_contigs([window.contig], self.contigs, str(self.path))[window.contig]
+        first, stop = self._spans[contig]
+        stop = first + int(np.searchsorted(self._position[first:stop], window.end))
+        chosen = first + np.flatnonzero(self._end[first:stop] > window.start)
+        alleles, phased = self._calls(chosen)
+        alleles, phased = alleles[:, wanted], phased[:, wanted]
+        self._apply_ploidy(alleles, contig, wanted)
+        rows = self._sites.iloc[chosen]
+        alternatives = [() if alt == "." else tuple(alt.encode().split(b",")) for alt in rows["ALT"]]
+        return Sites(
+            self._position[chosen],
+            [ref.encode() for ref in rows["REF"]],
+            alternatives,
+            alleles,
+            phased,
+            rows["FILTER"].isin([".", "PASS"]).to_numpy(bool),
+        )
+
+    def _calls(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+        n = len(self.samples)
+        raw = np.empty((len(chosen), 2 * n), np.int32)
+        phased = np.empty((len(chosen), n), np.bool_)
+        if len(chosen):
+            try:
+                self._reader.read_alleles_and_phasepresent_list(chosen.astype(np.uint32), raw, phased)
+            except (RuntimeError, OSError) as error:
+                raise UserError(f"{self.path} cannot be read: {error}; is it truncated?") from error
+        alleles = raw.reshape(len(chosen), n, 2).astype(np.int16)
+        alleles[alleles < 0] = MISSING
+        return alleles, phased
+
+    def _apply_ploidy(self, alleles: NDArray[np.int16], contig: str, wanted: NDArray[np.int64]) -> None:
+        """Turn the doubled calls of haploid contigs into one allele; a heterozygous one is missing."""
+        name = canonical(contig)
+        if name not in ("X", "Y", "MT"):
+            return
+        sex = self._sex[wanted]
+        if name != "MT" and (n_unknown := int(np.sum((sex != 1) & (sex != 2)))):
+            raise UserError(
+                f"{self.path}: the ploidy of contig {contig} follows from SEX, which the .psam does not give "
+                f"for {n_unknown} of {len(wanted)} people; fill it (1 male, 2 female) or drop those windows"
+            )
+        haploid = np.ones(len(wanted), bool) if name == "MT" else sex == 1
+        calls = alleles[:, haploid]
+        calls[calls[:, :, 0] != calls[:, :, 1], 0] = MISSING
+        calls[:, :, 1] = ABSENT
+        alleles[:, haploid] = calls
+        if name == "Y":
+            alleles[:, sex == 2] = ABSENT
+
+    def __enter__(self) -> PgenFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._reader.close()
+
+
+def _read_psam(path: Path) -> tuple[list[str], NDArray[np.int64]]:
+    """Sample names and sex (1, 2, else 0); without a header line the columns are those of a .fam file."""
+    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [fields for fields in lines if not fields[0].startswith("##")]
+    header = ["FID", "IID", "PAT", "MAT", "SEX"]
+    if lines and lines[0][0].startswith("#"):
+        header = [lines[0][0][1:], *lines.pop(0)[1:]]
+    if "IID" not in header:
+        raise UserError(f"{path}: no IID column among {', '.join(header)}")
+    short = [number for number, fields in enumerate(lines, start=1) if len(fields) < len(header)]
+    if short:
+        raise UserError(f"{path}: {len(short)} rows have fewer than {len(header)} columns: {short[:SHOWN]}")
+    names = [fields[header.index("IID")] for fields in lines]
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: {len(names) - len(set(names))} of {len(names)} IIDs are not unique")
+    sex = [fields[header.index("SEX")] if "SEX" in header else "0" for fields in lines]
+    code = {"1": 1, "M": 1, "m": 1, "2": 2, "F": 2, "f": 2}
+    return names, np.array([code.get(text, 0) for text in sex], np.int64)
+
+
+def _read_pvar(path: Path) -> pd.DataFrame:
+    """``#CHROM, POS, REF, ALT, FILTER`` of every variant."""
+    n_comments = 0
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if not line.startswith("##"):
+                break
+            n_comments += 1
+    columns = ["#CHROM", "POS", "REF", "ALT", "FILTER"]
+    try:
+        table = pd.read_csv(
+            path,
+            sep="\t",
+            skiprows=n_comments,
+            dtype=str,
+            keep_default_na=False,
+            usecols=lambda name: name in columns,
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if absent := [name for name in columns[:4] if name not in table.columns]:
+        raise UserError(f"{path}: columns {', '.join(absent)} are absent; is it a .bim with another name?")
+    if "FILTER" not in table.columns:
+        table["FILTER"] = "."
+    table["POS"] = table["POS"].astype(np.int64)
+    return table
+
+
+def _contig_spans(contigs: NDArray[np.object_], path: Path) -> dict[str, tuple[int, int]]:
+    starts = np.flatnonzero(np.r_[True, contigs[1:] != contigs[:-1]]) if len(contigs) else np.array([], int)
+    stops = np.r_[starts[1:], len(contigs)]
+    names = [str(contigs[start]) for start in starts]
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: a contig is in two places; run `plink2 --make-pgen --sort-vars`")
+    return {name: (int(a), int(b)) for name, a, b in zip(names, starts, stops, strict=True)}

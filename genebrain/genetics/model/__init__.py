@@ -1,0 +1,1 @@
+"""GENERator: tokenizer, backbone, weights, pooled chunk vectors."""

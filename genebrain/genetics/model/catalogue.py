@@ -1,0 +1,59 @@
+"""The DNA models that can be loaded by name: what they are, what they need, whether they are here.
+
+Purpose: one row per model. Contract: nothing is loaded and no network is asked; a model counts as here only when all
+its files are. What this module does NOT know: how a table is printed, other kinds of encoders.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import try_to_load_from_cache
+
+from genebrain.common.types import UserError
+from genebrain.genetics.model.checkpoints import CHECKPOINTS, Checkpoint, weight_files
+
+TINY_PARAMETERS = 602_432
+"""Of ``generator_tiny``, output head included."""
+
+
+def dna_models() -> list[dict[str, Any]]:
+    """Rows of all DNA models, the tiny one first.
+
+    Returns
+    -------
+    list of dict
+        ``name`` (for ``genetics=``), ``reads``, ``hub_id`` and ``revision`` (None for built-in weights),
+        ``parameters``, ``bf16_gb`` and ``float32_gb`` (memory of the weights alone, in 10^9 bytes), ``cached``:
+        ``yes``, ``partly`` (a download that did not finish), ``no``, or ``built in``.
+    """
+    rows = [_row("generator_tiny", TINY_PARAMETERS, None, None, "built in")]
+    for name, checkpoint in CHECKPOINTS.items():
+        here = _in_cache(checkpoint)
+        rows.append(_row(name, checkpoint.parameters, checkpoint.hub_id, checkpoint.revision, here))
+    return rows
+
+
+def _row(name: str, parameters: int, hub_id: str | None, revision: str | None, cached: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "reads": "DNA",
+        "parameters": parameters,
+        "bf16_gb": round(parameters * 2 / 1e9, 3),
+        "float32_gb": round(parameters * 4 / 1e9, 3),
+        "cached": cached,
+        "hub_id": hub_id,
+        "revision": revision,
+    }
+
+
+def _in_cache(checkpoint: Checkpoint) -> str:
+    config = try_to_load_from_cache(checkpoint.hub_id, "config.json", revision=checkpoint.revision)
+    if not isinstance(config, str):
+        return "no"
+    try:
+        weight_files(Path(config).parent)
+    except UserError:
+        return "partly"
+    return "yes"

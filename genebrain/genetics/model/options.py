@@ -1,0 +1,76 @@
+"""How a DNA model runs: kernels, memory, and what happens beyond the length it was trained for.
+
+Purpose: one settings object for every place that loads a model. Contract: values are checked here and nothing is
+loaded; kernels and memory options change no number beyond rounding, the context mode does and is part of a model's
+fingerprint. What this module does NOT know: models, devices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from genebrain.common.types import UserError
+
+ATTENTION = ("sdpa", "flash_attention_2", "eager")
+CONTEXT = ("chunks", "yarn", "sliding_window")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Kernels and long context of one model; every option applies to that model alone, not to the process.
+
+    Attributes
+    ----------
+    attention : {"sdpa", "flash_attention_2", "eager"}
+        Attention kernel. ``flash_attention_2`` needs an NVIDIA GPU, bfloat16 or float16, and the extra ``gpu``.
+    liger : bool
+        Fused RMS norm and MLP kernels on an NVIDIA GPU; needs the extra ``liger``.
+    gradient_checkpointing : bool
+        In training, keep only the input of each block and compute the rest again: less memory, a third more time.
+    compile : bool
+        Compile each block with ``torch.compile``; the first call of every new input length is slow.
+    context : {"chunks", "yarn", "sliding_window"}
+        ``chunks``: inputs of at most the trained length, each alone (:mod:`~genebrain.genetics.model.encode`).
+        ``yarn``: the position encoding is stretched to ``context_tokens``. ``sliding_window``: each token sees the
+        ``window`` tokens up to and including itself; the input may be of any length.
+    context_tokens : int, optional
+        Longest input of ``yarn``, in tokens of 6 bases.
+    window : int
+        Keys that each query of ``sliding_window`` sees, its own included.
+    segment_tokens : int
+        Tokens that ``sliding_window`` computes at once: memory and speed, no number.
+    """
+
+    attention: str = "sdpa"
+    liger: bool = False
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    context: str = "chunks"
+    context_tokens: int | None = None
+    window: int = 16384
+    segment_tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.attention not in ATTENTION:
+            problems.append(f"attention={self.attention}: use {', '.join(ATTENTION)}")
+        if self.context not in CONTEXT:
+            problems.append(f"context={self.context}: use {', '.join(CONTEXT)}")
+        if self.context == "yarn" and self.context_tokens is None:
+            problems.append("context=yarn: give context_tokens=..., the longest input in tokens of 6 bases")
+        if self.context != "yarn" and self.context_tokens is not None:
+            problems.append(f"context_tokens={self.context_tokens} is read with context=yarn only, not {self.context}")
+        for name in ("window", "segment_tokens"):
+            if (value := getattr(self, name)) < 1:
+                problems.append(f"{name}={value}: must be at least 1")
+        if problems:
+            raise UserError("; ".join(problems))
+
+    @property
+    def context_identity(self) -> str:
+        """What the context mode adds to the identity of a model; empty for ``chunks``."""
+        return {
+            "chunks": "",
+            "yarn": f"yarn:{self.context_tokens}",
+            "sliding_window": f"sliding_window:{self.window}",
+        }[self.context]

@@ -1,0 +1,1 @@
+"""The store of chunk embeddings: plan, filling, shares, tables."""

@@ -1,0 +1,67 @@
+"""Shares of an embedding run for ranks and array jobs, and how their results come together.
+
+Purpose: let many processes, on many machines, fill one table. Contract: share i of n takes every n-th batch of the
+plan of the whole request, so that all shares together run exactly the batches of one undivided run; a share writes
+into a folder of its own, knows nothing of the others, and can be started again alone; merging checks every checksum
+before it moves a file, and may be interrupted. What this module does NOT know: models, letters.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from genebrain.common.types import UserError
+from genebrain.genetics.model.encode import POOLINGS
+from genebrain.genetics.store.table_files import damaged_error, next_shard, read_array, writing_alone
+from genebrain.genetics.store.work_parts import Shard
+
+
+def part_folder(table: Path, shard: Shard) -> Path:
+    """Folder of a share within its table."""
+    return table / f"part-{shard.index:05d}-of-{shard.count:05d}"
+
+
+def shard_of_run(text: str | None) -> Shard:
+    """Read a share as :meth:`Shard.parse` does; with ``auto`` every rank of a machine also takes a GPU of its own."""
+    shard = Shard.parse(text)
+    local = next((os.environ[name] for name in ("LOCAL_RANK", "SLURM_LOCALID") if name in os.environ), None)
+    if text == "auto" and local is not None and torch.cuda.is_available():
+        torch.cuda.set_device(int(local) % torch.cuda.device_count())
+    return shard
+
+
+def merge_parts(folder: Path) -> int:
+    """Move the shards of all shares into the table; returns how many shares there were.
+
+    Raises
+    ------
+    UserError
+        If a share is still being written, or shards are damaged (all are named); nothing was moved then.
+    """
+    parts = sorted(folder.glob("part-*-of-*"))
+    with ExitStack() as locks:
+        for part in parts:
+            locks.enter_context(writing_alone(part))
+        shards = [path for part in parts for path in sorted(part.glob("shard-*.safetensors"))]
+        if damaged := [path for path in shards if not _is_whole(path)]:
+            raise damaged_error(damaged)
+        for part in parts:
+            for path in sorted(part.glob("shard-*.safetensors")):
+                path.rename(next_shard(folder))
+            for leftover in part.iterdir():
+                leftover.unlink()
+            part.rmdir()
+    return len(parts)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        for name in ("keys", *POOLINGS):
+            read_array(path, name)
+    except UserError:
+        return False
+    return True

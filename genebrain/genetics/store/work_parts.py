@@ -1,0 +1,202 @@
+"""Long work cut into numbered parts on disk: resumable, shared out over processes, merged once all are there.
+
+Purpose: what makes a killed run go on and an array job possible. Contract: a part is complete or it is not there; the
+identity of the work (model, options, input) stands beside the parts, and parts of other work are refused; a part that
+is missing is never taken for an empty one. What this module does NOT know: what is worked out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from genebrain.common.files import make_private, write_private
+from genebrain.common.types import Metrics, UserError
+from genebrain.genetics.store.table_files import read_array, write_tensors
+
+_IDENTITY = "work.json"
+_RANKS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which of the parts this process does: number ``index`` (from 1) of ``count``."""
+
+    index: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str | None) -> Shard:
+        """Read ``3/64``; ``auto`` is the rank of torchrun or srun; None is the whole. ``UserError`` for anything else.
+
+        ``auto`` does not look at the number of an array job: a job that is submitted again alone would then take
+        another share.
+        """
+        if text is None:
+            return cls()
+        if text == "auto":
+            for rank, size in _RANKS:
+                if rank in os.environ and size in os.environ:
+                    return cls(int(os.environ[rank]) + 1, int(os.environ[size]))
+            names = " or ".join(f"{rank} and {size}" for rank, size in _RANKS)
+            raise UserError(f"shard=auto: the environment has no {names}; start with torchrun or srun, or write i/n")
+        match = re.fullmatch(r"(\d+)/(\d+)", str(text).strip())
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise UserError(f"shard={text}: write i/n with i from 1 to n, e.g. shard=3/64 for the third of 64 jobs")
+        return cls(int(match[1]), int(match[2]))
+
+    def has(self, number: int) -> bool:
+        """Whether part ``number`` (from 0) is this shard's."""
+        return number % self.count == self.index - 1
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+class WorkParts:
+    """The parts of one piece of work.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the parts; made when missing, private to its owner.
+    identity : mapping
+        Everything that decides the numbers, JSON-ready.
+
+    Raises
+    ------
+    UserError
+        If the folder holds parts of other work; the first differences are named.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        make_private(folder)
+        path = folder / _IDENTITY
+        with FileLock(folder / ".work.lock", mode=0o600):  # shares of one job start at the same moment
+            if not path.exists():
+                write_private(path, json.dumps(dict(identity), indent=1, sort_keys=True).encode())
+        refuse_other_work(json.loads(path.read_text(encoding="utf-8")), identity, folder)
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Hold a job of this name against a second process. ``UserError`` if one is at it."""
+        with self._held(name) as is_held:
+            if not is_held:
+                raise UserError(f"another process is at {name} of {self.folder}; wait for it, or stop it")
+            yield
+
+    @contextmanager
+    def merging(self, numbers: Iterable[int]) -> Iterator[bool]:
+        """True for the one process that may merge: all parts are there, and nobody else is at it or has done it."""
+        numbers = list(numbers)
+        if not self.folder.exists() or self.missing(numbers):
+            yield False
+            return
+        with self._held("merging") as is_held:
+            yield is_held and not self.missing(numbers)
+
+    @contextmanager
+    def _held(self, name: str) -> Iterator[bool]:
+        lock = FileLock(self.folder / f".{name.replace('/', '-of-').replace(' ', '-')}.lock", timeout=0, mode=0o600)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def path(self, number: int) -> Path:
+        """File of a part."""
+        return self.folder / f"part-{number:06d}.safetensors"
+
+    def missing(self, numbers: Iterable[int]) -> list[int]:
+        """Those of the parts that are not there yet."""
+        return [number for number in numbers if not self.path(number).exists()]
+
+    def write(self, number: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Store a part, whole or not at all."""
+        write_tensors(self.path(number), arrays)
+
+    def read(self, number: int, *names: str) -> list[NDArray[Any]]:
+        """Arrays of a part; damaged or absent ones are a ``UserError`` that names the file."""
+        path = self.path(number)
+        if not path.exists():
+            raise UserError(f"{path} is missing: the part was not worked out; run the same command again")
+        try:
+            return [read_array(path, name) for name in names]
+        except UserError as error:
+            raise UserError(f"{error}; delete that file and run the same command again") from error
+
+    def remove(self) -> None:
+        """Delete the folder: the work is merged."""
+        shutil.rmtree(self.folder)
+
+
+def refuse_other_work(found: Mapping[str, Any], wanted: Mapping[str, Any], where: Path) -> None:
+    """``UserError`` when two identities differ, with the first differences and both values."""
+    wanted = json.loads(json.dumps(dict(wanted)))
+    different = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
+    if different:
+        shown = ", ".join(f"{key} (there {found.get(key)}, asked {wanted.get(key)})" for key in different[:5])
+        raise UserError(
+            f"{where} holds the results of other work: {shown}. Repeat the old command, choose another out=..., or "
+            "delete it"
+        )
+
+
+def parts_of(out: Path) -> Path:
+    """Folder of the parts that become ``out``."""
+    return out.with_name(f"{out.name}.parts")
+
+
+def report_path(out: Path) -> Path:
+    """Report beside ``out``; written last, so its presence says that ``out`` is complete."""
+    return out.with_name(f"{out.name}.report.json")
+
+
+def finished_report(out: Path, identity: Mapping[str, Any]) -> Metrics | None:
+    """Report of an ``out`` that this very work has made before, None if there is none yet.
+
+    Raises
+    ------
+    UserError
+        ``out`` holds something else: it is never overwritten.
+    """
+    path = report_path(out)
+    if out.exists() and path.exists():
+        report: Metrics = json.loads(path.read_text(encoding="utf-8"))
+        refuse_other_work(report["identity"], identity, out)
+        return report
+    if out.exists() and not parts_of(out).exists():
+        raise UserError(f"{out} exists and was not made by this verb; choose another out=... or delete it")
+    return None
+
+
+def as_text(values: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Strings as arrays for a part: their UTF-8 bytes and the length of each."""
+    encoded = [value.encode() for value in values]
+    return {
+        "text": np.frombuffer(b"".join(encoded), np.uint8),
+        "text_lengths": np.array([len(e) for e in encoded], np.int64),
+    }
+
+
+def from_text(text: NDArray[np.uint8], lengths: NDArray[np.int64]) -> list[str]:
+    """Strings stored with :func:`as_text`."""
+    ends = np.cumsum(lengths)
+    return [text[end - length : end].tobytes().decode() for end, length in zip(ends, lengths, strict=True)]
