@@ -19,10 +19,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.infonce import high_water_mark
-from genebrain.alignment.empirical_bayes import fit_ridge, fit_sparse
-from genebrain.alignment.regression_data import Moments, PeopleRows
-from genebrain.alignment.spectral import varimax
-from tests.alignment import plain_regression as plain
+from genebrain.alignment.closed_form.empirical_bayes import fit_ridge, fit_sparse
+from genebrain.alignment.closed_form.regression_data import Moments, PeopleRows
+from genebrain.alignment.closed_form.spectral import varimax
+from tests.alignment.closed_form import plain_regression as plain
 
 DIMS, FITS, PAIRS = 16, 6, 3
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genebrain.alignment.infonce import InfoNCE
+from genebrain.alignment.losses.infonce import InfoNCE
 
 FEATURES = 512
 

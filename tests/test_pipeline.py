@@ -18,7 +18,7 @@ import pytest
 
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.training import TrainerSettings
+from genebrain.alignment.train import TrainerSettings
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.split_settings import SplitSettings
 from genebrain.common.types import UserError
@@ -234,7 +234,7 @@ def test_more_variants_than_the_closed_form_handles_cost_one_comparison_not_the_
     run, tmp_path, monkeypatch, capsys
 ):
     copy = shutil.copytree(run, tmp_path / "run")
-    monkeypatch.setattr("genebrain.alignment.closed_form.memory_budget", lambda: 1e3)
+    monkeypatch.setattr("genebrain.alignment.closed_form.fit.memory_budget", lambda: 1e3)
     found = tasks.evaluate(copy, n_bootstrap=20, n_permutations=20, comparisons=["dosage"], progress=False)
     assert found["baselines"] == {"dosage": None}
     assert re.search(

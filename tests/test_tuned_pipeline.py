@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.alignment.training import TrainerSettings
+from genebrain.alignment.train import TrainerSettings
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.common.types import UserError

@@ -18,13 +18,13 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from genebrain.alignment.closed_form import ClosedForm
-from genebrain.alignment.projector import Projector
+from genebrain.alignment.closed_form.fit import ClosedForm
+from genebrain.alignment.losses.temperature import LogitScale
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.alignment.standardiser import Standardiser
-from genebrain.alignment.temperature import LogitScale
-from genebrain.alignment.torch_heads import torch_heads
-from genebrain.alignment.towers import EncodedTower, ProjectorTower, ResidualTower
+from genebrain.alignment.towers.closed_form_heads import torch_heads
+from genebrain.alignment.towers.projector import Projector
+from genebrain.alignment.towers.standardiser import Standardiser
+from genebrain.alignment.towers.towers import EncodedTower, ProjectorTower, ResidualTower
 from genebrain.common.files import replacing, write_private
 from genebrain.common.types import FloatArray, UserError
 from genebrain.training.adapters import ParameterReport, count_parameters

@@ -8,8 +8,8 @@ import pytorch_lightning as lightning
 import torch
 from torch import Tensor, nn
 
-from genebrain.alignment.score import expected_recall_at_1
-from genebrain.alignment.temperature import LogitScale
+from genebrain.alignment.closed_form.score import expected_recall_at_1
+from genebrain.alignment.losses.temperature import LogitScale
 from genebrain.training.tuned_encoder import tuned_encoders
 
 Batch = dict[str, Tensor]
@@ -24,7 +24,7 @@ class AlignmentModule(lightning.LightningModule):
         Batch of one side in, ``[batch, columns]`` out.
     loss : nn.Module
         Called as ``loss(gene, brain, log_scale, genome_id, family_id)``, e.g.
-        :class:`~genebrain.alignment.infonce.InfoNCE`.
+        :class:`~genebrain.alignment.losses.infonce.InfoNCE`.
     logit_scale : LogitScale
         Learnable multiplier of the score (its logarithm is the parameter).
     learning_rate, weight_decay : float

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from genebrain.alignment.infonce import InfoNCE
-from genebrain.alignment.projector import Projector
-from genebrain.alignment.siglip import SigLIP
+from genebrain.alignment.losses.infonce import InfoNCE
+from genebrain.alignment.losses.siglip import SigLIP
+from genebrain.alignment.towers.projector import Projector
 from genebrain.common.types import UserError
 
 

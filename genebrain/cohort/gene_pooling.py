@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genebrain.alignment.pooling import DIPLOID_KINDS, DiploidPooling, build
+from genebrain.alignment.towers.pooling import DIPLOID_KINDS, DiploidPooling, build
 from genebrain.common.types import FloatArray, IntArray, UserError
 
 TOKEN = ("last", "mean", "max")

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from genebrain.alignment.closed_form import ClosedForm, ClosedFormSettings, fit_closed_form
+from genebrain.alignment.closed_form.columns import ColumnSettings
+from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.alignment.model import AlignmentModel, Towers, untrained_towers
 from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.training import TrainerSettings, TrainingResult, train
-from genebrain.alignment.window_components import ColumnSettings
+from genebrain.alignment.train import TrainerSettings, TrainingResult, train
 from genebrain.cohort.datamodule import PairedDataModule
 from genebrain.cohort.tower_inputs import Subjects
 from genebrain.common.types import FloatArray, IntArray, UserError

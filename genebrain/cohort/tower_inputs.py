@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genebrain.alignment.closed_form import ClosedForm
+from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.model import Towers, build_towers, untrained_towers
 from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.standardiser import Standardiser
-from genebrain.alignment.towers import PooledChunks
+from genebrain.alignment.towers.standardiser import Standardiser
+from genebrain.alignment.towers.towers import PooledChunks
 from genebrain.cohort.datamodule import PairDataset
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.single_scans import SingleScans

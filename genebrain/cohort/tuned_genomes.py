@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genebrain.alignment.closed_form import ClosedForm
-from genebrain.alignment.standardiser import Standardiser
-from genebrain.alignment.torch_columns import TorchColumns
-from genebrain.alignment.towers import PooledChunks
+from genebrain.alignment.closed_form.fit import ClosedForm
+from genebrain.alignment.towers.closed_form_columns import TorchColumns
+from genebrain.alignment.towers.standardiser import Standardiser
+from genebrain.alignment.towers.towers import PooledChunks
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.tower_inputs import EncoderMaker, chunk_standardiser

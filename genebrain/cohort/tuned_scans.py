@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genebrain.alignment.closed_form import ClosedForm
+from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.brain.windows.bank import WindowBank
 from genebrain.cohort.brain_side import person_scans
 from genebrain.cohort.embedding_feature import EmbeddingFeature

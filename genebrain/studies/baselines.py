@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genebrain.alignment.closed_form import ClosedFormSettings, TooManyColumnsError, fit_closed_form
-from genebrain.alignment.ridge_cca import fit_ridge_cca
+from genebrain.alignment.closed_form.columns import ColumnSettings
+from genebrain.alignment.closed_form.fit import ClosedFormSettings, TooManyColumnsError, fit_closed_form
+from genebrain.alignment.closed_form.ridge_cca import fit_ridge_cca
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.alignment.training import TrainerSettings
-from genebrain.alignment.window_components import ColumnSettings
+from genebrain.alignment.train import TrainerSettings
 from genebrain.cohort.recipe import FittedAlignment, fit_alignment
 from genebrain.cohort.tower_inputs import Subjects
 from genebrain.common.types import FloatArray, IntArray, UserError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.training import TrainerSettings
+from genebrain.alignment.train import TrainerSettings
 from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.gene_pooling import GenePooling

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genebrain.alignment.closed_form import ClosedFormSettings, fit_closed_form
-from genebrain.alignment.window_components import ColumnSettings
+from genebrain.alignment.closed_form.columns import ColumnSettings
+from genebrain.alignment.closed_form.fit import ClosedFormSettings, fit_closed_form
 from genebrain.cohort.compact_chunks import compact
 from genebrain.cohort.gene_pooling import GenePooling
 

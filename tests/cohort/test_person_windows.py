@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.alignment.training import TrainerSettings
+from genebrain.alignment.train import TrainerSettings
 from genebrain.brain.windows.policy import Window
 from genebrain.cohort.embedding_feature import EmbeddingFeature
 from genebrain.cohort.encoder_side import EncoderSide

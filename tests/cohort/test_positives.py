@@ -14,7 +14,7 @@ import torch
 
 from genebrain import config, tasks
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.alignment.training import TrainerSettings
+from genebrain.alignment.train import TrainerSettings
 from genebrain.brain.connectome.features import moments_from_store
 from genebrain.brain.store.store import ScanStore
 from genebrain.cohort import recipe

@@ -11,7 +11,7 @@ from torch import nn
 
 from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.training import TrainerSettings
+from genebrain.alignment.train import TrainerSettings
 from genebrain.cohort.recipe import fit_alignment
 from genebrain.cohort.tower_inputs import Subjects
 

@@ -12,7 +12,7 @@ import torch
 
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.alignment.training import TrainerSettings
+from genebrain.alignment.train import TrainerSettings
 from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.cohort import tuned_scans
 from genebrain.cohort.encoder_side import EVERY_LAYER, EncoderSide

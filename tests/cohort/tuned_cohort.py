@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from genebrain.alignment.closed_form import ClosedForm, ClosedFormSettings, fit_closed_form
-from genebrain.alignment.window_components import ColumnSettings
+from genebrain.alignment.closed_form.columns import ColumnSettings
+from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.cohort.gene_pooling import GenePooling
 from genebrain.cohort.gene_side import GeneSide
 from genebrain.cohort.tower_inputs import Subjects

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from genebrain.alignment.infonce import InfoNCE
-from genebrain.alignment.projector import Projector
-from genebrain.alignment.siglip import SigLIP
-from genebrain.alignment.temperature import LogitScale
+from genebrain.alignment.losses.infonce import InfoNCE
+from genebrain.alignment.losses.siglip import SigLIP
+from genebrain.alignment.losses.temperature import LogitScale
+from genebrain.alignment.towers.projector import Projector
 from genebrain.brain.pretraining.contrast import Ranks, nt_xent
 from genebrain.training import collectives as distributed
 from genebrain.training.collectives import (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from genebrain.alignment.training import TrainerSettings
+from genebrain.alignment.train import TrainerSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.common.types import UserError
 from genebrain.genetics.finetuning.train import TrainingSettings

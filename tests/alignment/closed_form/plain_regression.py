@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from genebrain.alignment.empirical_bayes import (
+from genebrain.alignment.closed_form.empirical_bayes import (
     FULL_SWEEP_EVERY,
     RIDGE_GRID,
     ROUNDS,
@@ -15,8 +15,8 @@ from genebrain.alignment.empirical_bayes import (
     SWEEPS,
     Posterior,
 )
-from genebrain.alignment.regression_data import Moments
-from genebrain.alignment.spectral import varimax
+from genebrain.alignment.closed_form.regression_data import Moments
+from genebrain.alignment.closed_form.spectral import varimax
 
 
 def unturned(fits: int, k: int) -> np.ndarray:

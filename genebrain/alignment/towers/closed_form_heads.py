@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genebrain.alignment.closed_form import ClosedForm
+from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.common.types import FloatArray
 
 
@@ -35,7 +35,7 @@ class LinearHead(nn.Module):
 class LikelihoodRatioForm(nn.Module):
     """Gene or brain side of the calibrated log-likelihood ratio, ``[batch, latent] -> [batch, latent + 2]``.
 
-    Same form as :func:`genebrain.alignment.score.llr_vectors`.
+    Same form as :func:`genebrain.alignment.closed_form.score.llr_vectors`.
     """
 
     multiplier: Tensor

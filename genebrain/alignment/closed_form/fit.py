@@ -14,23 +14,23 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from genebrain.alignment.fit_size import Size, form_for, memory_budget
-from genebrain.alignment.model_choice import (
+from genebrain.alignment.closed_form.choice import (
     ClosedFormSettings,
     Judge,
     choose_latents,
     choose_prior,
     score_vectors,
 )
-from genebrain.alignment.regression_data import PeopleRows
-from genebrain.alignment.score import Calibration
-from genebrain.alignment.spectral import grouped_folds, principal_components
-from genebrain.alignment.window_components import (
+from genebrain.alignment.closed_form.columns import (
     MOST_OF_A_WINDOW,
     MOST_OF_AN_ITEM,
     ColumnSettings,
     WindowColumns,
 )
+from genebrain.alignment.closed_form.memory import Size, form_for, memory_budget
+from genebrain.alignment.closed_form.regression_data import PeopleRows
+from genebrain.alignment.closed_form.score import Calibration
+from genebrain.alignment.closed_form.spectral import grouped_folds, principal_components
 from genebrain.common.types import FloatArray, IntArray, UserError
 
 __all__ = ["ClosedForm", "ClosedFormSettings", "TooManyColumnsError", "fit_closed_form"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from genebrain.alignment.projector import Projector
+from genebrain.alignment.towers.projector import Projector
 
 
 def test_multilayer_form():

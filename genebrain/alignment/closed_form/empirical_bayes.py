@@ -22,8 +22,8 @@ import numpy as np
 from scipy.special import expit
 from tqdm import tqdm
 
-from genebrain.alignment.regression_data import RegressionData, Residual
-from genebrain.alignment.spectral import varimax
+from genebrain.alignment.closed_form.regression_data import RegressionData, Residual
+from genebrain.alignment.closed_form.spectral import varimax
 from genebrain.common.types import FloatArray, IntArray
 
 RIDGE_GRID = np.geomspace(1e-3, 1e4, 43)

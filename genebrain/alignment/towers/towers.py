@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genebrain.alignment.pooling import DiploidPooling, build
-from genebrain.alignment.projector import Projector
-from genebrain.alignment.standardiser import Standardiser
+from genebrain.alignment.towers.pooling import DiploidPooling, build
+from genebrain.alignment.towers.projector import Projector
+from genebrain.alignment.towers.standardiser import Standardiser
 
 
 class ResidualTower(nn.Module):
@@ -66,7 +66,7 @@ class ProjectorTower(nn.Module):
     Parameters
     ----------
     front : nn.Module
-        A :class:`~genebrain.alignment.standardiser.Standardiser`, or a trainable pooling.
+        A :class:`~genebrain.alignment.towers.standardiser.Standardiser`, or a trainable pooling.
     projector : Projector
     """
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from genebrain.alignment.score import (
+from genebrain.alignment.closed_form.score import (
     MAX_SLOPE,
     Calibration,
     calibrate,

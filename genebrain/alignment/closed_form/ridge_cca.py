@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.alignment.score import expected_recall_at_1, unit_rows
-from genebrain.alignment.spectral import CanonicalBasis, grouped_folds
+from genebrain.alignment.closed_form.score import expected_recall_at_1, unit_rows
+from genebrain.alignment.closed_form.spectral import CanonicalBasis, grouped_folds
 from genebrain.common.types import FloatArray, IntArray
 
 GENE_RIDGES = (0.05, 0.2, 0.5, 0.8, 0.95)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from genebrain.alignment.relations import Relations, check_batch, check_relatives, tiles
+from genebrain.alignment.losses.relations import Relations, check_batch, check_relatives, tiles
 from genebrain.training.collectives import (
     check_equal_batch,
     gather,

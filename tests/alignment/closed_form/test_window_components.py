@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genebrain.alignment.window_components import ColumnSettings, WindowColumns
+from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
 
 
 def embedded(n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genebrain.alignment.regression_data import Form, Moments, PeopleRows
+from genebrain.alignment.closed_form.regression_data import Form, Moments, PeopleRows
 
 
 def memory_budget() -> float:

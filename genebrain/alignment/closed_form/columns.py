@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from genebrain.alignment.spectral import principal_components, varimax
+from genebrain.alignment.closed_form.spectral import principal_components, varimax
 from genebrain.common.types import FloatArray, IntArray
 
 Piece = tuple[FloatArray, FloatArray, IntArray]

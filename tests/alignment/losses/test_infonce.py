@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from genebrain.alignment.infonce import InfoNCE, _TiledLogSumExp
-from genebrain.alignment.relations import Relations
+from genebrain.alignment.losses.infonce import InfoNCE, _TiledLogSumExp
+from genebrain.alignment.losses.relations import Relations
 
 
 def dense(x: Tensor, y: Tensor, log_scale: Tensor, genome: Tensor, family: Tensor, relatives: str) -> Tensor:
@@ -171,7 +171,7 @@ def test_eight_thousand_people_within_250_mib():
         pytest.skip("peak memory is read from /proc (Linux)")
     code = (
         "import torch\n"
-        "from genebrain.alignment.infonce import InfoNCE\n"
+        "from genebrain.alignment.losses.infonce import InfoNCE\n"
         "def peak(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) / 1024\n"
         "torch.manual_seed(0)\n"
         "x, y = (torch.randn(8192, 512, requires_grad=True) for _ in range(2))\n"

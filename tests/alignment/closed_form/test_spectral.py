@@ -9,9 +9,9 @@ import pytest
 import scipy.linalg
 from sklearn.cross_decomposition import CCA
 
-from genebrain.alignment.ridge_cca import RidgeCCA, fit_ridge_cca
-from genebrain.alignment.score import expected_recall_at_1
-from genebrain.alignment.spectral import CanonicalBasis, grouped_folds, principal_components, varimax
+from genebrain.alignment.closed_form.ridge_cca import RidgeCCA, fit_ridge_cca
+from genebrain.alignment.closed_form.score import expected_recall_at_1
+from genebrain.alignment.closed_form.spectral import CanonicalBasis, grouped_folds, principal_components, varimax
 
 
 def pair(n: int, p: int, q: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genebrain.alignment.closed_form import ClosedForm, ClosedFormSettings, TooManyColumnsError, fit_closed_form
-from genebrain.alignment.regression_data import PeopleRows
-from genebrain.alignment.ridge_cca import fit_ridge_cca
-from genebrain.alignment.score import expected_recall_at_1
-from genebrain.alignment.window_components import ColumnSettings
+from genebrain.alignment.closed_form.columns import ColumnSettings
+from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, TooManyColumnsError, fit_closed_form
+from genebrain.alignment.closed_form.regression_data import PeopleRows
+from genebrain.alignment.closed_form.ridge_cca import fit_ridge_cca
+from genebrain.alignment.closed_form.score import expected_recall_at_1
 
 N, N_TEST = 500, 200
 DOSAGES = ClosedFormSettings(columns=ColumnSettings(kind="dosages"), dimensions=(3, 6))
@@ -152,10 +152,12 @@ def test_problems_are_named_with_both_numbers(data: dict[str, Any]) -> None:
 
 
 def test_too_many_columns_are_refused_with_a_way_that_leads_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genebrain.alignment.fit_size.Size.most_columns", lambda *_: 150)
-    monkeypatch.setattr("genebrain.alignment.fit_size.Size.of_rows", property(lambda size: size.columns * 1e6))
-    monkeypatch.setattr("genebrain.alignment.closed_form.memory_budget", lambda: 150e6)
-    monkeypatch.setattr("genebrain.alignment.closed_form.form_for", lambda *_: PeopleRows)
+    monkeypatch.setattr("genebrain.alignment.closed_form.memory.Size.most_columns", lambda *_: 150)
+    monkeypatch.setattr(
+        "genebrain.alignment.closed_form.memory.Size.of_rows", property(lambda size: size.columns * 1e6)
+    )
+    monkeypatch.setattr("genebrain.alignment.closed_form.fit.memory_budget", lambda: 150e6)
+    monkeypatch.setattr("genebrain.alignment.closed_form.fit.form_for", lambda *_: PeopleRows)
     rng = np.random.default_rng(0)
     blocks = [rng.normal(size=(90, 100)).astype(np.float32) for _ in range(2)]  # ten chunks of ten numbers each
     brain, families = {"one": rng.normal(size=(90, 4))}, np.arange(90)

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from genebrain.alignment.empirical_bayes import (
+from genebrain.alignment.closed_form.columns import ColumnSettings
+from genebrain.alignment.closed_form.empirical_bayes import (
     ROUNDS,
     SHORT_SWEEPS,
     SWEEPS,
@@ -21,10 +22,9 @@ from genebrain.alignment.empirical_bayes import (
     fit_ridge,
     fit_sparse,
 )
-from genebrain.alignment.regression_data import Form, RegressionData
-from genebrain.alignment.score import Calibration, calibrate, expected_recall_at_1, llr_vectors, unit_rows
-from genebrain.alignment.spectral import PrincipalComponents
-from genebrain.alignment.window_components import ColumnSettings
+from genebrain.alignment.closed_form.regression_data import Form, RegressionData
+from genebrain.alignment.closed_form.score import Calibration, calibrate, expected_recall_at_1, llr_vectors, unit_rows
+from genebrain.alignment.closed_form.spectral import PrincipalComponents
 from genebrain.common.types import FloatArray, IntArray
 
 

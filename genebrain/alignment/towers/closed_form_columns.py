@@ -1,7 +1,7 @@
 """Gene columns of embeddings that are being trained: the same map as the fitted one, with gradients.
 
 Contract: on the embeddings that the columns were fitted on it gives the columns of
-:meth:`genebrain.alignment.window_components.WindowColumns.transform`. The map is that of the encoder before training
+:meth:`genebrain.alignment.closed_form.columns.WindowColumns.transform`. The map is that of the encoder before training
 and stays as it is: what the encoder learns shows in the directions in which people differed from the start.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genebrain.alignment.window_components import WindowColumns
+from genebrain.alignment.closed_form.columns import WindowColumns
 from genebrain.common.types import FloatArray
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from genebrain.alignment.relations import Relations, check_batch, check_relatives, tiles
+from genebrain.alignment.losses.relations import Relations, check_batch, check_relatives, tiles
 from genebrain.training.collectives import check_equal_batch, gather, gather_with_gradient
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from genebrain.alignment.siglip import SigLIP
+from genebrain.alignment.losses.siglip import SigLIP
 
 
 def dense(x: Tensor, y: Tensor, log_scale: Tensor, bias: Tensor, genome: Tensor, ignored: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from genebrain.alignment.pooling import DIPLOID_KINDS, POOLINGS, DiploidPooling, build, check_items
+from genebrain.alignment.towers.pooling import DIPLOID_KINDS, POOLINGS, DiploidPooling, build, check_items
 
 HIDDEN, ITEMS = 4, 5
 SETS = sorted(set(POOLINGS) - {"last", "flatten"})

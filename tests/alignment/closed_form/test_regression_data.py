@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from genebrain.alignment import closed_form, empirical_bayes
-from genebrain.alignment.closed_form import ClosedFormSettings, TooManyColumnsError, fit_closed_form
-from genebrain.alignment.empirical_bayes import fit_entry, fit_ridge, fit_sparse
-from genebrain.alignment.fit_size import Size, form_for
-from genebrain.alignment.model_choice import Judge, choose_latents, choose_prior
-from genebrain.alignment.regression_data import Form, Moments, PeopleRows
-from genebrain.alignment.spectral import grouped_folds, principal_components
-from genebrain.alignment.window_components import ColumnSettings
-from tests.alignment import plain_regression as plain
+from genebrain.alignment.closed_form import empirical_bayes
+from genebrain.alignment.closed_form import fit as closed_form
+from genebrain.alignment.closed_form.choice import Judge, choose_latents, choose_prior
+from genebrain.alignment.closed_form.columns import ColumnSettings
+from genebrain.alignment.closed_form.empirical_bayes import fit_entry, fit_ridge, fit_sparse
+from genebrain.alignment.closed_form.fit import ClosedFormSettings, TooManyColumnsError, fit_closed_form
+from genebrain.alignment.closed_form.memory import Size, form_for
+from genebrain.alignment.closed_form.regression_data import Form, Moments, PeopleRows
+from genebrain.alignment.closed_form.spectral import grouped_folds, principal_components
+from tests.alignment.closed_form import plain_regression as plain
 
 
 def people(n: int, p: int, k: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from genebrain.alignment.infonce import InfoNCE
-from genebrain.alignment.siglip import SigLIP
+from genebrain.alignment.losses.infonce import InfoNCE
+from genebrain.alignment.losses.siglip import SigLIP
 
 
 @pytest.fixture(scope="module")

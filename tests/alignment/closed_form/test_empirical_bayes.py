@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from genebrain.alignment.empirical_bayes import fit_entry, fit_ridge, fit_sparse
-from genebrain.alignment.regression_data import Moments
+from genebrain.alignment.closed_form.empirical_bayes import fit_entry, fit_ridge, fit_sparse
+from genebrain.alignment.closed_form.regression_data import Moments
 
 NOBODY = np.zeros(0, dtype=np.int64)
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from genebrain.alignment.temperature import LogitScale
+from genebrain.alignment.losses.temperature import LogitScale
 
 
 def test_starts_at_the_inverse_temperature_and_is_capped_after_the_step():

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from genebrain.alignment.closed_form import ClosedFormSettings, fit_closed_form
+from genebrain.alignment.closed_form.fit import ClosedFormSettings, fit_closed_form
 from genebrain.alignment.model import AlignmentModel, build_towers
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.alignment.standardiser import Standardiser
-from genebrain.alignment.towers import PooledChunks
+from genebrain.alignment.towers.standardiser import Standardiser
+from genebrain.alignment.towers.towers import PooledChunks
 from genebrain.common.types import UserError
 
 SMALL = ProjectorSettings(hidden=16, width=8)

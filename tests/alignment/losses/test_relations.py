@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from genebrain.alignment.relations import Relations, check_relatives, tiles
+from genebrain.alignment.losses.relations import Relations, check_relatives, tiles
 
 # Person 7 scanned twice, her identical twin under the same genome, a brother 8, a stranger 9.
 GENOME = torch.tensor([7, 9, 7, 8])

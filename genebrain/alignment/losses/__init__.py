@@ -1,0 +1,1 @@
+"""Contrastive losses: InfoNCE, SigLIP, relations between pairs, temperature."""

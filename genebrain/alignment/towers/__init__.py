@@ -1,0 +1,1 @@
+"""Two towers: projectors, standardisers, poolings, closed-form heads."""
