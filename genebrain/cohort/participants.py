@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genebrain.cohort.assembly import Assembly, assemble
-from genebrain.cohort.kinship import Pairs
-from genebrain.cohort.problems import Problem, did_you_mean
+from genebrain.cohort.join import Assembly, assemble
+from genebrain.cohort.relatedness.kinship import Pairs
+from genebrain.cohort.tables.problems import Problem, did_you_mean
 from genebrain.common.types import UserError
 
 EDGE_BYTES = 1 << 20

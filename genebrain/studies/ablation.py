@@ -17,13 +17,13 @@ import joblib
 import pandas as pd
 from tqdm import tqdm
 
-from genebrain.cohort.encoder_side import BrainSide
-from genebrain.cohort.fitting import Experiment
 from genebrain.cohort.participants import Cohort
-from genebrain.cohort.workspace import Workspace
 from genebrain.common.files import replacing
 from genebrain.common.run_folder import read_json
 from genebrain.common.types import UserError
+from genebrain.runs.fit import Experiment
+from genebrain.sides.scans import BrainSide
+from genebrain.sides.workspace import Workspace
 from genebrain.studies.comparison import compare, figure, markdown
 from genebrain.studies.judgement import fitting_gallery
 

@@ -24,9 +24,9 @@ from genebrain.alignment.closed_form.fit import ClosedFormSettings, TooManyColum
 from genebrain.alignment.closed_form.ridge_cca import fit_ridge_cca
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.train import TrainerSettings
-from genebrain.cohort.recipe import FittedAlignment, fit_alignment
-from genebrain.cohort.tower_inputs import Subjects
 from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.runs.recipe import FittedAlignment, fit_alignment
+from genebrain.sides.people import Subjects
 
 CONFOUNDS = ("site", "ancestry", "sex", "age", "mean_fd")
 # Strong dropout and weight decay: the best of the settings tried on known-answer cohorts, so that the comparison

@@ -9,11 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.cohort.fitting import Experiment, load_fit, sizes, strata_columns
 from genebrain.cohort.participants import Cohort
-from genebrain.cohort.recipe import FittedAlignment
-from genebrain.cohort.splits import load_split
-from genebrain.cohort.workspace import Workspace
+from genebrain.cohort.splits.splits import load_split
 from genebrain.common.run_folder import RunFolder, read_json, write_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.figures import write_figures
@@ -28,6 +25,9 @@ from genebrain.evaluation.retrieval import (
     within_stratum,
 )
 from genebrain.evaluation.verdict import verdict
+from genebrain.runs.fit import Experiment, load_fit, sizes, strata_columns
+from genebrain.runs.recipe import FittedAlignment
+from genebrain.sides.workspace import Workspace
 from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
 from genebrain.studies.known_answers import best_readings, ceiling, oracle_vectors
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from genebrain.cohort.participants import Cohort
-from genebrain.cohort.problems import Problems
-from genebrain.cohort.tables import read_table
+from genebrain.cohort.tables.files import read_table
+from genebrain.cohort.tables.problems import Problems
 from genebrain.common.types import FloatArray, IntArray, Metrics
 from genebrain.evaluation.ceiling import bayes_ceiling, oracle_pair_vectors
 from genebrain.simulation.known_answer import read_known_answer, read_truth

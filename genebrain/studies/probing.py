@@ -13,13 +13,13 @@ import numpy as np
 
 from genebrain.brain.encoders.build import random_twin
 from genebrain.brain.images.cleaning import Cleaning
-from genebrain.cohort.brain_side import ConnectomeSide
-from genebrain.cohort.encoder_side import EncoderSide
-from genebrain.cohort.seen_scans import refuse_seen_people
-from genebrain.cohort.split_settings import SplitSettings
-from genebrain.cohort.workspace import Workspace
+from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.files import StorageError
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
+from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.scans import EncoderSide
+from genebrain.sides.seen_scans import refuse_seen_people
+from genebrain.sides.workspace import Workspace
 from genebrain.studies.probes import check_columns, compare_features, read_targets
 
 RANDOM, CONNECTOME = "random weights", "connectome"

@@ -10,13 +10,13 @@ from typing import Any
 
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.train import TrainerSettings
-from genebrain.cohort.brain_side import ConnectomeSide
-from genebrain.cohort.encoder_side import BrainSide, EncoderSide
-from genebrain.cohort.gene_pooling import GenePooling
-from genebrain.cohort.gene_side import GeneSide
-from genebrain.cohort.split_settings import SplitSettings
-from genebrain.cohort.workspace import Workspace
+from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import Metrics, UserError
+from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.genome import GeneSide
+from genebrain.sides.pooling import GenePooling
+from genebrain.sides.scans import BrainSide, EncoderSide
+from genebrain.sides.workspace import Workspace
 from genebrain.simulation.source import CohortSource
 
 Source = CohortSource | Path | str
@@ -40,7 +40,7 @@ def check(
     most_scans: int | None = 50,
 ) -> None:
     """Print every problem of a cohort and its funnel; raises UserError when a problem forbids a run."""
-    from genebrain.cohort.check import check_cohort
+    from genebrain.cohort.checks.check import check_cohort
 
     result = check_cohort(
         _path(cohort),
@@ -116,7 +116,7 @@ def fit(
         The run folder: ``config.yaml``, ``split.json``, ``checkpoints/``, ``history.csv``, ``provenance.json``.
     """
     from genebrain import config
-    from genebrain.cohort.fitting import Experiment, run_fit
+    from genebrain.runs.fit import Experiment, run_fit
 
     experiment = Experiment(
         genetics or GeneSide(),
@@ -193,7 +193,7 @@ def ablate(
     jobs: int = 2,
 ) -> Path:
     """Run every arm with every seed on the same splits; writes ``results.csv``, a table and a figure."""
-    from genebrain.cohort.fitting import Experiment
+    from genebrain.runs.fit import Experiment
     from genebrain.studies.ablation import run_ablation
 
     base = Experiment(

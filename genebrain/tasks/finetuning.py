@@ -6,13 +6,13 @@ import hashlib
 import os
 from pathlib import Path
 
-from genebrain.cohort.gene_side import GeneSide
 from genebrain.common.types import Metrics, UserError
 from genebrain.genetics.finetuning.predictor import HeadSettings
 from genebrain.genetics.finetuning.splits import FoldSettings
 from genebrain.genetics.finetuning.table import HUB, TASKS, TableSettings
 from genebrain.genetics.finetuning.tokens import TokenSettings
 from genebrain.genetics.finetuning.train import TrainingSettings
+from genebrain.sides.genome import GeneSide
 
 
 def finetune(

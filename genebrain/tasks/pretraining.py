@@ -9,11 +9,11 @@ from pathlib import Path
 
 from genebrain.brain.pretraining.settings import ObjectiveSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
-from genebrain.cohort.encoder_side import EncoderSide
-from genebrain.cohort.pretraining import Pretraining
-from genebrain.cohort.split_settings import SplitSettings
-from genebrain.cohort.workspace import Workspace
+from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import Metrics, UserError
+from genebrain.runs.pretrain import Pretraining
+from genebrain.sides.scans import EncoderSide
+from genebrain.sides.workspace import Workspace
 from genebrain.simulation.source import CohortSource
 
 Source = CohortSource | Path | str
@@ -51,7 +51,7 @@ def pretrain(
         ``provenance.json``, ``checkpoints/``.
     """
     from genebrain import config
-    from genebrain.cohort.pretraining import run_pretraining
+    from genebrain.runs.pretrain import run_pretraining
 
     choice = Pretraining(
         _encoder(brain),
@@ -129,8 +129,8 @@ def _on_scans(
     progress: bool,
 ) -> Path:
     from genebrain import config
-    from genebrain.cohort.pretraining_input import run_pretraining_on_scans
-    from genebrain.cohort.scan_embedding import ScanSource
+    from genebrain.runs.embed_scans import ScanSource
+    from genebrain.runs.pretrain_scans import run_pretraining_on_scans
 
     if probe:
         raise UserError("probe= needs the participants table of a cohort; input= has none")

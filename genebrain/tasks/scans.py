@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genebrain.brain.images.cleaning import Cleaning
-from genebrain.cohort.brain_side import ConnectomeSide
-from genebrain.cohort.encoder_side import BrainSide
 from genebrain.common.types import Metrics, UserError
 from genebrain.common.words import counted
+from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.scans import BrainSide
 
 
 def embed_scans(
@@ -26,7 +26,7 @@ def embed_scans(
     unreadable: Literal["error", "skip"] = "error",
     progress: bool = True,
 ) -> Metrics:
-    """Embed a folder or table of scans; see :func:`genebrain.cohort.scan_embedding.embed_scans`.
+    """Embed a folder or table of scans; see :func:`genebrain.runs.embed_scans.embed_scans`.
 
     Raises
     ------
@@ -35,8 +35,8 @@ def embed_scans(
         broken file costs no work and no script takes a part for the whole.
     """
     from genebrain.brain.store.report import dropped_frames
-    from genebrain.cohort.scan_embedding import ScanSource
-    from genebrain.cohort.scan_embedding import embed_scans as embed
+    from genebrain.runs.embed_scans import ScanSource
+    from genebrain.runs.embed_scans import embed_scans as embed
 
     if unreadable not in ("error", "skip"):
         raise UserError(f"unreadable={unreadable} is none of error, skip")

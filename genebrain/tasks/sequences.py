@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from genebrain.cohort.gene_side import GeneSide
 from genebrain.common.types import Metrics, UserError
+from genebrain.sides.genome import GeneSide
 
 
 def models(out: Path | str | None = None) -> list[dict[str, Any]]:

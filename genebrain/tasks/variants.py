@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genebrain.cohort.gene_side import GeneSide
 from genebrain.common.types import Metrics, UserError
 from genebrain.genetics.model.language_model import GeneratorLanguageModel
+from genebrain.sides.genome import GeneSide
 
 
 def score_variants(

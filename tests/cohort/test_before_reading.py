@@ -17,9 +17,9 @@ from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.store import fill as ingest
 from genebrain.brain.store.scan_table import known_steps, read_scan_table
 from genebrain.brain.windows.policy import WindowPolicy
-from genebrain.cohort.brain_side import ConnectomeSide
-from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.common.types import UserError
+from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.scans import EncoderSide
 from tests.cohort.small_cohort import SmallCohort
 
 VERBS: dict[str, Callable[[Path, EncoderSide, Path], object]] = {

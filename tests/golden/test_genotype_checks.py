@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from genebrain.cohort.genotype_checks import check_genotypes
-from genebrain.cohort.problems import Problem, Problems
+from genebrain.cohort.checks.genotypes import check_genotypes
+from genebrain.cohort.tables.problems import Problem, Problems
 
 
 @pytest.fixture(scope="module")

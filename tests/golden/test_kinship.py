@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genebrain.cohort.genomewide import read_dosages
-from genebrain.cohort.kinship import SECOND_DEGREE, families, king_robust, related_pairs
+from genebrain.cohort.relatedness.genomewide import read_dosages
+from genebrain.cohort.relatedness.kinship import SECOND_DEGREE, families, king_robust, related_pairs
 
 
 @pytest.fixture(scope="module")

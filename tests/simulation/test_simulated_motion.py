@@ -10,10 +10,10 @@ import pytest
 
 from genebrain.brain.images.cleaning import Cleaning, clean
 from genebrain.brain.images.motion import framewise_displacement, motion_facts
-from genebrain.cohort.brain_side import ConnectomeSide
-from genebrain.cohort.encoder_side import BrainSide, EncoderSide
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.common.types import UserError
+from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.simulation.known_answer import FILE, read_known_answer, read_truth
 from genebrain.simulation.motion import AXES, VISIBLE_MM, Motion

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from genebrain import config, tasks
-from genebrain.cohort.encoder_side import EncoderSide
 from genebrain.common.types import UserError
+from genebrain.sides.scans import EncoderSide
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.studies.probes import compare_features, probe, read_target, read_targets
 from genebrain.studies.probing import ProbeSettings, row_name

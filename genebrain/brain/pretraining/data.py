@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from genebrain.brain.windows.random_windows import RandomWindows
-from genebrain.cohort.datamodule import EpochBatches
 from genebrain.common.types import IntArray
+from genebrain.sides.pairs import EpochBatches
 
 Batch = dict[str, Tensor]
 Look = tuple[int, int, list[int]]

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from genebrain import tasks
-from genebrain.cohort.gene_side import GeneSide
 from genebrain.common.types import UserError
 from genebrain.genetics.finetuning.predictor import HeadSettings
 from genebrain.genetics.finetuning.prepare import notes, prepare
@@ -27,6 +26,7 @@ from genebrain.genetics.model.backbone import load_generator
 from genebrain.genetics.model.language_model import load_language_model
 from genebrain.genetics.model.options import ModelOptions
 from genebrain.genetics.sequences.files import repeated_ids
+from genebrain.sides.genome import GeneSide
 from genebrain.training.adapters import LoraSettings
 from tests.genetics.finetuning.finetuning_tables import motif_table, write
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from genebrain import tasks
-from genebrain.cohort.gene_side import GeneSide
 from genebrain.common.types import UserError
 from genebrain.genetics.generation.continuation import Prompt, continue_batch, on_grid
 from genebrain.genetics.generation.recovery import accuracy_table, most_frequent_base
@@ -22,6 +21,7 @@ from genebrain.genetics.model.language_model import GeneratorLanguageModel, load
 from genebrain.genetics.model.options import ModelOptions
 from genebrain.genetics.model.tokenizer import BOS, SixMerTokenizer
 from genebrain.genetics.store.work_parts import Shard
+from genebrain.sides.genome import GeneSide
 
 GREEDY = SamplingSettings(temperature=0)
 RANDOM = np.random.default_rng(0)

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genebrain import tasks
-from genebrain.cohort.gene_side import GeneSide
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.reference import reverse_complement
 from genebrain.genetics.model.backbone import GeneratorBackbone
@@ -26,6 +25,7 @@ from genebrain.genetics.sequences.files import SequenceFile
 from genebrain.genetics.sequences.vectors import SequenceEmbeddings, VectorLayout
 from genebrain.genetics.store.plan import EmbedOptions
 from genebrain.genetics.store.work_parts import Shard
+from genebrain.sides.genome import GeneSide
 from tests.genetics.chunk_tables import kill_in_fifth_batch
 
 CUTTING = Cutting(chunk_bp=60)

@@ -1,0 +1,199 @@
+"""Look a cohort over and say everything that is wrong with it at once, before any hour is spent.
+
+Reads tables and headers in full, genotypes and scans in part (see ``genotype_checks`` and ``scan_checks``),
+and tries the split. Prints counts and at most five ids of a kind. Decides nothing: the caller turns errors
+into an exit code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import chi2_contingency
+from scipy.stats.contingency import association
+
+from genebrain.cohort.checks.genotypes import GenotypeFindings, check_genotypes
+from genebrain.cohort.checks.scans import check_scans
+from genebrain.cohort.join import Assembly, assemble
+from genebrain.cohort.participants import Cohort, cohort_of
+from genebrain.cohort.relatedness.kinship import SECOND_DEGREE
+from genebrain.cohort.splits.splits import PARTS, make_split
+from genebrain.cohort.tables.files import REQUIRED_FILES
+from genebrain.cohort.tables.problems import Problems, named
+from genebrain.common.types import UserError
+
+STRONG_ASSOCIATION = 0.2
+STEPS = {
+    "listed": "listed in the participants table",
+    "genotyped": "with genotypes",
+    "scanned": "with a scan",
+    "both": "with both",
+    "after_filters": "after filters",
+}
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What was found: all ``problems``, the ``funnel`` of people (counts), and both as ``text`` to print."""
+
+    problems: Problems
+    funnel: dict[str, Any]
+    text: str
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing forbids a run; there may still be warnings."""
+        return not self.problems.errors
+
+
+def check_cohort(
+    path: Path | str,
+    *,
+    most_scans: int | None = 50,
+    most_records: int = 20_000,
+    unphased: str = "error",
+    needs_time_step: bool = False,
+    progress: bool = False,
+    **split: Any,
+) -> CheckResult:
+    """Check the cohort of ``path``.
+
+    Parameters
+    ----------
+    path : Path or str
+        ``cohort.yaml`` or its folder.
+    most_scans : int or None
+        Scans that are read to the end; None: all.
+    most_records : int
+        Variant records that are compared with the reference, spread over the windows.
+    unphased : str
+        Policy for unphased heterozygous calls that the run will use; with ``error`` they are an error here.
+    needs_time_step : bool
+        Whether the brain side of the run needs the time step of every scan.
+    split
+        Arguments of :func:`~genebrain.cohort.splits.splits.make_split`, to try the split that will be used.
+
+    Raises
+    ------
+    UserError
+        Only when there is no readable ``cohort.yaml``; everything else is in the result.
+    """
+    parts = assemble(Path(path))
+    problems, files, funnel = parts.problems, parts.description.files, dict(parts.funnel)
+    genotypes = None
+    if {"genotypes", "reference", "windows"} <= files.keys() and parts.samples is not None:
+        genotypes = check_genotypes(
+            files["genotypes"],
+            files["reference"],
+            files["windows"],
+            problems,
+            people=None if parts.table is None else list(parts.table["genotype_id"]),
+            most=most_records,
+            unphased=unphased,
+            progress=progress,
+        )
+        funnel["records_looked_at"] = genotypes.records
+    scans = parts.person_scans if parts.person_scans is not None else parts.scans
+    if scans is not None:
+        funnel["scans_looked_at"] = check_scans(
+            scans, problems, most=most_scans, needs_time_step=needs_time_step, progress=progress
+        )
+    if parts.table is not None and set(REQUIRED_FILES) <= files.keys():
+        cohort = cohort_of(parts)
+        _check_confounding(cohort, problems)
+        _check_relatives(cohort, problems)
+        if genotypes is not None:
+            _check_duplicates(cohort, genotypes, problems)
+        try:
+            funnel["split"] = make_split(cohort, **split).audit["sizes"]
+        except UserError as error:
+            problems.error("no split", str(error), people=len(cohort))
+    return CheckResult(problems, funnel, _text(parts, funnel))
+
+
+def _check_confounding(cohort: Cohort, problems: Problems) -> None:
+    """Warn when site and ancestry go together: then either alone lets a model match people."""
+    ancestry = next((column for column in ("ancestry", "PC1") if column in cohort.table.columns), None)
+    if "site" not in cohort.table.columns or ancestry is None:
+        return
+    table = pd.crosstab(np.array(cohort.strata(["site"])), np.array(cohort.strata([ancestry]))).to_numpy()
+    if min(table.shape) < 2:
+        return
+    strength = float(association(table, method="cramer"))
+    p = float(chi2_contingency(table, correction=False).pvalue)
+    if strength >= STRONG_ASSOCIATION and p < 0.01:
+        problems.warning(
+            "site and ancestry",
+            f"site and {ancestry} go together (Cramer's V {strength:.2f}): a model that reads either can match people "
+            f"without any biology. Stratify nulls and retrieval by site and {ancestry}",
+            cramers_v=strength,
+        )
+
+
+def _check_relatives(cohort: Cohort, problems: Problems) -> None:
+    """Say how many relatives there are, and doubt a family that swallows the cohort."""
+    sizes = np.bincount(cohort.table["family"])
+    related = int(sizes[sizes > 1].sum())
+    if related:
+        problems.warning(
+            "relatives",
+            f"{related} of {len(cohort)} people have relatives in the cohort ({int((sizes > 1).sum())} families, "
+            f"largest {int(sizes.max())}; kinship of {SECOND_DEGREE} or more); families stay on one side of the split",
+            people=related,
+            largest=int(sizes.max()),
+        )
+    if sizes.max() > max(20, 0.1 * len(cohort)):
+        problems.warning(
+            "giant family",
+            f"one family holds {int(sizes.max())} of {len(cohort)} people: look at the source of relatedness "
+            f"({', '.join(cohort.relatedness)}); admixture or too few SNPs chain strangers together",
+            largest=int(sizes.max()),
+        )
+
+
+def _check_duplicates(cohort: Cohort, genotypes: GenotypeFindings, problems: Problems) -> None:
+    """Warn about people with equal calls everywhere who are not known to share a genome."""
+    genome, family = cohort.table["genome"].to_numpy(), cohort.table["family"].to_numpy()
+    unknown = [list(group) for group in genotypes.identical if len(set(genome[list(group)])) > 1]
+    if unknown:
+        ids = cohort.table["participant_id"].to_numpy()
+        apart = sum(len(set(family[group])) > 1 for group in unknown)
+        problems.warning(
+            "unknown duplicates",
+            f"{len(unknown)} groups of people have the same genotype at every site looked at and are not known as one "
+            f"genome: {named('='.join(ids[group]) for group in unknown)}. Identical twins, or one sample twice? "
+            f"{apart} of them are not even known as relatives and may be split apart. Give a `genome_id` column or a "
+            "source of relatedness",
+            groups=len(unknown),
+            apart=apart,
+        )
+
+
+def _text(parts: Assembly, funnel: dict[str, Any]) -> str:
+    """The page that ``genebrain check`` prints."""
+    lines = [f"cohort {parts.description.name}", ""]
+    if "listed" in funnel:
+        widest = max(len(words) for words in STEPS.values())
+        lines += [f"  {words:<{widest}}  {funnel[step]:>8,}" for step, words in STEPS.items()]
+        if "split" in funnel:
+            lines += [f"    {part:<{widest - 2}}  {funnel['split'][part]:>8,}" for part in PARTS]
+        lines += [f"  {'scans of these people':<{widest}}  {funnel['scans']:>8,}", ""]
+        lines += [f"  left out: {count:,} {reason}" for reason, count in funnel["dropped"].items() if count]
+    if "records_looked_at" in funnel:
+        lines.append(f"  looked at: {funnel['records_looked_at']:,} variant records")
+    if "scans_looked_at" in funnel:
+        looked = funnel["scans_looked_at"]
+        lines.append(f"  looked at: {looked['headers']:,} scan headers, {looked['values']:,} scans to the end")
+    for title, problems in (("errors", parts.problems.errors), ("warnings", parts.problems.warnings)):
+        if problems:
+            lines += [
+                "",
+                f"{len(problems)} {title if len(problems) > 1 else title[:-1]}:",
+                *(f"  - {problem.message}" for problem in problems),
+            ]
+    verdict = "nothing forbids a run" if not parts.problems.errors else "mend the errors first"
+    return "\n".join([*lines, "", verdict])

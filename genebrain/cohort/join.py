@@ -1,0 +1,217 @@
+"""Join the participants table, the genotype file and the scan table by person, counting every loss.
+
+The work behind ``load_cohort`` and ``check_cohort``: goes on after a problem as far as anything can still be
+said, so that one look at a broken cohort tells everything. Opens only headers and tables, never genotypes or
+scans (except a ``genomewide:`` file, for kinship).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genebrain.cohort.relatedness.relatives import Relatives, families_from
+from genebrain.cohort.tables.files import Description, read_description, read_ids, read_table
+from genebrain.cohort.tables.names import Match, match_names
+from genebrain.cohort.tables.problems import Problems, named
+from genebrain.cohort.tables.sources import genotype_samples, read_participants, read_scans
+from genebrain.common.types import BoolArray
+
+
+@dataclass
+class Assembly:
+    """What could be read of a cohort; a part is None when its file is unusable (see ``problems``)."""
+
+    description: Description
+    problems: Problems
+    participants: pd.DataFrame | None = None
+    samples: list[str] | None = None
+    scans: pd.DataFrame | None = None
+    table: pd.DataFrame | None = None
+    person_scans: pd.DataFrame | None = None
+    relatives: Relatives | None = None
+    funnel: dict[str, Any] = field(default_factory=dict)
+
+
+def assemble(path: Path) -> Assembly:
+    """Read ``cohort.yaml`` and join everything it names; see :class:`Assembly`."""
+    problems = Problems()
+    description = read_description(path, problems)
+    parts = Assembly(description, problems)
+    files = description.files
+    if "participants" in files:
+        parts.participants = read_participants(files["participants"], problems)
+    if "genotypes" in files:
+        parts.samples = genotype_samples(files["genotypes"], problems)
+    if "scans" in files:
+        parts.scans = read_scans(files["scans"], problems)
+    if parts.participants is not None and parts.samples is not None and parts.scans is not None:
+        _join(parts, parts.participants, parts.samples, parts.scans)
+    return parts
+
+
+def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.DataFrame) -> None:
+    """Fill ``table``, ``person_scans``, ``relatives`` and ``funnel`` of ``parts``."""
+    problems, files = parts.problems, parts.description.files
+    genomes = match_names(list(listed["genotype_id"]), samples)
+    scan_ids = list(pd.unique(scans["participant_id"]))
+    visits = match_names(scan_ids, list(listed["participant_id"]))
+    listed_row = dict(zip(scan_ids, visits.rows.tolist(), strict=True))
+    scan_rows = scans["participant_id"].map(listed_row).to_numpy(dtype=np.int64)
+    genotyped = genomes.rows >= 0
+    scanned = np.isin(np.arange(len(listed)), scan_rows)
+    _report_pairing(listed, genomes, "genotypes", samples, problems)
+    _report_pairing(listed, visits, "scans", scan_ids, problems)
+
+    kept = genotyped & scanned
+    dropped = {
+        "participants without genotypes": int((~genotyped).sum()),
+        "participants without scans": int((~scanned).sum()),
+        "genotypes without participant": len(samples) - genomes.n_matched,
+        "scanned ids without participant": len(scan_ids) - visits.n_matched,
+    }
+    parts.funnel = {
+        "listed": len(listed),
+        "genotyped": int(genotyped.sum()),
+        "scanned": int(scanned.sum()),
+        "both": int(kept.sum()),
+    }
+    if "mean_fd" not in listed.columns and "mean_fd" in scans.columns:
+        known = scan_rows >= 0
+        motion = scans["mean_fd"][known].groupby(scan_rows[known]).mean()
+        listed["mean_fd"] = motion.reindex(range(len(listed)))
+    for reason, unwanted in (*_withdrawn(parts, listed), *_too_much_motion(parts, listed)):
+        dropped[reason] = int((kept & unwanted).sum())
+        kept &= ~unwanted
+
+    rows = np.flatnonzero(kept)
+    table = listed.iloc[rows].reset_index(drop=True)
+    table["genotype_id"] = [samples[row] for row in genomes.rows[rows]]
+    person = np.full(len(listed) + 1, -1, dtype=np.int64)  # the last entry serves row -1: nobody's scans
+    person[rows] = np.arange(len(rows))
+    scans = scans.assign(person=person[scan_rows])
+    dropped["scan rows of people not kept"] = int((scans["person"] < 0).sum())
+    scans = scans[scans["person"] >= 0].sort_values("person", kind="stable").reset_index(drop=True)
+    scans["participant_id"] = table["participant_id"].to_numpy()[scans["person"]]
+    parts.funnel |= {"after_filters": len(table), "scans": len(scans), "dropped": dropped}
+    if table.empty:
+        if parts.funnel["both"]:
+            words = f"all {parts.funnel['both']} people with genome and scan are filtered out: {dropped}"
+            problems.error("all filtered", words, people=parts.funnel["both"])
+        elif genotyped.any() and scanned.any():
+            words = f"{genotyped.sum()} people have genotypes and {scanned.sum()} have scans, but nobody has both"
+            problems.error("nobody has both", words, genotyped=int(genotyped.sum()), scanned=int(scanned.sum()))
+        return
+    own_split = _own_split(parts, table)
+    if own_split is not None:
+        table["own_split"] = own_split
+    parts.relatives = families_from(table, files.get("kinship"), files.get("genomewide"), problems)
+    codes = {"family": parts.relatives.family, "genome": parts.relatives.genome}
+    names = ["participant_id", "genotype_id"]
+    parts.table = table.assign(**codes)[[*names, *codes, *table.columns.drop(names)]]
+    parts.person_scans = scans
+
+
+def _withdrawn(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, BoolArray]]:
+    """People of the ``exclude:`` list, by participant or genotype id."""
+    if "exclude" not in parts.description.files:
+        return
+    excluded = list(dict.fromkeys(read_ids(parts.description.files["exclude"])))
+    unwanted = np.zeros(len(listed), dtype=bool)
+    found = np.zeros(len(excluded), dtype=bool)
+    for column in ("participant_id", "genotype_id"):
+        match = match_names(excluded, list(listed[column]))
+        unwanted[match.rows[match.rows >= 0]] = True
+        found |= match.rows >= 0
+    if not found.all():
+        parts.problems.warning(
+            "exclude list",
+            f"{int((~found).sum())} of {len(excluded)} ids of the exclude list are not in the participants table; if "
+            "they are written another way there, these people are still in",
+            ids=int((~found).sum()),
+        )
+    yield "withdrawn (exclude list)", unwanted
+
+
+def _too_much_motion(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, BoolArray]]:
+    """People whose ``mean_fd`` (millimetres) is above ``max_mean_fd`` or unknown."""
+    limit = parts.description.settings.get("max_mean_fd")
+    if limit is None:
+        return
+    if "mean_fd" not in listed.columns or not isinstance(limit, int | float):
+        parts.problems.error(
+            "max_mean_fd",
+            f"`max_mean_fd: {limit}` needs a number (millimetres) and a column `mean_fd` in the participants or scan "
+            "table",
+        )
+        return
+    yield f"mean_fd above {limit:g} mm or unknown", ~(listed["mean_fd"] <= limit).to_numpy()
+
+
+def _report_pairing(listed: pd.DataFrame, match: Match, what: str, names: list[str], problems: Problems) -> None:
+    """Say what did not match between the table and the genotype or scan side, in both directions."""
+    if what == "genotypes":
+        without = listed["participant_id"][match.rows < 0]
+        known = set(match.rows.tolist())
+        strangers = [name for row, name in enumerate(names) if row not in known]
+        wanted = list(listed["genotype_id"])
+    else:
+        without = listed["participant_id"][~np.isin(np.arange(len(listed)), match.rows)]
+        strangers = [name for name, row in zip(names, match.rows, strict=True) if row < 0]
+        wanted = list(listed["participant_id"])
+    if match.n_matched == 0:
+        column = "genotype_id" if what == "genotypes" else "participant_id"
+        hint = f" ({match.hint})" if match.hint else f". Column `{column}` must name people as the {what} do"
+        problems.error(
+            "empty overlap",
+            f"no id of the participants table is in the {what}: {named(wanted)} against {named(names)}{hint}",
+            listed=len(wanted),
+            found=len(names),
+        )
+        return
+    if match.rule:
+        problems.warning(
+            "ids matched by rule",
+            f"{what}: {match.n_exact} ids are equal as written; {match.rule}, and {match.n_matched} match",
+            exact=match.n_exact,
+            matched=match.n_matched,
+        )
+    if match.hint:
+        problems.warning("ids nearly match", f"{what}: {match.hint}")
+    if len(without):
+        problems.warning(
+            f"no {what}",
+            f"{len(without)} of {len(listed)} participants have no {what} (left out): {named(without)}",
+            people=len(without),
+        )
+    if strangers:
+        problems.warning(
+            f"unlisted {what}",
+            f"{len(strangers)} of {len(names)} ids of the {what} are not in the participants table (left out): "
+            f"{named(strangers)}",
+            ids=len(strangers),
+        )
+
+
+def _own_split(parts: Assembly, table: pd.DataFrame) -> list[str] | None:
+    """The user's word for the side of each person, from the column or the file that ``split:`` names."""
+    wanted = parts.description.settings.get("split")
+    if wanted is None:
+        return None
+    if str(wanted) in table.columns:
+        return list(table[str(wanted)])
+    file = parts.description.folder / str(wanted)
+    if not file.is_file():
+        words = f"`split: {wanted}` is neither a column of the participants table nor a file"
+        parts.problems.error("split", words)
+        return None
+    given = read_table(file, ["participant_id", "split"], parts.problems)
+    if given is None:
+        return None
+    match = match_names(list(table["participant_id"]), list(given["participant_id"]))
+    return [str(given["split"].iloc[row]) if row >= 0 else "" for row in match.rows]

@@ -1,0 +1,1 @@
+"""Relatives: declared families, kinship, genome-wide checks."""

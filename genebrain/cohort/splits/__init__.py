@@ -1,0 +1,1 @@
+"""Splits by family, stratified by site, and their audit."""

@@ -1,0 +1,196 @@
+"""Training, validation and test people: no family on two sides, every site in its share, sizes exact.
+
+Works on row numbers of the cohort's table; a saved split holds row numbers and the cohort's fingerprint, no
+ids. Does not decide who is related (see ``relatives``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from genebrain.cohort.participants import Cohort
+from genebrain.cohort.splits.allocation import allocate_families
+from genebrain.cohort.splits.audit import audit_split
+from genebrain.cohort.tables.problems import did_you_mean, named
+from genebrain.common.files import replacing
+from genebrain.common.types import IntArray, UserError
+
+PARTS = ("train", "validation", "test")
+SPELLINGS = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
+FEWEST = {"train": 10, "validation": 2, "test": 5}
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of the cohort's table on each side, sorted int ``[people of the side]``.
+
+    Attributes
+    ----------
+    train, validation, test : int array
+    left_out : int array
+        People on no side: without a label in the user's own split, or relatives of a held-out site.
+    audit : dict
+        JSON-ready proof: see :func:`genebrain.cohort.splits.audit.audit_split`.
+    fingerprint : str
+        Of the cohort that the rows belong to.
+    """
+
+    train: IntArray
+    validation: IntArray
+    test: IntArray
+    left_out: IntArray
+    audit: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    @property
+    def training(self) -> IntArray:
+        """Training and validation people together, sorted: whom a final closed-form fit may see."""
+        return np.sort(np.concatenate([self.train, self.validation]))
+
+    def save(self, path: Path) -> None:
+        """Write as JSON (row numbers, audit and fingerprint; no ids)."""
+        content = {"schema": SCHEMA, "fingerprint": self.fingerprint, "audit": self.audit}
+        content |= {part: getattr(self, part).tolist() for part in (*PARTS, "left_out")}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, private=False) as partial:
+            partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def load_split(path: Path, cohort: Cohort) -> Split:
+    """Read a saved split of ``cohort``.
+
+    Raises
+    ------
+    UserError
+        When the file is no split, or was made for other people, families or files: its row numbers would then
+        mean other people.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = {part: np.asarray(content[part], dtype=np.int64) for part in (*PARTS, "left_out")}
+        fingerprint = content["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a saved split: {error}") from error
+    if fingerprint != cohort.fingerprint:
+        raise UserError(
+            f"split {path.name} belongs to another cohort or an older state of this one (fingerprint "
+            f"{fingerprint[:8]}, this cohort {cohort.fingerprint[:8]}): people, families or files changed; make it "
+            "anew"
+        )
+    return Split(**rows, audit=content.get("audit", {}), fingerprint=fingerprint)
+
+
+def make_split(
+    cohort: Cohort,
+    *,
+    seed: int = 0,
+    test: float = 1 / 3,
+    validation: float = 0.1,
+    site_column: str | None = "site",
+    held_out_site: str | None = None,
+    crossing: Literal["error", "report"] = "error",
+) -> Split:
+    """Divide the people of a cohort; the same arguments always give the same split.
+
+    A split of the user's own (key ``split`` of ``cohort.yaml``) is taken as it is and audited.
+
+    Parameters
+    ----------
+    test, validation : float
+        Shares of all people, within one family of exact (exact when there are enough single people).
+    site_column : str or None
+        Column whose values keep their share on every side; ignored when the cohort has no such column.
+    held_out_site : str, optional
+        Leave one site out: its people are the test set, their relatives elsewhere are left out of training,
+        and only validation is drawn at random.
+    crossing : "error" or "report"
+        What to do when the user's own split puts one family on two sides.
+
+    Raises
+    ------
+    UserError
+        Too few people for the sizes asked, an unknown site, or a family on two sides of the user's own split.
+    """
+    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1):
+        raise UserError(f"shares test={test:g} and validation={validation:g} must leave room for training")
+    sites = _sites(cohort, site_column)
+    fewest = dict(FEWEST, validation=FEWEST["validation"] if validation > 0 else 0)
+    if held_out_site is not None:
+        side = _leave_site_out(cohort, sites, site_column, held_out_site, validation, seed)
+        how = f"site {held_out_site} left out"
+    elif "own_split" in cohort.table.columns:
+        side = _own_split(cohort.table["own_split"])
+        how = "given by the user"
+        fewest["validation"] = 0
+    else:
+        sizes = _sizes(len(cohort), test, validation)
+        _enough(sizes, fewest)
+        side = allocate_families(cohort.table["family"].to_numpy(), sites, sizes, seed)
+        how = "by family, stratified by site"
+    rows = {part: np.flatnonzero(side == code) for code, part in enumerate(PARTS)}
+    _enough([len(rows[part]) for part in PARTS], fewest)
+    audit = audit_split(cohort, side, PARTS, sites) | {"how": how, "seed": seed}
+    crosses = any(audit[f"{what}_crossing"] for what in ("families", "genomes", "pairs"))
+    if crosses and crossing == "error":
+        raise UserError(
+            f"the split puts {audit['families_crossing']} families and {audit['genomes_crossing']} genomes on two "
+            f"sides ({audit['pairs_crossing']} related pairs): test results would be too good. Move whole families to "
+            "one side"
+        )
+    return Split(**rows, left_out=np.flatnonzero(side < 0), audit=audit, fingerprint=cohort.fingerprint)
+
+
+def _sizes(n: int, test: float, validation: float) -> list[int]:
+    n_test, n_validation = round(n * test), round(n * validation)
+    return [n - n_test - n_validation, n_validation, n_test]
+
+
+def _enough(sizes: list[int], fewest: dict[str, int]) -> None:
+    short = [
+        f"{part} {size} (at least {fewest[part]})"
+        for part, size in zip(PARTS, sizes, strict=True)
+        if size < fewest[part]
+    ]
+    if short:
+        shares = ", ".join(short)
+        raise UserError(f"{sum(sizes)} people are too few for this split: {shares}; add people or change shares")
+
+
+def _sites(cohort: Cohort, site_column: str | None) -> pd.Series[str]:
+    if site_column is not None and site_column in cohort.table.columns:
+        return cohort.table[site_column].astype(str)
+    return pd.Series(["all"] * len(cohort), dtype=str)
+
+
+def _own_split(words: pd.Series[str]) -> IntArray:
+    """Side of each person from the user's words; an empty cell leaves a person out."""
+    lower = words.str.lower().replace(SPELLINGS)
+    unknown = lower[~lower.isin([*PARTS, "", "na", "n/a", "nan"])]
+    if len(unknown):
+        raise UserError(f"{len(unknown)} people have a split other than {', '.join(PARTS)}: {named(unknown.unique())}")
+    return lower.map({part: code for code, part in enumerate(PARTS)}).fillna(-1).to_numpy(dtype=np.int64)
+
+
+def _leave_site_out(
+    cohort: Cohort, sites: pd.Series[str], site_column: str | None, site: str, validation: float, seed: int
+) -> IntArray:
+    known = list(sites.unique())
+    if site not in known:
+        raise UserError(f"no site `{site}` in column `{site_column}`{did_you_mean(site, known)}; sites: {named(known)}")
+    family = cohort.table["family"].to_numpy()
+    held_out = (sites == site).to_numpy()
+    kin = np.isin(family, family[held_out]) & ~held_out
+    rest = np.flatnonzero(~held_out & ~kin)
+    n_validation = min(round(len(cohort) * validation), len(rest))
+    sizes = [len(rest) - n_validation, n_validation]
+    side = np.full(len(cohort), -1, dtype=np.int64)
+    side[held_out] = PARTS.index("test")
+    side[rest] = allocate_families(family[rest], sites.iloc[rest], sizes, seed)
+    return side

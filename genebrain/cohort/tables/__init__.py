@@ -1,0 +1,1 @@
+"""Tables of a cohort: files, sources, names and their problems."""

@@ -1,0 +1,122 @@
+"""The three sources of a cohort: the participants table, the genotype file's samples, the scan table.
+
+Reads headers and tables only. Problems are collected, not raised.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from genebrain.brain.store.scan_table import read_scan_table
+from genebrain.cohort.tables.files import is_missing, numbers, read_table
+from genebrain.cohort.tables.problems import Problems, named
+from genebrain.common.types import UserError
+from genebrain.genetics.genome.haplotypes import open_genotypes
+
+LABELS = ("site", "sex", "ancestry")
+NUMERIC = re.compile(r"age|mean_fd|PC\d+")
+
+
+def read_participants(path: Path, problems: Problems) -> pd.DataFrame | None:
+    """Participants table with ``genotype_id`` filled in, numbers as float and ``missing`` for unknown labels.
+
+    Rows that repeat a participant or a genotype are an error; the first one stays.
+    """
+    table = read_table(path, ["participant_id"], problems)
+    if table is None:
+        return None
+    if "genotype_id" not in table.columns:
+        table["genotype_id"] = table["participant_id"]
+    table["genotype_id"] = table["genotype_id"].mask(is_missing(table["genotype_id"]), table["participant_id"])
+    if n_empty := int((table["participant_id"] == "").sum()):
+        problems.error("empty id", f"{path.name}: {n_empty} rows without a participant_id", rows=n_empty)
+    for column in ("participant_id", "genotype_id"):
+        repeated = table[column].duplicated() & (table[column] != "")
+        if repeated.any():
+            problems.error(
+                f"duplicate {column}",
+                f"{path.name}: {int(repeated.sum())} rows repeat the {column} of an earlier row: "
+                f"{named(table.loc[repeated, column].unique())}; one row per person, visits belong in the table",
+                rows=int(repeated.sum()),
+            )
+            table = table[~repeated]
+    if reserved := [column for column in ("family", "genome", "own_split") if column in table.columns]:
+        words = f"{path.name}: rename {named(reserved)} (family_id and genome_id are the columns that are read)"
+        problems.error("reserved column", words)
+    table = table[table["participant_id"] != ""].reset_index(drop=True)
+    for column in table.columns:
+        if NUMERIC.fullmatch(column):
+            table[column] = numbers(table[column], f"{path.name}, column `{column}`", problems)
+        elif column in LABELS:
+            table[column] = table[column].mask(is_missing(table[column]), "missing")
+    return table
+
+
+def genotype_samples(path: Path, problems: Problems) -> list[str] | None:
+    """Sample names in the order of the genotype file; None (and an error) when it cannot be opened."""
+    try:
+        return open_genotypes(path).samples
+    except UserError as error:
+        problems.error("unreadable genotypes", str(error))
+        return None
+
+
+def read_scans(path: Path, problems: Problems) -> pd.DataFrame | None:
+    """Scan table, or the scans that a derivatives folder holds.
+
+    Returns
+    -------
+    DataFrame or None
+        ``participant_id``, ``session``, ``path`` (Path, absolute), ``tr`` (seconds, NaN: not given), ``mask``
+        and ``confounds`` (Path or None), ``mean_fd`` if given. Rows that repeat a path are an error; the
+        first one stays.
+    """
+    if path.is_dir():
+        try:
+            return read_scan_table(path)
+        except UserError as error:
+            problems.error("scan folder", str(error))
+            return None
+    table = read_table(path, ["participant_id", "path"], problems)
+    if table is None:
+        return None
+    if n_empty := int(((table["path"] == "") | (table["participant_id"] == "")).sum()):
+        problems.error("empty scan row", f"{path.name}: {n_empty} rows without participant_id or path", rows=n_empty)
+        table = table[(table["path"] != "") & (table["participant_id"] != "")]
+    for column in ("path", "mask", "confounds"):
+        cells = table[column] if column in table.columns else pd.Series("", index=table.index)
+        skip = is_missing(cells)
+        files = [None if no else path.parent / cell for cell, no in zip(cells, skip, strict=True)]
+        table[column] = pd.Series(files, index=table.index, dtype=object)
+    for column in ("tr", "mean_fd"):
+        if column in table.columns:
+            table[column] = numbers(table[column], f"{path.name}, column `{column}`", problems)
+    if "tr" not in table.columns:
+        table["tr"] = np.nan
+    if "session" not in table.columns:
+        table["session"] = ""
+    repeated = table["path"].duplicated()
+    if repeated.any():
+        people = table.loc[repeated, "participant_id"].unique()
+        problems.error(
+            "duplicate scan",
+            f"{path.name}: {int(repeated.sum())} rows repeat the file of an earlier row (participants "
+            f"{named(people)}); one scan cannot count twice",
+            rows=int(repeated.sum()),
+        )
+        table = table[~repeated]
+    for column in ("path", "mask", "confounds"):
+        given = [file for file in table[column] if file is not None]
+        if absent := [file.name for file in given if not file.exists()]:
+            problems.error(
+                f"missing {column}",
+                f"{path.name}, column `{column}`: {len(absent)} of {len(given)} files do not exist: {named(absent)}; "
+                "restore them or take them out of the table",
+                missing=len(absent),
+                given=len(given),
+            )
+    return table.reset_index(drop=True)

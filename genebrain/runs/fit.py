@@ -1,0 +1,249 @@
+"""From a cohort to a fitted run folder: split, features, recipe, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file, save_file
+
+from genebrain.alignment.model import AlignmentModel
+from genebrain.alignment.settings import AlignmentSettings
+from genebrain.alignment.train import TrainerSettings
+from genebrain.sides.scans import BrainSide, EncoderSide
+from genebrain.sides.pooling import GenePooling
+from genebrain.sides.genome import GeneSide
+from genebrain.cohort.participants import Cohort
+from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
+from genebrain.sides.seen_scans import refuse_seen_people
+from genebrain.cohort.splits.settings import SplitSettings
+from genebrain.cohort.splits.splits import Split, load_split
+from genebrain.sides.people import EncoderMaker, Subjects
+from genebrain.sides.tuned.genomes import genome_encoder
+from genebrain.sides.tuned.scans import scan_encoder
+from genebrain.sides.tuned.save import save_tuned_scans
+from genebrain.sides.workspace import Workspace
+from genebrain.common.files import replacing
+from genebrain.common.run_folder import RunFolder, write_json
+from genebrain.common.types import FloatArray, IntArray, UserError
+
+STRATA = ("site", "ancestry")
+COMMON_SHIFT = (
+    "note: training moves what people share of an embedding a hundred times more than what tells them apart; with "
+    "genetics.delta=true (differences to the reference) the shared part cancels"
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides the numbers of a run, besides the cohort."""
+
+    genetics: GeneSide
+    brain: BrainSide
+    pooling: GenePooling
+    alignment: AlignmentSettings
+    trainer: TrainerSettings
+    split: SplitSettings
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise a UserError for parts that do not go together, before any work."""
+        tuned = [f"{side}.tuning={getattr(self, side).tuning}" for side in self.tuned_sides]
+        if getattr(self.brain, "aggregate", "mean") == "attention":
+            tuned.append("brain.aggregate=attention")
+        if tuned and self.alignment.train == "none":
+            raise UserError(
+                f"{' and '.join(tuned)} with alignment.train=none trains nothing: use alignment.train=residual or "
+                "full, or tuning=frozen and brain.aggregate=mean or motion"
+            )
+        if self.pooling.trainable and self.alignment.start != "random":
+            raise UserError(NO_CLOSED_FORM)
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed={self.seed}: a whole number from 0 to {2**32 - 1} is wanted")
+        if self.alignment.train != "none":
+            self.trainer.on_gpu()
+
+    @property
+    def tuned_sides(self) -> list[str]:
+        """Sides whose encoder is trained."""
+        return [side for side in ("genetics", "brain") if getattr(getattr(self, side), "tuning", "frozen") != "frozen"]
+
+
+def run_fit(
+    experiment: Experiment,
+    workspace: Workspace,
+    run: Path,
+    *,
+    on_claim: Callable[[Path], None] | None = None,
+    progress: bool = True,
+) -> Path:
+    """Fit an experiment on a cohort; returns the run folder.
+
+    A folder that holds the same experiment and is finished is returned as it is; an unfinished one goes on.
+    ``on_claim`` is called with the folder once it belongs to this experiment.
+    """
+    experiment.check()
+    folder = RunFolder(run)
+    with folder.stage("scans"):
+        ingested = workspace.ingest(experiment.brain)
+    cohort = workspace.cohort
+    identity = {"cohort": cohort.fingerprint, **asdict(experiment)}
+    if folder.finished:
+        folder.claim(identity)
+        if progress:
+            print(f"{run} holds this fit, finished before: nothing is computed again")
+        return run
+    with folder.stage("embed"):
+        workspace.embed(experiment.genetics)
+    # Only now: what fails before (weights that are not there) must not block the folder.
+    folder.claim(identity)
+    if on_claim is not None:
+        on_claim(run)
+    with folder.stage("features"):
+        split = experiment.split.make(cohort, experiment.seed)
+        split.save(run / "split.json")
+        refuse_seen_people(experiment.brain, cohort, workspace.store, split.test)
+        subjects = gather_subjects(experiment, workspace, split.training)
+        counts: dict[str, Any] = {}
+        if experiment.brain.positives == "scans":
+            subjects = replace(subjects, scans=workspace.single_scans(experiment.brain, split.training))
+            counts["training_rows"] = told_rows(experiment, subjects, split.training)
+    with folder.stage("fit"):
+        fitted = fit_alignment(
+            subjects,
+            split.train,
+            split.validation,
+            experiment.alignment,
+            experiment.trainer,
+            folder.checkpoints,
+            seed=experiment.seed,
+            progress=progress,
+        )
+    fitted.model.save(folder.checkpoints)
+    trained = save_tuned_scans(fitted.model, experiment.brain, cohort, workspace.store, split.training, run)
+    if trained is not None and progress:
+        print(f"weights of the scan encoder: use them with brain.path={trained}")
+    features, _ = workspace.brain_features(experiment.brain, split.training)
+    with replacing(folder.checkpoints / "brain_features.safetensors") as partial:
+        save_file(features[fitted.brain_name].state(), partial)
+    with replacing(run / "history.csv", private=False) as partial:
+        pd.DataFrame(fitted.history).to_csv(partial, index=False)
+    chunks = workspace.chunks(experiment.genetics)
+    folder.record(experiment.genetics.cost(chunks))
+    write_json(run / "funnel.json", {**cohort.funnel, "split": sizes(split), "ingest": ingested, **counts})
+    brain = workspace.brain_description(experiment.brain)
+    counted = {name: asdict(count) for name, count in fitted.parameters.items()}
+    folder.finish(
+        {"cohort_fingerprint": cohort.fingerprint, "seed": experiment.seed, "brain": brain, "parameters": counted}
+    )
+    return run
+
+
+def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntArray) -> Subjects:
+    """Features of everybody; what is fitted is fitted on ``training``."""
+    cohort, pooling, genetics = workspace.cohort, experiment.pooling, experiment.genetics
+    features, brain = workspace.brain_features(experiment.brain, training)
+    common: dict[str, Any] = {
+        "brain": brain,
+        "genome": np.array(cohort.table["genome"], dtype=np.int64),
+        "family": np.array(cohort.table["family"], dtype=np.int64),
+        "strata": strata_codes(cohort),
+    }
+    # The closed form beside a trained pooling reads the default pooling of the same tokens.
+    plain = GenePooling(token=pooling.token) if pooling.trainable else pooling
+    blocks, common["item_width"] = workspace.blocks(genetics, plain)
+    filled = [_filled(block, training) for block in blocks]
+    if words := told_missing(blocks):
+        print(words)
+    tuned: dict[str, EncoderMaker] = {}
+    if pooling.trainable or genetics.tuning != "frozen":
+        common["index"] = workspace.chunks(genetics).index
+    if pooling.trainable:
+        common |= {"pooling": pooling, "table": workspace.table(genetics, pooling.token)}
+    if genetics.tuning != "frozen":
+        if not genetics.delta:
+            print(COMMON_SHIFT)
+        chunks, means = workspace.chunks(genetics), [mean for _, mean in filled]
+        tuned["gene"] = genome_encoder(genetics, pooling, chunks, means, common.get("table"), experiment.seed)
+    if isinstance(experiment.brain, EncoderSide) and experiment.brain.trained:
+        tuned["brain"] = scan_encoder(
+            experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]
+        )  # fmt: skip
+    return Subjects(blocks=[block for block, _ in filled], tuned=tuned, **common)
+
+
+def told_rows(experiment: Experiment, subjects: Subjects, training: IntArray) -> dict[str, int]:
+    """Counts of people and scans that contrastive training reads, printed."""
+    if subjects.scans is None:
+        raise ValueError("no single scans were read")
+    counts = subjects.scans.counted(training)
+    if experiment.alignment.train == "none":
+        print("note: brain.positives=scans changes nothing with alignment.train=none: no towers are trained")
+    elif counts["scans"] == 0:
+        print("note: brain.positives=scans changes nothing: no training person has several scans")
+    else:
+        print(
+            f"brain.positives=scans: {counts['people_scan_by_scan']} of {counts['people']} training people are trained "
+            f"on scan by scan ({counts['scans']} scans)"
+        )
+    return counts
+
+
+def told_missing(blocks: list[FloatArray]) -> str:
+    """How many windows of people have no embedding, in words; empty where all have."""
+    missing = np.stack([np.isnan(block).any(axis=1) for block in blocks], axis=1)
+    if not missing.any():
+        return ""
+    people, nobody = int(missing.any(axis=1).sum()), int(missing.all(axis=0).sum())
+    return (
+        f"note: {int(missing.sum()):,} of {missing.size:,} windows of people ({people:,} people) have no embedding, as "
+        "too many genotypes are missing (genetics.missing_threshold) or the sequence is unknown; they take the mean of "
+        "the training people" + (f". Missing in everybody: {nobody} windows" if nobody else "")
+    )
+
+
+def _filled(block: FloatArray, training: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Windows that a person lacks become the mean of the training people who have them; the mean as well."""
+    missing, mean = np.asarray(np.isnan(block).any(axis=1)), np.zeros(block.shape[1], block.dtype)
+    if not missing.any():
+        return block, mean
+    have = training[~missing[training]]
+    mean = block[have].mean(axis=0) if len(have) else mean
+    return np.where(missing[:, None], mean, block).astype(np.float32), mean
+
+
+def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[FittedAlignment, Subjects, Split]:
+    """Read a fitted run back, with the features it was fitted on."""
+    workspace.ingest(experiment.brain)
+    split = load_split(run / "split.json", workspace.cohort)
+    subjects = gather_subjects(experiment, workspace, split.training)
+    model = AlignmentModel.load(run / "checkpoints", subjects.empty_towers(split.train))
+    name = str(model.closed_form.chosen["brain"])
+    restored = experiment.brain.restore(name, load_file(run / "checkpoints" / "brain_features.safetensors"))
+    # The checkpoint carries its own statistics: they, not a refit, decide the features that are judged.
+    subjects.brain[name] = restored.transform(*workspace.brain_inputs(experiment.brain, split.training))
+    history = run / "history.csv"
+    rows = pd.read_csv(history).astype(float).to_dict("records") if history.stat().st_size > 1 else []
+    return FittedAlignment(model, [{str(k): v for k, v in row.items()} for row in rows]), subjects, split
+
+
+def sizes(split: Split) -> dict[str, int]:
+    """People per side of a split."""
+    return {part: len(getattr(split, part)) for part in ("train", "validation", "test", "left_out")}
+
+
+def strata_columns(cohort: Cohort) -> list[str]:
+    """Columns that could tell people apart without genes: those of site and ancestry that vary."""
+    return [c for c in STRATA if c in cohort.table.columns and cohort.table[c].nunique() > 1]
+
+
+def strata_codes(cohort: Cohort) -> IntArray | None:
+    """One code per person for the sampler ``within_stratum``; None when there is nothing to stratify by."""
+    columns = strata_columns(cohort)
+    if not columns:
+        return None
+    return np.unique(cohort.strata(columns), return_inverse=True)[1].astype(np.int64)

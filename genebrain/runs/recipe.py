@@ -1,0 +1,265 @@
+"""The recipe of a fit: closed form, then contrastive training that only stays if validation says so.
+
+1. The closed form is fitted on all training people (train and validation), every choice by cross-validation.
+2. For training, a closed form fitted on the train people alone starts the towers; InfoNCE moves them; the
+   epoch with the best validation recall is the candidate.
+3. The candidate is approved if its gain over its own start, person by person on validation, is significant
+   (one-sided, .05). Then towers that start from (1) are trained for that many epochs on all training people.
+
+An encoder that is trained with the towers (``tuning`` of a side) goes the same way: the closed form is fitted on what
+it gives before training, the towers start there exactly, and (1) to (3) decide about encoder and towers together. Where
+that closed form finds nothing there is nothing to start from: towers start at random, and (3) compares with chance.
+
+Test people take part in nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genebrain.alignment.closed_form.columns import ColumnSettings
+from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
+from genebrain.alignment.model import AlignmentModel, Towers, untrained_towers
+from genebrain.alignment.module import AlignmentModule
+from genebrain.alignment.settings import AlignmentSettings
+from genebrain.alignment.train import TrainerSettings, TrainingResult, train
+from genebrain.sides.pairs import PairedDataModule
+from genebrain.sides.people import Subjects
+from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.evaluation.rank_metrics import recalls
+from genebrain.evaluation.ranks import rank_counts
+from genebrain.evaluation.retrieval import full_gallery
+from genebrain.training.adapters import ParameterReport
+
+APPROVAL_GALLERY = 32
+APPROVAL_ERRORS = 1.645
+"""Standard errors by which training must gain on validation: a one-sided test of level .05."""
+
+NO_CLOSED_FORM = (
+    "a pooling with trained weights (attention, gated_attention, gem) has no closed form: use alignment=textbook, or "
+    "another pooling"
+)
+
+NOTHING_TO_MOVE = (
+    "the closed form finds no relation between genes and brain in the training people, and training moves what it "
+    "finds; alignment=textbook trains from random projectors"
+)
+FROM_RANDOM = (
+    "the closed form finds no relation between genes and brain as the encoders are: what is trained with the towers "
+    "starts with random projectors and cosine, and is used if validation says that it finds more"
+)
+
+
+@dataclass
+class FittedAlignment:
+    """A model together with what it takes as input.
+
+    Attributes
+    ----------
+    model : AlignmentModel
+    history : list of dict
+        One row per epoch.
+    parameters : dict
+        Trained and all parameters by tower and encoder, also where validation did not approve of the training.
+    """
+
+    model: AlignmentModel
+    history: list[dict[str, float]]
+    parameters: dict[str, ParameterReport] = field(default_factory=dict)
+
+    @property
+    def brain_name(self) -> str:
+        """The connectome candidate that was chosen."""
+        return str(self.model.closed_form.chosen["brain"])
+
+    def columns(self, subjects: Subjects) -> FloatArray:
+        """Standardised gene columns of everybody, ``[people, columns]``."""
+        return self.model.closed_form.gene_columns(subjects.blocks)
+
+    def vectors(self, subjects: Subjects, rows: IntArray, arm: str | None = None) -> tuple[FloatArray, FloatArray]:
+        """Score vectors of both sides for these rows; ``arm`` is the kept one unless named."""
+        if (arm or self.model.kept) == "closed_form":
+            closed = self.model.closed_form
+            brain = subjects.brain[self.brain_name][rows]
+            return closed.gene_vectors(self.columns(subjects)[rows]), closed.brain_vectors(brain)
+        if self.model.towers is None:
+            raise ValueError("this model has no trained towers")
+        picked, closed = torch.from_numpy(rows), self.model.closed_form
+        return self.model.towers.vectors(subjects.gene_input(closed)[picked], subjects.brain_input(closed)[picked])
+
+
+def fit_alignment(
+    subjects: Subjects,
+    train_rows: IntArray,
+    validation_rows: IntArray,
+    settings: AlignmentSettings,
+    trainer: TrainerSettings,
+    folder: Path,
+    *,
+    seed: int = 0,
+    progress: bool = True,
+) -> FittedAlignment:
+    """Fit an alignment on these rows; interrupted training goes on from ``folder``.
+
+    Parameters
+    ----------
+    subjects : Subjects
+        Everybody; only the named rows are learned from.
+    train_rows, validation_rows : int arrays
+    folder : Path
+        Checkpoints of the training.
+    """
+    if subjects.trains_pooling and settings.start != "random":
+        raise UserError(NO_CLOSED_FORM)
+    training = np.sort(np.concatenate([train_rows, validation_rows]))
+    closed = _closed_form(subjects, training, settings, seed, progress=progress)
+    if settings.train == "none":
+        return FittedAlignment(AlignmentModel(settings, closed), [])
+    if settings.start == "random":
+        towers, result = _train(
+            subjects,
+            closed,
+            settings,
+            trainer,
+            folder / "training",
+            train_rows,
+            validation_rows,
+            seed,
+            progress,
+        )
+        model = AlignmentModel(settings, closed, towers, "trained", {"best_epoch": result.best_epoch})
+        return FittedAlignment(model, result.history, towers.parameters())
+
+    start = _closed_form(subjects, train_rows, settings, seed, like=closed, progress=progress)
+    begun = settings
+    if min(closed.calibration.slope, start.calibration.slope) <= 0:
+        # Vectors of nothing but zeros on both sides have no gradient.
+        if not subjects.tuned:
+            print(f"no training: {NOTHING_TO_MOVE}")
+            approval: dict[str, Any] = {"approved": False, "not_trained": NOTHING_TO_MOVE}
+            return FittedAlignment(AlignmentModel(settings, closed, None, "closed_form", approval), [])
+        print(FROM_RANDOM)
+        begun = replace(settings, start="random", train="full", score="cosine")
+    towers, result = _train(
+        subjects, start, begun, trainer, folder / "training", train_rows, validation_rows, seed, progress
+    )
+    counts = towers.parameters()
+    approval = _approve(subjects, start, settings, towers, validation_rows, result)
+    if not approval["approved"]:
+        print(
+            "training is not used, the closed form stays: recall@1 of {validation_people} validation people "
+            "{validation_recall_start:.3f} before, {validation_recall_trained:.3f} after".format(**approval)
+        )
+        return FittedAlignment(AlignmentModel(settings, closed, None, "closed_form", approval), result.history, counts)
+    towers, _ = _train(
+        subjects, closed, begun, trainer, folder / "refit", training, training[:0], seed, progress,
+        epochs=result.best_epoch,
+    )  # fmt: skip
+    return FittedAlignment(AlignmentModel(begun, closed, towers, "trained", approval), result.history, counts)
+
+
+def _closed_form(
+    subjects: Subjects,
+    rows: IntArray,
+    settings: AlignmentSettings,
+    seed: int,
+    like: ClosedForm | None = None,
+    *,
+    progress: bool,
+) -> ClosedForm:
+    """Fit the closed form on some rows; ``like`` repeats the choices of another fit."""
+    tried = ClosedFormSettings(
+        columns=ColumnSettings(item_width=subjects.item_width),
+        score="llr" if settings.score == "llr" else "cosine",
+    )
+    chosen = subjects.brain
+    if like is not None:
+        tried = replace(tried, dimensions=(int(like.chosen["k"]),), modes=(str(like.chosen["mode"]),))
+        chosen = {like.chosen["brain"]: subjects.brain[like.chosen["brain"]]}
+    return fit_closed_form(
+        [block[rows] for block in subjects.blocks],
+        {name: features[rows] for name, features in chosen.items()},
+        subjects.family[rows],
+        seed=seed,
+        settings=tried,
+        progress=progress,
+    )
+
+
+def _train(
+    subjects: Subjects,
+    closed: ClosedForm,
+    settings: AlignmentSettings,
+    trainer: TrainerSettings,
+    folder: Path,
+    train_rows: IntArray,
+    validation_rows: IntArray,
+    seed: int,
+    progress: bool,
+    epochs: int | None = None,
+) -> tuple[Towers, TrainingResult]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        towers = subjects.start_towers(settings, closed, train_rows)
+    if progress:
+        for name, count in towers.parameters().items():
+            print(f"{name}: {count}")
+    module = AlignmentModule(
+        towers.gene,
+        towers.brain,
+        settings.build_loss(),
+        towers.logit_scale,
+        learning_rate=trainer.learning_rate,
+        weight_decay=trainer.weight_decay,
+        encoder_learning_rate=trainer.encoder_learning_rate,
+    )
+    data = PairedDataModule(
+        subjects.pairs(closed),
+        subjects.training_rows(train_rows),
+        validation_rows,
+        batch_size=trainer.batch_size,
+        seed=seed,
+        strata=subjects.strata if trainer.sampler == "within_stratum" else None,
+    )
+    return towers, train(module, data, folder, trainer, seed=seed, epochs=epochs, progress=progress)
+
+
+def _approve(
+    subjects: Subjects,
+    start: ClosedForm,
+    settings: AlignmentSettings,
+    towers: Towers,
+    validation: IntArray,
+    result: TrainingResult,
+) -> dict[str, Any]:
+    """Compare the trained towers with their own start, person by person on the validation people."""
+    untouched = untrained_towers(replace(settings, train="residual"), start)
+    rows, genome = torch.from_numpy(validation), subjects.genome[validation]
+    at_start = untouched.vectors(subjects.gene_features(start)[rows], subjects.brain_features(start)[rows])
+    trained = towers.vectors(subjects.gene_input(start)[rows], subjects.brain_input(start)[rows])
+    before, after = (_recall(*vectors, genome) for vectors in (at_start, trained))
+    gain = after - before
+    error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
+    approved = bool(gain.mean() > APPROVAL_ERRORS * error and gain.mean() > 0)
+    return {
+        "approved": approved,
+        "best_epoch": result.best_epoch,
+        "validation_recall_start": float(before.mean()),
+        "validation_recall_trained": float(after.mean()),
+        "gain": float(gain.mean()),
+        "gain_standard_error": error,
+        "validation_people": len(validation),
+        "gallery_size": min(APPROVAL_GALLERY, len(validation)),
+    }
+
+
+def _recall(gene: FloatArray, brain: FloatArray, genome: IntArray) -> FloatArray:
+    """Expected recall@1 of each person, mean of both directions, ``[people]``."""
+    gallery = min(APPROVAL_GALLERY, full_gallery(len(gene), genome))
+    counts = (rank_counts(gene, brain, genome), rank_counts(brain, gene, genome))
+    return np.mean([recalls(c, gallery, [1])[0] for c in counts], axis=0)

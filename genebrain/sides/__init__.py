@@ -1,0 +1,1 @@
+"""Cohort x encoder: the genome side, the scan side, pooling, pairs, the workspace."""

@@ -1,0 +1,299 @@
+"""The scans of a cohort through a scan encoder, one vector per person.
+
+Same interface as the connectome (``brain_side``): scans into the store, numbers of every person, features fitted on
+training people. A frozen encoder runs once per scan; its embeddings lie in the store and are found again by content.
+Window -> scan -> person: the mean over windows, then over scans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genebrain.brain.encoders.base import ParcelWindowEncoder, Summary, WindowEncoder
+from genebrain.brain.encoders.build import EncoderSettings
+from genebrain.brain.encoders.cache import SHELF, ScanShape
+from genebrain.brain.encoders.embed import Embeddings, embed_windows, embeddings_folder, say_encoder
+from genebrain.brain.encoders.preflight import refuse_misfits
+from genebrain.brain.encoders.reading import (
+    VolumeSettings,
+    options_name,
+    scan_options,
+    scan_shape,
+    volume_cleaning_problem,
+)
+from genebrain.brain.images.cleaning import Cleaning
+from genebrain.brain.models.scaling import CohortScaling
+from genebrain.brain.store.fill import fill_store
+from genebrain.brain.store.job import ScanOptions
+from genebrain.brain.store.store import ScanStore
+from genebrain.brain.windows.bank import WindowBank
+from genebrain.brain.windows.policy import WindowPolicy
+from genebrain.cohort.participants import Cohort
+from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.sides.connectome import ConnectomeSide, Feature, parcels_folder, person_scans
+from genebrain.sides.embedding_feature import WindowFeature, restored_feature, window_features
+from genebrain.sides.options import (
+    Aggregate,
+    component_list,
+    component_problems,
+    count_problems,
+    encoder_problems,
+    positives_problems,
+)
+from genebrain.sides.person_vectors import PersonVectors, motion_weights, unknown_motion
+from genebrain.training.adapters import ALL_LINEAR, LoraSettings
+
+EVERY_LAYER = LoraSettings(targets=(ALL_LINEAR,))
+"""Adapters for encoders whose layers have no common names."""
+
+
+@dataclass(frozen=True)
+class EncoderSide:
+    """Embeddings of each person's scans by one of the published encoders.
+
+    Parameters
+    ----------
+    encoder : {"brainlm", "brainlm_vit", "swift", "brainmt"}
+    path : str, optional
+        Published or own weights (file or folder); None: random weights, a control.
+    size : str
+        ``auto``: that of the weights, tiny without them. Or ``tiny``, ``published`` and others of the encoder.
+    weights_seed : int
+        Of random weights.
+    summary : {"own", "cls", "mean", "connectivity"}
+        What a window's vector is: as the encoder does it, its class token, the mean over its tokens, or how the tokens
+        of different places vary together; the last is averaged over windows and scans, then mapped to the tangent
+        space at the mean of the training people.
+    scaling : {"window", "cohort"}
+        Of parcel series: each window by its own median and quartiles, or by those of the training scans.
+    formula : {"paper", "toolkit"}
+        Of the scaling; the second repeats a slip of the published toolkit.
+    windows : WindowPolicy
+        How scans are cut.
+    volumes : VolumeSettings
+        How volumes are scaled and boxed, for the encoders that read them.
+    cleaning : Cleaning
+        What is removed from parcel series; each way of cleaning has its own folder in the store, which the connectome
+        shares. Of volumes only frames of motion can be left out (``fd_threshold``).
+    aggregate : {"mean", "motion", "attention"}
+        Over the scans of a person: plain, weighted by the inverse of the scan's mean framewise displacement, or by
+        weights of windows that training learns, from the plain ones on.
+    components : sequence
+        Numbers of components of the embeddings (for ``connectivity``: of places) to try; the alignment chooses by
+        cross-validation inside training. ``all`` keeps every column.
+    tuning : {"frozen", "lora", "full"}
+        Whether the encoder is trained inside ``fit``: not, by low-rank adapters, or all its weights.
+    lora : LoraSettings
+        Form of the adapters, for ``tuning=lora``.
+    train_windows : int
+        Windows of a person that a training step sees, drawn anew every time; in evaluation all count.
+    batch : int
+        Windows that pass the encoder at a time.
+    device : {"auto", "cpu", "cuda"}
+    min_frames : int
+        Shorter scans are left out and counted.
+    positives : {"people", "scans"}
+        As for :class:`~genebrain.sides.connectome.ConnectomeSide`; where nothing before the tower is trained.
+    """
+
+    encoder: str = "brainlm"
+    path: str | None = None
+    size: str = "auto"
+    weights_seed: int = 0
+    summary: Summary = "own"
+    scaling: Literal["window", "cohort"] = "window"
+    formula: Literal["paper", "toolkit"] = "paper"
+    windows: WindowPolicy = field(default_factory=WindowPolicy)
+    volumes: VolumeSettings = field(default_factory=VolumeSettings)
+    cleaning: Cleaning = field(default_factory=Cleaning)
+    aggregate: Aggregate = "mean"
+    components: tuple[int | str, ...] = (16, 64, "all")
+    tuning: str = "frozen"
+    lora: LoraSettings = EVERY_LAYER
+    train_windows: int = 2
+    batch: int = 16
+    device: str = "auto"
+    min_frames: int = 10
+    positives: str = "people"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "components", component_list(self.components))
+        if self.path is not None:
+            object.__setattr__(self, "path", str(self.path))
+        problems = positives_problems(self.positives, self.tuning, self.aggregate)
+        try:
+            reads = self.settings.reads
+        except UserError as error:
+            problems.append(str(error))
+            reads = "parcels"
+        if self.scaling == "cohort" and reads == "volumes":
+            problems.append("brain.scaling=cohort is for encoders of parcels; volumes are scaled when they are read")
+        if reads == "volumes" and (problem := volume_cleaning_problem(self.encoder, self.cleaning)):
+            problems.append(f"brain.cleaning: {problem}")
+        problems += component_problems(self.components)
+        problems += encoder_problems(self.aggregate, self.summary, self.tuning, self.device)
+        problems += count_problems(1, batch=self.batch, min_frames=self.min_frames, train_windows=self.train_windows)
+        if problems:
+            raise UserError("; ".join(problems))
+
+    @property
+    def settings(self) -> EncoderSettings:
+        """Which encoder, with which weights."""
+        path = None if self.path is None else Path(self.path)
+        weights = self.encoder, path, self.size, self.weights_seed
+        return EncoderSettings(*weights, self.summary, self.scaling, self.formula)
+
+    @property
+    def source(self) -> Hashable:
+        """Sides of equal source share ingest and inputs: only what is fitted on them may differ."""
+        plain: Aggregate = "mean" if self.aggregate == "attention" else self.aggregate
+        return replace(
+            self, components=("all",), tuning="frozen", lora=EVERY_LAYER, train_windows=2, aggregate=plain,
+            positives="people",
+        )  # fmt: skip
+
+    @property
+    def trained(self) -> bool:
+        """Whether something before the brain tower is trained: the encoder, or the weights of windows."""
+        return self.tuning != "frozen" or self.aggregate == "attention"
+
+    @property
+    def needs_time_step(self) -> bool:
+        """Whether the time between two frames must be known: for weights trained at one, seconds, or a band-pass."""
+        if self.windows.in_seconds or self.cleaning.filters:
+            return True
+        return SHELF.expected(self.settings).tr is not None
+
+    def build(self, cohort: Cohort, store: Path) -> WindowEncoder:
+        """An encoder for the scans of a cohort (those in the store), in evaluation mode, for the caller alone."""
+        return SHELF.take(self.settings, **self._shape(cohort, store))
+
+    def shared(self, cohort: Cohort, store: Path) -> WindowEncoder:
+        """The same encoder for all who ask, built once: it must not be changed."""
+        return SHELF.get(self.settings, **self._shape(cohort, store))
+
+    def _shape(self, cohort: Cohort, store: Path) -> ScanShape:
+        return scan_shape(self.scans(cohort, store), cohort.parcel_coordinates, cohort.atlas)
+
+    def bank(self, encoder: WindowEncoder, cohort: Cohort, store: Path) -> WindowBank:
+        """The windows of the scans in the store, as this encoder wants them."""
+        return WindowBank(self.scans(cohort, store), self.windows, encoder.frames, encoder.tr, encoder.check_frames)
+
+    def scans(self, cohort: Cohort, store: Path) -> ScanStore:
+        """The store of what the encoder reads."""
+        return ScanStore(store / self._folder(self._options(cohort)))
+
+    def _options(self, cohort: Cohort) -> ScanOptions:
+        return scan_options(
+            self.settings, cohort.scans, atlas=cohort.atlas, volumes=self.volumes, cleaning=self.cleaning,
+            min_frames=self.min_frames,
+        )  # fmt: skip
+
+    def _folder(self, options: ScanOptions) -> str:
+        # Parcels are shared with the connectome; volumes of another box or scale lie apart.
+        if self.settings.reads == "parcels":
+            return parcels_folder(self.cleaning)
+        return f"volumes-{options_name(options)}"
+
+    def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
+        """Bring the scans into the store; returns counts, and the people with at least one window."""
+        places = {"atlas": cohort.atlas, "centres": cohort.parcel_coordinates}
+        refuse_misfits(self.settings, self.windows, cohort.scans, volumes=self.volumes, **places)
+        unknown = {"scans_without_mean_fd": unknown_motion(cohort.scans)} if self.aggregate == "motion" else {}
+        options = self._options(cohort)
+        report = fill_store(cohort.scans, store / self._folder(options), options, short="skip", progress=progress)
+        bank = self.bank(self.shared(cohort, store), cohort, store)
+        keys = self.scans(cohort, store).keys(cohort.scans)
+        known = [key for key in keys if key is not None]
+        planned = bank.plan(known)
+        usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key in planned}
+        return {**report.summary(), "windows": bank.describe(known, planned), **unknown}, usable
+
+    def inputs(
+        self,
+        cohort: Cohort,
+        store: Path,
+        training: IntArray,
+        *,
+        encoder: WindowEncoder | None = None,
+        progress: bool = True,
+    ) -> tuple[NDArray[np.float32] | PersonVectors]:
+        """Embeddings of every person, float32 ``[people, width]``, as the only item.
+
+        Those of ``summary=connectivity`` are read and averaged when a block of them is asked for. ``training`` rows are
+        looked at only for ``scaling=cohort``; ``encoder`` replaces the one of these settings.
+        """
+        vectors, _ = self.window_vectors(cohort, store, training, encoder=encoder, progress=progress)
+        scans = person_scans(cohort, self.scans(cohort, store))
+        people = PersonVectors(vectors, scans, self.scan_weights(cohort, store))
+        return (people if self.summary == "connectivity" else np.asarray(people),)
+
+    def window_vectors(
+        self,
+        cohort: Cohort,
+        store: Path,
+        training: IntArray,
+        *,
+        encoder: WindowEncoder | None = None,
+        progress: bool = True,
+    ) -> tuple[Embeddings, WindowBank]:
+        """Vectors of the windows of every scan, by its key, computed once; and how the scans are cut."""
+        encoder, bank = self.ready(cohort, store, training, encoder)
+        planned = bank.plan([key for keys in person_scans(cohort, self.scans(cohort, store)) for key in keys])
+        folder = embeddings_folder(store / "scan_embeddings", encoder, bank)
+        say_encoder(encoder, bank)
+        return embed_windows(
+            encoder, bank, planned, folder, batch=self.batch, device=self.device, progress=progress
+        ), bank  # fmt: skip
+
+    def features(self, width: int) -> Mapping[str, WindowFeature]:
+        """Unfitted candidates by name, for embeddings of so many columns."""
+        return window_features(self.components, width, tangent=self.summary == "connectivity")
+
+    def fit(self, inputs: tuple[FloatArray | PersonVectors], rows: IntArray) -> dict[str, WindowFeature]:
+        """Fit every candidate on the given (training) rows."""
+        (embeddings,) = inputs
+        training = embeddings.of(rows) if isinstance(embeddings, PersonVectors) else embeddings[rows]
+        # Vectors that are averaged when asked for are those of connectivity, whose feature reads them block by block.
+        return {
+            name: feature.fit(training)  # type: ignore[arg-type]
+            for name, feature in self.features(embeddings.shape[1]).items()
+        }
+
+    def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> WindowFeature:
+        """Take a fitted candidate back from a checkpoint."""
+        return restored_feature(name, state)
+
+    def description(self, cohort: Cohort, store: Path) -> dict[str, Any]:
+        """What a run records of its brain side: encoder, weights and windows in words and numbers."""
+        cleaning = self.cleaning.describe() if self.cleaning.active else None
+        facts = SHELF.facts(self.settings, **self._shape(cohort, store))
+        return {**facts, "tuning": self.tuning, "cleaning": cleaning}
+
+    def ready(
+        self, cohort: Cohort, store: Path, training: IntArray, encoder: WindowEncoder | None = None
+    ) -> tuple[WindowEncoder, WindowBank]:
+        """The encoder behind the scaling asked for, fitted on ``training`` rows, and its windows."""
+        encoder = encoder or self.shared(cohort, store)
+        bank = self.bank(encoder, cohort, store)
+        if self.scaling == "cohort" and isinstance(encoder, ParcelWindowEncoder):
+            scans = person_scans(cohort, self.scans(cohort, store))
+            fitted = CohortScaling.fit(bank.store.read(key) for row in training for key in scans[row])
+            encoder = encoder.with_scaling(fitted)
+        return encoder, bank
+
+    def scan_weights(self, cohort: Cohort, store: Path) -> dict[str, float]:
+        """Weight of each scan in its person's vector; those that are not named weigh 1."""
+        if self.aggregate != "motion":
+            return {}
+        return motion_weights(cohort.scans, self.scans(cohort, store).keys(cohort.scans))
+
+
+BrainSide = ConnectomeSide | EncoderSide
+AnyFeature = Feature | WindowFeature

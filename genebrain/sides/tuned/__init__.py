@@ -1,0 +1,1 @@
+"""Encoders that are trained together with the towers."""

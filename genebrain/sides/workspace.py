@@ -1,0 +1,200 @@
+"""A cohort with everything that was computed from it, each thing once.
+
+The verbs ask here for pooled genomes, moments of scans and connectome features; what one arm of an ablation has
+computed, the next one finds. Only features fitted on the very rows that are asked for are ever given back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from threadpoolctl import threadpool_limits
+
+from genebrain.brain.store.report import dropped_frames
+from genebrain.cohort.participants import Cohort, load_cohort
+from genebrain.cohort.restrict import restrict
+from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.common.words import told
+from genebrain.genetics.chunks.build import ChunkSet
+from genebrain.genetics.store.work_parts import Shard
+from genebrain.sides.compact import compact
+from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.genome import GeneSide
+from genebrain.sides.pooling import GenePooling
+from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
+from genebrain.sides.single_scans import SingleScans, single_scans
+
+
+class Workspace:
+    """Features of one cohort.
+
+    Parameters
+    ----------
+    cohort : Cohort or path of ``cohort.yaml``
+    store : Path, optional
+        Folder of embeddings, chunk indexes and scans; ``store`` beside ``cohort.yaml`` by default.
+    progress : bool
+        Show progress bars.
+    """
+
+    def __init__(self, cohort: Cohort | Path | str, store: Path | str | None = None, *, progress: bool = True):
+        self.cohort = cohort if isinstance(cohort, Cohort) else load_cohort(cohort)
+        self.store = Path(store) if store is not None else self.cohort.folder / "store"
+        self.progress = progress
+        self._kept: dict[Hashable, Any] = {}
+        try:
+            self.store.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise UserError(
+                f"cannot make the store {self.store}: {error.strerror}; name another folder with store="
+            ) from error
+        if not os.access(self.store, os.W_OK):
+            raise UserError(f"the store {self.store} is read-only; name another folder with store=")
+
+    def chunks(self, gene: GeneSide) -> ChunkSet:
+        """Unique chunks and chunk index of the cohort."""
+        gene = gene.frozen
+
+        def work() -> ChunkSet:
+            with self._filling():
+                return gene.chunk_set(self.cohort, self.store, progress=self.progress)
+
+        return self._once(("chunks", gene), work)
+
+    def embed(self, gene: GeneSide, shard: Shard | None = None) -> dict[str, Any]:
+        """Encode the chunks that are not stored yet; shares of the work run side by side, none waits for another."""
+        gene = gene.frozen
+        chunks = self.chunks(gene)
+        if shard is not None and shard.count > 1:
+            return gene.embed(chunks, self.store, progress=self.progress, shard=shard)
+
+        def work() -> dict[str, Any]:
+            with self._filling():
+                return gene.embed(chunks, self.store, progress=self.progress)
+
+        return self._once(("embed", gene), work)
+
+    def table(self, gene: GeneSide, token: str) -> FloatArray:
+        """Embeddings of the unique chunks, ``[unique, hidden]``."""
+        gene = gene.frozen
+        return self._once(("table", gene, token), lambda: gene.table(self.chunks(gene), self.store, token))
+
+    def blocks(self, gene: GeneSide, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
+        """Pooled genomes, ``[people, features]`` per window, and the width of a chunk where chunks are kept apart."""
+        chunks = self.chunks(gene)
+
+        def work() -> tuple[list[FloatArray], int | None]:
+            table = self.table(gene, pooling.token)
+            # An encoder in training leaves the span of what it gave before: its columns need all coordinates.
+            narrow = pooling.linear and gene.tuning == "frozen"
+            table, index = compact(table, chunks.index) if narrow else (table, chunks.index)
+            width = table.shape[1] if pooling.keeps_chunks_apart else None
+            return pooling.blocks(table, index, chunks.n_chunks), width
+
+        return self._once(("blocks", gene, pooling), work)
+
+    def dosage_blocks(self, gene: GeneSide) -> list[FloatArray]:
+        """True dosages of the variants, ``[people, variants]`` per window."""
+        return self._once(("dosages", gene), lambda: gene.dosage_blocks(self.cohort))
+
+    def ingest(self, brain: BrainSide) -> dict[str, Any]:
+        """Bring the scans into the store and leave out people without a usable one; returns the counts.
+
+        Comes before everything else: row numbers mean the people that are left.
+        """
+
+        def work() -> dict[str, Any]:
+            with self._filling():
+                report, usable = brain.ingest(self.cohort, self.store, progress=self.progress)
+            if words := dropped_frames(report):
+                print(words)
+            lost = len(self.cohort) - len(usable)
+            if lost:
+                keep = np.array(sorted(usable), dtype=np.int64)
+                self.cohort = restrict(self.cohort, keep, "no usable scan")
+                windows = report.get("windows", {}).get("why_without", {})
+                why = told(report["quarantine"]["reasons"] | report["short"]["reasons"] | windows)
+                print(f"left out: {lost} people without a usable scan ({why})")
+                # Rows of what was computed before mean other people.
+                self._kept = {key: kept for key, kept in self._kept.items() if key[0] == "ingest"}  # type: ignore[index]
+            return {**report, "people_without_usable_scan": lost}
+
+        return self._once(("ingest", brain.source), work)
+
+    def brain_inputs(self, brain: BrainSide, training: IntArray) -> tuple[Any, ...]:
+        """Numbers of every person's scans before anything is fitted: moments, or embeddings.
+
+        ``training`` people give the statistics of what is scaled by the cohort.
+        """
+        self.ingest(brain)
+
+        def work() -> tuple[Any, ...]:
+            if isinstance(brain, ConnectomeSide):
+                return brain.inputs(self.cohort, self.store, training, progress=self.progress)
+            with self._filling():  # a frozen encoder must not run twice on the same scans
+                return brain.inputs(self.cohort, self.store, training, progress=self.progress)
+
+        rows = training.tobytes() if isinstance(brain, EncoderSide) and brain.scaling == "cohort" else b""
+        return self._once(("inputs", brain.source, rows), work)
+
+    def embed_scans(self, brain: EncoderSide) -> dict[str, Any]:
+        """Run a frozen encoder over all scans that are not stored yet; nothing where it must wait for a split."""
+        if brain.scaling == "cohort":
+            return {"waits_for": "a split: brain.scaling=cohort takes statistics of training scans"}
+        (embeddings,) = self.brain_inputs(brain, np.empty(0, np.int64))
+        return {"people": len(embeddings), "hidden_size": embeddings.shape[1], **self.brain_description(brain)}
+
+    def brain_features(self, brain: BrainSide, rows: IntArray) -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
+        """Features fitted on ``rows`` (training people), and their values for everybody."""
+
+        def work() -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
+            inputs = self.brain_inputs(brain, rows)
+            fitted = brain.fit(inputs, rows)  # type: ignore[arg-type]
+            return dict(fitted), {name: feature.transform(*inputs) for name, feature in fitted.items()}
+
+        return self._once(("features", brain, rows.tobytes()), work)
+
+    def single_scans(self, brain: BrainSide, rows: IntArray) -> SingleScans:
+        """Scans of those of ``rows`` (training people) who have several, by the features fitted on these people."""
+
+        def work() -> SingleScans:
+            fitted, _ = self.brain_features(brain, rows)
+            return single_scans(brain, self.cohort, self.store, rows, fitted, progress=self.progress)
+
+        return self._once(("single scans", brain, rows.tobytes()), work)
+
+    def brain_description(self, brain: BrainSide) -> dict[str, Any]:
+        """What a run records of its brain side."""
+        return self._once(("description", brain), lambda: brain.description(self.cohort, self.store))
+
+    @contextmanager
+    def _filling(self) -> Iterator[None]:
+        """One process fills the store at a time; others wait, and then find it filled."""
+        lock = FileLock(self.store / ".filling.lock", mode=0o600)
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            print(f"another process is filling the store {self.store}; waiting for it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _once(self, key: Hashable, make: Any) -> Any:
+        if key not in self._kept:
+            if key[0] == "blocks":  # type: ignore[index]
+                # Pooled genomes are the largest thing here, and arms come one after another.
+                for old in [k for k in self._kept if k[0] == "blocks"]:  # type: ignore[index]
+                    del self._kept[old]
+            # Thousands of small matrix products and eigenproblems: threads inside each would wait for one another,
+            # on a busy machine for minutes.
+            with threadpool_limits(1, user_api="blas"):
+                self._kept[key] = make()
+        return self._kept[key]

@@ -1,0 +1,88 @@
+"""Pooling of stored chunk vectors: an independent loop, haploid and absent windows, symmetry of the haplotypes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genebrain.common.types import UserError
+from genebrain.sides.pooling import GenePooling
+
+
+@pytest.fixture
+def cohort():
+    rng = np.random.default_rng(0)
+    table = rng.standard_normal((30, 5)).astype(np.float32)
+    index = rng.integers(0, 30, (6, 2, 3, 4)).astype(np.int32)
+    n_chunks = np.array([4, 2, 3])
+    for window, count in enumerate(n_chunks):
+        index[:, :, window, count:] = -1
+    index[1, 1, 0] = -1  # haploid
+    index[2, :, 1] = -1  # window absent
+    index[3, 0, 2, 1] = -1  # one chunk lost
+    return table, index, n_chunks
+
+
+def by_hand(table, index, n_chunks, chunk, diploid):
+    out = []
+    for window, count in enumerate(n_chunks):
+        people = []
+        for person in index[:, :, window, :count]:
+            copies = []
+            for copy in person:
+                rows = copy[copy >= 0]
+                if len(rows) == 0:
+                    continue
+                vectors = table[rows]
+                copies.append({
+                    "mean": lambda v=vectors: v.mean(axis=0),
+                    "max": lambda v=vectors: v.max(axis=0),
+                    "last": lambda v=vectors: v[-1],
+                    "flatten": lambda c=copy: np.concatenate([table[r] if r >= 0 else np.zeros(5) for r in c]),
+                }[chunk]())  # fmt: skip
+            if not copies:
+                people.append(None)
+                continue
+            stacked = np.stack(copies)
+            difference = np.abs(stacked[0] - stacked[-1])
+            people.append({
+                "sum": stacked.sum(axis=0),
+                "mean": stacked.mean(axis=0),
+                "max": stacked.max(axis=0),
+                "mean_absdiff": np.concatenate([stacked.mean(axis=0), difference]),
+            }[diploid])  # fmt: skip
+        width = next(len(p) for p in people if p is not None)
+        out.append(np.stack([np.full(width, np.nan) if p is None else p for p in people]))
+    return out
+
+
+@pytest.mark.parametrize("chunk", ["mean", "max", "last", "flatten"])
+@pytest.mark.parametrize("diploid", ["sum", "mean", "max", "mean_absdiff"])
+def test_blocks_equal_an_independent_loop(cohort, chunk, diploid):
+    blocks = GenePooling(chunk=chunk, diploid=diploid).blocks(*cohort)
+    for block, expected in zip(blocks, by_hand(*cohort, chunk, diploid), strict=True):
+        np.testing.assert_allclose(block, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("diploid", ["sum", "mean", "max", "mean_absdiff"])
+def test_the_order_of_the_haplotypes_carries_no_meaning(cohort, diploid):
+    table, index, n_chunks = cohort
+    pooling = GenePooling(diploid=diploid)
+    for a, b in zip(
+        pooling.blocks(table, index, n_chunks), pooling.blocks(table, index[:, ::-1], n_chunks), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("window", ["mean", "max"])
+def test_windows_pool_over_those_that_exist(cohort, window):
+    per_window = GenePooling(chunk="mean", diploid="mean").blocks(*cohort)
+    (pooled,) = GenePooling(chunk="mean", diploid="mean", window=window).blocks(*cohort)
+    stacked = np.stack(per_window, axis=1)
+    expected = np.nanmean(stacked, axis=1) if window == "mean" else np.nanmax(stacked, axis=1)
+    np.testing.assert_allclose(pooled, expected, rtol=1e-5)
+
+
+def test_all_wrong_levels_are_named_together():
+    with pytest.raises(UserError, match=r"(?s)token=middle.*chunk=meen.*window=all"):
+        GenePooling(token="middle", chunk="meen", window="all")
