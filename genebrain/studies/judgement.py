@@ -13,8 +13,8 @@ from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.splits import load_split
 from genebrain.common.run_folder import RunFolder, read_json, write_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
-from genebrain.evaluation.figures import write_figures
 from genebrain.evaluation.nulls import permutation_test
+from genebrain.evaluation.report.figures import write_figures
 from genebrain.evaluation.retrieval import (
     USUAL_GALLERY,
     chance,

@@ -169,7 +169,7 @@ def evaluate(
 
 def report(run: Path | str) -> Path:
     """Write ``report.html`` from what ``evaluate`` left."""
-    from genebrain.evaluation.report import write_report
+    from genebrain.evaluation.report.page import write_report
 
     path = write_report(Path(run))
     print(f"wrote {path}")

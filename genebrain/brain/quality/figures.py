@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from genebrain.brain.quality.numbers import Carpet, ScanQuality
 from genebrain.common.types import FloatArray
-from genebrain.evaluation.figure_style import COLOURS, PALETTE, new_figure
+from genebrain.evaluation.report.style import COLOURS, PALETTE, new_figure
 
 LARGE_FD = 0.5
 SHORT_MINUTES = 4.0

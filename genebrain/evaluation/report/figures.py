@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from genebrain.common.files import replacing
 from genebrain.common.types import FloatArray, IntArray, Metrics
 from genebrain.evaluation.disclosure import MIN_CELL, shown_strata
-from genebrain.evaluation.figure_style import COLOURS, PALETTE, new_figure, pretty
-from genebrain.evaluation.figures_of_run import funnel_bars, training_curves
 from genebrain.evaluation.ranks import check_embeddings
+from genebrain.evaluation.report.run_figures import funnel_bars, training_curves
+from genebrain.evaluation.report.style import COLOURS, PALETTE, new_figure, pretty
 from genebrain.evaluation.verdict import number
 
 SHOWN_SUBJECTS = 150

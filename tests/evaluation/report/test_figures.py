@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from genebrain.evaluation.disclosure import shown_count, shown_strata
-from genebrain.evaluation.figure_style import pretty
-from genebrain.evaluation.figures import (
+from genebrain.evaluation.report.figures import (
     null_distribution,
     recall_bars,
     retrieval_curve,
     similarity,
     write_figures,
 )
-from genebrain.evaluation.figures_of_run import funnel_bars, training_curves
+from genebrain.evaluation.report.run_figures import funnel_bars, training_curves
+from genebrain.evaluation.report.style import pretty
 from genebrain.evaluation.retrieval import recall_curve
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from genebrain.evaluation.figure_style import COLOURS, PALETTE, new_figure, pretty
+from genebrain.evaluation.report.style import COLOURS, PALETTE, new_figure, pretty
 
 
 def training_curves(history: Mapping[str, Sequence[float]]) -> Figure | None:

@@ -22,13 +22,13 @@ from matplotlib.figure import Figure
 from genebrain.common.files import replacing
 from genebrain.common.types import Metrics, UserError
 from genebrain.evaluation.disclosure import MIN_CELL, shown_count, shown_strata
-from genebrain.evaluation.figure_style import pretty
-from genebrain.evaluation.figures_of_run import funnel_bars, training_curves
 from genebrain.evaluation.limits import limits
 from genebrain.evaluation.model_choices import model_choices
+from genebrain.evaluation.report.run_figures import funnel_bars, training_curves
+from genebrain.evaluation.report.style import pretty
 from genebrain.evaluation.verdict import judge, number, share_of_possible
 
-TEMPLATE = "report.html.jinja"
+TEMPLATE = "page.html.jinja"
 HEADINGS = {
     "shared": "Genome and brain match, also within strata",
     "open": "Above chance, not settled",

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from genebrain.common.types import UserError
-from genebrain.evaluation.figures import write_figures
 from genebrain.evaluation.limits import limits
-from genebrain.evaluation.report import flat, measured, rate, write_report
+from genebrain.evaluation.report.figures import write_figures
+from genebrain.evaluation.report.page import flat, measured, rate, write_report
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
