@@ -30,12 +30,12 @@ from genebrain.brain.store.journal import scan_keys
 from genebrain.brain.store.report import IngestReport
 from genebrain.brain.store.scan_table import COLUMNS, IMAGE_SUFFIXES, read_scan_table
 from genebrain.brain.store.store import ScanStore
-from genebrain.sides.connectome import ConnectomeSide
-from genebrain.sides.scans import BrainSide, EncoderSide
-from genebrain.runs.scan_vectors import CorrelationVectors, EncoderVectors, Vectors
 from genebrain.common.files import ArrayWriter, write_private
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
+from genebrain.runs.scan_vectors import CorrelationVectors, EncoderVectors, Vectors
+from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.scans import BrainSide, EncoderSide
 
 BESIDE = "parcel_coordinates.tsv"
 """Name under which a cohort keeps the centres of its parcels beside its scan table."""

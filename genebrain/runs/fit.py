@@ -14,22 +14,22 @@ from safetensors.numpy import load_file, save_file
 from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.train import TrainerSettings
-from genebrain.sides.scans import BrainSide, EncoderSide
-from genebrain.sides.pooling import GenePooling
-from genebrain.sides.genome import GeneSide
 from genebrain.cohort.participants import Cohort
-from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
-from genebrain.sides.seen_scans import refuse_seen_people
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.cohort.splits.splits import Split, load_split
-from genebrain.sides.people import EncoderMaker, Subjects
-from genebrain.sides.tuned.genomes import genome_encoder
-from genebrain.sides.tuned.scans import scan_encoder
-from genebrain.sides.tuned.save import save_tuned_scans
-from genebrain.sides.workspace import Workspace
 from genebrain.common.files import replacing
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
+from genebrain.sides.genome import GeneSide
+from genebrain.sides.people import EncoderMaker, Subjects
+from genebrain.sides.pooling import GenePooling
+from genebrain.sides.scans import BrainSide, EncoderSide
+from genebrain.sides.seen_scans import refuse_seen_people
+from genebrain.sides.tuned.genomes import genome_encoder
+from genebrain.sides.tuned.save import save_tuned_scans
+from genebrain.sides.tuned.scans import scan_encoder
+from genebrain.sides.workspace import Workspace
 
 STRATA = ("site", "ancestry")
 COMMON_SHIFT = (

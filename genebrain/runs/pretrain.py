@@ -27,15 +27,15 @@ from genebrain.brain.pretraining.settings import ObjectiveSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.brain.windows.bank import WindowBank
 from genebrain.brain.windows.random_windows import RandomWindows
-from genebrain.sides.connectome import person_scans
-from genebrain.sides.scans import EncoderSide
-from genebrain.sides.seen_scans import save_seen
 from genebrain.cohort.splits.settings import SplitSettings
-from genebrain.sides.workspace import Workspace
 from genebrain.common.files import make_private
 from genebrain.common.run_folder import RunFolder, read_json, write_json
 from genebrain.common.types import IntArray, Metrics, UserError
 from genebrain.common.words import counted
+from genebrain.sides.connectome import person_scans
+from genebrain.sides.scans import EncoderSide
+from genebrain.sides.seen_scans import save_seen
+from genebrain.sides.workspace import Workspace
 
 MEASURED = 200
 """Validation people at most whose losses are measured one by one for the report."""

@@ -19,10 +19,10 @@ from genebrain.brain.encoders.reading import options_name, scan_options
 from genebrain.brain.store.fill import fill_store
 from genebrain.brain.store.store import ScanStore
 from genebrain.brain.windows.bank import WindowBank
-from genebrain.runs.pretrain import REPORT, Pretraining, pretrain
-from genebrain.runs.embed_scans import ScanSource, chosen_cleaning
-from genebrain.sides.seen_scans import save_seen
 from genebrain.common.run_folder import RunFolder, write_json
+from genebrain.runs.embed_scans import ScanSource, chosen_cleaning
+from genebrain.runs.pretrain import REPORT, Pretraining, pretrain
+from genebrain.sides.seen_scans import save_seen
 
 
 def run_pretraining_on_scans(

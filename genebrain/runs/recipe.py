@@ -28,12 +28,12 @@ from genebrain.alignment.model import AlignmentModel, Towers, untrained_towers
 from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.train import TrainerSettings, TrainingResult, train
-from genebrain.sides.pairs import PairedDataModule
-from genebrain.sides.people import Subjects
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.evaluation.rank_metrics import recalls
 from genebrain.evaluation.ranks import rank_counts
 from genebrain.evaluation.retrieval import full_gallery
+from genebrain.sides.pairs import PairedDataModule
+from genebrain.sides.people import Subjects
 from genebrain.training.adapters import ParameterReport
 
 APPROVAL_GALLERY = 32

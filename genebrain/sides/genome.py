@@ -185,7 +185,7 @@ class GeneSide:
 
     @property
     def checkpoint(self) -> dict[str, Any]:
-        """Which weights, and how they are run: arguments of :func:`genebrain.genetics.model.backbone.load_generator`."""
+        """Weights and how they are run: arguments of :func:`~genebrain.genetics.model.backbone.load_generator`."""
         return {
             "name": self.name,
             "path": self.path,

@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from genebrain.common.hashing import content_digest
 from genebrain.common.types import Metrics, UserError
 from genebrain.genetics.finetuning.predictor import HeadSettings
 from genebrain.genetics.finetuning.splits import FoldSettings
@@ -124,8 +125,7 @@ def _predict(source: Path | str, run: Path, n_folds: int, base: object, table: T
 def _fingerprint(sequences: list[str], source: Path | str) -> str:
     """Identity of the table: a changed one is another experiment."""
     if not str(source).startswith(HUB):
-        with Path(source).open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return content_digest(Path(source))
     digest = hashlib.blake2b(digest_size=16)
     for text in sequences:
         digest.update(text.encode() + b"\n")

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from genebrain.common.files import replacing
+from genebrain.common.hashing import content_digest
 from genebrain.common.types import UserError
 
 LLAMA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -188,7 +189,7 @@ def write_adapters(
         "format": "genebrain adapters/1",
         "base_fingerprint": base_fingerprint,
         "settings": asdict(settings),
-        "checksum": _checksum(folder / WEIGHTS),
+        "checksum": content_digest(folder / WEIGHTS),
     }
     with replacing(folder / DESCRIPTION, private=False) as partial:
         partial.write_text(json.dumps(description, indent=2) + "\n")
@@ -213,7 +214,7 @@ def read_settings(folder: str | Path) -> tuple[LoraSettings, str]:
         settings = LoraSettings(**settings)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / DESCRIPTION} is not a description of adapters ({error})") from error
-    if _checksum(folder / WEIGHTS) != checksum:
+    if content_digest(folder / WEIGHTS) != checksum:
         raise UserError(f"{folder / WEIGHTS} is not the file that {DESCRIPTION} describes; was one of them replaced?")
     return settings, base
 
@@ -281,8 +282,3 @@ def _resolve(model: nn.Module, targets: Sequence[str]) -> list[str]:
         )
     wanted = {name for names in found.values() for name in names}
     return [name for name in layers if name in wanted]
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -19,12 +19,12 @@ from genebrain.brain.pretraining.settings import ObjectiveSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.brain.store.store import ScanStore
 from genebrain.brain.windows.random_windows import RandomWindows
+from genebrain.cohort.splits.splits import load_split
+from genebrain.common.types import UserError
 from genebrain.sides.connectome import person_scans
 from genebrain.sides.scans import EncoderSide
 from genebrain.sides.seen_scans import FILE, refuse_seen
-from genebrain.cohort.splits.splits import load_split
 from genebrain.sides.workspace import Workspace
-from genebrain.common.types import UserError
 from genebrain.simulation.cohort import simulate_cohort
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_parcels": 16, "n_genomewide": 1200}

@@ -16,9 +16,9 @@ from genebrain import config, tasks
 from genebrain.brain.encoders.build import EncoderSettings, build_encoder
 from genebrain.brain.encoders.files import read_encoder, save_encoder
 from genebrain.brain.windows.policy import WindowPolicy
+from genebrain.common.types import UserError
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.scans import EncoderSide
-from genebrain.common.types import UserError
 
 NAMES = ("brainlm", "brainlm_vit", "swift", "brainmt")
 FUNCTIONAL = Path(nib.__file__).parent / "tests" / "data" / "functional.nii"

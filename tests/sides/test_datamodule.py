@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from genebrain.common.types import UserError
-from genebrain.sides.pairs import EpochBatches, PairDataset
+from genebrain.sides.pairs import PairDataset
+from genebrain.training.sampling import EpochBatches
 
 
 def batches(sampler, epoch):

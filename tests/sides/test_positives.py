@@ -24,13 +24,14 @@ from genebrain.runs.fit import Experiment, gather_subjects
 from genebrain.runs.recipe import fit_alignment
 from genebrain.sides.connectome import ConnectomeSide, person_scans
 from genebrain.sides.genome import GeneSide
-from genebrain.sides.pairs import EpochBatches, PairedDataModule
+from genebrain.sides.pairs import PairedDataModule
 from genebrain.sides.people import Subjects
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import EncoderSide
 from genebrain.sides.single_scans import SingleScans
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
+from genebrain.training.sampling import EpochBatches
 from tests.broken_fit import whole_and_broken
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_parcels": 80, "n_genomewide": 60}

@@ -1,7 +1,7 @@
 """The scan encoder that was built last, kept, so that one run reads weights of gigabytes once.
 
 Contract: :meth:`EncoderShelf.get` gives an encoder that everybody shares and nobody changes; :meth:`EncoderShelf.take`
-gives one to its caller alone, to be trained. Both are those of :func:`~genebrain.brain.encoders.build.build_encoder`, in
+gives one to its caller alone, to be trained. Both come from :func:`~genebrain.brain.encoders.build.build_encoder` in
 evaluation mode. One encoder is kept at a time; a file that has changed is read again.
 
 What it does NOT know: scans, subjects.

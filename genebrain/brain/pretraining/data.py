@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from genebrain.brain.windows.random_windows import RandomWindows
 from genebrain.common.types import IntArray
-from genebrain.sides.pairs import EpochBatches
+from genebrain.training.sampling import EpochBatches
 
 Batch = dict[str, Tensor]
 Look = tuple[int, int, list[int]]

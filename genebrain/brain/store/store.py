@@ -9,7 +9,6 @@ What it does NOT know: genomes, splits, what features are made of the scans.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import resource
 from pathlib import Path
@@ -23,6 +22,7 @@ from genebrain.brain.store.fill import fill_store, ingest_scans
 from genebrain.brain.store.job import Record
 from genebrain.brain.store.journal import INDEX, SETTINGS, array_path, read_records, scan_keys
 from genebrain.brain.store.report import IngestReport
+from genebrain.common.hashing import sha256
 from genebrain.common.types import BoolArray, UserError
 
 __all__ = ["IngestReport", "ScanStore", "fill_store", "ingest_scans"]
@@ -132,7 +132,7 @@ class ScanStore:
         damaged = []
         for key, record in self._records.items():
             path = array_path(self.folder, key)
-            if not path.is_file() or _checksum(path) != record["sha256"]:
+            if not path.is_file() or sha256(path) != record["sha256"]:
                 damaged.append(key)
         return damaged
 
@@ -163,8 +163,3 @@ class ScanStore:
         if scan_key not in self._records:
             raise UserError(f"scan {scan_key} is not among the {len(self)} scans of the store")
         return self._records[scan_key]
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from genebrain.common.hashing import file_digest
 from genebrain.common.types import UserError
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places, distinct_pieces
@@ -35,9 +36,6 @@ from genebrain.genetics.genome.vcf import sample_rows
 __all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages"]
 
 KEY_BYTES = 16
-
-FULLY_HASHED = 64 * 2**20
-"""Files up to this many bytes are hashed whole; of larger ones size, time of change and both ends are."""
 
 
 class _UniqueChunks:
@@ -218,19 +216,3 @@ def content_fingerprint(
         "settings": {"chunk_bp": 1500, "cut_origin": "genome"} | settings,
     }
     return hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=KEY_BYTES).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """Name for the content of a file, 32 hex digits; see ``FULLY_HASHED`` for large ones."""
-    try:
-        facts, digest = path.stat(), hashlib.blake2b(digest_size=KEY_BYTES)
-        with path.open("rb") as raw:
-            if facts.st_size <= FULLY_HASHED:
-                digest.update(raw.read())
-            else:
-                digest.update(f"{facts.st_size} {facts.st_mtime_ns}".encode() + raw.read(2**20))
-                raw.seek(-(2**20), 2)
-                digest.update(raw.read())
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    return digest.hexdigest()

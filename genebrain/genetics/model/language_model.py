@@ -2,8 +2,8 @@
 
 Purpose: what variant scoring, generation and fine-tuning run. Contract: the model is
 :class:`transformers.LlamaForCausalLM`; its key names are the published ones (``model.*`` and ``lm_head.weight``) and
-are read strictly; its backbone has the weights that :func:`~genebrain.genetics.model.backbone.load_generator` gives. What
-this module does NOT know: sequences, scores, sampling, losses.
+are read strictly; its backbone has the weights that :func:`~genebrain.genetics.model.backbone.load_generator` gives.
+What this module does NOT know: sequences, scores, sampling, losses.
 
 Source: GenerTeam/GENERator (architecture as published with the checkpoints).
 """

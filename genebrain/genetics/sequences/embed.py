@@ -8,10 +8,7 @@ cohorts, how a model is chosen.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,8 +23,8 @@ from tqdm import tqdm
 
 from genebrain import __version__
 from genebrain.common.files import make_private, private_stream, write_private
+from genebrain.common.hashing import content_digest, file_digest
 from genebrain.common.types import UserError
-from genebrain.genetics.chunks.build import file_digest
 from genebrain.genetics.model.backbone import GeneratorBackbone
 from genebrain.genetics.model.tokenizer import K
 from genebrain.genetics.sequences.cutting import Cutting, SequenceChunks
@@ -209,7 +206,9 @@ def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     refuse_other_work(found["identity"], identity, out)
-    whole = all((out / name).is_file() and _checksum(out / name) == known for name, known in found["files"].items())
+    whole = all(
+        (out / name).is_file() and content_digest(out / name) == known for name, known in found["files"].items()
+    )
     return {name: found.get(name) for name in ("hygiene", "repeated_ids", "chunks", "shape")} if whole else None
 
 
@@ -221,7 +220,7 @@ def _write_provenance(
         "model_name": backbone.name,
         "device": backbone.device.type,
         **summary,
-        "files": {name: _checksum(out / name) for name in (VECTORS, MASK, TABLE)},
+        "files": {name: content_digest(out / name) for name in (VECTORS, MASK, TABLE)},
         "versions": {
             "genebrain": __version__,
             "torch": torch.__version__,
@@ -229,11 +228,6 @@ def _write_provenance(
         },
     }
     write_private(out / _PROVENANCE, json.dumps(facts, indent=1).encode())
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 @contextmanager

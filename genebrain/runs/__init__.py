@@ -1,0 +1,1 @@
+"""What makes a run folder: fit, pretrain, embed scans."""
