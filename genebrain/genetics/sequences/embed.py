@@ -9,6 +9,7 @@ cohorts, how a model is chosen.
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def embed_sequence_file(
         return finished
     partial = shard is not None and shard.count > 1
     make_private(out)
-    with writing_alone(out) if not partial else _nothing():
+    with writing_alone(out) if not partial else nullcontext():
         report, chunks = HygieneReport(), SequenceChunks(cutting, out)
         try:
             with _SequenceTable(None if partial else out / TABLE) as table:
@@ -136,7 +137,7 @@ class _SequenceTable:
         self._writer: pa_parquet.ParquetWriter | None = None
 
     def __enter__(self) -> _SequenceTable:
-        self._file = private_stream(self._path) if self._path else _nothing()
+        self._file = private_stream(self._path) if self._path else nullcontext()
         self._stream = self._file.__enter__()
         return self
 
@@ -228,8 +229,3 @@ def _write_provenance(
         },
     }
     write_private(out / _PROVENANCE, json.dumps(facts, indent=1).encode())
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
