@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genebrain.genetics.base_pair_loss import base_pair_loss
+from genebrain.genetics.model.base_pair_loss import base_pair_loss
 from genebrain.genetics.model.tokenizer import VOCAB_SIZE, K
 
 HIDDEN, BATCH = 256, 4

@@ -42,11 +42,11 @@ def finetune(
         The content of ``metrics.json``.
     """
     from genebrain import config
+    from genebrain.common.private_table import write_table
     from genebrain.common.run_folder import RunFolder, read_json, write_json
     from genebrain.genetics.finetuning.folds import judge, optimiser_for, parameter_line, run_folds, verdict
     from genebrain.genetics.finetuning.prepare import notes, prepare
     from genebrain.genetics.finetuning.recipe import BaseModel, Recipe
-    from genebrain.genetics.private_table import write_table
 
     if task not in TASKS:
         raise UserError(f"task={task}: use one of {', '.join(TASKS)}")
@@ -104,11 +104,11 @@ def _predict(source: Path | str, run: Path, n_folds: int, base: object, table: T
     import pandas as pd
     import torch
 
+    from genebrain.common.private_table import write_table
     from genebrain.genetics.finetuning.folds import prediction_columns
     from genebrain.genetics.finetuning.recipe import BaseModel
     from genebrain.genetics.finetuning.saved import load_finetuned
     from genebrain.genetics.finetuning.table import read_table
-    from genebrain.genetics.private_table import write_table
     from genebrain.genetics.sequences.files import repeated_ids, repeated_ids_line
 
     assert isinstance(base, BaseModel)

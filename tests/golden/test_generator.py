@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from genebrain.genetics.base_pair_loss import base_pair_loss
 from genebrain.genetics.finetuning.labels import task_loss
 from genebrain.genetics.finetuning.predictor import HeadSettings, SequencePredictor
 from genebrain.genetics.finetuning.tokens import TokenSettings, collate, tokenize
 from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
+from genebrain.genetics.model.base_pair_loss import base_pair_loss
 from genebrain.genetics.model.encode import cut, encode_batch, encode_chunks, final_representation
 from genebrain.genetics.model.options import ModelOptions
 from genebrain.genetics.model.sliding_window import stream_hidden

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from genebrain.common.types import FloatArray
-from genebrain.genetics.base_pair_loss import IGNORED, BasePairLoss, base_pair_loss
 from genebrain.genetics.finetuning.module import FinetuningModule, OptimiserSettings
 from genebrain.genetics.finetuning.tokens import TokenRow
+from genebrain.genetics.model.base_pair_loss import IGNORED, BasePairLoss, base_pair_loss
 from genebrain.genetics.model.language_model import GeneratorLanguageModel
 from genebrain.genetics.model.tokenizer import CONTROL_TOKENS, K
 

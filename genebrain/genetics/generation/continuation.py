@@ -22,10 +22,10 @@ from tqdm import tqdm
 
 from genebrain.common.types import UserError
 from genebrain.genetics.generation.sampling import SamplingSettings, choose
-from genebrain.genetics.model.batch_threads import in_order
 from genebrain.genetics.model.language_model import GeneratorLanguageModel
 from genebrain.genetics.model.tokenizer import BOS, K, SixMerTokenizer, pad
 from genebrain.genetics.store.work_parts import Shard, WorkParts, as_text, from_text
+from genebrain.training.batch_threads import in_order
 
 PromptRule = Literal["error", "trim_left", "pad_left"]
 _TOKENIZER = SixMerTokenizer()

@@ -21,11 +21,11 @@ from tqdm import tqdm
 
 from genebrain.common.types import UserError
 from genebrain.genetics.model.backbone import GeneratorBackbone
-from genebrain.genetics.model.batch_threads import in_order
 from genebrain.genetics.model.encode import POOLINGS, encode_batch
 from genebrain.genetics.model.tokenizer import BOS, OOV, SixMerTokenizer, pad
 from genebrain.genetics.store.plan import EmbedOptions
 from genebrain.genetics.store.table_files import ShardWriter
+from genebrain.training.batch_threads import in_order
 
 _TOKENIZER = SixMerTokenizer()
 

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from genebrain.genetics.genome.reference import Reference
-from genebrain.genetics.model.batch_threads import in_order
 from genebrain.genetics.model.language_model import GeneratorLanguageModel
 from genebrain.genetics.model.tokenizer import OOV, RULE, SixMerTokenizer
 from genebrain.genetics.store.work_parts import Shard, WorkParts
@@ -29,6 +28,7 @@ from genebrain.genetics.variants.contexts import SCORED, STATUSES, GenomeLetters
 from genebrain.genetics.variants.files import Variant
 from genebrain.genetics.variants.likelihood import Question, fill_batches, log_likelihoods, published_score
 from genebrain.genetics.variants.survey import ContigNames, Survey, alleles
+from genebrain.training.batch_threads import in_order
 
 VALUES = ("ref_forward", "alt_forward", "ref_reverse", "alt_reverse")
 """Columns of the values kept per variant: natural log-likelihoods, NaN where a strand is not read."""

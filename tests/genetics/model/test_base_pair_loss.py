@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from genebrain.genetics.base_pair_loss import base_pair_loss
+from genebrain.genetics.model.base_pair_loss import base_pair_loss
 from genebrain.genetics.model.tokenizer import OOV, PAD, SixMerTokenizer
 
 TOKENS = SixMerTokenizer().id_to_token
