@@ -1,14 +1,12 @@
-"""Compose a configuration, check all of it before anything is built, then build it.
+"""Configurations of the verbs: composed from YAML and the command line, checked whole, then built.
 
-Plain YAML with ``_target_``: a node names a class or function and its arguments, so every default lives once, in
-the constructor. :func:`compose` turns command-line overrides into a configuration and reports every wrong key,
-choice, type and argument together, each with the nearest right name. This module and :mod:`genebrain.cli` are the
-only ones that know Hydra.
+A YAML node names a public settings class (``_target_: genebrain.GeneSide``) and its arguments. :func:`compose` turns
+overrides into a configuration and reports every wrong key, choice, type and argument together, each with the nearest
+right name. This module and :mod:`genebrain.cli` are the only ones that know Hydra.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
@@ -20,13 +18,11 @@ from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from genebrain import stored_settings
 from genebrain.common.types import UserError
-
-TASKS = "genebrain.tasks"
 
 
 def config_folder() -> Path:
@@ -100,69 +96,33 @@ def check(config: DictConfig, verb: str) -> list[str]:
     """
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
-    task = get_object(f"{TASKS}.{file_name(verb)}")
+    from genebrain import tasks
+
+    task = getattr(tasks, file_name(verb))
     problems = _bind(task, {k: v for k, v in container.items() if k != "hydra"}, verb)
     failed: dict[str, str] = {}
     for path, node in _nodes(container):
         try:
-            callable_ = get_object(str(node["_target_"]))
-        except Exception as error:
-            problems.append(f"{path}: cannot find {node['_target_']} ({error})")
+            callable_ = stored_settings.settings_class(node["_target_"])
+        except UserError as error:
+            problems.append(f"{path}: {error}")
             continue
         wrong = _bind(callable_, {k: v for k, v in node.items() if not k.startswith("_")}, path)
         problems += wrong
         if not wrong:
             try:
-                instantiate(node, _convert_="all")
+                stored_settings.build(node)
             except Exception as error:
                 failed[path] = _root_message(error)
     inner = [(q.rpartition(".")[0], m) for q, m in failed.items()]  # a node that holds it fails with the same words
     return problems + [f"{p}: {m}" for p, m in failed.items() if (p, m) not in inner]
 
 
-def build(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+def build(config: DictConfig) -> dict[str, Any]:
     """Build every node; returns the keyword arguments of the verb's function."""
-    container = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
+    container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
-    return {
-        str(key): instantiate(value, _convert_="all") if isinstance(value, dict) else value
-        for key, value in container.items()
-        if key != "hydra"
-    }
-
-
-def describe(value: Any) -> Any:
-    """Turn settings objects back into plain YAML-ready nodes, so that any run can be rebuilt from its folder."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kind = type(value)
-        node: dict[str, Any] = {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
-        node |= {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
-        return node
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(k): describe(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [describe(v) for v in value]
-    return value
-
-
-def save(values: Mapping[str, Any], path: Path) -> None:
-    """Write described settings as YAML."""
-    OmegaConf.save(OmegaConf.create(describe(values)), path)
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Read settings written by :func:`save` and build them.
-
-    Raises
-    ------
-    UserError
-        If the file is missing: the folder is not a run.
-    """
-    if not path.exists():
-        raise UserError(f"{path.parent} is not a run folder: it has no {path.name}; make one with 'genebrain fit'")
-    return build(OmegaConf.load(path))
+    return {str(key): stored_settings.build(value) for key, value in container.items() if key != "hydra"}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

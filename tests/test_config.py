@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from omegaconf import OmegaConf
 
-from genebrain import config
+from genebrain import config, stored_settings
 from genebrain.cli import VERBS
 from genebrain.common.types import UserError
 from genebrain.sides.genome import GeneSide
@@ -112,13 +112,13 @@ def test_a_required_value_that_is_missing_is_asked_for():
 
 def test_described_settings_build_again(tmp_path):
     settings = {"genetics": GeneSide(chunk_bp=3000), "pooling": GenePooling(chunk="mean")}
-    config.save(settings, tmp_path / "config.yaml")
-    assert config.load(tmp_path / "config.yaml") == settings
+    stored_settings.save(settings, tmp_path / "config.yaml")
+    assert stored_settings.load(tmp_path / "config.yaml") == settings
 
 
 def test_a_folder_that_is_no_run_is_said_so(tmp_path):
     with pytest.raises(UserError, match="not a run folder"):
-        config.load(tmp_path / "config.yaml")
+        stored_settings.load(tmp_path / "config.yaml")
 
 
 def test_yaml_repeats_no_default_that_differs_from_the_constructor():
@@ -128,7 +128,7 @@ def test_yaml_repeats_no_default_that_differs_from_the_constructor():
         if not isinstance(node, dict) or name == "cohort":
             continue
         values = {k: v for k, v in node.items() if not k.startswith("_") and not isinstance(v, (dict, list))}
-        defaults = config.build({name: {"_target_": node["_target_"]}})[name]
+        defaults = stored_settings.build({"_target_": node["_target_"]})
         for key, value in values.items():
             ours = getattr(defaults, key)
             same = abs(ours - value) < 1e-5 if isinstance(value, float) else ours == value

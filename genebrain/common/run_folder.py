@@ -148,5 +148,7 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
         return {prefix: node}
     out: dict[str, Any] = {}
     for key, value in node.items():
+        if key == "_target_":  # where a settings class lies decides no number
+            continue
         out |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
     return out

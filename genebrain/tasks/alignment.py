@@ -115,7 +115,7 @@ def fit(
     Path
         The run folder: ``config.yaml``, ``split.json``, ``checkpoints/``, ``history.csv``, ``provenance.json``.
     """
-    from genebrain import config
+    from genebrain import stored_settings
     from genebrain.runs.fit import Experiment, run_fit
 
     experiment = Experiment(
@@ -131,7 +131,11 @@ def fit(
     workspace = workspace or Workspace(path, store, progress=progress)
     record = {"cohort": path, "store": workspace.store, "experiment": experiment}
     folder = run_fit(
-        experiment, workspace, Path(run), on_claim=lambda f: config.save(record, f / "config.yaml"), progress=progress
+        experiment,
+        workspace,
+        Path(run),
+        on_claim=lambda f: stored_settings.save(record, f / "config.yaml"),
+        progress=progress,
     )
     if progress:
         print(f"fitted {folder}; judge it with: genebrain evaluate run={folder}")
@@ -150,11 +154,11 @@ def evaluate(
     progress: bool = True,
 ) -> Metrics:
     """Judge a run on people it has not seen, against all comparisons or some; writes ``metrics.json``, ``figures/``."""
-    from genebrain import config
+    from genebrain import stored_settings
     from genebrain.studies.baselines import COMPARISONS
     from genebrain.studies.judgement import JudgementSettings, judge_run
 
-    stored = config.load(Path(run) / "config.yaml")
+    stored = stored_settings.load(Path(run) / "config.yaml")
     named = tuple(COMPARISONS if comparisons is None else comparisons)
     settings = JudgementSettings(
         split, gallery_size, n_bootstrap, n_permutations,

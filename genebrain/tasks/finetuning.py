@@ -41,7 +41,7 @@ def finetune(
     dict
         The content of ``metrics.json``.
     """
-    from genebrain import config
+    from genebrain import stored_settings
     from genebrain.common.private_table import write_table
     from genebrain.common.run_folder import RunFolder, read_json, write_json
     from genebrain.genetics.finetuning.folds import judge, optimiser_for, parameter_line, run_folds, verdict
@@ -71,7 +71,7 @@ def finetune(
         "loss_parity": loss_parity, "merge": merge,
     }  # fmt: skip
     input_identity = _fingerprint(data.batch.sequences, input)
-    settings = {"input": input_identity, "base": base.fingerprint, "seed": seed, **config.describe(decides)}
+    settings = {"input": input_identity, "base": base.fingerprint, "seed": seed, **stored_settings.describe(decides)}
     folder.claim(settings)
     if not folder.finished:
         if progress and _first_rank():
@@ -85,7 +85,7 @@ def finetune(
             return metrics
         write_table(predictions, folder.path / "predictions.tsv")
         write_json(folder.path / "metrics.json", metrics)
-        config.save({"settings": settings}, folder.path / "config.yaml")
+        stored_settings.save({"settings": settings}, folder.path / "config.yaml")
         folder.record({"tokens": data.report["tokens"]})
         folder.finish({"seed": seed, "base": base.fingerprint})
     metrics = dict(read_json(folder.path / "metrics.json"))

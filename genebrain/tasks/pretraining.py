@@ -50,7 +50,7 @@ def pretrain(
         The run folder: ``encoder/`` (for ``brain.path``), ``pretraining.json``, ``history.csv``, ``split.json``,
         ``provenance.json``, ``checkpoints/``.
     """
-    from genebrain import config
+    from genebrain import stored_settings
     from genebrain.runs.pretrain import run_pretraining
 
     choice = Pretraining(
@@ -73,7 +73,11 @@ def pretrain(
         check_columns(workspace.cohort.table, targets)  # before hours of training
     record = {"cohort": path, "store": workspace.store, "pretraining": choice}
     folder = run_pretraining(
-        choice, workspace, Path(run), on_claim=lambda f: config.save(record, f / "config.yaml"), progress=progress
+        choice,
+        workspace,
+        Path(run),
+        on_claim=lambda f: stored_settings.save(record, f / "config.yaml"),
+        progress=progress,
     )
     _tell(folder, choice.brain, progress)
     if targets:
@@ -128,7 +132,7 @@ def _on_scans(
     probe: Sequence[str] | str,
     progress: bool,
 ) -> Path:
-    from genebrain import config
+    from genebrain import stored_settings
     from genebrain.runs.embed_scans import ScanSource
     from genebrain.runs.pretrain_scans import run_pretraining_on_scans
 
@@ -139,7 +143,7 @@ def _on_scans(
     record = {"input": input, "atlas": atlas, "parcel_coordinates": parcel_coordinates, "pretraining": choice}
     folder = run_pretraining_on_scans(
         choice, source, run, None if store is None else Path(store),
-        on_claim=lambda f: config.save(record, f / "config.yaml"), progress=progress,
+        on_claim=lambda f: stored_settings.save(record, f / "config.yaml"), progress=progress,
     )  # fmt: skip
     _tell(folder, choice.brain, progress)
     return folder

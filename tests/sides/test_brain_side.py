@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from genebrain import config, tasks
+from genebrain import config, stored_settings, tasks
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.store.scan_table import read_scan_table
 from genebrain.common.types import UserError
@@ -51,8 +51,8 @@ def test_cleaning_is_set_on_the_command_line_and_kept_in_a_run(tmp_path):
     overrides = ["cohort.path=x", "brain.cleaning.low_pass=0.1", "brain.cleaning.high_pass=0.01"]
     side = config.build(config.compose("fit", overrides))["brain"]
     assert (side.cleaning.low_pass, side.cleaning.high_pass) == (0.1, 0.01)
-    config.save({"brain": side}, tmp_path / "config.yaml")
-    assert config.load(tmp_path / "config.yaml")["brain"] == side
+    stored_settings.save({"brain": side}, tmp_path / "config.yaml")
+    assert stored_settings.load(tmp_path / "config.yaml")["brain"] == side
     assert ConnectomeSide().cleaning.name == ""
 
 
