@@ -37,11 +37,23 @@ from .training.adapters import LoraSettings
 # the model: towers, losses, poolings, closed form
 from .alignment.closed_form.fit import ClosedForm, fit_closed_form
 from .alignment.closed_form.ridge_cca import RidgeCCA, fit_ridge_cca
-from .alignment.losses.infonce import InfoNCE
+from .alignment.losses.infonce import InfoNCE, dense_infonce
+from .alignment.losses.registry import LOSSES
 from .alignment.losses.siglip import SigLIP
 from .alignment.model import AlignmentModel, Towers
 from .alignment.module import AlignmentModule
-from .alignment.towers.pooling import Attention, DiploidPooling, Flatten, GatedAttention, GeM, Last, Max, Mean, Pooling
+from .alignment.towers.pooling import (
+    POOLINGS,
+    Attention,
+    DiploidPooling,
+    Flatten,
+    GatedAttention,
+    GeM,
+    Last,
+    Max,
+    Mean,
+    Pooling,
+)
 from .alignment.towers.projector import Projector
 from .alignment.towers.standardiser import Standardiser
 from .alignment.towers.towers import ProjectorTower, ResidualTower
@@ -72,6 +84,7 @@ from .brain.store.store import ScanStore
 
 # people, and the judge
 from .cohort.participants import Cohort, load_cohort
+from .common.registry import Registry, load_plugins
 from .common.types import UserError
 from .evaluation.ceiling import bayes_ceiling
 from .evaluation.nulls import permutation_test

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from genebrain.common.registry import load_plugins
 from genebrain.common.types import UserError
 
 VERBS = {
@@ -89,6 +90,8 @@ def _run(verb: str, rest: list[str]) -> int:
     if {"-h", "--help"} & set(rest):
         print(_help(verb, config))
         return 0
+    plugins, rest = _plugins(rest)
+    load_plugins(plugins)
     # Telemetry and hub look-ups stay off unless the user's environment says otherwise.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("WANDB_MODE", "disabled")
@@ -96,6 +99,13 @@ def _run(verb: str, rest: list[str]) -> int:
         return _sweep(verb, [r for r in rest if r not in ("-m", "--multirun")], config)
     _call(verb, config.build(config.compose(verb, rest)))
     return 0
+
+
+def _plugins(rest: list[str]) -> tuple[list[str], list[str]]:
+    """Modules or files of ``plugins=[a,b]``, and the other words; only the user's own words name a plugin."""
+    named = [word for word in rest if word.startswith("plugins=")]
+    plugins = [one.strip(" '\"") for word in named for one in word.removeprefix("plugins=").strip("[]").split(",")]
+    return [one for one in plugins if one], [word for word in rest if word not in named]
 
 
 def _call(verb: str, arguments: dict[str, Any]) -> Any:
@@ -159,7 +169,7 @@ def _overview() -> str:
     lines = "\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items())
     return (
         "genebrain aligns genomes with brain scans and says honestly whether the alignment is real.\n\n"
-        f"usage: genebrain VERB [key=value ...]\n\n{lines}\n\n"
+        f"usage: genebrain VERB [key=value ...] [plugins=[my_module]]\n\n{lines}\n\n"
         "genebrain VERB --help explains a verb and its options. Start with: genebrain fit"
     )
 

@@ -1,4 +1,4 @@
-"""What an experiment may change about an alignment: start, training, score, loss, projector."""
+"""Settings of an alignment: start, training, score, loss, projector."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from genebrain.alignment.losses.infonce import InfoNCE
-from genebrain.alignment.losses.siglip import SigLIP
+from genebrain.alignment.losses import infonce, siglip  # noqa: F401 - each registers its loss
+from genebrain.alignment.losses.registry import LOSSES
 from genebrain.alignment.towers.projector import Projector
 from genebrain.common.types import UserError
 
@@ -69,7 +69,7 @@ class AlignmentSettings:
         _one_of("alignment.start", self.start, ("closed_form", "random"))
         _one_of("alignment.train", self.train, ("none", "residual", "full"))
         _one_of("alignment.score", self.score, ("llr", "cosine"))
-        _one_of("alignment.loss", self.loss, ("infonce", "siglip"))
+        _one_of("alignment.loss", self.loss, tuple(LOSSES))
         _one_of("alignment.relatives", self.relatives, ("ignore", "negative"))
         if self.start == "random" and self.train != "full":
             raise UserError(
@@ -84,7 +84,7 @@ class AlignmentSettings:
 
     def build_loss(self) -> nn.Module:
         """Make the loss."""
-        return InfoNCE(self.relatives) if self.loss == "infonce" else SigLIP(self.relatives)
+        return LOSSES[self.loss](self.relatives)
 
 
 def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:

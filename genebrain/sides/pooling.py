@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genebrain.alignment.towers.pooling import DIPLOID_KINDS, DiploidPooling, build
+from genebrain.alignment.towers.pooling import DIPLOID_KINDS, POOLINGS, DiploidPooling, build, is_trainable
 from genebrain.common.types import FloatArray, IntArray, UserError
 
 TOKEN = ("last", "mean", "max")
-CHUNK = ("flatten", "mean", "max", "last", "attention", "gated_attention", "gem")
-WINDOW = ("components", "concat", "mean", "max", "attention", "gated_attention")
-TRAINABLE = ("attention", "gated_attention", "gem")
+WINDOW = ("components", "concat", "mean", "max")
+"""Ways to join windows without weights; every trainable pooling joins them too."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class GenePooling:
     def __post_init__(self) -> None:
         allowed = {
             "token": TOKEN,
-            "chunk": CHUNK,
+            "chunk": tuple(POOLINGS),
             "diploid": DIPLOID_KINDS,
-            "window": WINDOW,
+            "window": (*WINDOW, *(name for name in POOLINGS if is_trainable(name))),
         }
         wrong = [
             f"pooling.{level}={getattr(self, level)}: use one of {', '.join(names)}"
@@ -62,7 +61,7 @@ class GenePooling:
     @property
     def trainable(self) -> bool:
         """Whether any level has weights, so that pooling happens inside training."""
-        return bool({self.chunk, self.window} & set(TRAINABLE))
+        return any(name in POOLINGS and is_trainable(name) for name in (self.chunk, self.window))
 
     @property
     def levels(self) -> dict[str, str]:
@@ -146,7 +145,7 @@ def _pool(rows: Tensor, picked: Tensor, chunk_pool: nn.Module, diploid: DiploidP
     haplotypes = exists.any(dim=-1)
     windows = haplotypes.any(dim=-1)
     embedded = rows[picked.clamp_min(0)] * exists.unsqueeze(-1)
-    # What does not exist at all must only not be empty here; the next level masks it, or it becomes NaN.
+    # Unmask one dummy item in absent sets so that pooling is defined; the next level masks the result (or sets NaN).
     copies = chunk_pool(embedded, exists | ~haplotypes.unsqueeze(-1))
     out: Tensor = diploid(copies, haplotypes | ~windows.unsqueeze(-1))
     return out.masked_fill(~windows[:, None], torch.nan)

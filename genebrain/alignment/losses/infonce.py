@@ -1,4 +1,7 @@
-"""Symmetric InfoNCE over people, exact across processes, without ever holding the score matrix.
+"""Tiled InfoNCE over people, with gradients that are exact across processes.
+
+:func:`dense_infonce` is the formula in ten lines; :class:`InfoNCE` equals it, value and gradient, without ever holding
+the score matrix.
 
 For an anchor row the loss is ``logsumexp over kept columns - mean over positive columns`` (the outer form
 of supervised contrastive learning, Khosla et al. 2020, arXiv 2004.11362), taken from gene to brain and from
@@ -11,7 +14,7 @@ not batch x batch. Across processes each holds the strip (its own genes) x (all 
 complete, the columns are combined over ranks. That is half the arithmetic of scoring both directions apart.
 
 Scores are float32 (or float64) even under autocast. The vectors are used as they come: unit length is the
-towers' business. This module knows nothing of encoders, of epochs or of who the people are beyond two ids.
+towers' business.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from genebrain.alignment.losses.registry import LOSSES
 from genebrain.alignment.losses.relations import Relations, check_batch, check_relatives, tiles
 from genebrain.training.collectives import (
     check_equal_batch,
@@ -30,6 +34,24 @@ from genebrain.training.collectives import (
     gather_with_gradient,
     logsumexp_over_ranks,
 )
+
+
+def dense_infonce(
+    gene: Tensor, brain: Tensor, log_scale: Tensor, genome_id: Tensor, family_id: Tensor, relatives: str = "ignore"
+) -> Tensor:
+    """Symmetric InfoNCE of one process with every matrix written out: what :class:`InfoNCE` computes.
+
+    Same genome: positive. Same family, other genome: ignored (or negative). All others: negative.
+    """
+    scores = log_scale.exp() * gene @ brain.T
+    positive = genome_id[:, None] == genome_id
+    ignored = (family_id[:, None] == family_id) & ~positive & (relatives == "ignore")
+
+    def one_way(scores: Tensor) -> Tensor:
+        kept = scores.masked_fill(ignored, -math.inf).logsumexp(dim=1)
+        return (kept - (scores * positive).sum(dim=1) / positive.sum(dim=1)).mean()
+
+    return (one_way(scores) + one_way(scores.T)) / 2
 
 
 def _scores(x: Tensor, y: Tensor, scale: Tensor, relations: Relations, rows: slice) -> Tensor:
@@ -75,6 +97,7 @@ class _TiledLogSumExp(torch.autograd.Function):
         return grad_x, grad_y.mul_(scale), grad_scale, None, None
 
 
+@LOSSES.register("infonce")
 class InfoNCE(nn.Module):
     """Symmetric InfoNCE with relation-aware positives, tiled, exact on any number of processes.
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from genebrain.alignment.losses.registry import LOSSES
 from genebrain.alignment.losses.relations import Relations, check_batch, check_relatives, tiles
 from genebrain.training.collectives import check_equal_batch, gather, gather_with_gradient
 
@@ -65,6 +66,7 @@ class _TiledSigmoidLoss(torch.autograd.Function):
         return (*(grad * saved for saved in ctx.saved_tensors), None, None, None)
 
 
+@LOSSES.register("siglip")
 class SigLIP(nn.Module):
     """Sigmoid loss with a learnable bias and relation-aware positives, tiled, exact on any number of
     processes.

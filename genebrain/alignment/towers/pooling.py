@@ -12,11 +12,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from functools import cache
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from genebrain.common.registry import Registry
+
+POOLINGS: Registry[type[Pooling]] = Registry("pooling")
+"""Poolings by the names that settings use; ``POOLINGS.register(name)`` adds one."""
 
 
 def check_items(mask: Tensor) -> None:
@@ -107,6 +114,7 @@ def _max(x: Tensor, mask: Tensor) -> Tensor:
     return largest.masked_fill(~mask.any(dim=-1, keepdim=True), 0.0)
 
 
+@POOLINGS.register("mean")
 class Mean(Pooling):
     """Arithmetic mean of the items."""
 
@@ -114,6 +122,7 @@ class Mean(Pooling):
         return _mean(x, mask)
 
 
+@POOLINGS.register("max")
 class Max(Pooling):
     """Largest value of each feature over the items; items that tie share the gradient."""
 
@@ -121,6 +130,7 @@ class Max(Pooling):
         return _max(x, mask)
 
 
+@POOLINGS.register("last")
 class Last(Pooling):
     """The last item that exists (for a causal encoder, the one that has seen all the others)."""
 
@@ -129,6 +139,7 @@ class Last(Pooling):
         return x.take_along_dim(place[..., None, None], dim=-2).squeeze(-2)
 
 
+@POOLINGS.register("attention")
 class Attention(Pooling):
     """Weighted mean with learned weights ``softmax(w . tanh(V x))`` (Ilse et al. 2018, 1802.04712, eq. 8).
 
@@ -160,6 +171,7 @@ class Attention(Pooling):
         return (self.weights(x, mask)[..., None] * x).sum(dim=-2)
 
 
+@POOLINGS.register("gated_attention")
 class GatedAttention(Attention):
     """Attention whose features are gated: ``w . (tanh(V x) * sigmoid(U x))`` (Ilse et al. 2018, eq. 9)."""
 
@@ -171,6 +183,7 @@ class GatedAttention(Attention):
         return torch.tanh(self.features(x)) * torch.sigmoid(self.gate(x))
 
 
+@POOLINGS.register("flatten")
 class Flatten(Pooling):
     """All items side by side, ``[..., items * hidden]``; an item that does not exist is a run of zeros."""
 
@@ -186,6 +199,7 @@ class Flatten(Pooling):
         return x.flatten(start_dim=-2)
 
 
+@POOLINGS.register("gem")
 class GeM(Pooling):
     """Generalised mean ``(mean x^p)^(1/p)`` with a learned p > 1 (Radenovic et al. 2019, arXiv 1711.02512).
 
@@ -264,25 +278,19 @@ class DiploidPooling(Pooling):
         return torch.cat([mean, difference.masked_fill(~mask.all(dim=-1, keepdim=True), 0.0)], dim=-1)
 
 
-POOLINGS: dict[str, type[Pooling]] = {
-    "mean": Mean,
-    "max": Max,
-    "last": Last,
-    "attention": Attention,
-    "gated_attention": GatedAttention,
-    "flatten": Flatten,
-    "gem": GeM,
-}
-
-
 def build(name: str, hidden: int, n_items: int, **options: Any) -> Pooling:
-    """Make the pooling ``name`` of :data:`POOLINGS`; an unknown name is a ``ValueError``.
+    """Make the pooling ``name`` of :data:`POOLINGS`; an unknown name is a ``UserError``.
 
-    ``hidden`` is the width of an item, ``n_items`` the number of items of every set (only ``flatten`` uses
-    it); further options go to the class.
+    ``hidden`` is the width of an item, ``n_items`` the number of items of every set, for a pooling whose constructor
+    asks for it (``flatten``); further options go to the class.
     """
-    if name not in POOLINGS:
-        raise ValueError(f"pooling {name!r} is unknown; choose one of {', '.join(POOLINGS)}")
-    if name == "flatten":
+    kind = POOLINGS[name]
+    if "n_items" in signature(kind).parameters:
         options["n_items"] = n_items
-    return POOLINGS[name](hidden, **options)
+    return kind(hidden, **options)
+
+
+@cache
+def is_trainable(name: str) -> bool:
+    """Whether a pooling has weights that training moves: asked of the pooling itself."""
+    return any(parameter.requires_grad for parameter in build(name, 2, 2).parameters())

@@ -13,20 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from genebrain.alignment.losses.infonce import InfoNCE, _TiledLogSumExp
+from genebrain.alignment.losses.infonce import InfoNCE, _TiledLogSumExp, dense_infonce
 from genebrain.alignment.losses.relations import Relations
-
-
-def dense(x: Tensor, y: Tensor, log_scale: Tensor, genome: Tensor, family: Tensor, relatives: str) -> Tensor:
-    """The formula of the docstring with every matrix written out, both directions apart."""
-    positive = genome[:, None] == genome
-    ignored = (family[:, None] == family) & ~positive & (relatives == "ignore")
-
-    def one_way(scores: Tensor) -> Tensor:
-        kept = scores.masked_fill(ignored, -math.inf).logsumexp(dim=1)
-        return (kept - (scores * positive).sum(dim=1) / positive.sum(dim=1)).mean()
-
-    return (one_way(log_scale.exp() * x @ y.T) + one_way(log_scale.exp() * y @ x.T)) / 2
 
 
 def random_batch(n: int, d: int = 5, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,7 +38,7 @@ def test_equals_the_dense_formula(ids, tile, relatives, seed):
     # Genomes 0..5 in families 0..3 without any rule: also twins that were raised apart, so to say.
     genome, family = torch.tensor(ids).T
     inputs = random_batch(len(ids), seed=seed)
-    expected = dense(*inputs, genome, family, relatives)
+    expected = dense_infonce(*inputs, genome, family, relatives)
     loss = InfoNCE(relatives, tile)(*inputs, genome, family)
     torch.testing.assert_close(loss, expected, rtol=0, atol=1e-10)
     for got, want in zip(torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs), strict=True):

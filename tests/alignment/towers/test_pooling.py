@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from genebrain.alignment.towers.pooling import DIPLOID_KINDS, POOLINGS, DiploidPooling, build, check_items
+from genebrain.alignment.towers.pooling import (
+    DIPLOID_KINDS,
+    POOLINGS,
+    DiploidPooling,
+    Mean,
+    build,
+    check_items,
+    is_trainable,
+)
+from genebrain.sides.pooling import GenePooling
 
 HIDDEN, ITEMS = 4, 5
 SETS = sorted(set(POOLINGS) - {"last", "flatten"})
@@ -192,3 +202,26 @@ def test_wrong_input():
         build("gem", HIDDEN, ITEMS, p=1.0)
     with pytest.raises(ValueError, match="hidden must be at least 1"):
         build("mean", 0, ITEMS)
+
+
+@pytest.mark.parametrize("name", sorted(POOLINGS))
+def test_whether_a_pooling_is_trained_is_asked_of_the_pooling(name):
+    assert is_trainable(name) == (name in {"attention", "gated_attention", "gem"})
+
+
+def test_a_pooling_with_weights_is_never_used_untrained():
+    """Entered under a name and nothing else: it must not pool frozen features with random weights."""
+
+    @POOLINGS.register("weighted_for_a_test")
+    class Weighted(Mean):
+        def __init__(self, hidden: int) -> None:
+            super().__init__(hidden)
+            self.weight = torch.nn.Parameter(torch.randn(hidden))
+
+    try:
+        pooled = GenePooling(chunk="weighted_for_a_test")
+        assert pooled.trainable
+        with pytest.raises(ValueError, match="trainable weights"):
+            pooled.blocks(np.zeros((1, 2), np.float32), np.zeros((1, 2, 1, 1), np.int32), np.ones(1, np.int64))
+    finally:
+        POOLINGS.remove("weighted_for_a_test")
