@@ -13,9 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from genebrain.alignment.closed_form.fit import ClosedForm
@@ -25,7 +22,8 @@ from genebrain.alignment.towers.closed_form_heads import torch_heads
 from genebrain.alignment.towers.projector import Projector
 from genebrain.alignment.towers.standardiser import Standardiser
 from genebrain.alignment.towers.towers import EncodedTower, ProjectorTower, ResidualTower
-from genebrain.common.files import replacing, write_private
+from genebrain.common.files import write_private
+from genebrain.common.tensor_files import read_arrays, read_tensors, write_tensors
 from genebrain.common.types import FloatArray, UserError
 from genebrain.training.adapters import ParameterReport, count_parameters
 from genebrain.training.tuned_encoder import tuned_encoders
@@ -87,9 +85,7 @@ class AlignmentModel:
         """
         state = self.closed_form.state()
         closed_meta = state.pop("json")
-        arrays = {name: np.ascontiguousarray(values) for name, values in state.items()}
-        with replacing(folder / "closed_form.safetensors") as path:
-            save_arrays(arrays, path)
+        write_tensors(folder / "closed_form.safetensors", state)
         meta: dict[str, Any] = {
             "settings": asdict(self.settings),
             "kept": self.kept,
@@ -103,9 +99,8 @@ class AlignmentModel:
                 encoder.save(_encoder_folder(folder, name))
             apart = tuple(f"{name}." for name in encoders)
             state_dict = modules.state_dict()
-            weights = {k: v.contiguous() for k, v in state_dict.items() if not k.startswith(apart)}
-            with replacing(folder / "towers.safetensors") as path:
-                save_file(weights, path)
+            weights = {k: v for k, v in state_dict.items() if not k.startswith(apart)}
+            write_tensors(folder / "towers.safetensors", weights)
         meta["trained"] = self.towers is not None
         write_private(folder / "model.json", json.dumps(meta, indent=1).encode())
 
@@ -121,10 +116,10 @@ class AlignmentModel:
         meta = json.loads(path.read_text())
         wanted = dict(meta["settings"])
         settings = AlignmentSettings(**{**wanted, "projector": ProjectorSettings(**wanted["projector"])})
-        closed = ClosedForm.from_state({**load_arrays(folder / "closed_form.safetensors"), "json": meta["closed_form"]})
+        closed = ClosedForm.from_state({**read_arrays(folder / "closed_form.safetensors"), "json": meta["closed_form"]})
         towers = None
         if meta["trained"]:
-            state = load_file(folder / "towers.safetensors")
+            state = read_tensors(folder / "towers.safetensors")
             towers = (build or untrained_towers)(settings, closed)
             modules = towers.modules()
             for name, encoder in tuned_encoders(modules).items():

@@ -18,6 +18,8 @@ from typing import Any
 from genebrain.common.files import replacing
 from genebrain.common.types import UserError
 
+FORMAT = 2
+"""Of a run folder, in ``provenance.json``; the first said nothing. See :mod:`genebrain.runs.saved_features`."""
 PACKAGES = ("genebrain", "torch", "pytorch-lightning", "transformers", "numpy", "scipy", "nibabel", "nilearn")
 
 
@@ -113,7 +115,21 @@ class RunFolder:
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Mark the fit as complete, with versions and the commit of the code."""
-        write_json(self.path / "provenance.json", {**_versions(), **provenance})
+        write_json(self.path / "provenance.json", {"format": FORMAT, **_versions(), **provenance})
+
+
+def run_format(run: Path) -> int:
+    """Format of a finished run folder.
+
+    Raises
+    ------
+    UserError
+        A newer one than this version of genebrain knows.
+    """
+    found = int(read_json(run / "provenance.json").get("format", 1))
+    if found > FORMAT:
+        raise UserError(f"{run} has format {found}, and this version of genebrain reads up to {FORMAT}: update it")
+    return found
 
 
 def _versions() -> dict[str, Any]:

@@ -11,13 +11,30 @@ ENOUGH_TEST_SUBJECTS = 256
 ENOUGH_EXCHANGEABLE = 0.8
 
 
+def older_judgement(metrics: Metrics) -> list[str]:
+    """What to know of numbers of an older version, which read fitted autoregressions transposed; mostly nothing."""
+    chosen = str(((metrics.get("model") or {}).get("chosen") or {}).get("brain", ""))
+    if "run_format" in metrics or not chosen.startswith("innovation"):
+        return []
+    return [
+        "Judged by an older version of genebrain, which read the brain features of a run wrongly. The numbers may be "
+        "too low: run the evaluation of this run again."
+    ]
+
+
 def limits(metrics: Metrics) -> list[str]:
     """Limits of this run, the specific ones first."""
     found = []
-    n = metrics["n_subjects"]
+    n, split = metrics["n_subjects"], metrics.get("split", "test")
+    if split == "validation":
+        found.append(
+            "These are validation people, for choosing between settings: whoever chooses by them needs the test people "
+            "for the result. The model judged here was fitted on the train people alone, so it is not quite the model "
+            "of the run."
+        )
     if n < ENOUGH_TEST_SUBJECTS:
         found.append(
-            f"The test set has {n} subjects; below about {ENOUGH_TEST_SUBJECTS} a recall moves by several "
+            f"The {split} set has {n} subjects; below about {ENOUGH_TEST_SUBJECTS} a recall moves by several "
             "hundredths from one draw of people to the next. Read the interval, not the value."
         )
     permutation = metrics.get("permutation") or {}
@@ -30,7 +47,7 @@ def limits(metrics: Metrics) -> list[str]:
         )
     elif permutation.get("exchangeable_stratified", 1.0) < ENOUGH_EXCHANGEABLE:
         found.append(
-            f"Only {permutation['exchangeable_stratified']:.0%} of the test subjects could be dealt another "
+            f"Only {permutation['exchangeable_stratified']:.0%} of the {split} people could be dealt another "
             "scan within their stratum; the stratified test is weaker than the size of the test set suggests."
         )
     if not metrics.get("within_stratum"):
@@ -40,7 +57,7 @@ def limits(metrics: Metrics) -> list[str]:
     if not metrics.get("ceiling"):
         found.append("The best possible score is unknown; it is known for simulated cohorts only.")
     found += [
-        "The permutation test deals the scans of the test set and does not retrain; it judges this model, "
+        f"The permutation test deals the scans of the {split} set and does not retrain; it judges this model, "
         "not every choice made on the way to it.",
         "Confounds that were not recorded, or not put into the strata, are removed by none of these tests.",
         "Retrieval says that the two sides share information about who is who. It names no mechanism and no "

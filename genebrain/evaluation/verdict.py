@@ -32,8 +32,16 @@ class Verdict(NamedTuple):
 
 
 def verdict(metrics: Metrics) -> str:
-    """The text of `judge`, for ``metrics["verdict"]``."""
-    return judge(metrics).text
+    """The text of `judge`, for ``metrics["verdict"]``, with the people that it is about."""
+    text, split = judge(metrics).text, metrics.get("split")
+    if split is None:
+        return text
+    people = f"{metrics['n_subjects']:,} {split} people"
+    if split == "test":
+        return f"{text} Judged on {people}."
+    fitted = metrics.get("fitted_on") or {}
+    alone = f", by a model fitted on {fitted['people']:,} train people alone" if "people" in fitted else ""
+    return f"On validation people, while choosing: {text} Judged on {people}{alone}; the test people are for the end."
 
 
 def judge(metrics: Metrics) -> Verdict:

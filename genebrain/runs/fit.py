@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors.numpy import load_file, save_file
 
 from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings
@@ -19,8 +18,10 @@ from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.cohort.splits.splits import Split, load_split
 from genebrain.common.files import replacing
 from genebrain.common.run_folder import RunFolder, write_json
+from genebrain.common.tensor_files import write_tensors
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
+from genebrain.runs.saved_features import FEATURES, read_features
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.people import EncoderMaker, Subjects
 from genebrain.sides.pooling import GenePooling
@@ -128,8 +129,7 @@ def run_fit(
     if trained is not None and progress:
         print(f"weights of the scan encoder: use them with brain.path={trained}")
     features, _ = workspace.brain_features(experiment.brain, split.training)
-    with replacing(folder.checkpoints / "brain_features.safetensors") as partial:
-        save_file(features[fitted.brain_name].state(), partial)
+    write_tensors(folder.checkpoints / FEATURES, features[fitted.brain_name].state())
     with replacing(run / "history.csv", private=False) as partial:
         pd.DataFrame(fitted.history).to_csv(partial, index=False)
     chunks = workspace.chunks(experiment.genetics)
@@ -222,10 +222,10 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[F
     split = load_split(run / "split.json", workspace.cohort)
     subjects = gather_subjects(experiment, workspace, split.training)
     model = AlignmentModel.load(run / "checkpoints", subjects.empty_towers(split.train))
-    name = str(model.closed_form.chosen["brain"])
-    restored = experiment.brain.restore(name, load_file(run / "checkpoints" / "brain_features.safetensors"))
     # The checkpoint carries its own statistics: they, not a refit, decide the features that are judged.
-    subjects.brain[name] = restored.transform(*workspace.brain_inputs(experiment.brain, split.training))
+    inputs = workspace.brain_inputs(experiment.brain, split.training)
+    name, values = read_features(run, experiment.brain, inputs, model.closed_form, split.training)
+    subjects = replace(subjects, brain={**subjects.brain, name: values})
     history = run / "history.csv"
     rows = pd.read_csv(history).astype(float).to_dict("records") if history.stat().st_size > 1 else []
     return FittedAlignment(model, [{str(k): v for k, v in row.items()} for row in rows]), subjects, split

@@ -117,7 +117,7 @@ def fit_alignment(
     if subjects.trains_pooling and settings.start != "random":
         raise UserError(NO_CLOSED_FORM)
     training = np.sort(np.concatenate([train_rows, validation_rows]))
-    closed = _closed_form(subjects, training, settings, seed, progress=progress)
+    closed = fit_recipe(subjects, training, settings, seed, progress=progress)
     if settings.train == "none":
         return FittedAlignment(AlignmentModel(settings, closed), [])
     if settings.start == "random":
@@ -135,7 +135,7 @@ def fit_alignment(
         model = AlignmentModel(settings, closed, towers, "trained", {"best_epoch": result.best_epoch})
         return FittedAlignment(model, result.history, towers.parameters())
 
-    start = _closed_form(subjects, train_rows, settings, seed, like=closed, progress=progress)
+    start = fit_recipe(subjects, train_rows, settings, seed, like=closed, progress=progress)
     begun = settings
     if min(closed.calibration.slope, start.calibration.slope) <= 0:
         # Vectors of nothing but zeros on both sides have no gradient.
@@ -163,7 +163,7 @@ def fit_alignment(
     return FittedAlignment(AlignmentModel(begun, closed, towers, "trained", approval), result.history, counts)
 
 
-def _closed_form(
+def fit_recipe(
     subjects: Subjects,
     rows: IntArray,
     settings: AlignmentSettings,
@@ -172,7 +172,7 @@ def _closed_form(
     *,
     progress: bool,
 ) -> ClosedForm:
-    """Fit the closed form on some rows; ``like`` repeats the choices of another fit."""
+    """Fit the closed form on some rows alone; ``like`` repeats the choices of another fit."""
     tried = ClosedFormSettings(
         columns=ColumnSettings(item_width=subjects.item_width),
         score="llr" if settings.score == "llr" else "cosine",

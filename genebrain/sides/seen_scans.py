@@ -78,12 +78,14 @@ def refuse_seen(
         )
 
 
-def refuse_seen_people(side: BrainSide, cohort: Cohort, store: Path, rows: IntArray) -> None:
-    """Refuse test people (rows of the cohort) whose scans the weights of a scan encoder have seen."""
+def refuse_seen_people(
+    side: BrainSide, cohort: Cohort, store: Path, rows: IntArray, where: str = "the test set"
+) -> None:
+    """Refuse people to be judged (rows of the cohort) whose scans the weights of a scan encoder have seen."""
     if isinstance(side, EncoderSide) and side.path is not None:
         scans = side.scans(cohort, store)
         keys = person_scans(cohort, scans)
-        refuse_seen(side.path, scans, cohort.scans, (key for row in rows for key in keys[row]), "the test set")
+        refuse_seen(side.path, scans, cohort.scans, (key for row in rows for key in keys[row]), where)
 
 
 def _known(weights: Path | str | None) -> set[str]:

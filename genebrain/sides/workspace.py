@@ -158,7 +158,9 @@ class Workspace:
             fitted = brain.fit(inputs, rows)  # type: ignore[arg-type]
             return dict(fitted), {name: feature.transform(*inputs) for name, feature in fitted.items()}
 
-        return self._once(("features", brain, rows.tobytes()), work)
+        fitted, values = self._once(("features", brain, rows.tobytes()), work)
+        # Copies of the dictionaries: what a caller puts into its own is never found by the next one.
+        return dict(fitted), dict(values)
 
     def single_scans(self, brain: BrainSide, rows: IntArray) -> SingleScans:
         """Scans of those of ``rows`` (training people) who have several, by the features fitted on these people."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save
 
+from genebrain.common.tensor_files import read_arrays, write_tensors
 from genebrain.common.types import UserError
 from genebrain.evaluation.ceiling import bayes_ceiling
 
@@ -33,8 +33,8 @@ def ceilings(k: int, r2: float, mislabelled: float) -> dict[str, dict[str, float
 
 def write_known_answer(folder: Path, answer: dict[str, Any], truth: dict[str, NDArray[np.floating]]) -> None:
     """Write both files into ``folder``; ``answer`` names its truth file under ``truth``."""
-    arrays = {name: np.ascontiguousarray(values, dtype=np.float32) for name, values in truth.items()}
-    (folder / TRUTH).write_bytes(save(arrays))
+    arrays = {name: np.asarray(values, dtype=np.float32) for name, values in truth.items()}
+    write_tensors(folder / TRUTH, arrays, private=False)
     (folder / FILE).write_text(json.dumps({**answer, "truth": TRUTH}, indent=2) + "\n")
 
 
@@ -66,4 +66,4 @@ def read_truth(path: Path | str) -> dict[str, NDArray[np.float32]]:
     file = path.parent / read_known_answer(path)["truth"]
     if not file.is_file():
         raise UserError(f"{file} is missing; simulate the cohort again")
-    return dict(load_file(file))
+    return read_arrays(file)

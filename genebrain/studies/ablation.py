@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from genebrain.cohort.participants import Cohort
 from genebrain.common.files import replacing
-from genebrain.common.run_folder import read_json
+from genebrain.common.run_folder import FORMAT, read_json, run_format
 from genebrain.common.types import UserError
 from genebrain.runs.fit import Experiment
 from genebrain.sides.scans import BrainSide
@@ -80,6 +80,7 @@ def run_ablation(
     if not seeds:
         raise UserError("seeds=[] leaves nothing to run")
     cells = _cells(base, arms, seeds, run)
+    _refuse_older(cells, run)
     # Every arm sees the same people: those whose scans all arms can read.
     brains = tuple(dict.fromkeys(cell.experiment.brain for cell in cells))
     for brain in brains:
@@ -134,6 +135,17 @@ def _cells(base: Experiment, arms: Mapping[str, Mapping[str, Any]], seeds: list[
     if problems:
         raise UserError("the grid is not right:\n" + "\n".join(f"  - {p}" for p in problems))
     return cells
+
+
+def _refuse_older(cells: list[Cell], run: Path) -> None:
+    done = [cell.folder for cell in cells if (cell.folder / "provenance.json").exists()]
+    older = sum(run_format(folder) < FORMAT for folder in done)
+    if older:
+        raise UserError(
+            f"{older} of {len(done)} finished cells of {run} are of an older version, in which an arm could "
+            "read brain features of the arm before it: compute them anew in another folder (run=), or delete "
+            f"{run / 'cells'}"
+        )
 
 
 def _gallery(asked: int | None, cohort: Cohort, cells: list[Cell]) -> int:

@@ -47,7 +47,7 @@ class Arena:
     subjects : Subjects
         Features of everybody.
     train, validation, judged : int array
-        Rows.
+        Rows. No validation rows where these are judged.
     table : DataFrame
         Participants, for the confounds.
     dosages : callable
@@ -109,8 +109,14 @@ def best_scan_reading(arena: Arena) -> Vectors | None:
     return _closed_form(arena, arena.subjects.blocks, {"reading": arena.readings})
 
 
-def textbook(arena: Arena) -> Vectors:
-    """Random projectors trained with InfoNCE and early stopping, cosine; encoders stay as they are."""
+def textbook(arena: Arena) -> Vectors | None:
+    """Random projectors trained with InfoNCE and early stopping, cosine; encoders stay as they are.
+
+    None where no validation people are left to stop by: they are the ones that are judged.
+    """
+    if not len(arena.validation):
+        print("left out: the comparison textbook (validation people say when to stop it, and here they are judged)")
+        return None
     subjects = arena.subjects.frozen()
     fitted = fit_alignment(
         subjects,

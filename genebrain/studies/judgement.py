@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.splits import load_split
-from genebrain.common.run_folder import RunFolder, read_json, write_json
+from genebrain.common.run_folder import FORMAT, RunFolder, read_json, write_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.report.figures import write_figures
+from genebrain.evaluation.result_files import SPLITS, result_path, set_aside
 from genebrain.evaluation.retrieval import (
     USUAL_GALLERY,
     chance,
@@ -27,6 +28,7 @@ from genebrain.evaluation.retrieval import (
 from genebrain.evaluation.verdict import verdict
 from genebrain.runs.fit import Experiment, load_fit, sizes, strata_columns
 from genebrain.runs.recipe import FittedAlignment
+from genebrain.runs.train_only import check_judged_on_validation, fit_on_train
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
 from genebrain.studies.known_answers import best_readings, ceiling, oracle_vectors
@@ -44,6 +46,7 @@ class JudgementSettings:
     Parameters
     ----------
     split : {"test", "validation"}
+        Validation people are judged with a model fitted on the train people alone.
     gallery_size : int or None
         Candidates per query; None: 64, or everybody of a smaller set.
     n_bootstrap, n_permutations : int
@@ -59,7 +62,7 @@ class JudgementSettings:
     comparisons: tuple[str, ...] = tuple(COMPARISONS)
 
     def __post_init__(self) -> None:
-        if self.split not in ("test", "validation"):
+        if self.split not in SPLITS:
             raise UserError(f"split={self.split}: use test, or validation while choosing")
         check_comparisons(list(self.comparisons))
         usual_gallery(self.gallery_size, USUAL_GALLERY)
@@ -70,15 +73,21 @@ class JudgementSettings:
 
 
 def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings: JudgementSettings) -> Metrics:
-    """Judge the fitted run in a folder; writes ``metrics.json`` and ``figures/`` there."""
+    """Judge the fitted run in a folder; writes ``metrics.json`` and ``figures/`` there.
+
+    Of ``split=validation`` these are ``metrics.validation.json`` and ``figures.validation/``. Metrics that answer
+    another question are kept under another name.
+    """
     if not (run / "provenance.json").exists():
         raise UserError(f"the fit in {run} is not finished: call 'genebrain fit' with this run folder again")
     folder = RunFolder(run)
     workspace.ingest(experiment.brain)  # row numbers of the split mean the people with a usable scan
     size = _check_early(run, workspace.cohort, settings)
     with folder.stage("evaluate"):
-        fitted, subjects, split = load_fit(run, experiment, workspace)
-        rows = split.test if settings.split == "test" else split.validation
+        test = settings.split == "test"
+        fitted, subjects, split = (load_fit if test else fit_on_train)(run, experiment, workspace)
+        rows = split.test if test else split.validation
+        choosing = split.validation if test else split.validation[:0]
         cohort = workspace.cohort
         table = cohort.table.iloc[rows]
         who = _Judged(
@@ -88,9 +97,9 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
         strata = _strata(cohort, rows, settings.strata)
         readings = best_readings(cohort)
         arena = Arena(
-            fitted, subjects, split.train, split.validation, rows, cohort.table,
+            fitted, subjects, split.train, choosing, rows, cohort.table,
             lambda: workspace.dosage_blocks(experiment.genetics), readings, experiment.seed,
-            folder.checkpoints, workspace.progress,
+            folder.checkpoints / "comparisons", workspace.progress,
         )  # fmt: skip
         vectors = {"model": (gene, brain)}
         asked = [name for name in settings.comparisons if name not in SIMULATED or readings is not None]
@@ -103,7 +112,13 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
         oracle = oracle_vectors(cohort, rows)
         metrics: Metrics = {
             "schema": 1,
+            "run_format": FORMAT,
             "split": settings.split,
+            "fitted_on": {
+                "parts": "train and validation" if test else "train",
+                "people": len(split.train) + len(choosing),
+            },
+            "question": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()},
             "n_subjects": len(rows),
             "gallery_size": size,
             "chance": chance(size),
@@ -123,7 +138,7 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
             },
             "model": {
                 **_model(fitted, experiment, _arms(fitted, subjects, rows, who, retrieval)),
-                "parameters": read_json(run / "provenance.json").get("parameters", {}),
+                "parameters": read_json(run / "provenance.json").get("parameters", {}) if test else {},
             },
             "splits": sizes(split),
             "dropped": cohort.funnel.get("dropped", {}),
@@ -134,12 +149,15 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
         }  # fmt: skip
     metrics["cost"] = folder.cost()
     metrics["verdict"] = verdict(metrics)
-    write_json(run / "metrics.json", metrics)
+    place = result_path(run, "metrics.json", settings.split)
+    if kept := set_aside(place, metrics["question"]):
+        print(f"note: {place.name} answered another question (other settings, or another version): now {kept.name}")
+    write_json(place, metrics)
     history = {k: [row[k] for row in fitted.history] for k in (fitted.history[0] if fitted.history else ())}
     funnel = read_json(run / "funnel.json")
     steps = {k: v for k, v in funnel.items() if isinstance(v, int)}
     write_figures(
-        run / "figures",
+        result_path(run, "figures", settings.split),
         metrics,
         gene=gene,
         brain=brain,
@@ -155,6 +173,8 @@ def _check_early(run: Path, cohort: Cohort, settings: JudgementSettings) -> int:
     """What would be refused after minutes is refused at once; returns the gallery size."""
     split = load_split(run / "split.json", cohort)
     rows = split.test if settings.split == "test" else split.validation
+    if settings.split == "validation":
+        check_judged_on_validation(run, split)
     cohort.strata(_columns(cohort, settings.strata))
     return fitting_gallery(settings.gallery_size, cohort, rows, f"{settings.split} set")
 

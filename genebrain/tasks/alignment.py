@@ -153,7 +153,11 @@ def evaluate(
     workspace: Workspace | None = None,
     progress: bool = True,
 ) -> Metrics:
-    """Judge a run on people it has not seen, against all comparisons or some; writes ``metrics.json``, ``figures/``."""
+    """Judge a run on people it has not seen, against all comparisons or some; writes ``metrics.json``, ``figures/``.
+
+    ``split=validation`` judges the closed form fitted on the train people alone; see
+    :mod:`genebrain.runs.train_only`.
+    """
     from genebrain import stored_settings
     from genebrain.studies.baselines import COMPARISONS
     from genebrain.studies.judgement import JudgementSettings, judge_run
@@ -171,11 +175,11 @@ def evaluate(
     return metrics
 
 
-def report(run: Path | str) -> Path:
-    """Write ``report.html`` from what ``evaluate`` left."""
+def report(run: Path | str, split: str = "test") -> Path:
+    """Write ``report.html`` (of the validation people ``report.validation.html``) from what ``evaluate`` left."""
     from genebrain.evaluation.report.page import write_report
 
-    path = write_report(Path(run))
+    path = write_report(Path(run), split)
     print(f"wrote {path}")
     return path
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from genebrain.common.files import replacing
 from genebrain.common.hashing import content_digest
+from genebrain.common.tensor_files import read_tensors, write_tensors
 from genebrain.common.types import UserError
 
 LLAMA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -182,9 +182,7 @@ def write_adapters(
     """Write the tensors of :func:`adapter_state`, e.g. out of a training checkpoint, as :func:`save_adapters` does."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {key: value.cpu().contiguous() for key, value in tensors.items()}
-    with replacing(folder / WEIGHTS) as partial:
-        save_file(tensors, partial)
+    write_tensors(folder / WEIGHTS, tensors)
     description = {
         "format": "genebrain adapters/1",
         "base_fingerprint": base_fingerprint,
@@ -234,7 +232,7 @@ def load_adapters(model: nn.Module, folder: str | Path, base_fingerprint: str) -
             f"{base_fingerprint}; load the base that they were trained on"
         )
     add_adapters(model, settings, seed=0)
-    set_adapter_state(model, load_file(Path(folder) / WEIGHTS))
+    set_adapter_state(model, read_tensors(Path(folder) / WEIGHTS))
     return settings
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from genebrain.common.files import make_private, replacing, write_private
+from genebrain.common.files import make_private, write_private
+from genebrain.common.tensor_files import read_tensors, write_tensors
 from genebrain.common.types import UserError
 from genebrain.training import adapters
 from genebrain.training.adapters import LoraSettings
@@ -73,8 +73,7 @@ class TunedEncoder(nn.Module):
             adapters.save_adapters(self.model, folder, self.lora, self.base_fingerprint)
         else:
             make_private(folder)
-            with replacing(folder / WEIGHTS) as partial:
-                save_file({k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}, partial)
+            write_tensors(folder / WEIGHTS, self.model.state_dict())
             text = json.dumps({"format": "genebrain tuned weights/1", "base_fingerprint": self.base_fingerprint})
             write_private(folder / DESCRIPTION, text.encode())
         folder.chmod(0o700)
@@ -94,13 +93,13 @@ class TunedEncoder(nn.Module):
             self._check_base(folder, base)
             if settings != self.lora:
                 raise UserError(f"the adapters in {folder} were made with {settings}, but the run says {self.lora}")
-            adapters.set_adapter_state(self.model, load_file(folder / adapters.WEIGHTS))
+            adapters.set_adapter_state(self.model, read_tensors(folder / adapters.WEIGHTS))
             return
         missing = [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]
         if missing:
             raise UserError(f"{folder} holds no trained encoder: {' and '.join(missing)} missing")
         self._check_base(folder, str(json.loads((folder / DESCRIPTION).read_text())["base_fingerprint"]))
-        self.model.load_state_dict(load_file(folder / WEIGHTS))
+        self.model.load_state_dict(read_tensors(folder / WEIGHTS))
 
     def _check_base(self, folder: Path, base: str) -> None:
         if base != self.base_fingerprint:

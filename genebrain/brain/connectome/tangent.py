@@ -114,7 +114,9 @@ class InnovationTangent(ConnectomeFeature):
         q = len(now)
         # Linearly dependent parcels (global signal removed) would make the past covariance singular.
         ridge = 1e-6 * np.trace(past) / q * np.eye(q)
-        self.phi = np.linalg.solve(past + ridge, c1.T).T if self.innovation else np.zeros((q, q))
+        phi = np.linalg.solve(past + ridge, c1.T).T if self.innovation else np.zeros((q, q))
+        # In the memory order in which a checkpoint brings it back: the same products, to the last bit.
+        self.phi = np.ascontiguousarray(phi)
         # The innovation covariance is linear in the moments: its mean is that of the mean moments.
         mean = now - self.phi @ c1.T - c1 @ self.phi.T + self.phi @ past @ self.phi.T
         values, vectors = np.linalg.eigh((mean + mean.T) / 2)

@@ -19,9 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
-from safetensors.torch import save as save_tensors
 from torch import nn
 
 from genebrain.brain.encoders.base import ParcelWindowEncoder, WindowEncoder
@@ -29,10 +26,10 @@ from genebrain.brain.encoders.families import NAMES, Config, Size, published_siz
 from genebrain.brain.models.brainlm.weights import load_brainlm, read_weights
 from genebrain.brain.models.brainmt.config import BrainMTConfig
 from genebrain.brain.models.brainmt.weights import load_brainmt
-from genebrain.brain.models.parcel_input import ParcelInput
 from genebrain.brain.models.swift.config import SwiFTConfig
 from genebrain.brain.models.swift.weights import PREFIX, load_swift, read_checkpoint
 from genebrain.common.files import make_private, write_private
+from genebrain.common.tensor_files import read_arrays, write_tensors
 from genebrain.common.types import UserError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -149,7 +146,7 @@ def _read_encoder(file: Path, wanted: str) -> LoadedEncoder:
     origin = f"weights of {file.name} (sha256 {digest})"
     if own is not None:
         origin = f"{origin}; {own['origin']}"
-    arrays = load_arrays(contract.read_bytes()) if own is not None and contract.is_file() else None
+    arrays = read_arrays(contract) if own is not None and contract.is_file() else None
     return LoadedEncoder(name, module, size, origin, arrays)
 
 
@@ -173,7 +170,7 @@ def save_encoder(encoder: WindowEncoder, folder: Path | str, origin: str | None 
         "origin": origin or encoder.origin,
     }
     if isinstance(encoder, ParcelWindowEncoder):
-        write_private(folder / CONTRACT, save_arrays(_contiguous(encoder.contract)))
+        write_tensors(folder / CONTRACT, encoder.contract.state())
     _write(folder, encoder.name, encoder.size.config, encoder.encoder, own)
     return folder
 
@@ -192,13 +189,8 @@ def _write(folder: Path, name: str, config: Config, module: nn.Module, own: dict
     values = {"model_type": MODEL_TYPES[name], **dataclasses.asdict(config), OWN: own}
     write_private(folder / CONFIG, json.dumps(values, indent=1).encode())
     prefix = PREFIX if name == "swift" else ""
-    state = {prefix + k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
     # Last: a folder with weights is a whole one.
-    write_private(folder / WEIGHTS[0], save_tensors(state))
-
-
-def _contiguous(contract: ParcelInput) -> dict[str, np.ndarray[Any, Any]]:
-    return {key: np.array(value, order="C") for key, value in contract.state().items()}
+    write_tensors(folder / WEIGHTS[0], {prefix + key: value for key, value in module.state_dict().items()})
 
 
 def _peek(file: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:

@@ -1,6 +1,6 @@
 """Figures of a run as PNG files: what was found, against chance, baselines and the ceiling.
 
-Contract: numbers of ``metrics.json`` (and, for the similarity matrix, test embeddings) in, PNG files out.
+Contract: numbers of ``metrics.json`` (and, for the similarity matrix, embeddings of the judged) in, PNG files out.
 Every recall figure prints its gallery size and chance. No subject id enters a figure; strata with few
 people are not shown. Uses matplotlib without its global state, and colours of Okabe and Ito that
 colour-blind readers tell apart.
@@ -49,7 +49,7 @@ def write_figures(
     metrics
         Content of ``metrics.json``.
     gene, brain, strata
-        Test embeddings ``[subjects, columns]`` and labels, for the similarity matrix.
+        Embeddings of the judged ``[subjects, columns]`` and labels, for the similarity matrix.
     curves
         Name -> result of `retrieval.recall_curve` ("model" and any baseline); without it recall@1/5/10 are
         drawn.
@@ -58,12 +58,13 @@ def write_figures(
     funnel
         Step -> subjects left, in order; entries that are not counts are passed over.
     """
+    split = str(metrics.get("split", "test"))
     drawn: dict[str, Figure | None] = {
         "recall": recall_bars(metrics),
         "retrieval_curve": retrieval_curve(metrics, curves),
-        "null": null_distribution(metrics.get("permutation")),
-        "strata": stratum_bars(metrics.get("within_stratum")),
-        "similarity": None if gene is None or brain is None else similarity(gene, brain, strata),
+        "null": null_distribution(metrics.get("permutation"), split),
+        "strata": stratum_bars(metrics.get("within_stratum"), split=split),
+        "similarity": None if gene is None or brain is None else similarity(gene, brain, strata, split),
         "history": training_curves(history or {}),
         "funnel": funnel_bars(funnel or {}),
     }
@@ -147,7 +148,7 @@ def retrieval_curve(metrics: Metrics, curves: Mapping[str, Metrics] | None = Non
     return figure
 
 
-def null_distribution(permutation: Metrics | None) -> Figure | None:
+def null_distribution(permutation: Metrics | None, split: str = "test") -> Figure | None:
     """Permutation nulls (free and within strata) and where the true pairing lies."""
     shown = [
         (f"null_{kind}", words, f"p_{kind}")
@@ -166,11 +167,12 @@ def null_distribution(permutation: Metrics | None) -> Figure | None:
         ax.set(yticks=[])
         ax.spines["left"].set_visible(False)
     label = f"mean percentile rank (chance 0.5); line: the true pairing; {permutation['n']} permutations"
+    figure.suptitle(f"Permutation test on {split} people", fontsize=10)
     panels[-1].set_xlabel(label)
     return figure
 
 
-def stratum_bars(within: Metrics | None, min_cell: int = MIN_CELL) -> Figure | None:
+def stratum_bars(within: Metrics | None, min_cell: int = MIN_CELL, split: str = "test") -> Figure | None:
     """Percentile rank inside each stratum of at least ``min_cell`` people."""
     table = shown_strata(within, min_cell)
     if within is None or not table:
@@ -187,11 +189,13 @@ def stratum_bars(within: Metrics | None, min_cell: int = MIN_CELL) -> Figure | N
     ax.axvline(0.5, color=COLOURS["chance"], linestyle=":")
     ax.set_yticks(range(len(rows)), [name for name, _ in rows])
     ax.invert_yaxis()
-    ax.set(xlabel="percentile rank among people of the same stratum (chance 0.5)", xlim=(0, 1.02))
+    ax.set(xlabel=f"percentile rank among {split} people of the same stratum (chance 0.5)", xlim=(0, 1.02))
     return figure
 
 
-def similarity(gene: FloatArray, brain: FloatArray, strata: Sequence[str] | IntArray | None = None) -> Figure:
+def similarity(
+    gene: FloatArray, brain: FloatArray, strata: Sequence[str] | IntArray | None = None, split: str = "test"
+) -> Figure:
     """Scores of up to `SHOWN_SUBJECTS` genomes (rows) and scans (columns), standardised within each row.
 
     People of strata below `MIN_CELL` are not drawn.
@@ -214,7 +218,7 @@ def similarity(gene: FloatArray, brain: FloatArray, strata: Sequence[str] | IntA
         ax.axvline(edge, color=COLOURS["ink"], linewidth=0.6)
     sorted_by = ", sorted by stratum" if strata is not None else ""
     ax.set(xlabel=f"scans{sorted_by}", ylabel=f"genomes{sorted_by}", xticks=[], yticks=[])
-    ax.set_title(f"{len(pick)} of {len(gene)} test subjects; matches on the diagonal", fontsize=10)
+    ax.set_title(f"{len(pick)} of {len(gene)} {split} people; matches on the diagonal", fontsize=10)
     figure.colorbar(image, ax=ax, shrink=0.8, label="score, standardised per genome")
     return figure
 
@@ -225,4 +229,5 @@ def _values(metrics: Metrics) -> np.ndarray:
 
 def _gallery_title(what: str, metrics: Metrics) -> str:
     size = metrics["gallery_size"]
-    return f"{what} among {size} candidates (chance recall@1 = {1 / size:.3f}), n = {metrics['n_subjects']}"
+    people = f"n = {metrics['n_subjects']} {metrics.get('split', 'test')} people"
+    return f"{what} among {size} candidates (chance recall@1 = {1 / size:.3f}), {people}"

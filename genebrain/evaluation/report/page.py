@@ -22,10 +22,11 @@ from matplotlib.figure import Figure
 from genebrain.common.files import replacing
 from genebrain.common.types import Metrics, UserError
 from genebrain.evaluation.disclosure import MIN_CELL, shown_count, shown_strata
-from genebrain.evaluation.limits import limits
+from genebrain.evaluation.limits import limits, older_judgement
 from genebrain.evaluation.model_choices import model_choices
 from genebrain.evaluation.report.run_figures import funnel_bars, training_curves
 from genebrain.evaluation.report.style import pretty
+from genebrain.evaluation.result_files import result_path
 from genebrain.evaluation.verdict import judge, number, share_of_possible
 
 TEMPLATE = "page.html.jinja"
@@ -41,8 +42,8 @@ OPTIONAL = ("ceiling", "oracle_pair", "permutation", "cost", "dropped", "splits"
 HEADLINE = ("recall@1", "recall@5", "recall@10", "mrr", "median_rank", "percentile_rank")
 
 
-def write_report(run_folder: str | Path) -> Path:
-    """Write ``report.html`` of a run, whole or not at all.
+def write_report(run_folder: str | Path, split: str = "test") -> Path:
+    """Write ``report.html`` of a run, whole or not at all; of the validation people ``report.validation.html``.
 
     Returns
     -------
@@ -62,32 +63,37 @@ def write_report(run_folder: str | Path) -> Path:
         lstrip_blocks=True,
     )
     environment.filters.update(rate=rate, measured=measured, pretty=pretty, p=number, count=shown_count)
-    page = environment.get_template(TEMPLATE).render(context(folder))
-    path = folder / "report.html"
+    page = environment.get_template(TEMPLATE).render(context(folder, split))
+    path = result_path(folder, "report.html", split)
     with replacing(path, private=False) as partial:
         partial.write_text(page, encoding="utf-8")
     return path
 
 
-def context(folder: Path) -> dict[str, Any]:
+def context(folder: Path, split: str = "test") -> dict[str, Any]:
     """Everything the template shows, read from the run folder."""
-    metrics = _metrics(folder)
+    metrics = _metrics(folder, split)
     kind, text = judge(metrics)
     within = metrics.get("within_stratum")
     funnel = _json(folder / "funnel.json")
     history = _history(folder / "history.csv")
-    figures = {path.stem: _embed(path.read_bytes()) for path in sorted((folder / "figures").glob("*.png"))}
+    figures = {
+        path.stem: _embed(path.read_bytes()) for path in sorted(result_path(folder, "figures", split).glob("*.png"))
+    }
     for name, figure in (("history", training_curves(history)), ("funnel", funnel_bars(funnel))):
         if name not in figures and figure is not None:
             figures[name] = _embed(_png(figure))
     config = folder / "config.yaml"
     model = {k: v for k, v in (metrics.get("model") or {}).items() if k != "arms"}
-    tried = (_json(folder / "checkpoints" / "model.json").get("closed_form") or {}).get("cv") or []
+    # What cross-validation tried is known of the model of the run; the one that validation people judge is another.
+    fitted = _json(folder / "checkpoints" / "model.json") if split == "test" else {}
+    tried = (fitted.get("closed_form") or {}).get("cv") or []
     return {
         "metrics": dict.fromkeys(OPTIONAL) | metrics,
         "ceiling": _ceiling(metrics),
         "kind": kind,
-        "heading": HEADINGS[kind],
+        "heading": HEADINGS[kind] if split == "test" else f"On validation people: {HEADINGS[kind]}",
+        "split": split,
         "verdict": metrics.get("verdict") or text,
         "possible": share_of_possible(metrics),
         "headline": HEADLINE,
@@ -106,7 +112,7 @@ def context(folder: Path) -> dict[str, Any]:
         "rows_of_strata": lambda table: [(f"{one['name']} (n = {one['n']})", one, "") for one in table],
         "funnel": funnel,
         "figures": figures,
-        "limits": limits(metrics),
+        "limits": [*older_judgement(metrics), *limits(metrics)],
         "provenance": _json(folder / "provenance.json"),
         "config": config.read_text(encoding="utf-8") if config.exists() else None,
         "run_name": folder.resolve().name,
@@ -156,14 +162,20 @@ def flat_counts(nested: Mapping[str, Any]) -> list[tuple[str, int]]:
     return rows
 
 
-def _metrics(folder: Path) -> Metrics:
-    path = folder / "metrics.json"
+def _metrics(folder: Path, split: str) -> Metrics:
+    path = result_path(folder, "metrics.json", split)
     if not path.exists():
-        raise UserError(f"there is no metrics.json in {folder}; make it with: genebrain evaluate run={folder}")
+        asked = "" if split == "test" else f" split={split}"
+        raise UserError(f"there is no {path.name} in {folder}; make it with: genebrain evaluate run={folder}{asked}")
     metrics = _json(path)
     missing = [key for key in ("retrieval", "chance", "gallery_size", "n_subjects") if key not in metrics]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}; run the evaluation of this run again.")
+    if metrics.get("split", split) != split:
+        # Older versions wrote every split under this name, and judged validation people with their own model.
+        raise UserError(
+            f"{path} is about {metrics['split']} people; make it anew with: genebrain evaluate run={folder}"
+        )
     return metrics
 
 

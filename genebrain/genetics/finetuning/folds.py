@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
-from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm import tqdm
 
 from genebrain.common.files import make_private, write_private
+from genebrain.common.tensor_files import read_tensors, write_tensors
 from genebrain.common.types import Metrics
 from genebrain.genetics.finetuning.batches import FinetuningData, TokenDataset, evaluation_batches
 from genebrain.genetics.finetuning.language import base_counts, composition_prediction
@@ -97,7 +97,7 @@ def run_folds(
                 _finish_fold(place, rows, found, about, data, base, recipe, tokens, merge=merge)
             results.append(FoldResult(rows, found, about))
             continue
-        stored = load_file(place / PREDICTIONS)
+        stored = read_tensors(place / PREDICTIONS)
         about = json.loads((place / RESULT).read_text(encoding="utf-8"))
         results.append(FoldResult(stored["rows"], stored["predicted"], about))
     return results
@@ -195,7 +195,7 @@ def _finish_fold(
 ) -> None:  # fmt: skip
     weights = trained_weights(place / "best.ckpt")
     save_finetuned(place / "model", weights, base, recipe, data.labels.names, tokens, data.max_tokens, merge=merge)
-    write_private(place / PREDICTIONS, save({"rows": rows, "predicted": predicted.contiguous()}))
+    write_tensors(place / PREDICTIONS, {"rows": rows, "predicted": predicted})
     write_private(place / RESULT, json.dumps(about, indent=1).encode())
     for checkpoint in place.glob("*.ckpt"):
         if checkpoint.is_file():
@@ -208,7 +208,7 @@ def _frozen_vectors(
 ) -> Tensor:  # fmt: skip
     """A frozen decoder reads every sequence once; the head then trains on its vectors."""
     if path.is_file():
-        return load_file(path)["vectors"]
+        return read_tensors(path)["vectors"]
     device = torch.device("cuda" if training.on_gpu() else "cpu")
     predictor = SequencePredictor(base.backbone(recipe.dtype), recipe.head, 1).to(device).eval()
     dataset = TokenDataset(data.rows, tokens, None)
@@ -220,5 +220,5 @@ def _frozen_vectors(
             vectors[numbers] = predictor.vectors(batch["ids"].to(device), batch["mask"].to(device)).cpu()
             bar.update(len(numbers))
     if rank_zero_only.rank == 0:
-        write_private(path, save({"vectors": vectors}))
+        write_tensors(path, {"vectors": vectors})
     return vectors

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import LlamaConfig
 
 from genebrain.common.files import replacing
+from genebrain.common.tensor_files import read_tensors, write_tensors
 from genebrain.common.types import UserError
 from genebrain.genetics.finetuning.labels import to_prediction
 from genebrain.genetics.finetuning.predictor import HeadSettings, SequencePredictor
@@ -101,7 +101,7 @@ def save_finetuned(
         _write_checkpoint(folder, source.config, own if language else {f"model.{k}": v for k, v in own.items()})
     if not language:
         head = {k: v for k, v in trained.items() if k.startswith("predictor.head.") or k in ("center", "spread")}
-        _write_tensors(folder / HEAD, {key.removeprefix("predictor.head."): value for key, value in head.items()})
+        write_tensors(folder / HEAD, {key.removeprefix("predictor.head."): value for key, value in head.items()})
     description = {
         "format": FORMAT,
         "task": recipe.task,
@@ -146,7 +146,7 @@ def load_finetuned(folder: Path, base: BaseModel, dtype: torch.dtype = torch.flo
     if about["tuning"] == "lora":
         load_adapters(backbone.model, folder, backbone.fingerprint)
     predictor = SequencePredictor(backbone, HeadSettings(**about["head"]), len(about["names"]))
-    tensors = load_file(folder / HEAD)
+    tensors = read_tensors(folder / HEAD)
     center, spread = tensors.pop("center"), tensors.pop("spread")
     predictor.head.load_state_dict(tensors)
     tokens = TokenSettings(**about["tokens"])
@@ -171,12 +171,6 @@ def _merged(folder: Path, base: BaseModel, language: bool) -> dict[str, Tensor]:
 
 
 def _write_checkpoint(folder: Path, config: LlamaConfig, weights: Mapping[str, Tensor]) -> None:
-    _write_tensors(folder / MODEL, weights)
+    write_tensors(folder / MODEL, weights)
     with replacing(folder / CONFIG, private=False) as partial:
         partial.write_text(config.to_json_string(use_diff=False), encoding="utf-8")
-
-
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    # Cloned: a head tied to the embedding is one tensor under two names, which the format refuses.
-    with replacing(path) as partial:
-        save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, partial)

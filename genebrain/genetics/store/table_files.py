@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from genebrain.common.files import LEFTOVERS, explained, write_private
+from genebrain.common import tensor_files
+from genebrain.common.files import LEFTOVERS, explained
 from genebrain.common.types import UserError
 
 KEY_BYTES = 16
@@ -43,7 +43,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
     """Write named arrays with a checksum of each in the header."""
     contiguous = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
     checksums = {name: _checksum(values) for name, values in contiguous.items()}
-    write_private(path, save(contiguous, metadata={"checksums": json.dumps(checksums, sort_keys=True)}))
+    tensor_files.write_tensors(path, contiguous, metadata={"checksums": json.dumps(checksums, sort_keys=True)})
 
 
 def read_array(path: Path, name: str) -> NDArray[Any]:

@@ -1,0 +1,70 @@
+"""The fitted brain features of a run, read back as they were fitted, from runs of older versions too.
+
+Runs of format 1 hold the autoregression ``phi`` of innovation features transposed: it was in memory column by column,
+and was written as if row by row. Which of the two is the fitted one is shown by the closed form of the same run, which
+knows the mean of the features of its training people.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genebrain.alignment.closed_form.fit import ClosedForm
+from genebrain.common.run_folder import run_format
+from genebrain.common.tensor_files import read_arrays
+from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.sides.scans import BrainSide
+
+FEATURES = "brain_features.safetensors"
+"""In the folder of the checkpoints."""
+TURNED = "phi"
+"""What runs of format 1 hold transposed."""
+ROUNDING = 0.01
+"""Largest distance, in standard deviations of a feature, that another machine may put between two means."""
+
+
+def read_features(
+    run: Path, side: BrainSide, inputs: tuple[Any, ...], closed: ClosedForm, training: IntArray
+) -> tuple[str, FloatArray]:
+    """Name and values of the chosen brain features of a finished run, for everybody, ``[people, features]``.
+
+    Parameters
+    ----------
+    inputs : tuple
+        What the features are made of, for everybody.
+    closed : ClosedForm
+        Of the run.
+    training : int array
+        Rows that it was fitted on.
+
+    Raises
+    ------
+    UserError
+        The file is missing or damaged, or these are not the features that the run was fitted with.
+    """
+    name, state = str(closed.chosen["brain"]), read_arrays(run / "checkpoints" / FEATURES)
+    values: FloatArray = side.restore(name, state).transform(*inputs)
+    found = _distance(values, closed, training)
+    if run_format(run) < 2 and np.any(state.get(TURNED, 0)):
+        turned = side.restore(name, {**state, TURNED: np.ascontiguousarray(state[TURNED].T)}).transform(*inputs)
+        mended = _distance(turned, closed, training)
+        if mended < found:
+            print(f"note: {run} is of an older version, which saved a part of its brain features transposed; mended")
+            values, found = turned, mended
+    if found > ROUNDING:
+        raise UserError(
+            f"the brain features of {run} are not those that its model was fitted with (their means over the training "
+            f"people lie {found:.2g} standard deviations apart): {FEATURES} was changed, or the scans were processed "
+            "anew after the fit; fit again in another folder (run=)"
+        )
+    return name, values
+
+
+def _distance(values: FloatArray, closed: ClosedForm, training: IntArray) -> float:
+    """How far the mean of the training people lies from the one that the closed form was fitted with."""
+    rows = values[training].astype(np.float64)
+    spread = float(np.sqrt(rows.var(axis=0).mean()))
+    return float(np.sqrt(np.mean((rows.mean(axis=0) - closed.brain_mean) ** 2))) / max(spread, 1e-12)
