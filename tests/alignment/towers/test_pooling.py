@@ -18,6 +18,7 @@ from genebrain.alignment.towers.pooling import (
     check_items,
     is_trainable,
 )
+from genebrain.common.types import UserError
 from genebrain.sides.pooling import GenePooling
 
 HIDDEN, ITEMS = 4, 5
@@ -194,7 +195,7 @@ def test_wrong_input():
         pooling("flatten")(x[..., :4, :], torch.ones(2, 3, 4, dtype=torch.bool))
     with pytest.raises(ValueError, match="2 haplotypes, got 5"):
         DiploidPooling("mean", HIDDEN)(x, torch.ones_like(mask))
-    with pytest.raises(ValueError, match=r"'cls' is unknown; choose one of mean, max"):
+    with pytest.raises(UserError, match=r"no pooling 'cls' \(known: mean, max"):
         build("cls", HIDDEN, ITEMS)
     with pytest.raises(ValueError, match="'xor' is unknown"):
         DiploidPooling("xor", HIDDEN)
