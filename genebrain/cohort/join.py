@@ -47,7 +47,7 @@ def assemble(path: Path) -> Assembly:
     if "participants" in files:
         parts.participants = read_participants(files["participants"], problems)
     if "genotypes" in files:
-        parts.samples = genotype_samples(files["genotypes"], problems)
+        parts.samples = genotype_samples(description.genotypes or files["genotypes"], problems)
     if "scans" in files:
         parts.scans = read_scans(files["scans"], problems)
     if parts.participants is not None and parts.samples is not None and parts.scans is not None:

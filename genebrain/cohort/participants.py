@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from genebrain.cohort.join import Assembly, assemble
 from genebrain.cohort.relatedness.kinship import Pairs
 from genebrain.cohort.tables.problems import Problem, did_you_mean
 from genebrain.common.types import UserError
+from genebrain.genetics.genotypes.source import GenotypeSource
 
 EDGE_BYTES = 1 << 20
 BANDS = ("low", "middle", "high")
@@ -42,7 +43,8 @@ class Cohort:
         Scans of these people: ``person`` (row of ``table``), ``session``, ``path`` (absolute), ``tr``
         (seconds, NaN when the table does not say), ``mask`` and ``confounds`` if given; sorted by person.
     genotypes, reference, windows, atlas, known_answer, parcel_coordinates : Path or None
-        The files of the cohort.
+        The files of the cohort; genotypes are a :class:`~genebrain.genetics.genotypes.source.GenotypeSource` when
+        they are several files or filtered.
     funnel : dict
         People ``listed``, ``genotyped``, ``scanned``, ``both``, ``after_filters``; ``scans``; ``dropped`` by
         reason.
@@ -60,7 +62,7 @@ class Cohort:
     name: str
     table: pd.DataFrame
     scans: pd.DataFrame
-    genotypes: Path
+    genotypes: Path | GenotypeSource
     reference: Path
     windows: Path
     atlas: Path | None
@@ -121,7 +123,7 @@ def cohort_of(parts: Assembly) -> Cohort:
         name=parts.description.name,
         table=table,
         scans=scans,
-        genotypes=files["genotypes"],
+        genotypes=parts.description.genotypes or files["genotypes"],
         reference=files["reference"],
         windows=files["windows"],
         atlas=files.get("atlas"),
@@ -159,8 +161,11 @@ def _fingerprint(parts: Assembly, table: pd.DataFrame, scans: pd.DataFrame) -> s
         for person, session, path in zip(scans["person"], scans["session"], scans["path"], strict=True)
     ]
     digest.update(json.dumps([people, visits]).encode())
-    for key in ("genotypes", "reference", "windows", "atlas"):
-        file = parts.description.files.get(key, folder)
+    files = [(key, parts.description.files.get(key, folder)) for key in ("genotypes", "reference", "windows", "atlas")]
+    if (source := parts.description.genotypes) is not None:
+        files += [("genotypes", file) for file in source.files[1:]]
+        digest.update(json.dumps(asdict(source.filters)).encode())
+    for key, file in files:
         if file.is_file():
             with file.open("rb") as stream:
                 digest.update(f"{key} {file.stat().st_size}".encode())

@@ -20,6 +20,7 @@ from genebrain.common.files import replacing
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.tensor_files import write_tensors
 from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.genetics.genome.told import genotype_funnel
 from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
 from genebrain.runs.saved_features import FEATURES, read_features
 from genebrain.sides.genome import GeneSide
@@ -134,7 +135,10 @@ def run_fit(
         pd.DataFrame(fitted.history).to_csv(partial, index=False)
     chunks = workspace.chunks(experiment.genetics)
     folder.record(experiment.genetics.cost(chunks))
-    write_json(run / "funnel.json", {**cohort.funnel, "split": sizes(split), "ingest": ingested, **counts})
+    write_json(
+        run / "funnel.json",
+        {**cohort.funnel, "split": sizes(split), "ingest": ingested, **counts, **genotype_funnel(chunks.report)},
+    )
     brain = workspace.brain_description(experiment.brain)
     counted = {name: asdict(count) for name, count in fitted.parameters.items()}
     folder.finish(

@@ -17,11 +17,13 @@ from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
 from genebrain.brain.store.report import dropped_frames
+from genebrain.cohort.notices import tell
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.restrict import restrict
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.common.words import told
 from genebrain.genetics.chunks.build import ChunkSet
+from genebrain.genetics.genome.told import told_genotypes
 from genebrain.genetics.store.work_parts import Shard
 from genebrain.sides.compact import compact
 from genebrain.sides.connectome import ConnectomeSide
@@ -47,6 +49,7 @@ class Workspace:
         self.cohort = cohort if isinstance(cohort, Cohort) else load_cohort(cohort)
         self.store = Path(store) if store is not None else self.cohort.folder / "store"
         self.progress = progress
+        tell((problem.message for problem in self.cohort.warnings), "warning: ")
         self._kept: dict[Hashable, Any] = {}
         try:
             self.store.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -63,7 +66,9 @@ class Workspace:
 
         def work() -> ChunkSet:
             with self._filling():
-                return gene.chunk_set(self.cohort, self.store, progress=self.progress)
+                chunks = gene.chunk_set(self.cohort, self.store, progress=self.progress)
+            tell(told_genotypes(chunks.report))
+            return chunks
 
         return self._once(("chunks", gene), work)
 

@@ -59,10 +59,15 @@ def check(
 
 def plan(cohort: Source, genetics: GeneSide | None = None, out: Path | str | None = None) -> Metrics:
     """Predict the encoder's work without running it; optionally writes JSON."""
+    from genebrain.cohort.notices import tell
     from genebrain.cohort.participants import load_cohort
     from genebrain.common.run_folder import write_json
+    from genebrain.genetics.genome.told import told_genotypes
 
-    predicted = (genetics or GeneSide()).plan(load_cohort(_path(cohort)))
+    people = load_cohort(_path(cohort))
+    tell((problem.message for problem in people.warnings), "warning: ")
+    predicted = (genetics or GeneSide()).plan(people)
+    tell(told_genotypes(predicted["report"]))
     if out is not None:
         write_json(Path(out), predicted)
     print(json.dumps({k: v for k, v in predicted.items() if not isinstance(v, (list, dict))}, indent=1))

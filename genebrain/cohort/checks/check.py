@@ -25,6 +25,7 @@ from genebrain.cohort.splits.splits import PARTS, make_split
 from genebrain.cohort.tables.files import REQUIRED_FILES
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.common.types import UserError
+from genebrain.genetics.genome.told import told_windows
 
 STRONG_ASSOCIATION = 0.2
 STEPS = {
@@ -87,7 +88,7 @@ def check_cohort(
     genotypes = None
     if {"genotypes", "reference", "windows"} <= files.keys() and parts.samples is not None:
         genotypes = check_genotypes(
-            files["genotypes"],
+            parts.description.genotypes or files["genotypes"],
             files["reference"],
             files["windows"],
             problems,
@@ -97,6 +98,7 @@ def check_cohort(
             progress=progress,
         )
         funnel["records_looked_at"] = genotypes.records
+        funnel["genotypes"] = genotypes.windows
     scans = parts.person_scans if parts.person_scans is not None else parts.scans
     if scans is not None:
         funnel["scans_looked_at"] = check_scans(
@@ -185,6 +187,8 @@ def _text(parts: Assembly, funnel: dict[str, Any]) -> str:
         lines += [f"  left out: {count:,} {reason}" for reason, count in funnel["dropped"].items() if count]
     if "records_looked_at" in funnel:
         lines.append(f"  looked at: {funnel['records_looked_at']:,} variant records")
+    if windows := funnel.get("genotypes"):
+        lines.append(f"  {told_windows(windows)}")
     if "scans_looked_at" in funnel:
         looked = funnel["scans_looked_at"]
         lines.append(f"  looked at: {looked['headers']:,} scan headers, {looked['values']:,} scans to the end")

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.genetics.genome.contigs import canonical
 from genebrain.genetics.genome.gene_windows import Window
+from genebrain.genetics.genome.vcf import no_record_at_all
 
 
 def windows_on_known_contigs(
@@ -55,6 +56,20 @@ def windows_on_known_contigs(
             windows=len(beyond),
         )
     return [window for window in usable if window not in beyond]
+
+
+def windows_with_records(
+    windows: Sequence[Window], recorded: Sequence[str], genotypes: str, problems: Problems
+) -> list[Window]:
+    """Windows on contigs that have a record; contigs that a header names and no record is on go to ``problems``."""
+    have = {canonical(name) for name in recorded}
+    empty = list(dict.fromkeys(w.contig for w in windows if canonical(w.contig) not in have))
+    usable = [window for window in windows if window.contig not in empty]
+    if empty:
+        n_lost = len(windows) - len(usable)
+        words = no_record_at_all(empty, n_lost, len(windows), genotypes)
+        problems.error("contig without records", words, windows=n_lost, contigs=len(empty))
+    return usable
 
 
 def _spellings(wanted: Sequence[str], present: Sequence[str]) -> dict[str, str]:

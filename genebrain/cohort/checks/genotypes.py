@@ -6,21 +6,26 @@ changes nothing. Does not know scans, or what a policy would make of an odd reco
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from genebrain.cohort.checks.contigs import windows_on_known_contigs
+from genebrain.cohort.checks.contigs import windows_on_known_contigs, windows_with_records
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.common.types import IntArray, UserError
 from genebrain.genetics.genome.gene_windows import Window, read_windows
 from genebrain.genetics.genome.haplotypes import open_genotypes
 from genebrain.genetics.genome.reference import Reference
+from genebrain.genetics.genome.told import told_left_out, told_phase_sets, told_symbolic
 from genebrain.genetics.genome.vcf import MISSING, GenotypeFile, Sites
+from genebrain.genetics.genotypes.allele_kinds import in_several_sets, is_readable, symbolic_carriers
+from genebrain.genetics.genotypes.source import GenotypeSource
 
 SLICE_BP = 10_000
 FEWEST_PER_WINDOW = 20
@@ -39,6 +44,12 @@ class _Tally:
     heterozygous: int = 0
     unphased: int = 0
     empty_windows: list[str] = field(default_factory=list)
+    still_windows: list[str] = field(default_factory=list)
+    symbolic: list[int] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    phase_sets: list[tuple[NDArray[np.bool_], NDArray[np.int64]]] = field(default_factory=list)
+    phase_set_windows: int = 0
+    several_sets: set[int] = field(default_factory=set)
     dosages: list[NDArray[np.int8]] = field(default_factory=list)
 
     def add(self, sites: Sites, rows: NDArray[np.intp], contig: str, letters: list[bytes]) -> None:
@@ -55,21 +66,42 @@ class _Tally:
         self.missing += missing.sum(axis=0)
         self.heterozygous += int(heterozygous.sum())
         self.unphased += int((heterozygous & ~phased).sum())
+        self.symbolic += [n for row in rows.tolist() if (n := symbolic_carriers(sites, row))]
+        self.left_out.update(sites.left_out)
+        if sites.phase_set is not None:
+            self.phase_sets.append((heterozygous & phased, sites.phase_set[rows]))
         if len(self.dosages) < MOST_DUPLICATE_SITES:
             dosage = np.where(missing, -1, (alleles > 0).sum(axis=2)).astype(np.int8)
             self.dosages.extend(dosage[heterozygous.any(axis=1)])
 
+    def close_window(self, name: str, *, empty: bool, varies: bool) -> None:
+        """Draw together what is known only of a whole window."""
+        if empty:
+            self.empty_windows.append(name)
+        if not varies:
+            self.still_windows.append(name)
+        if self.phase_sets:
+            known, sets = (np.concatenate(part) for part in zip(*self.phase_sets, strict=True))
+            several = np.flatnonzero(in_several_sets(known, sets))
+            self.several_sets.update(several.tolist())
+            self.phase_set_windows += len(several) > 0
+            self.phase_sets = []
+
 
 @dataclass(frozen=True)
 class GenotypeFindings:
-    """How many ``records`` were looked at, and groups of ``people`` (rows) with ``identical`` calls."""
+    """How many ``records`` were looked at, and groups of ``people`` (rows) with ``identical`` calls.
+
+    ``windows`` counts the windows that were looked at, those that vary among the people, and names the others.
+    """
 
     records: int = 0
+    windows: dict[str, Any] = field(default_factory=dict)
     identical: tuple[tuple[int, ...], ...] = ()
 
 
 def check_genotypes(
-    genotypes: Path,
+    genotypes: Path | GenotypeSource,
     reference: Path,
     windows: Path,
     problems: Problems,
@@ -99,6 +131,11 @@ def check_genotypes(
         return GenotypeFindings()
     with fasta:
         usable = windows_on_known_contigs(regions, file.contigs, fasta.contigs, problems)
+        try:
+            usable = windows_with_records(usable, file.recorded, genotypes.name, problems)
+        except UserError as error:
+            problems.error("unreadable genetics", str(error))
+            return GenotypeFindings()
         if not usable:
             return GenotypeFindings()
         fasta.check(usable)
@@ -114,7 +151,13 @@ def check_genotypes(
                 problems.error("unreadable genetics", f"window {window.name}: {error}")
                 break
     _report(tally, len(chosen), genotypes.name, reference.name, unphased, problems)
-    return GenotypeFindings(tally.records, _identical(tally))
+    looked = {
+        "people": len(rows),
+        "windows": len(chosen),
+        "windows_that_vary": len(chosen) - len(tally.still_windows),
+        "windows_without_variation": tally.still_windows,
+    }
+    return GenotypeFindings(tally.records, looked, _identical(tally))
 
 
 def _slices(window: Window) -> Iterator[Window]:
@@ -124,21 +167,37 @@ def _slices(window: Window) -> Iterator[Window]:
 
 
 def _look(window: Window, file: GenotypeFile, people: list[int], sequence: bytes, most: int, tally: _Tally) -> None:
-    """Add up to ``most`` records that lie whole inside a window with the letters ``sequence``."""
-    n_left = most
+    """Add up to ``most`` records that lie whole inside a window with the letters ``sequence``.
+
+    A window in which nobody differs so far is read to its end: that nothing varies must be true of all of it.
+    """
+    n_left, varies, empty = most, False, True
     for piece in _slices(window):
         sites = file.read(piece, people)
         lengths = np.array([len(reference) for reference in sites.reference], dtype=np.int64)
         starts_here = (sites.position >= piece.start) & (sites.position < piece.end)
-        rows = np.flatnonzero(starts_here & (sites.position + lengths <= window.end))[:n_left]
+        inside = np.flatnonzero(starts_here & (sites.position + lengths <= window.end))
+        varies = varies or _vary(sites, inside)
+        empty = empty and not len(inside)
+        rows = inside[:n_left]
         offsets = sites.position[rows] - window.start
         letters = [sequence[i : i + n] for i, n in zip(offsets, lengths[rows], strict=True)]
         tally.add(sites, rows, window.contig, letters)
         n_left -= len(rows)
-        if n_left == 0:
+        if n_left == 0 and varies:
             break
-    if n_left == most:
-        tally.empty_windows.append(window.name)
+    tally.close_window(window.name, empty=empty, varies=varies)
+
+
+def _vary(sites: Sites, rows: NDArray[np.intp]) -> bool:
+    """Whether haplotypes of these people differ in any of the records, by alleles whose letters are known."""
+    for row in rows.tolist():
+        alleles = sites.alleles[row]
+        unread = [n for n, alt in enumerate(sites.alternatives[row], start=1) if not is_readable(alt)]
+        alleles = np.where(np.isin(alleles, unread), 0, alleles)[alleles >= 0]
+        if len(alleles) and np.any(alleles != alleles[0]):
+            return True
+    return False
 
 
 def _identical(tally: _Tally) -> tuple[tuple[int, ...], ...]:
@@ -187,6 +246,21 @@ def _report(tally: _Tally, n_windows: int, genotypes: str, reference: str, unpha
             missing=n_missing,
             calls=n_calls,
             people=many,
+        )
+    if tally.symbolic:
+        words = told_symbolic(len(tally.symbolic), sum(tally.symbolic))
+        problems.warning("symbolic alleles", words, records=len(tally.symbolic), carriers=sum(tally.symbolic))
+    if n_people := len(tally.several_sets):
+        words = told_phase_sets(n_people, len(tally.missing), tally.phase_set_windows, n_windows)
+        problems.warning("phase sets", words, people=n_people, windows=tally.phase_set_windows)
+    for words in told_left_out(tally.left_out):
+        problems.warning("filtered records", words, **tally.left_out)
+    if still := [name for name in tally.still_windows if name not in tally.empty_windows]:
+        problems.warning(
+            "no variation",
+            f"{len(still)} of {n_windows} windows looked at have variants that nobody of these people differs in: "
+            f"{named(still)}; there everybody has the same sequence",
+            windows=len(still),
         )
     if tally.empty_windows:
         problems.warning(

@@ -6,6 +6,7 @@ number, so that memory depends on the number of people and not on the size of th
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -16,8 +17,10 @@ import pandas as pd
 import pgenlib
 from numpy.typing import NDArray
 
-from genebrain.common.types import UserError
+from genebrain.genetics.genome.bgzf import check_bgzf, is_bgzf
+from genebrain.genetics.genome.foreign import as_sentence, reading
 from genebrain.genetics.genome.haplotypes import open_genotypes
+from genebrain.genetics.genotypes.vcf_header import read_vcf_header
 
 AUTOSOMES = frozenset([str(i) for i in range(1, 23)] + [f"chr{i}" for i in range(1, 23)])
 BASES = frozenset("ACGT")
@@ -58,18 +61,24 @@ def read_dosages(path: Path, *, minimum_maf: float = 0.01, most: int = 20_000) -
 
 
 def _vcf(path: Path) -> tuple[list[str], Iterator[NDArray[np.int8]]]:
-    try:
+    with reading(path), path.open("rb") as raw:
+        packed = is_bgzf(raw.read(18))
+    if packed:
+        check_bgzf(path, "")
+        read_vcf_header(path)
+    with reading(path):
         reader = cyvcf2.VCF(str(path), gts012=True)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read as VCF/BCF: {error}") from error
 
     def snps() -> Iterator[NDArray[np.int8]]:
-        for record in reader:
-            if record.CHROM in AUTOSOMES and record.is_snp and len(record.ALT) == 1:
-                calls = record.gt_types.astype(np.int8)
-                calls[calls == 3] = -1
-                yield calls
-        reader.close()
+        try:
+            for record in reader:
+                if record.CHROM in AUTOSOMES and record.is_snp and len(record.ALT) == 1 and "GT" in record.FORMAT:
+                    calls = record.gt_types.astype(np.int8)
+                    calls[calls == 3] = -1
+                    yield calls
+            reader.close()
+        except Exception as error:
+            raise as_sentence(path, error) from error
 
     return list(reader.samples), snps()
 
@@ -78,17 +87,20 @@ def _pgen(path: Path) -> tuple[list[str], Iterator[NDArray[np.int8]]]:
     samples = open_genotypes(path).samples
     with path.with_suffix(".pvar").open(encoding="utf-8") as lines:
         n_comments = sum(1 for _ in takewhile(lambda line: line.startswith("##"), lines))
-    sites = pd.read_csv(path.with_suffix(".pvar"), sep="\t", skiprows=n_comments, dtype=str)
+    sites = pd.read_csv(path.with_suffix(".pvar"), sep="\t", skiprows=n_comments, dtype=str, quoting=csv.QUOTE_NONE)
     usable = sites["#CHROM"].isin(AUTOSOMES) & sites["REF"].isin(BASES) & sites["ALT"].isin(BASES)
     n_alleles = sites["ALT"].str.count(",").to_numpy() + 2
     offsets = np.concatenate([[0], np.cumsum(n_alleles)]).astype(np.uintp)
 
     def snps() -> Iterator[NDArray[np.int8]]:
-        with pgenlib.PgenReader(str(path).encode(), len(samples), allele_idx_offsets=offsets) as reader:
-            for variant in np.flatnonzero(usable):
-                calls = np.empty(len(samples), dtype=np.int8)
-                reader.read(np.uint32(variant), calls)
-                calls[calls < 0] = -1
-                yield calls
+        try:
+            with pgenlib.PgenReader(str(path).encode(), len(samples), allele_idx_offsets=offsets) as reader:
+                for variant in np.flatnonzero(usable):
+                    calls = np.empty(len(samples), dtype=np.int8)
+                    reader.read(np.uint32(variant), calls)
+                    calls[calls < 0] = -1
+                    yield calls
+        except Exception as error:
+            raise as_sentence(path, error) from error
 
     return samples, snps()

@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from genebrain.cohort.tables.genotype_keys import GENOTYPE_KEYS, take_genotypes
 from genebrain.cohort.tables.problems import Problems, did_you_mean, named
 from genebrain.common.types import FloatArray, UserError
+from genebrain.genetics.genotypes.source import GenotypeSource
 
 REQUIRED_FILES = ("participants", "genotypes", "reference", "windows", "scans")
 OPTIONAL_FILES = ("atlas", "parcel_coordinates", "kinship", "genomewide", "known_answer", "exclude")
@@ -31,12 +33,16 @@ MISSING = ("", "NA", "N/A", "n/a", "na", "NaN", "nan", ".", "None", "null")
 
 @dataclass(frozen=True)
 class Description:
-    """``cohort.yaml`` with all paths made absolute; ``files`` holds only keys that name existing files."""
+    """``cohort.yaml`` with all paths made absolute; ``files`` holds only keys that name existing files.
+
+    ``genotypes`` is there when they are several files or filtered; ``files`` holds the first one then.
+    """
 
     path: Path
     name: str
     files: dict[str, Path]
     settings: dict[str, Any]
+    genotypes: GenotypeSource | None = None
 
     @property
     def folder(self) -> Path:
@@ -63,7 +69,8 @@ def read_description(path: Path, problems: Problems) -> Description:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold `key: value` lines with the keys {', '.join(REQUIRED_FILES)}")
-    known = (*REQUIRED_FILES, *OPTIONAL_FILES, *SETTINGS)
+    genotypes = take_genotypes(content, path.parent, problems)
+    known = (*REQUIRED_FILES, *OPTIONAL_FILES, *SETTINGS, *GENOTYPE_KEYS)
     for key in content:
         if key not in known:
             hint = did_you_mean(str(key), known)
@@ -82,7 +89,7 @@ def read_description(path: Path, problems: Problems) -> Description:
         else:
             problems.error("missing file", f"`{key}: {value}` in {path.name}: no such file ({target})")
     settings = {key: content[key] for key in SETTINGS if content.get(key) is not None}
-    return Description(path, str(settings.get("name", path.parent.name)), files, settings)
+    return Description(path, str(settings.get("name", path.parent.name)), files, settings, genotypes)
 
 
 def read_table(path: Path, required: Sequence[str], problems: Problems) -> pd.DataFrame | None:

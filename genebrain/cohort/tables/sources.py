@@ -16,6 +16,7 @@ from genebrain.cohort.tables.files import is_missing, numbers, read_table
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.haplotypes import open_genotypes
+from genebrain.genetics.genotypes.source import GenotypeSource
 
 LABELS = ("site", "sex", "ancestry")
 NUMERIC = re.compile(r"age|mean_fd|PC\d+")
@@ -56,7 +57,7 @@ def read_participants(path: Path, problems: Problems) -> pd.DataFrame | None:
     return table
 
 
-def genotype_samples(path: Path, problems: Problems) -> list[str] | None:
+def genotype_samples(path: Path | GenotypeSource, problems: Problems) -> list[str] | None:
     """Sample names in the order of the genotype file; None (and an error) when it cannot be opened."""
     try:
         return open_genotypes(path).samples

@@ -24,18 +24,22 @@ from genebrain.common.hashing import file_digest
 from genebrain.common.types import UserError
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places, distinct_pieces
-from genebrain.genetics.genome.contigs import match_contigs
 from genebrain.genetics.genome.dosages import dosages
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genome.haplotypes import WindowAlleles, open_genotypes, resolve
 from genebrain.genetics.genome.policies import Policies
 from genebrain.genetics.genome.reference import Reference, reverse_complement
 from genebrain.genetics.genome.report import GenotypeReport
-from genebrain.genetics.genome.vcf import sample_rows
+from genebrain.genetics.genome.vcf import recorded_contigs, sample_rows
+from genebrain.genetics.genotypes.record_filter import EVERYTHING
+from genebrain.genetics.genotypes.source import GenotypeSource
 
 __all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages"]
 
 KEY_BYTES = 16
+
+RULES = 2
+"""Changes when the same files give other chunks than before: 2 uses records with a symbolic allele besides others."""
 
 
 class _UniqueChunks:
@@ -57,7 +61,7 @@ class _UniqueChunks:
 
 
 def build_chunks(
-    genotypes: str | Path,
+    genotypes: str | Path | GenotypeSource,
     reference: str | Path,
     windows: Sequence[Window],
     samples: Sequence[str],
@@ -73,7 +77,7 @@ def build_chunks(
     Parameters
     ----------
     genotypes : path
-        VCF or BCF with its index, or PGEN with .pvar and .psam.
+        VCF or BCF with its index, PGEN with .pvar and .psam, or several of them.
     reference : path
         FASTA of the same build.
     windows : sequence of Window
@@ -109,10 +113,10 @@ def build_chunks(
         )
     if policies.masks_rare and counting_rows is None:
         raise UserError("the rare-allele mask counts alleles of training subjects only: name their rows")
-    source = Path(genotypes)
+    source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
     with open_genotypes(source) as file, Reference(reference) as fasta:
         rows = sample_rows(file, samples, source)
-        match_contigs((w.contig for w in windows), file.contigs, str(source))
+        recorded_contigs(windows, file, str(source))
         fasta.check(windows)
         cuts = [cut_places(window, chunk_bp, cut_origin) for window in windows]
         n_chunks = np.array([len(places) - 1 for places in cuts], np.int64)
@@ -189,7 +193,7 @@ def _drop_absent_copies(
 
 
 def content_fingerprint(
-    genotypes: str | Path,
+    genotypes: str | Path | GenotypeSource,
     reference: str | Path,
     windows: Sequence[Window],
     samples: Sequence[str],
@@ -200,15 +204,18 @@ def content_fingerprint(
     The place of the files does not enter. Files of more than 64 MiB are told apart by size, time of change,
     first and last MiB. Settings are the keyword arguments of :func:`build_chunks`; ``progress`` is left out.
     """
-    source = Path(genotypes)
-    files = [source, Path(reference)]
-    if source.suffix == ".pgen":
-        files += [source.with_suffix(".pvar"), source.with_suffix(".psam")]
+    source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
+    files = [*source.files, Path(reference)]
+    for file in source.files:
+        if file.suffix == ".pgen":
+            files += [file.with_suffix(".pvar"), file.with_suffix(".psam")]
     policies = settings.pop("policies", None) or Policies()
     settings.pop("progress", None)
     rows = settings.pop("counting_rows", None)
     described = {
+        "rules": RULES,
         "files": [file_digest(path) for path in files],
+        **({} if source.filters == EVERYTHING else {"filters": asdict(source.filters)}),
         "windows": [astuple(window) for window in windows],
         "samples": list(samples),
         "policies": asdict(policies),

@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.genetics.genome.contigs import match_contigs
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.haplotypes import open_genotypes, usable
-from genebrain.genetics.genome.vcf import ABSENT, MISSING, Sites, sample_rows
+from genebrain.genetics.genome.haplotypes import open_genotypes
+from genebrain.genetics.genome.vcf import ABSENT, MISSING, Sites, recorded_contigs, sample_rows
+from genebrain.genetics.genotypes.allele_kinds import is_readable, usable
+from genebrain.genetics.genotypes.source import GenotypeSource
 
 
 def dosages(
-    genotypes: str | Path,
+    genotypes: str | Path | GenotypeSource,
     windows: Sequence[Window],
     samples: Sequence[str],
     *,
@@ -50,11 +51,11 @@ def dosages(
     """
     if min_allele_count < 1:
         raise ValueError(f"min_allele_count={min_allele_count}: an allele without a carrier is no column")
-    source = Path(genotypes)
+    source = genotypes if isinstance(genotypes, GenotypeSource) else Path(genotypes)
     counted = slice(None) if counting_rows is None else np.asarray(counting_rows, np.int64)
     with open_genotypes(source) as file:
         rows = sample_rows(file, samples, source)
-        match_contigs((w.contig for w in windows), file.contigs, str(source))
+        recorded_contigs(windows, file, str(source))
         return [_block(file.read(window, rows), window, counted, min_allele_count) for window in windows]
 
 
@@ -67,6 +68,6 @@ def _block(
         unknown = (calls == MISSING).any(axis=1) | (calls == ABSENT).all(axis=1)
         for number, alt in enumerate(sites.alternatives[record], start=1):
             copies = (calls == number).sum(axis=1)
-            if alt != b"*" and copies[counted].sum() >= min_allele_count:
+            if is_readable(alt) and copies[counted].sum() >= min_allele_count:
                 columns.append(np.where(unknown, np.nan, copies).astype(np.float32))
     return np.stack(columns, axis=1) if columns else np.zeros((sites.alleles.shape[1], 0), np.float32)

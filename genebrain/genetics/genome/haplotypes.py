@@ -22,7 +22,19 @@ from genebrain.genetics.genome.contigs import canonical
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genome.pgen import PgenFile
 from genebrain.genetics.genome.policies import Policies
-from genebrain.genetics.genome.vcf import ABSENT, MISSING, GenotypeFile, Sites, VcfFile
+from genebrain.genetics.genome.vcf import ABSENT, MISSING, GenotypeFile, Sites
+from genebrain.genetics.genotypes.allele_kinds import (
+    in_several_sets,
+    is_readable,
+    is_symbolic,
+    is_unreadable,
+    symbolic_carriers,
+    usable,
+)
+from genebrain.genetics.genotypes.record_filter import RecordFilter
+from genebrain.genetics.genotypes.several_files import SeveralFiles
+from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.genotypes.vcf import VcfFile
 
 __all__ = ["Policies", "WindowAlleles", "is_symbolic", "open_genotypes", "resolve", "usable"]
 
@@ -48,6 +60,9 @@ class WindowAlleles:
         Records whose REF differs from the FASTA: contig, 1-based position, both letters.
     haploid : bool ``[subjects]``
         Has no second haplotype here.
+    several_sets : bool ``[subjects]``
+        Heterozygous genotypes of the window were phased in more than one set (FORMAT/PS): the order of the
+        haplotypes is unknown across them.
     """
 
     position: NDArray[np.int64]
@@ -58,40 +73,35 @@ class WindowAlleles:
     counts: dict[str, int]
     mismatches: list[dict[str, Any]]
     haploid: NDArray[np.bool_]
+    several_sets: NDArray[np.bool_]
 
 
-def open_genotypes(path: str | Path) -> GenotypeFile:
-    """Open a VCF, BCF or PGEN by its name.
+def open_genotypes(path: str | Path | GenotypeSource) -> GenotypeFile:
+    """Open a VCF, BCF or PGEN by its name, or several that hold one cohort.
 
     Raises
     ------
     UserError
         Absent file, unknown kind, no index, truncated.
     """
-    path = Path(path)
+    source = path if isinstance(path, GenotypeSource) else GenotypeSource((Path(path),))
+    files = [_open_one(file, source.filters) for file in source.files]
+    return files[0] if len(files) == 1 else SeveralFiles(files, source.name)
+
+
+def _open_one(path: Path, filters: RecordFilter) -> GenotypeFile:
+    if path.is_dir():
+        raise UserError(f"genotypes {path} are a folder; name the file in it, or several by a pattern such as *.vcf.gz")
     if not path.is_file():
         raise UserError(f"genotypes {path} do not exist")
     if path.suffix == ".pgen":
-        return PgenFile(path)
+        return PgenFile(path, filters)
     if path.suffix == ".bcf" or path.name.endswith((".vcf", ".vcf.gz", ".vcf.bgz")):
-        return VcfFile(path)
+        return VcfFile(path, filters)
     raise UserError(
         f"genotypes {path}: the name must end in .vcf.gz, .vcf.bgz, .bcf or .pgen "
         "(PLINK 1 .bed files have no phase, so they have no haplotypes)"
     )
-
-
-def is_symbolic(allele: bytes) -> bool:
-    """``<DEL>``-like or a breakend, which name a change without writing its letters."""
-    return any(mark in allele for mark in (b"<", b"[", b"]"))
-
-
-def usable(sites: Sites, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Masks over records: used, symbolic, reaching over an edge of the window (bool ``[records]`` each)."""
-    end = sites.position + np.array([len(ref) for ref in sites.reference], np.int64)
-    symbolic = np.array([any(map(is_symbolic, alts)) for alts in sites.alternatives], bool)
-    edge = (sites.position < window.start) | (~symbolic & (end > window.end))
-    return ~symbolic & ~edge, symbolic & ~edge, edge
 
 
 def resolve(
@@ -117,7 +127,9 @@ def resolve(
     used, symbolic, edge = usable(sites, window)
     counts = _flags(sites, window)
     counts |= {"edge_records": int(edge.sum()), "used_records": int(used.sum())}
-    counts["symbolic_carriers"] = int((sites.alleles[symbolic] > 0).sum())
+    carriers = [symbolic_carriers(sites, row) for row in np.flatnonzero(symbolic).tolist()]
+    counts["symbolic_carriers"] = sum(carriers)
+    counts["symbolic_carried_records"] = sum(n > 0 for n in carriers)
 
     rows = np.flatnonzero(used)
     position = sites.position[rows]
@@ -144,7 +156,7 @@ def resolve(
     alleles = np.maximum(raw, 0)
     for row, alts in enumerate(alternatives):
         for number, alt in enumerate(alts, start=1):
-            if alt == b"*":
+            if not is_readable(alt):
                 alleles[row][alleles[row] == number] = 0
     _order_unphased(alleles, raw, sites.phased[rows], position, window, policies, counts)
     if policies.masks_rare:
@@ -154,6 +166,12 @@ def resolve(
 
     carried = np.flatnonzero(alleles.any(axis=(1, 2)))
     counts["carried_records"] = len(carried)
+    present = alleles[:, exists]
+    counts["varying_records"] = int((present != present[:, :1]).any(axis=1).sum())
+    sets = None if sites.phase_set is None else sites.phase_set[rows]
+    known = (alleles[:, :, 0] != alleles[:, :, 1]) & sites.phased[rows]
+    several = np.zeros(len(exists), bool) if sets is None else in_several_sets(known, sets)
+    counts["subjects_in_several_phase_sets"] = int(several.sum())
     return WindowAlleles(
         position[carried],
         end[carried],
@@ -163,6 +181,7 @@ def resolve(
         counts,
         mismatches,
         haploid,
+        several,
     )
 
 
@@ -171,7 +190,7 @@ def _flags(sites: Sites, window: Window) -> dict[str, int]:
     rows = np.flatnonzero((sites.position >= window.start) & (sites.position < window.end))
     alternatives = [sites.alternatives[row] for row in rows]
     indel = [
-        any(alt != b"*" and not is_symbolic(alt) and len(alt) != len(sites.reference[row]) for alt in alts)
+        any(is_readable(alt) and len(alt) != len(sites.reference[row]) for alt in alts)
         for row, alts in zip(rows, alternatives, strict=True)
     ]
     alleles = sites.alleles[rows]
@@ -181,7 +200,7 @@ def _flags(sites: Sites, window: Window) -> dict[str, int]:
     unphased = heterozygous & ~sites.phased[rows]
     return {
         "records": len(rows),
-        "symbolic_records": sum(any(map(is_symbolic, alts)) for alts in alternatives),
+        "symbolic_records": sum(any(map(is_unreadable, alts)) for alts in alternatives),
         "star_allele_records": sum(b"*" in alts for alts in alternatives),
         "multiallelic_records": sum(len(alts) > 1 for alts in alternatives),
         "indel_records": sum(indel),
@@ -191,6 +210,7 @@ def _flags(sites: Sites, window: Window) -> dict[str, int]:
         "unphased_het_genotypes": int(unphased.sum()),
         "haploid_genotypes": int((absent[:, :, 1] & ~absent[:, :, 0]).sum()),
         "samples_with_unphased_het": int(unphased.any(axis=0).sum()),
+        **sites.left_out,
     }
 
 

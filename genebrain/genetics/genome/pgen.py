@@ -9,6 +9,9 @@ par``). What this module does NOT know: the reference sequence, policies.
 
 from __future__ import annotations
 
+import csv
+import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,37 +22,40 @@ from numpy.typing import NDArray
 
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.contigs import canonical, match_contigs
+from genebrain.genetics.genome.foreign import reading
 from genebrain.genetics.genome.gene_windows import SHOWN, Window
 from genebrain.genetics.genome.vcf import ABSENT, MISSING, Sites
+from genebrain.genetics.genotypes.record_filter import EVERYTHING, RecordFilter
+
+AGAIN = "Copy the three files again, or make them again with `plink2 --make-pgen`."
 
 
 class PgenFile:
     """PLINK 2 genotypes, read with pgenlib (https://github.com/chrchang/plink-ng)."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, filters: RecordFilter = EVERYTHING) -> None:
+        self.path, self.filters = path, filters
         psam, pvar = path.with_suffix(".psam"), path.with_suffix(".pvar")
         if absent := [file.name for file in (pvar, psam) if not file.is_file()]:
             raise UserError(
                 f"{path} needs {' and '.join(absent)} beside it (a compressed .pvar.zst: "
                 f"`zstd -d {path.stem}.pvar.zst`)"
             )
-        self.samples, self._sex = _read_psam(psam)
-        self._sites = _read_pvar(pvar)
-        n_alleles = np.array([2 if alt == "." else alt.count(",") + 2 for alt in self._sites["ALT"]])
+        with reading(psam, AGAIN):
+            self.samples, self._sex = _read_psam(psam)
+        with reading(pvar, AGAIN):
+            self._sites, fields = _read_pvar(pvar)
+        filters.check(fields, str(path))
+        n_alleles = np.array([2 if alt == "." else alt.count(",") + 2 for alt in self._sites["ALT"]], np.int64)
         offsets = np.concatenate([[0], np.cumsum(n_alleles)]).astype(np.uintp)
-        try:
+        _check_counts(path, len(self._sites), len(self.samples))
+        with reading(path, f"Do {pvar.name} and {psam.name} belong to it? {AGAIN}"):
             self._reader = pgenlib.PgenReader(
                 str(path).encode(),
                 raw_sample_ct=len(self.samples),
                 variant_ct=len(self._sites),
                 allele_idx_offsets=offsets,
             )
-        except (RuntimeError, OSError) as error:
-            raise UserError(
-                f"{path} cannot be read beside {pvar.name} ({len(self._sites)} variants) and {psam.name} "
-                f"({len(self.samples)} samples): {error}"
-            ) from error
         self._spans = _contig_spans(self._sites["#CHROM"].to_numpy(), pvar)
         self.contigs = list(self._spans)
         self._position = self._sites["POS"].to_numpy(np.int64) - 1
@@ -58,6 +64,11 @@ class PgenFile:
             if np.any(np.diff(self._position[first:stop]) < 0):
                 raise UserError(f"{pvar} is not sorted by position; run `plink2 --make-pgen --sort-vars`")
 
+    @property
+    def recorded(self) -> list[str]:
+        """Contigs that have variants: all that the .pvar names."""
+        return self.contigs
+
     def read(self, window: Window, sample_rows: Sequence[int] | None = None) -> Sites:
         """All records that overlap the window, for the wanted samples in the wanted order."""
         wanted = np.arange(len(self.samples)) if sample_rows is None else np.asarray(sample_rows, np.int64)
@@ -65,6 +76,7 @@ class PgenFile:
         first, stop = self._spans[contig]
         stop = first + int(np.searchsorted(self._position[first:stop], window.end))
         chosen = first + np.flatnonzero(self._end[first:stop] > window.start)
+        chosen, left_out = self._kept(chosen)
         alleles, phased = self._calls(chosen)
         alleles, phased = alleles[:, wanted], phased[:, wanted]
         self._apply_ploidy(alleles, contig, wanted)
@@ -77,17 +89,27 @@ class PgenFile:
             alleles,
             phased,
             rows["FILTER"].isin([".", "PASS"]).to_numpy(bool),
+            left_out=left_out,
         )
+
+    def _kept(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[str, int]]:
+        """Variants that the user's filters let through, and how many they do not, by reason."""
+        if self.filters == EVERYTHING:
+            return chosen, {}
+        rows = self._sites.iloc[chosen]
+        reasons = [
+            self.filters.reason(kept, _info(info)) for kept, info in zip(rows["FILTER"], rows["INFO"], strict=True)
+        ]
+        left_out = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons) if reason is not None}
+        return chosen[[reason is None for reason in reasons]], left_out
 
     def _calls(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
         n = len(self.samples)
         raw = np.empty((len(chosen), 2 * n), np.int32)
         phased = np.empty((len(chosen), n), np.bool_)
         if len(chosen):
-            try:
+            with reading(self.path, f"Is it truncated? {AGAIN}"):
                 self._reader.read_alleles_and_phasepresent_list(chosen.astype(np.uint32), raw, phased)
-            except (RuntimeError, OSError) as error:
-                raise UserError(f"{self.path} cannot be read: {error}; is it truncated?") from error
         alleles = raw.reshape(len(chosen), n, 2).astype(np.int16)
         alleles[alleles < 0] = MISSING
         return alleles, phased
@@ -138,32 +160,65 @@ def _read_psam(path: Path) -> tuple[list[str], NDArray[np.int64]]:
     return names, np.array([code.get(text, 0) for text in sex], np.int64)
 
 
-def _read_pvar(path: Path) -> pd.DataFrame:
-    """``#CHROM, POS, REF, ALT, FILTER`` of every variant."""
-    n_comments = 0
+def _check_counts(path: Path, n_variants: int, n_samples: int) -> None:
+    """Compare the counts in the first bytes of a .pgen with the tables beside it."""
+    with path.open("rb") as raw:
+        head = raw.read(11)
+    if head[:2] != b"\x6c\x1b" or len(head) < 3:
+        raise UserError(f"{path} is no .pgen: it begins with {head[:4]!r}. {AGAIN}")
+    if head[2] == 1 or len(head) < 11:
+        raise UserError(
+            f"{path} is a PLINK 1 .bed with another name, or cut off; a .bed has no phase, so it has no haplotypes"
+        )
+    for what, there, beside, table in (
+        ("variants", struct.unpack_from("<I", head, 3)[0], n_variants, ".pvar"),
+        ("samples", struct.unpack_from("<I", head, 7)[0], n_samples, ".psam"),
+    ):
+        if there and there != beside:
+            raise UserError(
+                f"{path} holds {there:,} {what}, the {table} beside it lists {beside:,}: they do not belong together. "
+                f"{AGAIN}"
+            )
+
+
+def _info(text: str) -> dict[str, object]:
+    """INFO column as field -> value; flags are left out."""
+    return {name: value for name, mark, value in (part.partition("=") for part in text.split(";")) if mark}
+
+
+def _read_pvar(path: Path) -> tuple[pd.DataFrame, set[str]]:
+    """``#CHROM, POS, REF, ALT, FILTER, INFO`` of every variant, and the declared INFO fields."""
+    n_comments, fields = 0, set()
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if not line.startswith("##"):
                 break
             n_comments += 1
-    columns = ["#CHROM", "POS", "REF", "ALT", "FILTER"]
-    try:
-        table = pd.read_csv(
-            path,
-            sep="\t",
-            skiprows=n_comments,
-            dtype=str,
-            keep_default_na=False,
-            usecols=lambda name: name in columns,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+            if declared := re.match(r"##INFO=<ID=([^,>]+)", line):
+                fields.add(declared[1])
+    columns = ["#CHROM", "POS", "REF", "ALT", "FILTER", "INFO"]
+    table = pd.read_csv(
+        path,
+        sep="\t",
+        skiprows=n_comments,
+        dtype=str,
+        keep_default_na=False,
+        usecols=lambda name: name in columns,
+        quoting=csv.QUOTE_NONE,
+    )
     if absent := [name for name in columns[:4] if name not in table.columns]:
         raise UserError(f"{path}: columns {', '.join(absent)} are absent; is it a .bim with another name?")
-    if "FILTER" not in table.columns:
-        table["FILTER"] = "."
+    for column in ("FILTER", "INFO"):
+        table[column] = table[column].fillna(".") if column in table.columns else "."
+    table = table.fillna("")
+    odd = np.flatnonzero(~table["POS"].str.fullmatch(r"\d{1,10}") | (table["REF"] == "") | (table["ALT"] == ""))
+    if len(odd):
+        raise UserError(
+            f"{path}: {len(odd)} of {len(table)} variants have no whole number as POS, or no REF or ALT; the first is "
+            f"variant {odd[0] + 1}. {AGAIN}"
+        )
     table["POS"] = table["POS"].astype(np.int64)
-    return table
+    return table, fields
 
 
 def _contig_spans(contigs: NDArray[np.object_], path: Path) -> dict[str, tuple[int, int]]:

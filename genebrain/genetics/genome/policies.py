@@ -31,7 +31,8 @@ class Policies:
         Missing alleles count as reference; a window of a subject with a larger share of records that miss an
         allele is masked (0..1).
     symbolic : {"drop", "error"}
-        Records with ``<DEL>``-like alleles or breakends. Dropped whole, other alleles of the record included.
+        ``<DEL>``-like alleles and breakends that somebody carries. Dropped: who carries them has the reference there;
+        other alleles of the record stand. ``<*>`` and ``<NON_REF>`` mean what nobody was seen to carry.
     reference_mismatch : {"error", "report"}
         REF differs from the FASTA. ``report`` uses the record as it is.
     seed : int

@@ -17,6 +17,8 @@ import pysam
 
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.contigs import match_contigs
+from genebrain.genetics.genome.fasta_index import check_fasta_index
+from genebrain.genetics.genome.foreign import reading
 from genebrain.genetics.genome.gene_windows import SHOWN, Window
 
 COMPLEMENT = bytes.maketrans(b"ACGTUNRYSWKMBDHV", b"TGCAANYRSWMKVHDB")
@@ -46,11 +48,15 @@ class Reference:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        if self.path.is_dir():
+            raise UserError(f"reference {self.path} is a folder; name the FASTA file in it")
         if not self.path.is_file():
             raise UserError(f"reference {self.path} does not exist")
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         try:
             self._fasta = self._open()
+        except UserError:
+            raise
         except (OSError, ValueError, pysam.SamtoolsError) as error:
             self._drop_scratch()
             raise UserError(f"reference {self.path} {_what_is_wrong(self.path)}") from error
@@ -60,6 +66,8 @@ class Reference:
         with self.path.open("rb") as raw:
             compressed = raw.read(2) == GZIP
         fai, gzi = Path(f"{self.path}.fai"), Path(f"{self.path}.gzi")
+        if fai.is_file() and (gzi.is_file() or not compressed):
+            check_fasta_index(self.path, fai, gzi if compressed else None)
         if not (fai.is_file() and (gzi.is_file() or not compressed)):
             self._scratch = tempfile.TemporaryDirectory(prefix="genebrain-faidx-")
             fai, gzi = (Path(self._scratch.name) / f"reference.{kind}" for kind in ("fai", "gzi"))
@@ -95,7 +103,8 @@ class Reference:
 
     def letters(self, contig: str, start: int, end: int) -> str:
         """Letters ``start`` to ``end`` (0-based half-open, inside the contig) as the file has them, in any case."""
-        text: str = self._fasta.fetch(contig, start, end)
+        with reading(self.path, "Copy it again, and delete its index (.fai, .gzi), which is then made anew."):
+            text: str = self._fasta.fetch(contig, start, end)
         if len(text) != end - start:
             raise UserError(
                 f"{self.path}: {len(text)} of {end - start} bases of {contig}:{start + 1}-{end} could be read; "

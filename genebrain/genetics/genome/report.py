@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.gene_windows import SHOWN, Window
 from genebrain.genetics.genome.haplotypes import WindowAlleles
@@ -20,6 +22,10 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
+MOST_MISMATCHES = 0.05
+"""Largest share of records with another REF at which using them as they are is a choice."""
+
+
 class GenotypeReport:
     """Counts of every event, per window and in total."""
 
@@ -28,11 +34,13 @@ class GenotypeReport:
         self.per_window: list[dict[str, Any]] = []
         self.mismatches: list[dict[str, Any]] = []
         self.absent_copies_inferred = 0
+        self.in_several_phase_sets = np.zeros(n_subjects, bool)
 
     def add(self, window: Window, found: WindowAlleles, chunk_counts: dict[str, int]) -> None:
         """Take over the counts of one window."""
         self.per_window.append({"name": window.name, **found.counts, **chunk_counts})
         self.mismatches += found.mismatches
+        self.in_several_phase_sets |= found.several_sets
 
     def total(self, name: str) -> int:
         """Sum of one count over windows."""
@@ -56,10 +64,11 @@ class GenotypeReport:
                 f"{self._windows_with('used_unphased_het_genotypes')} are unphased, so their haplotypes are "
                 "not known. Phase the file (SHAPEIT, Beagle, Eagle), or set genetics.unphased=as_written or random."
             )
-        if (symbolic := self.total("symbolic_records")) and policies.symbolic == "error":
+        if (symbolic := self.total("symbolic_carried_records")) and policies.symbolic == "error":
             problems.append(
                 f"{symbolic:,} of {self.total('records'):,} records in "
-                f"{self._windows_with('symbolic_records')} have symbolic alleles (<DEL>, breakends). "
+                f"{self._windows_with('symbolic_carried_records')} have symbolic alleles (<DEL>, breakends) that "
+                "somebody carries. "
                 "Remove them or set genetics.symbolic=drop."
             )
         if problems:
@@ -72,6 +81,11 @@ class GenotypeReport:
 
     def _mismatch_text(self) -> str:
         checked = self.total("used_records")
+        advice = (
+            "If the reference is right, set genetics.reference_mismatch=report to use the records as they are."
+            if len(self.mismatches) <= MOST_MISMATCHES * checked
+            else "So many cannot be used as they are: give the reference that the genotypes were called against."
+        )
         examples = "; ".join(
             f"{m['contig']}:{m['position']} REF {m['ref'][:20]}, FASTA {m['fasta'][:20] or 'nothing'}"
             for m in self.mismatches[:SHOWN]
@@ -79,7 +93,7 @@ class GenotypeReport:
         return (
             f"REF differs from {self.reference} at {len(self.mismatches):,} of {checked:,} records "
             f"({_share(len(self.mismatches), checked):.1%}): {examples}. Is this the wrong genome build? "
-            "If the reference is right, set genetics.reference_mismatch=report to use the records as they are."
+            f"{advice}"
         )
 
     def as_dict(self, policies: Policies, **settings: Any) -> dict[str, Any]:
@@ -101,6 +115,7 @@ class GenotypeReport:
             },
             "reference_mismatches": self.mismatches,
             "windows_without_records": [c["name"] for c in self.per_window if not c["records"]],
+            "subjects_in_several_phase_sets": int(self.in_several_phase_sets.sum()),
             "absent_copies_inferred": self.absent_copies_inferred,
             "per_window": self.per_window,
         }

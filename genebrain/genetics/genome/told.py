@@ -1,0 +1,81 @@
+"""What a user should know of the genotypes behind a result, in a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from genebrain.genetics.genome.gene_windows import SHOWN
+from genebrain.genetics.genotypes.record_filter import FILTERED, LOW_R2
+
+
+def genotype_funnel(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Windows and records that were read, and what of them was not used, under the key ``genotypes``.
+
+    Parameters
+    ----------
+    report : mapping
+        Of a :class:`~genebrain.genetics.chunks.chunk_set.ChunkSet`.
+    """
+    counts, windows = report["counts"], report["per_window"]
+    still = [window["name"] for window in windows if not window.get("varying_records", window["carried_records"])]
+    names = ("records", "used_records", "symbolic_carried_records", "symbolic_carriers", FILTERED, LOW_R2)
+    funnel = {
+        "people": report["n_subjects"],
+        "windows": len(windows),
+        "windows_that_vary": len(windows) - len(still),
+        "windows_without_variation": still,
+        "people_in_several_phase_sets": report.get("subjects_in_several_phase_sets", 0),
+        "reference_mismatches": len(report["reference_mismatches"]),
+        **{name: counts[name] for name in names if name in counts},
+    }
+    return {"genotypes": funnel}
+
+
+def told_windows(funnel: Mapping[str, Any]) -> str:
+    """``k of n windows vary among these people``, and the names of those that do not."""
+    still = funnel["windows_without_variation"]
+    more = f" and {len(still) - SHOWN} more" if len(still) > SHOWN else ""
+    names = f"; everybody has the same sequence in {', '.join(still[:SHOWN])}{more}" if still else ""
+    return (
+        f"genotypes: {funnel['windows_that_vary']} of {funnel['windows']} windows vary among these "
+        f"{funnel['people']:,} people{names}"
+    )
+
+
+def told_genotypes(report: Mapping[str, Any]) -> list[str]:
+    """Windows that vary, and every kind of record that is not used as written."""
+    funnel = genotype_funnel(report)["genotypes"]
+    lines = [told_windows(funnel)]
+    if funnel.get("symbolic_carriers"):
+        lines.append(told_symbolic(funnel["symbolic_carried_records"], funnel["symbolic_carriers"]))
+    if people := funnel["people_in_several_phase_sets"]:
+        names = [w["name"] for w in report["per_window"] if w.get("subjects_in_several_phase_sets")]
+        lines.append(told_phase_sets(people, funnel["people"], len(names), funnel["windows"]))
+    if wrong := funnel["reference_mismatches"]:
+        lines.append(f"genotypes: REF differs from the reference at {wrong:,} of {funnel['used_records']:,} records")
+    return lines + told_left_out(funnel)
+
+
+def told_symbolic(records: int, carriers: int) -> str:
+    """Records whose change has no letters."""
+    return (
+        f"genotypes: {records:,} records with {carriers:,} carriers dropped: their alleles (<DEL>, breakends) have no "
+        "letters, so these haplotypes have the reference there"
+    )
+
+
+def told_phase_sets(people: int, n_people: int, windows: int, n_windows: int) -> str:
+    """Genotypes that were phased piece by piece."""
+    return (
+        f"genotypes: FORMAT/PS has more than one phase set within a window for {people:,} of {n_people:,} people "
+        f"({windows:,} of {n_windows:,} windows): across sets the order of the haplotypes is unknown. Sums over both "
+        "haplotypes hardly change; for the rest phase the file statistically (SHAPEIT, Beagle, Eagle)"
+    )
+
+
+def told_left_out(counts: Mapping[str, int]) -> list[str]:
+    """Records that the filters of ``cohort.yaml`` left out."""
+    words = {FILTERED: "by genotype_filter", LOW_R2: "below min_r2"}
+    parts = [f"{counts[name]:,} {how}" for name, how in words.items() if counts.get(name)]
+    return [f"genotypes: records of the windows left out: {', '.join(parts)}"] if parts else []
