@@ -23,8 +23,8 @@ import torch
 
 from genebrain.genetics.chunks.build import build_chunks
 from genebrain.genetics.genome.gene_windows import read_windows
-from genebrain.genetics.genome.haplotypes import open_genotypes
 from genebrain.genetics.genome.reference import Reference, reverse_complement
+from genebrain.genetics.haplotypes.resolve import open_genotypes
 from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
 from genebrain.genetics.model.encode import encode_batch
 from genebrain.genetics.model.tokenizer import BOS, SixMerTokenizer

@@ -23,7 +23,7 @@ import pysam
 from genebrain.genetics.chunks.build import build_chunks
 from genebrain.genetics.chunks.work import predict
 from genebrain.genetics.genome.gene_windows import Window, read_windows
-from genebrain.genetics.genome.haplotypes import open_genotypes
+from genebrain.genetics.haplotypes.resolve import open_genotypes
 from genebrain.simulation.genomes import simulate_regions
 
 WINDOW_BP = 20_000
@@ -31,7 +31,7 @@ REAL = Path(__file__).parents[1] / "data" / "chr20_1000g"
 PROGRAM = """
 import json, pathlib, sys, time
 from genebrain.genetics.chunks.build import build_chunks
-from genebrain.genetics.genome.haplotypes import open_genotypes
+from genebrain.genetics.haplotypes.resolve import open_genotypes
 from genebrain.genetics.genome.gene_windows import read_windows
 folder, chunk_bp = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 start = time.perf_counter()

@@ -19,7 +19,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaModel
 
 from genebrain.genetics.chunks.build import build_chunks
 from genebrain.genetics.genome.gene_windows import read_windows
-from genebrain.genetics.genome.policies import Policies
+from genebrain.genetics.haplotypes.policies import Policies
 from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
 from genebrain.genetics.model.encode import encode_batch
 from genebrain.genetics.model.tokenizer import BOS, SixMerTokenizer, pad

@@ -20,7 +20,7 @@ from genebrain.common.files import replacing
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.tensor_files import write_tensors
 from genebrain.common.types import FloatArray, IntArray, UserError
-from genebrain.genetics.genome.told import genotype_funnel
+from genebrain.genetics.haplotypes.told import genotype_funnel
 from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
 from genebrain.runs.saved_features import FEATURES, read_features
 from genebrain.sides.genome import GeneSide

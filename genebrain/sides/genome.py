@@ -17,7 +17,7 @@ from genebrain.genetics.chunks.build import ChunkSet, build_chunks, content_fing
 from genebrain.genetics.chunks.reference import pair_with_reference
 from genebrain.genetics.chunks.work import predict
 from genebrain.genetics.genome.gene_windows import read_windows
-from genebrain.genetics.genome.haplotypes import Policies
+from genebrain.genetics.haplotypes.resolve import Policies
 from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
 from genebrain.genetics.model.checkpoints import TRAINED_TOKENS
 from genebrain.genetics.model.language_model import GeneratorLanguageModel, load_language_model
@@ -49,7 +49,7 @@ class GeneSide:
     cut_origin : str
         ``genome`` (cuts at multiples of ``chunk_bp``, so cohorts share chunks) or ``window``.
     unphased, symbolic, reference_mismatch : str
-        Policies, see :class:`genebrain.genetics.genome.haplotypes.Policies`.
+        Policies, see :class:`genebrain.genetics.haplotypes.resolve.Policies`.
     missing_threshold : float
         A window of a subject with a larger share of missing genotypes is masked.
     allow_download : bool

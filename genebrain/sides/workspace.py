@@ -23,7 +23,7 @@ from genebrain.cohort.restrict import restrict
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.common.words import told
 from genebrain.genetics.chunks.build import ChunkSet
-from genebrain.genetics.genome.told import told_genotypes
+from genebrain.genetics.haplotypes.told import told_genotypes
 from genebrain.genetics.store.work_parts import Shard
 from genebrain.sides.compact import compact
 from genebrain.sides.connectome import ConnectomeSide

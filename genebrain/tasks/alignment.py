@@ -62,7 +62,7 @@ def plan(cohort: Source, genetics: GeneSide | None = None, out: Path | str | Non
     from genebrain.cohort.notices import tell
     from genebrain.cohort.participants import load_cohort
     from genebrain.common.run_folder import write_json
-    from genebrain.genetics.genome.told import told_genotypes
+    from genebrain.genetics.haplotypes.told import told_genotypes
 
     people = load_cohort(_path(cohort))
     tell((problem.message for problem in people.warnings), "warning: ")

@@ -15,8 +15,8 @@ from genebrain.common.types import UserError
 from genebrain.genetics.chunks.build import ChunkSet, build_chunks
 from genebrain.genetics.genome.contigs import canonical
 from genebrain.genetics.genome.gene_windows import Window, read_windows
-from genebrain.genetics.genome.haplotypes import Policies
 from genebrain.genetics.genome.reference import Reference, reverse_complement
+from genebrain.genetics.haplotypes.resolve import Policies
 
 AS_BCFTOOLS = Policies(unphased="as_written", missing_threshold=1.0, reference_mismatch="report")
 

@@ -25,7 +25,7 @@ from genebrain.cohort.splits.splits import PARTS, make_split
 from genebrain.cohort.tables.files import REQUIRED_FILES
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.common.types import UserError
-from genebrain.genetics.genome.told import told_windows
+from genebrain.genetics.haplotypes.told import told_windows
 
 STRONG_ASSOCIATION = 0.2
 STEPS = {

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.genetics.genome.contigs import canonical
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.vcf import no_record_at_all
+from genebrain.genetics.genotypes.records import no_record_at_all
 
 
 def windows_on_known_contigs(

@@ -20,12 +20,12 @@ from genebrain.cohort.checks.contigs import windows_on_known_contigs, windows_wi
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.common.types import IntArray, UserError
 from genebrain.genetics.genome.gene_windows import Window, read_windows
-from genebrain.genetics.genome.haplotypes import open_genotypes
 from genebrain.genetics.genome.reference import Reference
-from genebrain.genetics.genome.told import told_left_out, told_phase_sets, told_symbolic
-from genebrain.genetics.genome.vcf import MISSING, GenotypeFile, Sites
 from genebrain.genetics.genotypes.allele_kinds import in_several_sets, is_readable, symbolic_carriers
+from genebrain.genetics.genotypes.records import MISSING, GenotypeFile, Sites
 from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.haplotypes.resolve import open_genotypes
+from genebrain.genetics.haplotypes.told import told_left_out, told_phase_sets, told_symbolic
 
 SLICE_BP = 10_000
 FEWEST_PER_WINDOW = 20

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from genebrain.genetics.genome.bgzf import check_bgzf, is_bgzf
 from genebrain.genetics.genome.foreign import as_sentence, reading
-from genebrain.genetics.genome.haplotypes import open_genotypes
 from genebrain.genetics.genotypes.vcf_header import read_vcf_header
+from genebrain.genetics.haplotypes.resolve import open_genotypes
 
 AUTOSOMES = frozenset([str(i) for i in range(1, 23)] + [f"chr{i}" for i in range(1, 23)])
 BASES = frozenset("ACGT")

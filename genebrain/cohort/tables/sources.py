@@ -15,8 +15,8 @@ from genebrain.brain.store.scan_table import read_scan_table
 from genebrain.cohort.tables.files import is_missing, numbers, read_table
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.common.types import UserError
-from genebrain.genetics.genome.haplotypes import open_genotypes
 from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.haplotypes.resolve import open_genotypes
 
 LABELS = ("site", "sex", "ancestry")
 NUMERIC = re.compile(r"age|mean_fd|PC\d+")

@@ -24,15 +24,15 @@ from genebrain.common.hashing import file_digest
 from genebrain.common.types import UserError
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places, distinct_pieces
-from genebrain.genetics.genome.dosages import dosages
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.haplotypes import WindowAlleles, open_genotypes, resolve
-from genebrain.genetics.genome.policies import Policies
 from genebrain.genetics.genome.reference import Reference, reverse_complement
-from genebrain.genetics.genome.report import GenotypeReport
-from genebrain.genetics.genome.vcf import recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.record_filter import EVERYTHING
+from genebrain.genetics.genotypes.records import recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.haplotypes.dosages import dosages
+from genebrain.genetics.haplotypes.policies import Policies
+from genebrain.genetics.haplotypes.report import GenotypeReport
+from genebrain.genetics.haplotypes.resolve import WindowAlleles, open_genotypes, resolve
 
 __all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.haplotypes import WindowAlleles
+from genebrain.genetics.haplotypes.resolve import WindowAlleles
 
 CutOrigin = Literal["genome", "window"]
 

@@ -1,1 +1,1 @@
-"""Letters and alleles: reference, gene windows, VCF and PGEN, haplotypes, dosages."""
+"""The reference genome: letters, contigs, gene windows."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.vcf import Sites
+from genebrain.genetics.genotypes.records import Sites
 
 NEVER_CARRIED = (b"<*>", b"<NON_REF>", b"<X>")
 

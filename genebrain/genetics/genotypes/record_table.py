@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.common.types import UserError
-from genebrain.genetics.genome.vcf import ABSENT, MISSING, Sites
 from genebrain.genetics.genotypes.record_filter import R2_FIELDS, RecordFilter
+from genebrain.genetics.genotypes.records import ABSENT, MISSING, Sites
 
 NO_SET = -1
 """Number of the phase set of genotypes that name none."""

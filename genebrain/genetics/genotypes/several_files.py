@@ -9,7 +9,7 @@ import numpy as np
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.contigs import canonical
 from genebrain.genetics.genome.gene_windows import SHOWN, Window
-from genebrain.genetics.genome.vcf import GenotypeFile, Sites
+from genebrain.genetics.genotypes.records import GenotypeFile, Sites
 
 
 class SeveralFiles:

@@ -14,10 +14,10 @@ from genebrain.genetics.genome.bgzf import check_bgzf
 from genebrain.genetics.genome.contigs import match_contigs
 from genebrain.genetics.genome.foreign import reading
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.vcf import Sites
 from genebrain.genetics.genotypes.record_counts import Counts, counted
 from genebrain.genetics.genotypes.record_filter import EVERYTHING, RecordFilter
 from genebrain.genetics.genotypes.record_table import RecordTable
+from genebrain.genetics.genotypes.records import Sites
 from genebrain.genetics.genotypes.vcf_header import read_vcf_header
 from genebrain.genetics.genotypes.vcf_index import find_index, read_index
 

@@ -16,7 +16,7 @@ from genebrain.genetics.chunks.build import ChunkSet, build_chunks, content_fing
 from genebrain.genetics.chunks.cutting import cut_places
 from genebrain.genetics.chunks.work import predict
 from genebrain.genetics.genome.gene_windows import Window, read_windows
-from genebrain.genetics.genome.haplotypes import Policies, open_genotypes
+from genebrain.genetics.haplotypes.resolve import Policies, open_genotypes
 from genebrain.simulation.genomes import simulate_regions
 from tests.genetics.genome.genotype_writing import Record, write_fasta, write_pgen, write_vcf
 

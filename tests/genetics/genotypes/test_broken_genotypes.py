@@ -16,10 +16,10 @@ from genebrain.cohort.relatedness.genomewide import read_dosages
 from genebrain.common.types import UserError
 from genebrain.genetics.chunks.build import build_chunks
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.haplotypes import Policies, open_genotypes
 from genebrain.genetics.genome.reference import Reference
-from genebrain.genetics.genome.vcf import ABSENT, MISSING
 from genebrain.genetics.genotypes import record_counts
+from genebrain.genetics.genotypes.records import ABSENT, MISSING
+from genebrain.genetics.haplotypes.resolve import Policies, open_genotypes
 from tests.genetics.genome.genotype_writing import Record, write_fasta, write_pgen
 
 DNA = "".join(np.random.default_rng(7).choice(list("ACGT"), 4000))

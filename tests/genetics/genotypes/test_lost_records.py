@@ -15,11 +15,11 @@ import pytest
 from genebrain.common.types import UserError
 from genebrain.genetics.chunks.build import build_chunks, dosages
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.haplotypes import Policies, open_genotypes
-from genebrain.genetics.genome.told import genotype_funnel, told_genotypes
 from genebrain.genetics.genotypes import record_counts
 from genebrain.genetics.genotypes.record_filter import RecordFilter
 from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.haplotypes.resolve import Policies, open_genotypes
+from genebrain.genetics.haplotypes.told import genotype_funnel, told_genotypes
 from tests.genetics.genome.genotype_writing import Record, write_fasta, write_pgen, write_vcf
 
 RNG = np.random.default_rng(11)

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.haplotypes import open_genotypes
-from genebrain.genetics.genome.vcf import ABSENT, MISSING, Sites, recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.allele_kinds import is_readable, usable
+from genebrain.genetics.genotypes.records import ABSENT, MISSING, Sites, recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.haplotypes.resolve import open_genotypes
 
 
 def dosages(

@@ -20,9 +20,6 @@ from numpy.typing import NDArray
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.contigs import canonical
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.pgen import PgenFile
-from genebrain.genetics.genome.policies import Policies
-from genebrain.genetics.genome.vcf import ABSENT, MISSING, GenotypeFile, Sites
 from genebrain.genetics.genotypes.allele_kinds import (
     in_several_sets,
     is_readable,
@@ -31,10 +28,13 @@ from genebrain.genetics.genotypes.allele_kinds import (
     symbolic_carriers,
     usable,
 )
+from genebrain.genetics.genotypes.pgen import PgenFile
 from genebrain.genetics.genotypes.record_filter import RecordFilter
+from genebrain.genetics.genotypes.records import ABSENT, MISSING, GenotypeFile, Sites
 from genebrain.genetics.genotypes.several_files import SeveralFiles
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.genotypes.vcf import VcfFile
+from genebrain.genetics.haplotypes.policies import Policies
 
 __all__ = ["Policies", "WindowAlleles", "is_symbolic", "open_genotypes", "resolve", "usable"]
 

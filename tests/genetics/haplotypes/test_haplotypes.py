@@ -14,8 +14,8 @@ import pytest
 from genebrain.common.types import UserError
 from genebrain.genetics.chunks.build import build_chunks
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.haplotypes import Policies, open_genotypes
 from genebrain.genetics.genome.reference import Reference, reverse_complement
+from genebrain.genetics.haplotypes.resolve import Policies, open_genotypes
 from tests.genetics.genome.genotype_writing import Record, write_fasta, write_pgen, write_vcf
 
 DNA = "".join(np.random.default_rng(5).choice(list("ACGT"), 400))

@@ -14,8 +14,8 @@ import numpy as np
 
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.gene_windows import SHOWN, Window
-from genebrain.genetics.genome.haplotypes import WindowAlleles
-from genebrain.genetics.genome.policies import Policies
+from genebrain.genetics.haplotypes.policies import Policies
+from genebrain.genetics.haplotypes.resolve import WindowAlleles
 
 
 def _share(part: int, whole: int) -> float:

@@ -24,8 +24,8 @@ from genebrain.common.types import UserError
 from genebrain.genetics.genome.contigs import canonical, match_contigs
 from genebrain.genetics.genome.foreign import reading
 from genebrain.genetics.genome.gene_windows import SHOWN, Window
-from genebrain.genetics.genome.vcf import ABSENT, MISSING, Sites
 from genebrain.genetics.genotypes.record_filter import EVERYTHING, RecordFilter
+from genebrain.genetics.genotypes.records import ABSENT, MISSING, Sites
 
 AGAIN = "Copy the three files again, or make them again with `plink2 --make-pgen`."
 

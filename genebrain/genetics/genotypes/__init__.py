@@ -1,0 +1,1 @@
+"""Files of genotypes: VCF, BCF and PGEN to the records of a window, checked against a second count."""
