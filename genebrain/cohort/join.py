@@ -49,7 +49,7 @@ def assemble(path: Path) -> Assembly:
     if "genotypes" in files:
         parts.samples = genotype_samples(description.genotypes or files["genotypes"], problems)
     if "scans" in files:
-        parts.scans = read_scans(files["scans"], problems)
+        parts.scans = read_scans(files["scans"], problems, description.settings.get("choose"))
     if parts.participants is not None and parts.samples is not None and parts.scans is not None:
         _join(parts, parts.participants, parts.samples, parts.scans)
     return parts
@@ -146,8 +146,8 @@ def _too_much_motion(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[st
     if "mean_fd" not in listed.columns or not isinstance(limit, int | float):
         parts.problems.error(
             "max_mean_fd",
-            f"`max_mean_fd: {limit}` needs a number (millimetres) and a column `mean_fd` in the participants or scan "
-            "table",
+            f"`max_mean_fd: {limit}` needs a number (millimetres), and a column `mean_fd` in the participants or scan "
+            "table or confounds tables with a column framewise_displacement",
         )
         return
     yield f"mean_fd above {limit:g} mm or unknown", ~(listed["mean_fd"] <= limit).to_numpy()

@@ -54,8 +54,8 @@ class ScanSource:
     parcel_coordinates
         Table of the centres of the parcels; by default the labels of the atlas, or without one
         ``parcel_coordinates.tsv`` beside the scan table, or A424 for 424 parcels.
-    space, task
-        Which of several a folder holds.
+    space, task, choose
+        Which of several a folder holds; see :func:`~genebrain.brain.store.scan_table.read_scan_table`.
     cleaning
         Of parcel series.
     """
@@ -65,6 +65,7 @@ class ScanSource:
     parcel_coordinates: Path | None = None
     space: str | None = None
     task: str | None = None
+    choose: str | None = None
     cleaning: Cleaning = field(default_factory=Cleaning)
 
     def table(self) -> pd.DataFrame:
@@ -74,7 +75,7 @@ class ScanSource:
             return pd.DataFrame([row | {"mask": None, "confounds": None}], columns=COLUMNS)
         if not self.input.exists():
             raise UserError(f"input={self.input} does not exist: name a folder of scans, a scan table, or a 4D image")
-        return read_scan_table(self.input, space=self.space, task=self.task)
+        return read_scan_table(self.input, space=self.space, task=self.task, choose=self.choose)
 
     @property
     def centres(self) -> Path | None:

@@ -37,7 +37,7 @@ def motion_weights(scans: pd.DataFrame, keys: Sequence[str | None]) -> dict[str,
 def unknown_motion(scans: pd.DataFrame) -> int:
     """Number of scans whose motion is not known; a UserError where that of none is, or it is below zero."""
     if "mean_fd" not in scans.columns:
-        raise UserError("brain.aggregate=motion needs a column mean_fd (mm) in the scan table; there is none")
+        raise UserError("brain.aggregate=motion needs a column mean_fd (mm) in the scan table, or confounds tables")
     motion = scans["mean_fd"].astype(float)
     unknown, below = int(motion.isna().sum()), int((motion < 0).sum())
     if unknown == len(motion) or below:

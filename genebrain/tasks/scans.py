@@ -21,6 +21,7 @@ def embed_scans(
     parcel_coordinates: Path | str | None = None,
     space: str | None = None,
     task: str | None = None,
+    choose: str | None = None,
     cleaning: Cleaning | None = None,
     report: bool = False,
     unreadable: Literal["error", "skip"] = "error",
@@ -43,7 +44,9 @@ def embed_scans(
     for option, usual in (("aggregate", "mean"), ("positives", "people"), ("tuning", "frozen")):
         if (value := getattr(brain, option, usual)) != usual:
             print(f"note: brain.{option}={value} changes nothing here: rows are plain means over windows")
-    source = ScanSource(Path(input), _path(atlas), _path(parcel_coordinates), space, task, cleaning or Cleaning())
+    source = ScanSource(
+        Path(input), _path(atlas), _path(parcel_coordinates), space, task, choose, cleaning or Cleaning()
+    )
     counts = embed(source, brain or ConnectomeSide(), Path(out), report_page=report, progress=progress)
     done = counts["embedded"]
     print(

@@ -18,7 +18,9 @@ from genebrain.brain.encoders.cache import SHELF
 from genebrain.brain.encoders.families import Size, frames_problem
 from genebrain.brain.encoders.reading import VolumeSettings
 from genebrain.brain.encoders.volumes import config_box
+from genebrain.brain.images.array_files import open_array
 from genebrain.brain.images.atlas import Atlas
+from genebrain.brain.images.cifti_files import is_series
 from genebrain.brain.images.parcel_centres import known_centres
 from genebrain.brain.store.scan_table import IMAGE_SUFFIXES, known_steps
 from genebrain.brain.windows.bank import another_step
@@ -73,6 +75,8 @@ def refuse_misfits(
 def _width(table: pd.DataFrame, atlas: Path | None) -> int | None:
     """Parcels of the scans, where the atlas or the headers of some tables agree on it; None: unknown."""
     paths = [Path(path) for path in table["path"]]
+    if any(is_series(path) for path in paths):
+        return None  # said when they are read
     if atlas is not None and all(path.name.endswith(IMAGE_SUFFIXES) for path in paths):
         try:
             return len(Atlas.load(atlas).ids)
@@ -83,8 +87,8 @@ def _width(table: pd.DataFrame, atlas: Path | None) -> int | None:
     widths = set()
     for row in np.linspace(0, len(paths) - 1, min(len(paths), LOOKED_AT)).astype(int):
         try:
-            shape = np.load(paths[row], mmap_mode="r", allow_pickle=False).shape
-        except (OSError, ValueError, EOFError):
+            shape = open_array(paths[row]).shape
+        except UserError:
             continue
         widths.add(shape[1] if len(shape) == 2 else None)
     return widths.pop() if len(widths) == 1 else None

@@ -23,6 +23,7 @@ from genebrain.brain.encoders.build import EncoderSettings
 from genebrain.brain.encoders.cache import SHELF, ScanShape
 from genebrain.brain.encoders.families import Box, get_size
 from genebrain.brain.encoders.volumes import config_box
+from genebrain.brain.images.cifti_files import is_parcel_series, is_series
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.images.mask import MaskChoice
 from genebrain.brain.images.nifti import open_image
@@ -97,11 +98,11 @@ def scan_options(
     if settings is None or settings.reads == "parcels":
         if settings is not None:
             SHELF.size(settings)
-        if atlas is None and len(table) and all(str(path).endswith(IMAGE_SUFFIXES) for path in table["path"]):
+        if atlas is None and len(table) and all(_needs_atlas(path) for path in table["path"]):
             raise UserError(
                 f"all {len(table)} scans are images, and {settings.name if settings else 'the connectome'} reads "
-                "parcels: an image needs an atlas. Name a label image (atlas=LABELS.nii.gz; 'atlas' in cohort.yaml), "
-                "or list tables of parcel series"
+                "parcels: an image needs an atlas. Name a label image (atlas=LABELS.nii.gz, for .dtseries.nii a "
+                ".dlabel.nii; 'atlas' in cohort.yaml), or list tables of parcel series"
             )
         return ReadingOptions(atlas=atlas, cleaning=cleaning or Cleaning(), min_frames=min_frames)
     volumes, cleaning = volumes or VolumeSettings(), cleaning or Cleaning()
@@ -109,6 +110,10 @@ def scan_options(
         raise UserError(problem)
     options = volumes.options(_box(settings, table["path"], volumes))
     return replace(options, min_frames=min_frames, fd_threshold=cleaning.fd_threshold)
+
+
+def _needs_atlas(path: Path | str) -> bool:
+    return str(path).endswith(IMAGE_SUFFIXES) and not is_parcel_series(path)
 
 
 def volume_cleaning_problem(name: str, cleaning: Cleaning) -> str | None:
@@ -134,7 +139,7 @@ def _box(settings: EncoderSettings, paths: Iterable[Path], volumes: VolumeSettin
         assert isinstance(config, (SwiFTConfig, BrainMTConfig))
         return config_box(config)
     listed = [Path(path) for path in paths]
-    images = [path for path in listed if path.name.endswith(IMAGE_SUFFIXES)]
+    images = [path for path in listed if path.name.endswith(IMAGE_SUFFIXES) and not is_series(path)]
     if not images:
         raise UserError(
             f"{settings.name} reads volumes, and none of {counted(len(listed), 'scan')} is a 4D image "

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
+from genebrain.brain.images.image_files import load_image, read_values
 from genebrain.brain.images.nifti import ImageStream, check_orientation
 from genebrain.brain.images.orientation import Turn
 from genebrain.common.types import BoolArray, UserError
@@ -202,13 +203,13 @@ def nearest(
 def read_volume(path: Path | str, what: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A 3D image (singleton axes dropped) in float64 with its affine."""
     try:
-        image = nib.load(path)
-        values = np.asarray(image.dataobj, np.float64)
-    except Exception as error:  # nibabel raises a dozen kinds for damaged files
+        image = load_image(path)
+    except UserError as error:
         raise UserError(f"the {what} cannot be read: {error}") from error
-    if values.ndim == 4 and values.shape[3] == 1:
-        values = values[..., 0]
-    if values.ndim != 3:
-        raise UserError(f"the {what} must have three axes, it has shape {values.shape}")
+    if not isinstance(image, nib.Nifti1Image) or image.get_data_dtype().kind not in "iuf":
+        raise UserError(f"the {what} must be a NIfTI image of real numbers, this is a {type(image).__name__}")
+    if len(image.shape) < 3 or any(n != 1 for n in image.shape[3:]):
+        raise UserError(f"the {what} must have three axes, it has shape {image.shape}")
+    values = np.asarray(read_values(image, what), np.float64).reshape(image.shape[:3])
     check_orientation(image)
     return values, np.asarray(image.affine, np.float64)

@@ -26,7 +26,9 @@ def framewise_displacement(path: Path | None) -> NDArray[np.float64] | None:
     if path is None:
         return None
     try:
-        table = pd.read_csv(path, sep="," if str(path).endswith(".csv") else "\t", na_values=["n/a"])
+        separator = "," if str(path).endswith(".csv") else "\t"
+        # Of the hundreds of columns of a confounds table, one is wanted.
+        table = pd.read_csv(path, sep=separator, na_values=["n/a"], usecols=COLUMNS.__contains__)
     except (OSError, ValueError):  # a broken table matters to cleaning, which says so
         return None
     column = next((name for name in COLUMNS if name in table.columns), None)

@@ -17,11 +17,11 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from genebrain.brain.images.cifti_files import WAYS_OUT
+from genebrain.brain.images.image_files import load_image
 from genebrain.common.types import UserError
 
 
@@ -74,10 +74,9 @@ def open_image(path: Path | str) -> ImageStream:
         Not an image, not 4D (a fifth axis of length 1 is dropped), complex or colour values, no affine.
     """
     path = Path(path)
-    try:
-        image = nib.load(path)
-    except (ImageFileError, HeaderDataError, EOFError, OSError, zlib.error) as error:
-        raise UserError(f"not a readable NIfTI image: {str(error).replace(str(path), path.suffix)}") from error
+    image = load_image(path)
+    if isinstance(image, nib.Cifti2Image):
+        raise UserError(f"a CIFTI file has grayordinates or parcels, no volumes; {WAYS_OUT}")
     if not isinstance(image, nib.Nifti1Image):  # Nifti2Image is a subclass
         raise UserError(f"expected a single-file NIfTI image, got {type(image).__name__}")
     shape = image.shape[:4] if image.ndim == 5 and image.shape[4] == 1 else image.shape

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from genebrain.brain.images.a424 import A424_PARCELS
 from genebrain.brain.images.atlas import Atlas
+from genebrain.brain.images.cifti_files import is_labels
 from genebrain.common.types import UserError
 
 AXES = ("x", "y", "z")
@@ -26,7 +27,7 @@ def known_centres(n_parcels: int, table: Path | str | None, atlas: Path | None) 
     """
     if table is not None:
         return read_centres(table)
-    if n_parcels == A424_PARCELS or atlas is None:
+    if n_parcels == A424_PARCELS or atlas is None or is_labels(atlas):
         return None
     return label_centres(atlas)
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from genebrain.brain.images.array_files import open_array
 from genebrain.common.types import BoolArray, FloatArray, UserError
 
 MISSING = {"", "n/a", "na", "nan"}
@@ -33,7 +34,7 @@ def read_parcel_table(path: Path | str) -> NDArray[np.float32]:
     path = Path(path)
     try:
         if path.suffix == ".npy":
-            table = np.load(path, allow_pickle=False)
+            table = np.asarray(open_array(path))
         else:
             separator = "," if path.suffix == ".csv" else "\t"
             table = pd.read_csv(path, sep=separator, header=0 if _has_header(path, separator) else None).to_numpy(

@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.brain.images.atlas import Atlas
+from genebrain.brain.images.cifti_files import is_labels
 from genebrain.brain.images.motion import framewise_displacement
 from genebrain.brain.store.journal import INDEX, read_records, scan_keys
 from genebrain.brain.store.store import ScanStore
@@ -208,8 +209,8 @@ def _carpet(store: ScanStore, key: str, name: str, record: dict[str, Any], confo
 
 def _labels(store: ScanStore, atlas: Path | str | None) -> NDArray[np.int64] | None:
     """Columns of the atlas in RAS, if it is the store's."""
-    if atlas is None or store.kind != "parcels":
-        return None
+    if atlas is None or store.kind != "parcels" or is_labels(atlas):
+        return None  # vertices of a surface make no slices
     own = (store.settings.get("atlas") or {}).get("sha256")
     if own is None:
         return None  # tables of parcel series: nobody says which atlas they were made with

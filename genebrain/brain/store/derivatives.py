@@ -1,22 +1,26 @@
-"""The scans of a folder, found by the names that pipelines give: fMRIPrep, UK Biobank, Human Connectome Project.
+"""The scans of a folder, found by the names that pipelines give: fMRIPrep, XCP-D, UK Biobank, Connectome Project.
 
-Contract: one pass over file names, nothing is opened. A file that fits no pattern is left alone; a folder in which two
-layouts, two template spaces or two tasks are mixed is an error, never a guess.
-
-What it does NOT know: what is inside the images, time steps, tables.
+One pass over file names, nothing is opened. A file that fits no pattern is left alone; a folder in which two layouts,
+or several versions of one recording, are mixed is an error, never a guess.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from genebrain.brain.folders.bids import choose_files
+from genebrain.brain.folders.labels import some
+from genebrain.brain.folders.motion_tables import motion_table, motion_tables
+from genebrain.brain.folders.versions import one_of_twins
 from genebrain.common.types import UserError
+from genebrain.common.words import counted
 
-BOLD = re.compile(r"sub-[^/]*_bold\.nii(?:\.gz)?$")
+ENDS_OF_IMAGES = (".nii", ".nii.gz")
 BIOBANK = re.compile(
     r"(?:^|/)(?P<id>\d{7})(?:_20227_(?P<visit>\d)_\d)?/(?:fMRI/)?rfMRI\.ica/"
     r"(?P<file>filtered_func_data_clean(?P<mni>_MNI)?\.nii(?:\.gz)?)$"
@@ -24,7 +28,8 @@ BIOBANK = re.compile(
 CONNECTOME = re.compile(
     r"(?:^|/)(?P<id>[A-Za-z0-9]+(?:_V\d+_MR)?)/MNINonLinear/Results/"
     r"(?P<run>rfMRI_REST[A-Za-z0-9]*(?:_(?:LR|RL|AP|PA))?)/"
-    r"(?P<file>(?P=run)_hp[A-Za-z0-9]+_clean(?P<more>(?:_[rt]clean)*)\.nii(?:\.gz)?)$"
+    r"(?P<file>(?P=run)(?P<dense>_Atlas(?:_MSMAll)?)?_hp[A-Za-z0-9]+_clean(?P<more>(?:_[rt]clean)*)"
+    r"(?(dense)\.dtseries\.nii|\.nii(?:\.gz)?))$"
 )
 NATIVE_NOTE = (
     "these UK Biobank scans lie in each person's own space, not in a template's: an atlas in template space does not "
@@ -41,7 +46,6 @@ class Found:
     path: Path
     mask: Path | None = None
     confounds: Path | None = None
-    sidecars: tuple[Path, ...] = ()
 
 
 @dataclass
@@ -53,23 +57,23 @@ class Layout:
     notes: list[str] = field(default_factory=list)
 
 
-def find_scans(folder: Path, space: str | None = None, task: str | None = None) -> Layout:
+def find_scans(folder: Path, choice: Mapping[str, str] | None = None) -> Layout:
     """All scans of a folder.
 
     Parameters
     ----------
     folder
-        Searched to its depths.
-    space, task
-        Which template space and task to take where there are several.
+        Searched to its depths; folders whose names begin with a dot are passed over.
+    choice
+        Which files to take where there are several versions, as of :func:`~genebrain.brain.folders.names.read_choice`.
 
     Raises
     ------
     UserError
-        No scan, several layouts, several spaces or tasks.
+        No scan, several layouts, several versions of a recording.
     """
     files = sorted(_walk(folder))
-    layouts = [layout for find in FINDERS if (layout := find(folder, files, space, task)) is not None]
+    layouts = [layout for find in FINDERS if (layout := find(folder, files, dict(choice or {}))) is not None]
     if len(layouts) > 1:
         kinds = " and ".join(f"{len(one.scans)} in the layout of {one.name}" for one in layouts)
         raise UserError(
@@ -77,75 +81,85 @@ def find_scans(folder: Path, space: str | None = None, task: str | None = None) 
             "a table (participant_id, path)"
         )
     if layouts:
+        _tell_absent(folder, layouts[0])
         return layouts[0]
     zipped = sum(bool(re.search(r"_20227_\d_\d\.zip$", name)) for name in files)
-    images = sum(name.endswith((".nii", ".nii.gz")) for name in files)
+    images = sum(name.endswith(ENDS_OF_IMAGES) for name in files)
     hint = f"; its {zipped} zip files of UK Biobank must be unpacked first" if zipped else ""
     raise UserError(
-        f"{folder} holds no scan in a known layout{hint}. Looked for sub-*_bold.nii.gz (fMRIPrep), "
+        f"{folder} holds no scan in a known layout{hint}. Looked for sub-*_bold.nii.gz (fMRIPrep, XCP-D), "
         "ID_20227_2_0/fMRI/rfMRI.ica/filtered_func_data_clean.nii.gz (UK Biobank), "
         "ID/MNINonLinear/Results/rfMRI_REST*/rfMRI_REST*_hp2000_clean.nii.gz (Connectome Project); "
         f"{images} other images. List them in a table with the columns participant_id, path and tr"
     )
 
 
+def _tell_absent(folder: Path, layout: Layout) -> None:
+    """A word about scans that are no files: the reader puts them into quarantine, so that nobody is lost silently."""
+    absent = [scan for scan in layout.scans if not scan.path.is_file()]
+    if len(absent) == len(layout.scans):
+        raise UserError(
+            f"{folder}: none of {counted(len(absent), 'scan')} is a file; links that point nowhere are files that were "
+            "not fetched (datalad get)"
+        )
+    if absent:
+        layout.notes.append(f"{counted(len(absent), 'scan')} cannot be read: links that point nowhere, or no files")
+
+
 def _walk(folder: Path) -> list[str]:
-    """Paths of all files, relative to the folder, with slashes; linked folders are entered, each once."""
+    """Paths of all files, relative to the folder, with slashes; linked folders are entered, each once.
+
+    A folder that is named like an image is listed, not entered.
+    """
     seen, names = set(), []
     for root, inside, files in os.walk(folder, followlinks=True):
         if (place := os.path.realpath(root)) in seen:
             inside.clear()
             continue
         seen.add(place)
+        files += [name for name in inside if name.endswith(ENDS_OF_IMAGES)]
+        inside[:] = sorted(name for name in inside if not name.startswith(".") and not name.endswith(ENDS_OF_IMAGES))
         names += [(Path(root) / name).relative_to(folder).as_posix() for name in files]
     return names
 
 
-def entities(name: str) -> dict[str, str]:
-    """``sub-01_ses-1_task-rest_bold`` -> ``{"sub": "01", "ses": "1", "task": "rest"}``."""
-    return dict(re.findall(r"(?:^|_)([a-zA-Z]+)-([a-zA-Z0-9+.]+)", name))
-
-
-def _fmriprep(folder: Path, files: list[str], space: str | None, task: str | None) -> Layout | None:
-    """``sub-*_bold.nii[.gz]`` with mask and confounds beside them."""
-    found = [folder / name for name in files if BOLD.search(name)]
-    if not found:
+def _bids(folder: Path, files: list[str], choice: dict[str, str]) -> Layout | None:
+    """``sub-*_bold.nii[.gz]`` and other series, with mask and confounds beside them."""
+    chosen = choose_files(folder, files, choice)
+    if chosen is None:
         return None
-    parts = {p: entities(p.name) for p in found}
-    # A folder of preprocessed scans may also hold the raw ones, which are not aligned to any template.
-    preprocessed = [p for p in found if parts[p].get("desc") == "preproc"]
-    found = preprocessed or found
-    for key, wanted in (("space", space), ("task", task)):
-        present = sorted({parts[p].get(key, "none") for p in found})
-        if wanted is not None:
-            found = [p for p in found if parts[p].get(key, "none") == wanted]
-            if not found:
-                raise UserError(f"no scan in {folder} has {key}-{wanted}; there are: {', '.join(present)}")
-        elif len(present) > 1:
-            raise UserError(f"{folder} holds scans with several values of {key} ({', '.join(present)}): choose one")
-    scans = []
-    for scan in found:
-        own = parts[scan]
-        stem = re.sub(r"_(?:desc-[a-zA-Z0-9]+_)?bold\.nii(?:\.gz)?$", "", scan.name)
-        run = re.sub(r"_(?:space|res|cohort|desc)-[a-zA-Z0-9+.]+", "", stem)
-        scans.append(
-            Found(
-                f"sub-{own['sub']}",
-                f"ses-{own['ses']}" if "ses" in own else "",
-                scan,
-                _first(scan.parent, f"{stem}_desc-brain_mask.nii.gz", f"{stem}_desc-brain_mask.nii"),
-                _first(scan.parent, f"{run}_desc-confounds_timeseries.tsv", f"{run}_desc-confounds_regressors.tsv"),
-            )
+    tables = motion_tables(files)
+    scans = [
+        Found(
+            f"sub-{own['sub']}",
+            f"ses-{own['ses']}" if "ses" in own else "",
+            folder / name,
+            _mask(folder / name),
+            None if (table := motion_table(name, own, tables)) is None else folder / table,
         )
-    return Layout("fMRIPrep", scans)
+        for name, own in chosen.files.items()
+    ]
+    denoised = any(own.get("desc", "").startswith(("denoised", "residual")) for own in chosen.files.values())
+    return Layout(
+        "XCP-D" if denoised or "seg" in next(iter(chosen.files.values())) else "fMRIPrep", scans, chosen.notes
+    )
 
 
-def _biobank(folder: Path, files: list[str], space: str | None, task: str | None) -> Layout | None:
+def _mask(scan: Path) -> Path | None:
+    stem = re.sub(r"(?:_desc-[^_]+)?_bold\.nii(?:\.gz)?$", "", scan.name)
+    stems = (stem, re.sub(r"_(?:echo|part)-[^_]+", "", stem))
+    return _first(
+        scan.parent, *(f"{own}_desc-brain_mask.nii{gz}" for own in dict.fromkeys(stems) for gz in (".gz", ""))
+    )
+
+
+def _biobank(folder: Path, files: list[str], choice: dict[str, str]) -> Layout | None:
     """Bulk field 20227, unpacked: in template space where somebody has put it there, else in the person's own."""
-    matches = [(name, match) for name in files if (match := BIOBANK.search(name))]
+    names, notes = _one_of_twins(folder, [name for name in files if BIOBANK.search(name)])
+    matches = [(name, match) for name in names if (match := BIOBANK.search(name))]
     if not matches:
         return None
-    _only_rest(task, "UK Biobank")
+    space = _only_rest(choice, "UK Biobank")
     in_template = {name.rsplit("/", 1)[0] for name, match in matches if match["mni"]}
     wanted = space or ("MNI" if in_template else "native")
     if wanted not in ("MNI", "native"):
@@ -161,39 +175,66 @@ def _biobank(folder: Path, files: list[str], space: str | None, task: str | None
     for name, match in taken:
         path = folder / name
         mask = None if wanted == "MNI" else _first(path.parent, "mask.nii.gz", "mask.nii")
-        sidecars = (path.parent.parent / "rfMRI.json", path.parent / "rfMRI.json")
-        scans.append(Found(match["id"], f"ses-{match['visit'] or '2'}", path, mask, None, sidecars))
-    return Layout("UK Biobank", scans, [] if wanted == "MNI" else [NATIVE_NOTE])
+        scans.append(Found(match["id"], f"ses-{match['visit'] or '2'}", path, mask))
+    _refuse_repeated(folder, scans)
+    return Layout("UK Biobank", scans, notes if wanted == "MNI" else [NATIVE_NOTE, *notes])
 
 
-def _connectome(folder: Path, files: list[str], space: str | None, task: str | None) -> Layout | None:
+def _connectome(folder: Path, files: list[str], choice: dict[str, str]) -> Layout | None:
     """Cleaned resting scans of the Human Connectome Project; of a run with several versions the most cleaned one."""
-    matches = [match for name in files if (match := CONNECTOME.search(name))]
+    names, notes = _one_of_twins(folder, [name for name in files if CONNECTOME.search(name)])
+    matches = [match for name in names if (match := CONNECTOME.search(name))]
     if not matches:
         return None
-    _only_rest(task, "the Connectome Project")
-    if space not in (None, "MNI"):
+    kinds = {"nii": [m for m in matches if not m["dense"]], "dtseries": [m for m in matches if m["dense"]]}
+    kind = choice.pop("kind", "nii" if kinds["nii"] else "dtseries")
+    matches = kinds.get(kind, [])
+    if not matches:
+        present = ", ".join(name for name, found in kinds.items() if found)
+        raise UserError(f"choose={kind}: {folder} holds no such scans; there are: {present}")
+    if (space := _only_rest(choice, "the Connectome Project")) not in (None, "MNI"):
         raise UserError(f"space={space}: scans of the Connectome Project are in space MNI")
-    best: dict[tuple[str, str], re.Match[str]] = {}
-    for match in sorted(matches, key=lambda match: len(match["more"])):
-        best[match["id"], match["run"]] = match
+    most = {(match["id"], match["run"]): 0 for match in matches}
+    for match in matches:
+        most[match["id"], match["run"]] = max(most[match["id"], match["run"]], len(match["more"]))
     scans = []
-    for (person, run), match in sorted(best.items()):
-        path = folder / match.string
-        scans.append(Found(person, run.removeprefix("rfMRI_"), path, _first(path.parent, "brainmask_fs.2.nii.gz")))
-    return Layout("the Connectome Project", scans)
+    for match in sorted(matches, key=lambda match: (match["id"], match["run"])):
+        if len(match["more"]) == most[match["id"], match["run"]]:
+            path = folder / match.string
+            mask = _first(path.parent, "brainmask_fs.2.nii.gz")
+            scans.append(Found(match["id"], match["run"].removeprefix("rfMRI_"), path, mask))
+    _refuse_repeated(folder, scans)
+    return Layout("the Connectome Project", scans, notes)
 
 
-FINDERS: tuple[Callable[[Path, list[str], str | None, str | None], Layout | None], ...] = (
-    _fmriprep,
-    _biobank,
-    _connectome,
-)
+FINDERS: tuple[Callable[[Path, list[str], dict[str, str]], Layout | None], ...] = (_bids, _biobank, _connectome)
 
 
-def _only_rest(task: str | None, layout: str) -> None:
-    if task not in (None, "rest"):
-        raise UserError(f"task={task}: of {layout}, resting scans are looked for; list others in a table")
+def _only_rest(choice: dict[str, str], layout: str) -> str | None:
+    """The space that is chosen; nothing else can be chosen in layouts that are not BIDS."""
+    for key, label in choice.items():
+        if key == "task" and label != "rest":
+            raise UserError(f"task={label}: of {layout}, resting scans are looked for; list others in a table")
+        if key not in ("task", "space"):
+            raise UserError(f"choose={key}-{label}: names in the layout of {layout} say nothing of it")
+    return choice.get("space")
+
+
+def _one_of_twins(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
+    files, notes = one_of_twins(folder, {name: {"path": name.removesuffix(".gz")} for name in names})
+    return list(files), notes
+
+
+def _refuse_repeated(folder: Path, scans: list[Found]) -> None:
+    """One person has one scan per visit or run; a second one is a copy or another version of it."""
+    files: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for scan in scans:
+        files[scan.participant_id, scan.session].append(scan.path.relative_to(folder).as_posix())
+    if twice := [" and ".join(paths) for paths in files.values() if len(paths) > 1]:
+        raise UserError(
+            f"{folder}: {counted(len(twice), 'recording')} with several files ({some(twice, 2)}); keep one of each, "
+            "name the folder that holds one, or list the scans in a table"
+        )
 
 
 def _first(folder: Path, *names: str) -> Path | None:

@@ -26,6 +26,7 @@ from genebrain.brain.images.atlas import Strategy
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.store.job import REFUSED, Record, ScanJob, ScanOptions, process
 from genebrain.brain.store.journal import Journal, array_path, claim_folder, scan_keys
+from genebrain.brain.store.parcel_names import quarantine_other_names
 from genebrain.brain.store.read_parcels import ReadingOptions
 from genebrain.brain.store.report import IngestReport, commonest_reasons, report_of
 from genebrain.brain.store.scan_table import IMAGE_SUFFIXES
@@ -146,6 +147,7 @@ def fill_store(
             )
         records = [journal.records[key] for key in keys]
         _quarantine_odd_shapes(records)
+        quarantine_other_names(records)
         report = report_of(records, n_reused=len(keys) - len(todo))
         if not report.n_stored and not (report.short and short == "error"):
             reasons = told(commonest_reasons(report.quarantine + report.short))

@@ -30,6 +30,8 @@ REFUSED = "refused"
 
 LONGEST_S = 3 * 3600.0
 """Nobody lies in a scanner for three hours: a longer recording has a wrong time step."""
+NOT_STATED = re.compile(r"\W*n/a\W*", re.IGNORECASE)
+"""The word of BIDS tables for no value, which is no path."""
 LIMITS = ("min_frames", "min_seconds", "keep_short")
 
 
@@ -115,12 +117,19 @@ def process(job: ScanJob, options: ScanOptions) -> Record:
         return {"key": job.key, "status": REFUSED, "reason": str(error)}
     except (UserError, ValueError, OSError) as error:
         record = {"key": job.key, "status": "failed", "reason": without_names(error, job.path)}
+    except Exception as error:  # the last net: what one file holds must not end the reading of ten thousand
+        reason = f"cannot be read ({type(error).__name__}: {without_names(error, job.path)})"
+        record = {"key": job.key, "status": "failed", "reason": reason}
     return record | {"source": source_stamp(job)}
 
 
 def without_names(error: Exception, path: Path) -> str:
     """What went wrong with a file, without names of files and folders: these carry ids, and reasons reach reports."""
-    return re.sub(r"\S*/\S*|\S*sub-\S*", "<file>", str(error)).replace(path.name, "<file>")
+    words = re.split(r"(\s+)", str(error))
+    text = "".join(
+        "<file>" if re.search(r"/|sub-", word) and not NOT_STATED.fullmatch(word) else word for word in words
+    )
+    return text.replace(path.name, "<file>")
 
 
 def source_stamp(job: ScanJob) -> list[Any]:

@@ -19,11 +19,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.brain.images.atlas import Atlas, Strategy
+from genebrain.brain.images.cifti_files import is_labels, is_parcel_series, is_series, open_series, read_parcels
 from genebrain.brain.images.cleaning import ORDER, Cleaning, clean, refuse_filter
+from genebrain.brain.images.dense_atlas import DenseAtlas
 from genebrain.brain.images.motion import still_frames
 from genebrain.brain.images.nifti import open_image
 from genebrain.brain.images.parcel_tables import read_parcel_table, usable_part
 from genebrain.brain.store.job import Record, ScanJob, ScanOptions, short_record
+from genebrain.brain.store.parcel_names import keep_names
 from genebrain.brain.store.scan_table import IMAGE_SUFFIXES, known_steps, repetition_time
 from genebrain.common.files import ArrayWriter
 from genebrain.common.types import BoolArray, UserError
@@ -80,7 +83,7 @@ class ReadingOptions(ScanOptions):
 
     def read(self, job: ScanJob) -> Record:
         """Read one scan and write its series."""
-        series, tr, lost, missing_voxels = _read(job, self)
+        series, tr, lost, missing_voxels, names = _read(job, self)
         recorded = len(series)
         if recorded < self.min_frames and not self.keep_short:
             return short_record(job.key, recorded, tr, f"fewer than {self.min_frames} frames")
@@ -107,7 +110,7 @@ class ReadingOptions(ScanOptions):
             "dropped": sorted(set(range(recorded)) - set(kept.tolist())),
             "invalid": np.flatnonzero(~part.valid).tolist(),
             "sha256": array.sha256,
-        }
+        } | ({} if names is None else {"parcels": keep_names(job.target.parents[1], names)})
 
 
 def _cleaned(
@@ -134,25 +137,43 @@ def _cleaned(
     return whole, kept
 
 
-def _read(job: ScanJob, options: ReadingOptions) -> tuple[NDArray[Any], float, int, int]:
-    """Series [frames, P], time step, number of lost labels, number of voxels without values."""
+def _read(job: ScanJob, options: ReadingOptions) -> tuple[NDArray[Any], float, int, int, list[str] | None]:
+    """Series [frames, P], time step, lost labels, voxels without values, names of the parcels where a file has them."""
+    if is_series(job.path):
+        return _read_cifti(job, options)
     if not job.path.name.endswith(IMAGE_SUFFIXES):
-        return read_parcel_table(job.path), repetition_time(job.path, stated=job.tr), 0, 0
+        return read_parcel_table(job.path), repetition_time(job.path, stated=job.tr), 0, 0, None
     if options.atlas is None:
         raise UserError("an image needs an atlas: name a label image, or list tables of parcel series")
-    scan = open_image(job.path)
+    scan, atlas = open_image(job.path), _atlas(options.atlas)
+    if isinstance(atlas, DenseAtlas):
+        raise UserError("a .dlabel.nii atlas is for grayordinates (.dtseries.nii), this scan is a volume image")
     tr = repetition_time(job.path, scan.header, job.tr)
     if scan.n_frames < options.min_frames and not options.keep_short:
-        return np.empty((scan.n_frames, 0)), tr, 0, 0  # too short to be worth reading
+        return np.empty((scan.n_frames, 0)), tr, 0, 0, None  # too short to be worth reading
     mask = job.mask if options.use_masks else None
-    result = _atlas(options.atlas).extract(scan, options.strategy, mask, options.largest_loss)
-    return result.series, tr, int(result.lost.sum()), int(result.missing_voxels.sum())
+    result = atlas.extract(scan, options.strategy, mask, options.largest_loss)
+    return result.series, tr, int(result.lost.sum()), int(result.missing_voxels.sum()), None
+
+
+def _read_cifti(job: ScanJob, options: ReadingOptions) -> tuple[NDArray[Any], float, int, int, list[str]]:
+    """As :func:`_read`: parcels as they are, grayordinates by the labels of a ``.dlabel.nii``."""
+    matrix = open_series(job.path)
+    tr = repetition_time(job.path, matrix.image.header, job.tr)
+    if is_parcel_series(job.path):
+        series, names = read_parcels(job.path)
+        return series, tr, 0, 0, names
+    atlas = None if options.atlas is None else _atlas(options.atlas)
+    if not isinstance(atlas, DenseAtlas):
+        raise UserError("grayordinates (.dtseries.nii) need an atlas of grayordinates: atlas=LABELS.dlabel.nii")
+    result = atlas.extract(matrix, options.strategy, options.largest_loss)
+    return result.series, tr, int(result.lost.sum()), int(result.missing_voxels.sum()), atlas.names
 
 
 @lru_cache(maxsize=2)
-def _atlas(path: Path) -> Atlas:
+def _atlas(path: Path) -> Atlas | DenseAtlas:
     """One atlas per process: its grids are cached inside."""
-    return Atlas.load(path)
+    return DenseAtlas.load(path) if is_labels(path) else Atlas.load(path)
 
 
 def scaled(series: NDArray[Any], valid: BoolArray) -> tuple[NDArray[np.float16], float]:

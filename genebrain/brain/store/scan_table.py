@@ -9,28 +9,34 @@ What it does NOT know: what is inside the images (except the header's time step)
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from genebrain.brain.images.nifti import open_image
-from genebrain.brain.store.derivatives import entities, find_scans
+from genebrain.brain.folders.names import read_choice
+from genebrain.brain.folders.sidecars import sidecar_time_step
+from genebrain.brain.folders.time_steps import LONGEST_TR_S, header_step, step_problem
+from genebrain.brain.images.image_files import load_image
+from genebrain.brain.store.derivatives import find_scans
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
 
 COLUMNS = ["participant_id", "session", "path", "tr", "mask", "confounds"]
 IMAGE_SUFFIXES = (".nii", ".nii.gz")
 TABLE_SUFFIXES = (".npy", ".tsv", ".csv")
-LONGEST_TR_S = 10.0
-_SECONDS_PER_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
-def read_scan_table(path: Path | str, *, space: str | None = None, task: str | None = None) -> pd.DataFrame:
+def read_scan_table(
+    path: Path | str,
+    *,
+    space: str | None = None,
+    task: str | None = None,
+    choose: str | Iterable[str] | None = None,
+) -> pd.DataFrame:
     """Read a scan table, or find the scans of a folder by name (see :mod:`genebrain.brain.store.derivatives`).
 
     Parameters
@@ -41,6 +47,10 @@ def read_scan_table(path: Path | str, *, space: str | None = None, task: str | N
         folder.
     space, task
         For a folder: which template space and task to take where there are several.
+    choose
+        For a folder: which files to take where there are several versions of a recording, as BIDS writes entities:
+        ``space-MNI152NLin6Asym_res-2_desc-denoised``; ``none`` for files without the entity. A word without a hyphen is
+        the kind: ``nii``, ``dtseries``, ``ptseries`` or ``tsv``.
 
     Returns
     -------
@@ -55,7 +65,8 @@ def read_scan_table(path: Path | str, *, space: str | None = None, task: str | N
     """
     path = Path(path)
     if path.is_dir():
-        return _discover(path, space, task)
+        own = [f"{key}-{label}" for key, label in (("space", space), ("task", task)) if label is not None]
+        return _discover(path, read_choice([*own, *([choose] if isinstance(choose, str) else choose or ())]))
     if not path.is_file():
         raise UserError(f"scan table {path} does not exist")
     separator = "," if path.suffix == ".csv" else "\t"
@@ -109,15 +120,15 @@ def _table_problems(table: pd.DataFrame, base: Path) -> list[str]:
     return problems
 
 
-def _discover(folder: Path, space: str | None, task: str | None) -> pd.DataFrame:
+def _discover(folder: Path, choice: dict[str, str]) -> pd.DataFrame:
     """The table of a folder's scans; says which layout it is."""
-    layout = find_scans(folder, space, task)
+    layout = find_scans(folder, choice)
     rows = [
         {
             "participant_id": scan.participant_id,
             "session": scan.session,
             "path": scan.path,
-            "tr": _sidecar_tr(scan.path, scan.sidecars),
+            "tr": _stated(scan.path),
             "mask": scan.mask,
             "confounds": scan.confounds,
         }
@@ -133,21 +144,12 @@ def _discover(folder: Path, space: str | None, task: str | None) -> pd.DataFrame
     return table
 
 
-def _sidecar_tr(scan: Path, others: tuple[Path, ...] = ()) -> float:
-    """``RepetitionTime`` of the json beside the scan, or of ``task-*_bold.json`` above it; NaN = none."""
-    name = re.sub(r"\.nii(?:\.gz)?$", "", scan.name)
-    task = entities(name).get("task", "")
-    candidates = [scan.parent / f"{name}.json", *others]
-    candidates += [parent / f"task-{task}_bold.json" for parent in scan.parents[:5] if task]
-    for candidate in candidates:
-        if candidate.is_file():
-            try:
-                value = json.loads(candidate.read_text()).get("RepetitionTime")
-            except (json.JSONDecodeError, AttributeError) as error:
-                raise UserError(f"{candidate} is not a json object: {error}") from error
-            if value is not None:
-                return float(value)
-    return float("nan")
+def _stated(scan: Path) -> float:
+    """Time step of the sidecars in seconds; NaN: none, or one that is refused when the scan is read."""
+    try:
+        return sidecar_time_step(scan)
+    except UserError:
+        return float("nan")
 
 
 def repetition_time(path: Path, header: Any = None, stated: float | None = None) -> float:
@@ -170,29 +172,18 @@ def repetition_time(path: Path, header: Any = None, stated: float | None = None)
     Raises
     ------
     UserError
-        Zero, negative, not finite, above 10 s, or exactly 1.0 of unknown unit (the default of a header that
-        nobody filled in).
+        Below 0.02 s, above 10 s, not finite, a sidecar without a number, or exactly 1.0 of unknown unit (the default of
+        a header that nobody filled in).
     """
     source, value = "the scan table", float("nan") if stated is None else float(stated)
     if np.isnan(value):
-        source, value = "the json sidecar", _sidecar_tr(path)
+        source, value = "the json sidecar", sidecar_time_step(path)
     if np.isnan(value):
         if header is None:
             return value
-        source = "the image header"
-        zooms = header.get_zooms()
-        raw, unit = float(zooms[3]) if len(zooms) > 3 else 0.0, str(header.get_xyzt_units()[1])
-        if unit not in _SECONDS_PER_UNIT and raw == 1.0:
-            raise UserError(
-                "the header's time step is 1.0 of unknown unit, which is what an unset header says; "
-                "state tr in the scan table or in a json sidecar (RepetitionTime)"
-            )
-        value = round(raw * _SECONDS_PER_UNIT.get(unit, 1.0), 9)
-    if not np.isfinite(value) or not 0 < value <= LONGEST_TR_S:
-        raise UserError(
-            f"the time step of {source} is {value:g} s, expected more than 0 and at most {LONGEST_TR_S:g} s; "
-            "state tr (seconds) in the scan table"
-        )
+        source, value = "the image header", header_step(header)
+    if problem := step_problem(value):
+        raise UserError(f"the time step of {source} is {problem}")
     return value
 
 
@@ -211,7 +202,7 @@ def known_steps(table: pd.DataFrame, *, headers: bool = True) -> Counter[float |
         try:
             step = repetition_time(path)
             if np.isnan(step) and is_image and headers:
-                step = repetition_time(path, open_image(path).header)
+                step = repetition_time(path, load_image(path).header)
         except (UserError, OSError, ValueError):
             continue
         if not np.isnan(step):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from nibabel.filebasedimages import ImageFileError
 from tqdm import tqdm
 
+from genebrain.brain.images.array_files import open_array
+from genebrain.brain.images.cifti_files import is_parcel_series, is_series, open_series
+from genebrain.brain.images.image_files import load_image
 from genebrain.brain.images.parcel_tables import read_parcel_table, usable_part
 from genebrain.brain.store.scan_table import repetition_time
 from genebrain.cohort.tables.problems import Problems, named
@@ -25,7 +28,7 @@ from genebrain.common.types import UserError
 
 SHORT_SECONDS = 240.0
 BLOCK_BYTES = 1 << 22
-UNREADABLE = (UserError, OSError, ValueError, EOFError, ImageFileError)
+UNREADABLE = (UserError, OSError, ValueError, EOFError, zlib.error)
 LEFT_OUT = "; a run leaves out people without a usable scan, and counts them"
 
 
@@ -98,12 +101,19 @@ def _look(path: Path, step: float, person: str, read_values: bool, found: _Findi
     """Record what one scan shows; raises when not even its header can be read."""
     image, header = None, None
     if path.name.endswith((".nii", ".nii.gz")):
-        image = nib.load(path)
-        if len(image.shape) != 4 or image.shape[3] < 2:
-            raise UserError(f"not a series of volumes [x, y, z, time] but {len(image.shape)}-dimensional")
-        header, n_frames = image.header, image.shape[3]
+        if is_series(path):
+            matrix = open_series(path)
+            image, n_frames = matrix.image, matrix.image.shape[matrix.kinds.index("SERIES")]
+            if is_parcel_series(path):
+                found.widths[matrix.image.shape[matrix.kinds.index("PARCELS")]] += 1
+        else:
+            image = load_image(path)
+            if len(image.shape) != 4 or image.shape[3] < 2:
+                raise UserError(f"not a series of volumes [x, y, z, time] but {len(image.shape)}-dimensional")
+            n_frames = image.shape[3]
+        header = image.header
     elif path.suffix == ".npy":
-        n_frames, width = _two_axes(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+        n_frames, width = _two_axes(open_array(path).shape)
         found.widths[width] += 1
     else:  # tables of text have no header: all of them are read
         n_frames, width = _read_series(path, person, found)
@@ -149,7 +159,7 @@ def _two_axes(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _non_finite_values(path: Path, image: nib.Nifti1Image) -> int:
     """Read volumes to the end in bounded memory and count what is not finite; raises when the file ends early."""
-    dtype = image.header.get_data_dtype()
+    dtype = image.get_data_dtype()
     expected = int(np.prod(image.shape)) * dtype.itemsize
     n_bytes = 0
     bad = 0

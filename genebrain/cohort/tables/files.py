@@ -23,7 +23,7 @@ from genebrain.genetics.genotypes.source import GenotypeSource
 
 REQUIRED_FILES = ("participants", "genotypes", "reference", "windows", "scans")
 OPTIONAL_FILES = ("atlas", "parcel_coordinates", "kinship", "genomewide", "known_answer", "exclude")
-SETTINGS = ("name", "split", "max_mean_fd")
+SETTINGS = ("name", "split", "max_mean_fd", "choose")
 KNOWN_COLUMNS = (
     *("participant_id", "genotype_id", "family_id", "genome_id", "site", "sex", "age", "ancestry", "mean_fd"),
     *("session", "path", "tr", "mask", "confounds", "split"),

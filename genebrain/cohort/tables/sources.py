@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pandas as pd
 from genebrain.brain.store.scan_table import read_scan_table
 from genebrain.cohort.tables.files import is_missing, numbers, read_table
 from genebrain.cohort.tables.problems import Problems, named
+from genebrain.cohort.tables.scan_motion import fill_motion
 from genebrain.common.types import UserError
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.resolve import open_genotypes
@@ -66,19 +68,24 @@ def genotype_samples(path: Path | GenotypeSource, problems: Problems) -> list[st
         return None
 
 
-def read_scans(path: Path, problems: Problems) -> pd.DataFrame | None:
+def read_scans(path: Path, problems: Problems, choose: Any = None) -> pd.DataFrame | None:
     """Scan table, or the scans that a derivatives folder holds.
+
+    Parameters
+    ----------
+    choose
+        Of a folder with several versions of a recording, which to take: ``desc-denoised_res-2``.
 
     Returns
     -------
     DataFrame or None
         ``participant_id``, ``session``, ``path`` (Path, absolute), ``tr`` (seconds, NaN: not given), ``mask``
-        and ``confounds`` (Path or None), ``mean_fd`` if given. Rows that repeat a path are an error; the
-        first one stays.
+        and ``confounds`` (Path or None), ``mean_fd`` if given or in the confounds tables. Rows that
+        repeat a path are an error; the first one stays.
     """
     if path.is_dir():
         try:
-            return read_scan_table(path)
+            return fill_motion(_present(read_scan_table(path, choose=choose), problems), problems)
         except UserError as error:
             problems.error("scan folder", str(error))
             return None
@@ -120,4 +127,17 @@ def read_scans(path: Path, problems: Problems) -> pd.DataFrame | None:
                 missing=len(absent),
                 given=len(given),
             )
-    return table.reset_index(drop=True)
+    return fill_motion(table.reset_index(drop=True), problems)
+
+
+def _present(table: pd.DataFrame, problems: Problems) -> pd.DataFrame:
+    """The table as it is; a warning about scans of a folder that are no files, such as links that point nowhere."""
+    if absent := [path.name for path in table["path"] if not path.is_file()]:
+        problems.warning(
+            "missing path",
+            f"{len(absent)} of {len(table)} scans of the folder are links that point nowhere, or no files: "
+            f"{named(absent)}; a run leaves out people without a usable scan, and counts them",
+            missing=len(absent),
+            given=len(table),
+        )
+    return table
