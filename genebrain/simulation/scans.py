@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, polygamma
 
-from genebrain.brain.images.a424 import A424_PARCELS, a424_coordinates
+from genebrain.brain.parcels.a424 import A424_PARCELS, a424_coordinates
 
 DECAY_BASE, DECAY_SLOPE = 0.15, 0.9
 """Decay rate of a mode in 1/s: base + slope x eigenvalue of the Laplacian."""

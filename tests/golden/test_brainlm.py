@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genebrain.brain.images.a424 import a424_coordinates, order_by_y
 from genebrain.brain.models.brainlm.canvas import Canvas
 from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
 from genebrain.brain.models.brainlm.image import ViTMAE
 from genebrain.brain.models.brainlm.region_time import BrainLM
 from genebrain.brain.models.brainlm.weights import detect_family, load_brainlm
 from genebrain.brain.models.parcel_input import ParcelInput
+from genebrain.brain.parcels.a424 import a424_coordinates, order_by_y
 
 FOLDER = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent)) / "brainlm"
 MANIFEST: dict[str, Any] = (

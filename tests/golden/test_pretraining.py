@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genebrain.brain.images.a424 import order_by_y
 from genebrain.brain.models.brainlm.weights import load_brainlm
 from genebrain.brain.models.parcel_input import ParcelInput
+from genebrain.brain.parcels.a424 import order_by_y
 from genebrain.brain.pretraining.objectives import ClipContrast, MaskedPicture, MaskedSeries
 
 FOLDER = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent))

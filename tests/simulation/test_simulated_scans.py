@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genebrain.brain.images.a424 import a424_coordinates
+from genebrain.brain.parcels.a424 import a424_coordinates
 from genebrain.cohort.participants import load_cohort
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.simulation.known_answer import FILE, read_known_answer, read_truth

@@ -21,7 +21,6 @@ from genebrain.brain.encoders.base import SUMMARIES, ParcelWindowEncoder, Summar
 from genebrain.brain.encoders.families import NAMES, READS, SIZES, Box, Size, get_size
 from genebrain.brain.encoders.files import LoadedEncoder, read_encoder
 from genebrain.brain.encoders.volumes import BrainMTWindowEncoder, SwiFTWindowEncoder
-from genebrain.brain.images.a424 import A424_PARCELS, a424_coordinates
 from genebrain.brain.models.base import ScanEncoder
 from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
 from genebrain.brain.models.brainlm.image import ViTMAE
@@ -31,6 +30,7 @@ from genebrain.brain.models.brainmt.model import BrainMT
 from genebrain.brain.models.parcel_input import VIT_DIVISOR, ParcelInput
 from genebrain.brain.models.swift.config import SwiFTConfig
 from genebrain.brain.models.swift.model import SwiFT
+from genebrain.brain.parcels.a424 import A424_PARCELS, a424_coordinates
 from genebrain.common.types import UserError
 
 PARCEL_TOLERANCE_MM = 25.0

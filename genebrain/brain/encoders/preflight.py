@@ -21,7 +21,7 @@ from genebrain.brain.encoders.volumes import config_box
 from genebrain.brain.images.array_files import open_array
 from genebrain.brain.images.atlas import Atlas
 from genebrain.brain.images.cifti_files import is_series
-from genebrain.brain.images.parcel_centres import known_centres
+from genebrain.brain.parcels.centres import known_centres
 from genebrain.brain.store.scan_table import IMAGE_SUFFIXES, known_steps
 from genebrain.brain.windows.bank import another_step
 from genebrain.brain.windows.policy import WindowPolicy

@@ -28,10 +28,10 @@ from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.images.mask import MaskChoice
 from genebrain.brain.images.nifti import open_image
 from genebrain.brain.images.orientation import Turn
-from genebrain.brain.images.parcel_centres import known_centres
 from genebrain.brain.images.volume_scaling import Normalisation
 from genebrain.brain.models.brainmt.config import BrainMTConfig
 from genebrain.brain.models.swift.config import SwiFTConfig
+from genebrain.brain.parcels.centres import known_centres
 from genebrain.brain.store.job import ScanOptions, without_names
 from genebrain.brain.store.read_parcels import ReadingOptions
 from genebrain.brain.store.read_volumes import VolumeOptions

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genebrain.brain.images.a424 import a424_coordinates
 from genebrain.brain.models.scaling import CohortScaling
+from genebrain.brain.parcels.a424 import a424_coordinates
 from genebrain.common.types import UserError
 
 UK_BIOBANK_TR = 0.735

@@ -24,7 +24,7 @@ from genebrain.brain.images.cleaning import ORDER, Cleaning, clean, refuse_filte
 from genebrain.brain.images.dense_atlas import DenseAtlas
 from genebrain.brain.images.motion import still_frames
 from genebrain.brain.images.nifti import open_image
-from genebrain.brain.images.parcel_tables import read_parcel_table, usable_part
+from genebrain.brain.parcels.series import read_parcel_table, usable_part
 from genebrain.brain.store.job import Record, ScanJob, ScanOptions, short_record
 from genebrain.brain.store.parcel_names import keep_names
 from genebrain.brain.store.scan_table import IMAGE_SUFFIXES, known_steps, repetition_time

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from genebrain.brain.folders.derivatives import find_scans
 from genebrain.brain.folders.names import read_choice
 from genebrain.brain.folders.sidecars import sidecar_time_step
 from genebrain.brain.folders.time_steps import LONGEST_TR_S, header_step, step_problem
 from genebrain.brain.images.image_files import load_image
-from genebrain.brain.store.derivatives import find_scans
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
 
@@ -37,7 +37,7 @@ def read_scan_table(
     task: str | None = None,
     choose: str | Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """Read a scan table, or find the scans of a folder by name (see :mod:`genebrain.brain.store.derivatives`).
+    """Read a scan table, or find the scans of a folder by name (see :mod:`genebrain.brain.folders.derivatives`).
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from genebrain.brain.images.array_files import open_array
 from genebrain.brain.images.cifti_files import is_parcel_series, is_series, open_series
 from genebrain.brain.images.image_files import load_image
-from genebrain.brain.images.parcel_tables import read_parcel_table, usable_part
+from genebrain.brain.parcels.series import read_parcel_table, usable_part
 from genebrain.brain.store.scan_table import repetition_time
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.common.types import UserError

@@ -16,10 +16,10 @@ from genebrain.brain.encoders.cache import SHELF
 from genebrain.brain.encoders.families import NAMES, READS, SIZES, get_size
 from genebrain.brain.encoders.files import read_encoder, save_encoder
 from genebrain.brain.encoders.volumes import VolumeWindowEncoder
-from genebrain.brain.images.a424 import a424_coordinates
 from genebrain.brain.models.brainlm.region_time import BrainLM
 from genebrain.brain.models.parcel_input import VIT_DIVISOR
 from genebrain.brain.models.scaling import CohortScaling
+from genebrain.brain.parcels.a424 import a424_coordinates
 from genebrain.common.types import UserError
 
 PARCELS, GRID = 12, (9, 10, 6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genebrain.brain.images.parcel_tables import read_parcel_table, usable_part
+from genebrain.brain.parcels.series import read_parcel_table, usable_part
 from genebrain.common.types import UserError
 
 

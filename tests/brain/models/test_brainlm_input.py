@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from genebrain.brain.images.a424 import a424_coordinates, order_by_y
 from genebrain.brain.models.parcel_input import VIT_DIVISOR, ParcelInput
 from genebrain.brain.models.scaling import CohortScaling, robust_scale
+from genebrain.brain.parcels.a424 import a424_coordinates, order_by_y
 from genebrain.common.types import UserError
 
 GENERATOR = np.random.default_rng(0)

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genebrain.brain.images.a424 import order_by_y
 from genebrain.brain.models.base import Reconstruction, ScanEncoder, masked_mean, run_blocks
 from genebrain.brain.models.brainlm.canvas import Canvas, Mode
 from genebrain.brain.models.brainlm.config import ViTMAEConfig
 from genebrain.brain.models.masking import Masking, mask_by_noise, masking_noise, n_kept
 from genebrain.brain.models.parcel_input import ParcelInput
+from genebrain.brain.parcels.a424 import order_by_y
 
 
 class ViTMAE(ScanEncoder):

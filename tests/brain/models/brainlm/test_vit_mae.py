@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from genebrain.brain.images.a424 import order_by_y
 from genebrain.brain.models.brainlm.canvas import Canvas
 from genebrain.brain.models.brainlm.config import ViTMAEConfig
 from genebrain.brain.models.brainlm.image import ViTMAE
 from genebrain.brain.models.parcel_input import ParcelInput
+from genebrain.brain.parcels.a424 import order_by_y
 from genebrain.common.types import UserError
 
 PATCH, SIDE, PARCELS, FRAMES = 4, 24, 13, 10

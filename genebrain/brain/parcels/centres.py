@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebrain.brain.images.a424 import A424_PARCELS
 from genebrain.brain.images.atlas import Atlas
 from genebrain.brain.images.cifti_files import is_labels
+from genebrain.brain.parcels.a424 import A424_PARCELS
 from genebrain.common.types import UserError
 
 AXES = ("x", "y", "z")

@@ -1,0 +1,1 @@
+"""Tables of parcels: series, their columns and centres."""
