@@ -21,8 +21,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from genebrain import stored_settings
+from genebrain import stored_settings, tasks
 from genebrain.common.types import UserError
+from genebrain.typed_words import as_typed
 
 
 def config_folder() -> Path:
@@ -73,7 +74,7 @@ def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
         group_overrides = [o for o in parsed if _is_group(o, choices, plain)]
         good_groups = [o for o in group_overrides if _check_choice(o, choices, problems)]
         base = hydra_compose(file, [o.input_line or "" for o in good_groups])
-        keys = [o for o in parsed if o not in group_overrides]
+        keys = [as_typed(o, base, getattr(tasks, file)) for o in parsed if o not in group_overrides]
         good_keys = [o for o in keys if _check_key(o, base, choices, problems)]
         try:
             own = [o for o in good_keys if o.key_or_group in choices]
@@ -96,8 +97,6 @@ def check(config: DictConfig, verb: str) -> list[str]:
     """
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
-    from genebrain import tasks
-
     task = getattr(tasks, file_name(verb))
     problems = _bind(task, {k: v for k, v in container.items() if k != "hydra"}, verb)
     failed: dict[str, str] = {}

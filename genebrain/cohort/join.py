@@ -7,6 +7,7 @@ scans (except a ``genomewide:`` file, for kinship).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from genebrain.cohort.relatedness.relatives import Relatives, families_from
-from genebrain.cohort.tables.files import Description, read_description, read_ids, read_table
+from genebrain.cohort.tables.files import Description, read_description, read_table
+from genebrain.cohort.tables.id_lists import find_people, read_id_list
 from genebrain.cohort.tables.names import Match, match_names
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.cohort.tables.sources import genotype_samples, read_participants, read_scans
-from genebrain.common.types import BoolArray
+from genebrain.common.types import BoolArray, UserError
 
 
 @dataclass
@@ -107,7 +109,7 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
             words = f"{genotyped.sum()} people have genotypes and {scanned.sum()} have scans, but nobody has both"
             problems.error("nobody has both", words, genotyped=int(genotyped.sum()), scanned=int(scanned.sum()))
         return
-    own_split = _own_split(parts, table)
+    own_split = _own_split(parts, listed, table)
     if own_split is not None:
         table["own_split"] = own_split
     parts.relatives = families_from(table, files.get("kinship"), files.get("genomewide"), problems)
@@ -121,21 +123,49 @@ def _withdrawn(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, Boo
     """People of the ``exclude:`` list, by participant or genotype id."""
     if "exclude" not in parts.description.files:
         return
-    excluded = list(dict.fromkeys(read_ids(parts.description.files["exclude"])))
+    try:
+        lines = read_id_list(parts.description.files["exclude"])
+    except UserError as error:
+        parts.problems.error("exclude list", f"the exclude list cannot be read: {error}")
+        return
+    people = find_people(lines, [list(listed["participant_id"]), list(listed["genotype_id"])], _ids_elsewhere(parts))
     unwanted = np.zeros(len(listed), dtype=bool)
-    found = np.zeros(len(excluded), dtype=bool)
-    for column in ("participant_id", "genotype_id"):
-        match = match_names(excluded, list(listed[column]))
-        unwanted[match.rows[match.rows >= 0]] = True
-        found |= match.rows >= 0
-    if not found.all():
-        parts.problems.warning(
+    unwanted[list(people.rows)] = True
+    _report_unknown(parts, "exclude", len(lines), people.unknown)
+    if people.ambiguous:
+        parts.problems.error(
             "exclude list",
-            f"{int((~found).sum())} of {len(excluded)} ids of the exclude list are not in the participants table; if "
-            "they are written another way there, these people are still in",
-            ids=int((~found).sum()),
+            f"the exclude list has several words a line, and {len(people.ambiguous)} lines name somebody by the first "
+            f"and somebody else by the second, or lines differ in which is the id ({named(people.ambiguous)}): write "
+            "one id a line, or a header line such as `FID IID`",
+            ids=len(people.ambiguous),
         )
     yield "withdrawn (exclude list)", unwanted
+
+
+def _ids_elsewhere(parts: Assembly) -> list[list[str]]:
+    """Ids of the genotype file and the scan table: who is there but not in the table is known, and out anyway."""
+    scans = [] if parts.scans is None else list(pd.unique(parts.scans["participant_id"]))
+    return [parts.samples or [], scans]
+
+
+def _report_unknown(parts: Assembly, key: str, n_lines: int, unknown: list[str]) -> None:
+    """Ids of a list that are found nowhere: an error, since the list would not be obeyed, unless told otherwise."""
+    option, told = f"{key}_unknown", parts.description.settings.get(f"{key}_unknown", "error")
+    if told not in ("error", "ignore"):
+        parts.problems.error(f"{key} list", f"`{option}: {told}` in {parts.description.path.name}: use error or ignore")
+    if not unknown:
+        return
+    words = f"{len(unknown)} of {n_lines} ids of the {key} list are found nowhere in the cohort: {named(unknown)}"
+    if told == "ignore":
+        parts.problems.warning(f"{key} list", f"{words} ({option}: ignore)", ids=len(unknown))
+        return
+    parts.problems.error(
+        f"{key} list",
+        f"{words}. If they are written another way, mend them: these people would stay in. If they are no longer in "
+        f"your files, say `{option}: ignore` in {parts.description.path.name}",
+        ids=len(unknown),
+    )
 
 
 def _too_much_motion(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, BoolArray]]:
@@ -198,7 +228,7 @@ def _report_pairing(listed: pd.DataFrame, match: Match, what: str, names: list[s
         )
 
 
-def _own_split(parts: Assembly, table: pd.DataFrame) -> list[str] | None:
+def _own_split(parts: Assembly, listed: pd.DataFrame, table: pd.DataFrame) -> list[str] | None:
     """The user's word for the side of each person, from the column or the file that ``split:`` names."""
     wanted = parts.description.settings.get("split")
     if wanted is None:
@@ -213,5 +243,12 @@ def _own_split(parts: Assembly, table: pd.DataFrame) -> list[str] | None:
     given = read_table(file, ["participant_id", "split"], parts.problems)
     if given is None:
         return None
-    match = match_names(list(table["participant_id"]), list(given["participant_id"]))
+    ids = list(given["participant_id"])
+    if twice := [name for name, n in Counter(ids).items() if n > 1]:
+        words = f"{file.name} gives {len(twice)} people several sides: {named(twice)}; one row a person"
+        parts.problems.error("split", words, people=len(twice))
+        return None
+    people = find_people([(name,) for name in ids], [list(listed["participant_id"])], _ids_elsewhere(parts))
+    _report_unknown(parts, "split", len(ids), people.unknown)
+    match = match_names(list(table["participant_id"]), ids)
     return [str(given["split"].iloc[row]) if row >= 0 else "" for row in match.rows]

@@ -20,7 +20,9 @@ import pandas as pd
 from genebrain.cohort.join import Assembly, assemble
 from genebrain.cohort.relatedness.kinship import Pairs
 from genebrain.cohort.tables.problems import Problem, did_you_mean
-from genebrain.common.types import UserError
+from genebrain.cohort.tables.sources import LABELS
+from genebrain.common.table_files import as_numbers
+from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.genotypes.source import GenotypeSource
 
 EDGE_BYTES = 1 << 20
@@ -80,8 +82,8 @@ class Cohort:
     def strata(self, columns: Sequence[str] = ("site", "ancestry")) -> list[str]:
         """One label per person, such as ``A x EUR x low``, for stratified nulls and ranks within a stratum.
 
-        A numeric column with more than six values is cut into thirds (``low``, ``middle``, ``high``) of this
-        cohort.
+        A column of numbers with more than six values is cut into thirds (``low``, ``middle``, ``high``) of this
+        cohort, whatever its name; site, sex and ancestry are labels also where they are written as numbers.
 
         Raises
         ------
@@ -91,7 +93,7 @@ class Cohort:
         if absent := [column for column in columns if column not in self.table.columns]:
             words = ", ".join(f"`{column}`{did_you_mean(column, self.table.columns)}" for column in absent)
             raise UserError(f"no column {words} in the participants table; columns: {', '.join(self.table.columns)}")
-        labels = [_labels(self.table[column]) for column in columns]
+        labels = [_labels(self.table[column], column in LABELS) for column in columns]
         return [" x ".join(parts) for parts in zip(*labels, strict=True)] if labels else ["all"] * len(self)
 
 
@@ -137,14 +139,22 @@ def cohort_of(parts: Assembly) -> Cohort:
     )
 
 
-def _labels(column: pd.Series[Any]) -> list[str]:
-    if not pd.api.types.is_numeric_dtype(column) or column.nunique() <= 2 * len(BANDS):
+def _labels(column: pd.Series[Any], is_label: bool) -> list[str]:
+    values = None if is_label else _numbers(column)
+    if values is None or len(np.unique(values[~np.isnan(values)])) <= 2 * len(BANDS):
         return [str(value) for value in column]
-    values = column.to_numpy(dtype=np.float64)
     known = ~np.isnan(values)
     cuts = np.quantile(values[known], [1 / 3, 2 / 3])
     bands = np.searchsorted(cuts, values, side="left")
     return [BANDS[band] if ok else "missing" for band, ok in zip(bands, known, strict=True)]
+
+
+def _numbers(column: pd.Series[Any]) -> FloatArray | None:
+    """Values of a column of numbers, also of one that was read as text; None where any cell is a word."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=np.float64)
+    values, words = as_numbers(column.astype(str))
+    return None if words else values
 
 
 def _fingerprint(parts: Assembly, table: pd.DataFrame, scans: pd.DataFrame) -> str:

@@ -56,6 +56,12 @@ def limits(metrics: Metrics) -> list[str]:
         found.append("No confound-only model was fitted, so what site, ancestry, age and sex reach alone is unknown.")
     if not metrics.get("ceiling"):
         found.append("The best possible score is unknown; it is known for simulated cohorts only.")
+    if columns := metrics.get("columns"):
+        names = {role: ", ".join(columns[role]) or "none" for role in ("confounds", "strata", "unused")}
+        found.append(
+            f"Columns taken as confounds: {names['confounds']}; as strata: {names['strata']}. Not used: "
+            f"{names['unused']}. A confound under another name is none here: rename it, or name it in strata."
+        )
     found += [
         f"The permutation test deals the scans of the {split} set and does not retrain; it judges this model, "
         "not every choice made on the way to it.",

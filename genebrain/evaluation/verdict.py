@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple
 from genebrain.common.types import Metrics
 
 LEVEL = 0.05
+FEWEST_EXCHANGEABLE = 0.2
+"""Share of test subjects with somebody to exchange scans with, below which strata can explain nothing."""
 Kind = Literal["shared", "open", "confounded", "chance", "reversed", "leak"]
 
 
@@ -74,10 +76,22 @@ def judge(metrics: Metrics) -> Verdict:
         return Verdict("leak", f"Above what is possible: {score}, {excess}. Look for a leak before reading on.")
     tests = _tests(p_free, p_stratified)
     inside = _within(metrics)
+    exchangeable = permutation.get("exchangeable_stratified", 1.0)
+    if p_stratified is not None and p_stratified > LEVEL and exchangeable < FEWEST_EXCHANGEABLE:
+        text = (
+            (
+                f"Above chance, but cannot be tested within these strata ({_strata(metrics)}): {score}; only "
+                f"{100 * exchangeable:.0f} % of the test subjects could be dealt another scan of their stratum, "
+                f"{100 * FEWEST_EXCHANGEABLE:.0f} % are needed to say anything. Choose coarser strata ({tests})."
+            )
+            .replace("%", " %")
+            .replace("95  %", "95 %")
+        )
+        return Verdict("open", text)
     if p_stratified is not None and p_stratified > LEVEL:
         if inside != "above":
             text = (
-                f"Explained by {'/'.join(metrics.get('strata_columns') or ('site', 'ancestry'))}, as far as this test "
+                f"Explained by {_strata(metrics)}, as far as this test "
                 f"set can tell: {score}, but {_inside_words(inside)} ({tests})."
             )
             return Verdict("confounded", text)
@@ -161,6 +175,10 @@ def _within(metrics: Metrics) -> Literal["none", "above", "chance"]:
     if not inside:
         return "none"
     return "above" if inside["mean"]["percentile_rank"]["ci"][0] > 0.5 else "chance"
+
+
+def _strata(metrics: Metrics) -> str:
+    return "/".join(metrics.get("strata_columns") or ("site", "ancestry"))
 
 
 def _inside_words(inside: str) -> str:

@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.brain.encoders.cache import ScanShape
-from genebrain.brain.encoders.preflight import refuse_misfits
+from genebrain.brain.encoders.preflight import refuse_misfits, refuse_other_parcels
 from genebrain.brain.encoders.reading import options_name, scan_options, scan_shape
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.quality.page import write_scan_report
@@ -119,6 +119,8 @@ def embed_scans(
     volumes = brain.volumes if isinstance(brain, EncoderSide) else None
     if isinstance(brain, EncoderSide):
         source.refuse_misfits(brain, table)
+    else:
+        refuse_other_parcels(table, source.parcel_coordinates, source.atlas)
     options = scan_options(
         settings,
         table,

@@ -13,6 +13,7 @@ import pandas as pd
 from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.train import TrainerSettings
+from genebrain.cohort.column_roles import STRATA
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.cohort.splits.splits import Split, load_split
@@ -33,7 +34,6 @@ from genebrain.sides.tuned.save import save_tuned_scans
 from genebrain.sides.tuned.scans import scan_encoder
 from genebrain.sides.workspace import Workspace
 
-STRATA = ("site", "ancestry")
 COMMON_SHIFT = (
     "note: training moves what people share of an embedding a hundred times more than what tells them apart; with "
     "genetics.delta=true (differences to the reference) the shared part cancels"

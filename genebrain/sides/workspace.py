@@ -16,6 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
+from genebrain.brain.encoders.preflight import refuse_other_parcels
 from genebrain.brain.store.report import dropped_frames
 from genebrain.cohort.notices import tell
 from genebrain.cohort.participants import Cohort, load_cohort
@@ -115,6 +116,8 @@ class Workspace:
         """
 
         def work() -> dict[str, Any]:
+            if isinstance(brain, ConnectomeSide):  # encoders compare them with their weights too
+                refuse_other_parcels(self.cohort.scans, self.cohort.parcel_coordinates, self.cohort.atlas)
             with self._filling():
                 report, usable = brain.ingest(self.cohort, self.store, progress=self.progress)
             if words := dropped_frames(report):

@@ -24,11 +24,11 @@ from genebrain.alignment.closed_form.fit import ClosedFormSettings, TooManyColum
 from genebrain.alignment.closed_form.ridge_cca import fit_ridge_cca
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.train import TrainerSettings
+from genebrain.cohort.column_roles import confound_columns
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.runs.recipe import FittedAlignment, fit_alignment
 from genebrain.sides.people import Subjects
 
-CONFOUNDS = ("site", "ancestry", "sex", "age", "mean_fd")
 # Strong dropout and weight decay: the best of the settings tried on known-answer cohorts, so that the comparison
 # does not win against a straw man.
 TEXTBOOK = AlignmentSettings(start="random", train="full", score="cosine", projector=ProjectorSettings(dropout=0.6))
@@ -167,8 +167,7 @@ def confound_matrix(table: pd.DataFrame, training: IntArray) -> FloatArray | Non
     those of the training people; a category that they do not have is all zeros.
     """
     columns: list[FloatArray] = []
-    names = [c for c in (*CONFOUNDS, *[c for c in table.columns if _is_component(c)]) if c in table.columns]
-    for name in names:
+    for name in confound_columns(table):
         values = table[name]
         if pd.api.types.is_numeric_dtype(values):
             number = values.to_numpy(dtype=np.float64)
@@ -185,10 +184,6 @@ def confound_matrix(table: pd.DataFrame, training: IntArray) -> FloatArray | Non
     if not kept.any():
         return None
     return ((matrix - center)[:, kept] / spread[kept]).astype(np.float32)
-
-
-def _is_component(column: object) -> bool:
-    return str(column).startswith("PC") and str(column)[2:].isdigit()
 
 
 def _closed_form(

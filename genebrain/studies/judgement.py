@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from genebrain.cohort.column_roles import column_roles
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.splits import load_split
 from genebrain.common.run_folder import FORMAT, RunFolder, read_json, write_json
@@ -146,6 +147,7 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
                 name: one["value"] for name, one in who.retrieval(*oracle)["mean"].items()
             } if oracle else None,
             "strata_columns": _columns(cohort, settings.strata),
+            "columns": column_roles(cohort.table, _columns(cohort, settings.strata)),
         }  # fmt: skip
     metrics["cost"] = folder.cost()
     metrics["verdict"] = verdict(metrics)

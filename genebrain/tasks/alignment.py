@@ -10,6 +10,7 @@ from typing import Any
 
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.train import TrainerSettings
+from genebrain.cohort.column_roles import column_roles, roles_in_words
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import Metrics, UserError
 from genebrain.sides.connectome import ConnectomeSide
@@ -121,7 +122,7 @@ def fit(
         The run folder: ``config.yaml``, ``split.json``, ``checkpoints/``, ``history.csv``, ``provenance.json``.
     """
     from genebrain import stored_settings
-    from genebrain.runs.fit import Experiment, run_fit
+    from genebrain.runs.fit import Experiment, run_fit, strata_columns
 
     experiment = Experiment(
         genetics or GeneSide(),
@@ -134,6 +135,8 @@ def fit(
     )
     path = _path(cohort)
     workspace = workspace or Workspace(path, store, progress=progress)
+    if progress:
+        print(roles_in_words(column_roles(workspace.cohort.table, strata_columns(workspace.cohort))))
     record = {"cohort": path, "store": workspace.store, "experiment": experiment}
     folder = run_fit(
         experiment,
@@ -176,6 +179,7 @@ def evaluate(
     workspace = workspace or Workspace(stored["cohort"], stored["store"], progress=progress)
     metrics = judge_run(Path(run), stored["experiment"], workspace, settings)
     if progress:
+        print(roles_in_words(metrics["columns"]))
         print(metrics["verdict"])
     return metrics
 

@@ -114,7 +114,7 @@ def test_a_misspelt_column_is_guessed(small):
 
 
 def test_exclude_list_and_motion_filter_are_applied_and_counted(small):
-    small.keys |= {"exclude": "withdrawn.txt", "max_mean_fd": 0.5}
+    small.keys |= {"exclude": "withdrawn.txt", "exclude_unknown": "ignore", "max_mean_fd": 0.5}
     for i, row in enumerate(small.participants):
         row["mean_fd"] = "n/a" if i == 5 else 0.6 if i in (6, 7) else 0.1
     (small.folder / "withdrawn.txt").write_text("# withdrawn 2026\nsub-003\n004\n999\n")

@@ -8,6 +8,8 @@ What it does NOT know: stores, subjects, what scans hold.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,10 @@ from genebrain.brain.encoders.cache import SHELF
 from genebrain.brain.encoders.families import Size, frames_problem
 from genebrain.brain.encoders.reading import VolumeSettings
 from genebrain.brain.encoders.volumes import config_box
-from genebrain.brain.images.array_files import open_array
 from genebrain.brain.images.atlas import Atlas
 from genebrain.brain.images.cifti_files import is_series
-from genebrain.brain.parcels.centres import known_centres
+from genebrain.brain.parcels.centres import known_centres, read_centres
+from genebrain.brain.parcels.series import series_shape
 from genebrain.brain.store.scan_table import IMAGE_SUFFIXES, known_steps
 from genebrain.brain.windows.bank import another_step
 from genebrain.brain.windows.policy import WindowPolicy
@@ -67,13 +69,52 @@ def refuse_misfits(
             # Not wasted: the same encoder is asked for again once the scans are read.
             SHELF.get(settings, n_parcels=width, coordinates=known_centres(width, centres, atlas))
         except UserError as error:
-            problems.append(str(error))
+            paths = [Path(path) for path in table["path"]]
+            turned = "" if centres is None else parcels_problem(_shapes(paths), len(read_centres(centres)), "")
+            problems.append(str(error) + "; are they transposed?" * ("transposed" in turned))
+    elif settings.reads == "parcels" and centres is not None:
+        shapes = _shapes([Path(path) for path in table["path"]])
+        problems += filter(None, [parcels_problem(shapes, len(read_centres(centres)), Path(centres).name)])
     if problems:
         raise UserError("; ".join(problems))
 
 
+def refuse_other_parcels(table: pd.DataFrame, centres: Path | str | None, atlas: Path | None) -> None:
+    """Refuse scans that have not as many parcels as the table of their centres has rows.
+
+    Raises
+    ------
+    UserError
+        Both numbers, and whether the series look transposed; or an unreadable table of centres.
+    """
+    if centres is None or table.empty:
+        return
+    rows = len(read_centres(centres))
+    paths = [Path(path) for path in table["path"]]
+    if all(path.name.endswith(IMAGE_SUFFIXES) for path in paths):
+        width = _width(table, atlas)
+        if width is not None and width != rows:
+            raise UserError(f"the atlas has {width} parcels, {Path(centres).name} (parcel_coordinates) has {rows} rows")
+    elif problem := parcels_problem(_shapes(paths), rows, Path(centres).name):
+        raise UserError(problem)
+
+
+def parcels_problem(shapes: Counter[tuple[int, int]], rows: int, name: str) -> str:
+    """What is wrong where none of the series ``(frames, parcels)`` has ``rows`` parcels; else empty."""
+    if not shapes or any(width == rows for _, width in shapes):
+        return ""
+    frames, width = shapes.most_common(1)[0][0]
+    turned = all(n == rows for n, _ in shapes)
+    if len({width for _, width in shapes}) > 1 and not turned:
+        return ""  # said when the scans are read
+    advice = f", and {frames} frames: are they transposed? (one row is one frame, one column one parcel)"
+    return f"scans have {width} columns, {name} (parcel_coordinates) has {rows} rows" + (
+        advice if turned else "; each column of a scan needs its row there, in the same order"
+    )
+
+
 def _width(table: pd.DataFrame, atlas: Path | None) -> int | None:
-    """Parcels of the scans, where the atlas or the headers of some tables agree on it; None: unknown."""
+    """Parcels of the scans, where the atlas or some of the tables agree on it; None: unknown."""
     paths = [Path(path) for path in table["path"]]
     if any(is_series(path) for path in paths):
         return None  # said when they are read
@@ -82,16 +123,22 @@ def _width(table: pd.DataFrame, atlas: Path | None) -> int | None:
             return len(Atlas.load(atlas).ids)
         except (UserError, OSError):
             return None  # said when the store is filled
-    if not all(path.suffix == ".npy" for path in paths):
+    if any(path.name.endswith(IMAGE_SUFFIXES) for path in paths):
         return None
-    widths = set()
-    for row in np.linspace(0, len(paths) - 1, min(len(paths), LOOKED_AT)).astype(int):
-        try:
-            shape = open_array(paths[row]).shape
-        except UserError:
-            continue
-        widths.add(shape[1] if len(shape) == 2 else None)
+    widths = {width for _, width in _shapes(paths)}
     return widths.pop() if len(widths) == 1 else None
+
+
+def _shapes(paths: Sequence[Path]) -> Counter[tuple[int, int]]:
+    """Frames and parcels of some evenly spaced tables of series, and how many have them."""
+    shapes: Counter[tuple[int, int]] = Counter()
+    tables = [path for path in paths if not path.name.endswith(IMAGE_SUFFIXES)]
+    for row in np.linspace(0, len(tables) - 1, min(len(tables), LOOKED_AT)).astype(int):
+        try:
+            shapes[series_shape(tables[row])] += 1
+        except UserError:
+            continue  # said when the store is filled
+    return shapes
 
 
 def _step_problems(name: str, size: Size, policy: WindowPolicy, table: pd.DataFrame) -> list[str]:

@@ -24,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.brain.images.motion import still_frames
+from genebrain.common.table_files import as_numbers, decimal_comma, read_table
 from genebrain.common.types import FloatArray, UserError
 from genebrain.common.words import counted
 
@@ -241,11 +242,15 @@ def _confounds(
     elif cleaning.confound_columns:
         if confounds is None:
             raise UserError("confound_columns are asked for, but the scan has no confounds file")
-        source = pd.read_csv(confounds, sep="," if str(confounds).endswith(".csv") else "\t", na_values=["n/a"])
+        source = read_table(confounds)
         lacking = [c for c in cleaning.confound_columns if c not in source.columns]
         if lacking:
             raise UserError(f"the confounds file lacks the column(s) {', '.join(lacking)}")
-        table = source[list(cleaning.confound_columns)].astype(np.float64)
+        read = {name: as_numbers(source[name]) for name in cleaning.confound_columns}
+        if odd := {name: words for name, (_, words) in read.items() if words}:
+            shown = "; ".join(f"{name}: {words[0]!r}{decimal_comma(words)}" for name, words in odd.items())
+            raise UserError(f"cells of the confounds file are no numbers: {shown}")
+        table = pd.DataFrame({name: values for name, (values, _) in read.items()})
         table, kept = table.fillna(table.mean()), None  # a derivative has no first value
     else:
         return None, None

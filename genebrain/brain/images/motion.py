@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from genebrain.common.table_files import as_numbers, read_table
 from genebrain.common.types import BoolArray, UserError
 
 COLUMNS = ("framewise_displacement", "FramewiseDisplacement", "fd", "FD")
@@ -26,13 +26,11 @@ def framewise_displacement(path: Path | None) -> NDArray[np.float64] | None:
     if path is None:
         return None
     try:
-        separator = "," if str(path).endswith(".csv") else "\t"
-        # Of the hundreds of columns of a confounds table, one is wanted.
-        table = pd.read_csv(path, sep=separator, na_values=["n/a"], usecols=COLUMNS.__contains__)
-    except (OSError, ValueError):  # a broken table matters to cleaning, which says so
+        table = read_table(path)
+    except UserError:  # a broken table matters to cleaning, which says so
         return None
     column = next((name for name in COLUMNS if name in table.columns), None)
-    return None if column is None else pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
+    return None if column is None else as_numbers(table[column])[0]
 
 
 def still_frames(threshold: float | None, path: Path | str | None, n_frames: int) -> BoolArray:
@@ -47,6 +45,8 @@ def still_frames(threshold: float | None, path: Path | str | None, n_frames: int
     """
     if threshold is None:
         return np.ones(n_frames, bool)
+    if path is not None:
+        read_table(path)  # what is wrong with it is said here
     displacement = framewise_displacement(None if path is None else Path(path))
     if displacement is None or not np.isfinite(displacement).any():
         why = "the scan has no confounds table" if path is None else "its confounds table has none"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from genebrain.brain.images.atlas import Atlas
 from genebrain.brain.images.cifti_files import is_labels
 from genebrain.brain.parcels.a424 import A424_PARCELS
+from genebrain.common.table_files import BLANKS, as_numbers, decimal_comma, read_table, separator_of, table_records
 from genebrain.common.types import UserError
 
 AXES = ("x", "y", "z")
@@ -41,24 +42,26 @@ def read_centres(path: Path | str) -> NDArray[np.float32]:
         The table is missing, or has no three columns of finite numbers.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the parcel coordinates {path} cannot be read: {error}") from error
-    separator = "," if path.suffix == ".csv" else r"\s+"
-    first = text.splitlines()[0].lower().replace(",", " ").split() if text.strip() else []
-    has_header = all(axis in first for axis in AXES)
-    lines = [line for line in text.splitlines() if line.strip()]
-    rows = [line.split(",") if separator == "," else line.split() for line in lines[has_header:]]
-    table = pd.DataFrame(rows)
-    wanted = [first.index(axis) for axis in AXES] if has_header else [1, 2, 3]
-    if table.empty or max(wanted) >= table.shape[1] or (not has_header and table.shape[1] != 4):
-        raise UserError(
-            f"{path} is no table of parcel centres: expected columns x, y, z in mm, or without header index, X, Y, Z"
-        )
-    values = table[wanted].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+    separator: str | None = separator_of(path)
+    first = next(table_records(path, separator), (1, []))[1]
+    if separator == "\t" and len(first) == 1:
+        separator, first = BLANKS, first[0].split()
+    wrong = f"{path} is no table of parcel centres: expected columns x, y, z in mm, or without header index, X, Y, Z"
+    if {cell.strip().strip('"').lower() for cell in first} >= set(AXES):
+        table = read_table(path, separator=separator)
+        columns = [next(name for name in table.columns if name.lower() == axis) for axis in AXES]
+        cells = [table[name] for name in columns]
+    else:
+        rows = [list(map(str.strip, cells)) for _, cells in table_records(path, separator)]
+        if not rows or {len(row) for row in rows} != {4}:
+            raise UserError(wrong)
+        cells = [pd.Series(column, dtype=str) for column in list(zip(*rows, strict=True))[1:]]
+    values = np.stack([as_numbers(column)[0] for column in cells], axis=1).astype(np.float32)
+    if not len(values):
+        raise UserError(wrong)
     if bad := int((~np.isfinite(values)).any(axis=1).sum()):
-        raise UserError(f"{bad} of {len(values)} rows of {path} have no three numbers")
+        odd = [cell for column in cells for cell in as_numbers(column)[1]]
+        raise UserError(f"{bad} of {len(values)} rows of {path} have no three numbers{decimal_comma(odd)}")
     return np.asarray(values)
 
 

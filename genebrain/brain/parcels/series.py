@@ -8,23 +8,21 @@ What it does NOT know: atlases, images, time steps, subjects.
 
 from __future__ import annotations
 
-import csv
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.brain.images.array_files import open_array
+from genebrain.brain.parcels.headers import counting_columns, read_series_text
 from genebrain.common.types import BoolArray, FloatArray, UserError
-
-MISSING = {"", "n/a", "na", "nan"}
 
 
 def read_parcel_table(path: Path | str) -> NDArray[np.float32]:
     """Read ``[frames, parcels]`` from ``.npy``, or from ``.tsv`` / ``.csv`` with or without a header line.
+
+    What is a header and what is a parcel is said in :mod:`genebrain.brain.parcels.headers`.
 
     Raises
     ------
@@ -32,41 +30,37 @@ def read_parcel_table(path: Path | str) -> NDArray[np.float32]:
         Not a readable table of numbers with two axes.
     """
     path = Path(path)
-    try:
-        if path.suffix == ".npy":
-            table = np.asarray(open_array(path))
-        else:
-            separator = "," if path.suffix == ".csv" else "\t"
-            table = pd.read_csv(path, sep=separator, header=0 if _has_header(path, separator) else None).to_numpy(
-                dtype=np.float64
+    if path.suffix.lower() != ".npy":
+        table = read_series_text(path)
+    else:
+        table = np.asarray(open_array(path))
+        if table.ndim == 2 and table.dtype.kind in "fiu" and (n := counting_columns(table)):
+            raise UserError(
+                f"the first {'column counts' if n == 1 else f'{n} columns count'} frames or seconds (it rises by one "
+                "constant): save the series without"
             )
-    except (ValueError, EOFError, OSError, pd.errors.ParserError) as error:
-        raise UserError(f"{path.suffix} table of parcel series cannot be read as numbers: {error}") from error
     if table.ndim != 2 or table.dtype.kind not in "fiu":
         raise UserError(f"a table of parcel series must be numbers [frames, parcels], got {table.shape} {table.dtype}")
     with np.errstate(over="ignore"):  # values beyond float32 become infinite and are judged as not finite
         return table.astype(np.float32)
 
 
-def _has_header(path: Path, separator: str) -> bool:
-    """Whether the first line names the columns: words, or label ids above lines of fractions."""
-    with path.open(newline="") as lines:
-        rows = [row for _, row in zip(range(2), csv.reader(lines, delimiter=separator), strict=False)]
-    if not rows:
-        raise UserError("the table of parcel series is empty")
-    first = [cell.strip().lower() for cell in rows[0]]
-    if any(cell not in MISSING and not _is_number(cell) for cell in first):
-        return True
-    ids = all(cell.isdigit() for cell in first) and all(int(a) < int(b) for a, b in itertools.pairwise(first))
-    return ids and len(rows) > 1 and any("." in cell for cell in rows[1])
+def series_shape(path: Path | str) -> tuple[int, int]:
+    """Frames and parcels of a table; of ``.npy`` only the header is read.
 
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    Raises
+    ------
+    UserError
+        As :func:`read_parcel_table`.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npy":
+        frames, parcels = read_parcel_table(path).shape
+        return frames, parcels
+    shape = open_array(path).shape
+    if len(shape) != 2:
+        raise UserError(f"a table of parcel series has two axes [frames, parcels], this has {len(shape)}")
+    return shape[0], shape[1]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,22 @@ from genebrain.brain.folders.names import read_choice
 from genebrain.brain.folders.sidecars import sidecar_time_step
 from genebrain.brain.folders.time_steps import LONGEST_TR_S, header_step, step_problem
 from genebrain.brain.images.image_files import load_image
+from genebrain.common.table_files import as_numbers, decimal_comma, is_missing, read_table, usual_names
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
 
 COLUMNS = ["participant_id", "session", "path", "tr", "mask", "confounds"]
+MOTION = "mean_fd"
 IMAGE_SUFFIXES = (".nii", ".nii.gz")
 TABLE_SUFFIXES = (".npy", ".tsv", ".csv")
+
+
+class ScanTableProblem(NamedTuple):
+    """One kind of thing that is wrong with a scan table: a short stable name, a sentence, its numbers."""
+
+    kind: str
+    message: str
+    counts: dict[str, float]
 
 
 def read_scan_table(
@@ -43,8 +53,8 @@ def read_scan_table(
     ----------
     path
         A ``.tsv`` or ``.csv`` with the columns ``participant_id`` and ``path`` and optionally ``session``,
-        ``tr`` (seconds), ``mask``, ``confounds`` (paths relative to the table; ``n/a`` or empty = none), or a
-        folder.
+        ``tr`` (seconds), ``mask``, ``confounds`` (paths relative to the table; ``n/a`` or empty = none),
+        ``mean_fd`` (mm), or a folder.
     space, task
         For a folder: which template space and task to take where there are several.
     choose
@@ -56,67 +66,101 @@ def read_scan_table(
     -------
     pandas.DataFrame
         Columns ``participant_id`` (str), ``session`` (str, may be empty), ``path`` (Path), ``tr`` (float
-        seconds, NaN = not stated), ``mask`` and ``confounds`` (Path or None).
+        seconds, NaN = not stated), ``mask`` and ``confounds`` (Path or None), and ``mean_fd`` if it is given.
 
     Raises
     ------
     UserError
         Missing columns or files, impossible time steps, a file listed twice, an empty or ambiguous folder.
     """
+    table, problems = examine_scan_table(path, space=space, task=task, choose=choose)
+    if problems or table is None:
+        raise UserError(f"{Path(path).name}: " + "; ".join(problem.message for problem in problems))
+    return table
+
+
+def examine_scan_table(
+    path: Path | str,
+    *,
+    space: str | None = None,
+    task: str | None = None,
+    choose: str | Iterable[str] | None = None,
+) -> tuple[pd.DataFrame | None, list[ScanTableProblem]]:
+    """The usable rows of a scan table (see :func:`read_scan_table`) and everything that is wrong with it.
+
+    Rows without participant or path, and rows that repeat the file of an earlier one, are left out and told; None
+    where the file is no scan table at all.
+
+    Raises
+    ------
+    UserError
+        No such file, or an ambiguous folder.
+    """
     path = Path(path)
     if path.is_dir():
         own = [f"{key}-{label}" for key, label in (("space", space), ("task", task)) if label is not None]
-        return _discover(path, read_choice([*own, *([choose] if isinstance(choose, str) else choose or ())]))
+        return _discover(path, read_choice([*own, *([choose] if isinstance(choose, str) else choose or ())])), []
     if not path.is_file():
         raise UserError(f"scan table {path} does not exist")
-    separator = "," if path.suffix == ".csv" else "\t"
-    table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, comment=None)
+    try:
+        table = read_table(path)
+    except UserError as error:
+        return None, [ScanTableProblem("unreadable table", f"no readable table: {error}", {})]
+    table.columns = usual_names(list(table.columns), [*COLUMNS, MOTION])
     missing = [name for name in ("participant_id", "path") if name not in table.columns]
     if missing:
-        raise UserError(f"{path.name} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}")
+        words = f"lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}"
+        return None, [ScanTableProblem("missing column", words, {"missing": len(missing)})]
     if table.empty:
-        raise UserError(f"{path.name} lists no scan")
+        return None, [ScanTableProblem("empty table", "lists no scan", {})]
     for name in COLUMNS:
-        values = table[name] if name in table.columns else pd.Series([""] * len(table))
-        table[name] = values.str.strip().replace({"n/a": "", "NA": "", "nan": ""})
-    table = table[COLUMNS]
+        values = table[name] if name in table.columns else pd.Series("", index=table.index, dtype=str)
+        table[name] = values if name == "participant_id" else values.mask(is_missing(values), "")
+    table = table[[*COLUMNS, *([MOTION] if MOTION in table.columns else [])]]
     problems = _table_problems(table, path.parent)
-    if problems:
-        raise UserError(f"{path.name}: " + "; ".join(problems))
+    table = table[(table["participant_id"] != "") & (table["path"] != "") & ~table["path"].duplicated()].copy()
     for name in ("path", "mask", "confounds"):
-        table[name] = pd.Series(
-            [path.parent / value if value else None for value in table[name]], index=table.index, dtype=object
-        )
-    table["tr"] = pd.to_numeric(table["tr"], errors="coerce")
-    return table.reset_index(drop=True)
+        files = [path.parent / value if value else None for value in table[name]]
+        table[name] = pd.Series(files, index=table.index, dtype=object)
+    for name in ("tr", MOTION):
+        if name in table.columns:
+            table[name] = as_numbers(table[name])[0]
+    return table.reset_index(drop=True), problems
 
 
-def _table_problems(table: pd.DataFrame, base: Path) -> list[str]:
+def _table_problems(table: pd.DataFrame, base: Path) -> list[ScanTableProblem]:
     """Everything that is wrong with a table, one line per kind, first five examples each."""
     problems = []
 
-    def note(what: str, rows: list[Any]) -> None:
+    def note(kind: str, what: str, rows: list[Any], **counts: float) -> None:
         if rows:
             more = ", ..." if len(rows) > 5 else ""
-            problems.append(f"{len(rows)} {what} ({', '.join(map(str, rows[:5]))}{more})")
+            n = "" if what.startswith("column") else f"{len(rows)} "
+            words = f"{n}{what} ({', '.join(map(str, rows[:5]))}{more})"
+            problems.append(ScanTableProblem(kind, words, counts or {"rows": len(rows)}))
 
-    note(
-        "rows without participant_id, by row number",
-        [i + 1 for i in np.flatnonzero(table.participant_id == "")],
-    )
-    note("rows without path, by row number", [i + 1 for i in np.flatnonzero(table.path == "")])
+    for name in ("participant_id", "path"):
+        rows = [i + 1 for i in np.flatnonzero(table[name] == "")]
+        note("empty scan row", f"rows without {name}, by row number", rows)
     for column in ("path", "mask", "confounds"):
         named = table[column][table[column] != ""]
-        note(f"{column} files that do not exist", [v for v in named.unique() if not (base / v).is_file()])
-    known = table.path[table.path != ""]
+        absent = [value for value in named.unique() if not (base / value).is_file()]
+        words = f"column `{column}`: {len(absent)} of {len(named)} files do not exist"
+        note(f"missing {column}", words, absent, missing=len(absent), given=len(named))
+    known = table["path"][table["path"] != ""]
     note(
+        "unknown kind of scan",
         f"files of an unknown kind, expected {', '.join(IMAGE_SUFFIXES + TABLE_SUFFIXES)}",
-        [v for v in known if not v.lower().endswith(IMAGE_SUFFIXES + TABLE_SUFFIXES)],
+        [value for value in known if not value.lower().endswith(IMAGE_SUFFIXES + TABLE_SUFFIXES)],
     )
-    note("files listed more than once", list(known[known.duplicated()].unique()))
-    steps = pd.to_numeric(table.tr, errors="coerce")
-    wrong = (table.tr != "") & ~((steps > 0) & (steps <= LONGEST_TR_S))
-    note(f"tr values outside (0, {LONGEST_TR_S:g}] seconds", list(table.tr[wrong]))
+    twice = list(known[known.duplicated()].unique())
+    note("duplicate scan", "files are listed more than once; one scan cannot count twice", twice)
+    steps, odd = as_numbers(table["tr"])
+    wrong = list(table["tr"][(table["tr"] != "") & ~((steps > 0) & (steps <= LONGEST_TR_S))])
+    note("time step", f"tr values outside (0, {LONGEST_TR_S:g}] seconds{decimal_comma(odd)}", wrong)
+    if MOTION in table.columns:
+        odd = as_numbers(table[MOTION])[1]
+        note("not a number", f"{MOTION} cells are not numbers{decimal_comma(odd)}", odd, cells=len(odd))
     return problems
 
 

@@ -18,6 +18,7 @@ from scipy.stats.contingency import association
 
 from genebrain.cohort.checks.genotypes import GenotypeFindings, check_genotypes
 from genebrain.cohort.checks.scans import check_scans
+from genebrain.cohort.column_roles import STRATA, column_roles, roles_in_words
 from genebrain.cohort.join import Assembly, assemble
 from genebrain.cohort.participants import Cohort, cohort_of
 from genebrain.cohort.relatedness.kinship import SECOND_DEGREE
@@ -102,7 +103,12 @@ def check_cohort(
     scans = parts.person_scans if parts.person_scans is not None else parts.scans
     if scans is not None:
         funnel["scans_looked_at"] = check_scans(
-            scans, problems, most=most_scans, needs_time_step=needs_time_step, progress=progress
+            scans,
+            problems,
+            most=most_scans,
+            needs_time_step=needs_time_step,
+            centres=files.get("parcel_coordinates"),
+            progress=progress,
         )
     if parts.table is not None and set(REQUIRED_FILES) <= files.keys():
         cohort = cohort_of(parts)
@@ -192,6 +198,9 @@ def _text(parts: Assembly, funnel: dict[str, Any]) -> str:
     if "scans_looked_at" in funnel:
         looked = funnel["scans_looked_at"]
         lines.append(f"  looked at: {looked['headers']:,} scan headers, {looked['values']:,} scans to the end")
+    if parts.table is not None:
+        strata = [column for column in STRATA if column in parts.table.columns]
+        lines.append(f"  {roles_in_words(column_roles(parts.table, strata))}")
     for title, problems in (("errors", parts.problems.errors), ("warnings", parts.problems.warnings)):
         if problems:
             lines += [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from genebrain.brain.images.array_files import open_array
+from genebrain.brain.encoders.preflight import parcels_problem
 from genebrain.brain.images.cifti_files import is_parcel_series, is_series, open_series
 from genebrain.brain.images.image_files import load_image
-from genebrain.brain.parcels.series import read_parcel_table, usable_part
+from genebrain.brain.parcels.centres import read_centres
+from genebrain.brain.parcels.series import read_parcel_table, series_shape, usable_part
 from genebrain.brain.store.scan_table import repetition_time
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.common.types import UserError
@@ -45,7 +46,7 @@ class _Findings:
     not_finite: list[str] = field(default_factory=list)
     n_flawed_parcels: int = 0
     steps: dict[float, int] = field(default_factory=lambda: defaultdict(int))
-    widths: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    shapes: Counter[tuple[int, int]] = field(default_factory=Counter)
     contents: dict[bytes, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
@@ -55,6 +56,7 @@ def check_scans(
     *,
     most: int | None = 50,
     needs_time_step: bool = False,
+    centres: Path | None = None,
     progress: bool = False,
 ) -> dict[str, int]:
     """Add the problems of ``scans`` to ``problems``.
@@ -67,6 +69,8 @@ def check_scans(
         How many scans are read to the end, evenly spaced over the table; None reads all.
     needs_time_step : bool
         Whether what will read the scans must know their time step: unknown ones are then an error, not a warning.
+    centres : Path, optional
+        Table of the centres of the parcels: tables of series must have a column for each of its rows.
 
     Returns
     -------
@@ -85,6 +89,8 @@ def check_scans(
         except UNREADABLE as error:
             found.unreadable[str(error)].append(Path(path).name)
     _report(found, n, n_read, problems)
+    if centres is not None:
+        _report_centres(found, centres, problems)
     _report_unknown_steps(found, n, needs_time_step, problems)
     visits = scans.groupby(["participant_id", "session"]).size()
     if (repeated := visits[visits > 1]).size:
@@ -105,7 +111,7 @@ def _look(path: Path, step: float, person: str, read_values: bool, found: _Findi
             matrix = open_series(path)
             image, n_frames = matrix.image, matrix.image.shape[matrix.kinds.index("SERIES")]
             if is_parcel_series(path):
-                found.widths[matrix.image.shape[matrix.kinds.index("PARCELS")]] += 1
+                found.shapes[n_frames, matrix.image.shape[matrix.kinds.index("PARCELS")]] += 1
         else:
             image = load_image(path)
             if len(image.shape) != 4 or image.shape[3] < 2:
@@ -113,11 +119,11 @@ def _look(path: Path, step: float, person: str, read_values: bool, found: _Findi
             n_frames = image.shape[3]
         header = image.header
     elif path.suffix == ".npy":
-        n_frames, width = _two_axes(open_array(path).shape)
-        found.widths[width] += 1
+        n_frames, width = series_shape(path)
+        found.shapes[n_frames, width] += 1
     else:  # tables of text have no header: all of them are read
         n_frames, width = _read_series(path, person, found)
-        found.widths[width] += 1
+        found.shapes[n_frames, width] += 1
         read_values = False
     if read_values:
         try:
@@ -149,12 +155,6 @@ def _read_series(path: Path, person: str, found: _Findings) -> tuple[int, int]:
         found.flawed.append(path.name)
         found.n_flawed_parcels += flawed
     return series.shape[0], series.shape[1]
-
-
-def _two_axes(shape: tuple[int, ...]) -> tuple[int, int]:
-    if len(shape) != 2:
-        raise UserError(f"a table of parcel series has two axes [frames, parcels], this has {len(shape)}")
-    return shape[0], shape[1]
 
 
 def _non_finite_values(path: Path, image: nib.Nifti1Image) -> int:
@@ -191,6 +191,16 @@ def _report_unknown_steps(found: _Findings, n: int, needed: bool, problems: Prob
         problems.warning("time step", text + more, scans=count, of=n)
 
 
+def _report_centres(found: _Findings, centres: Path, problems: Problems) -> None:
+    try:
+        rows = len(read_centres(centres))
+    except UserError as error:
+        problems.error("parcel coordinates", str(error))
+        return
+    if text := parcels_problem(found.shapes, rows, centres.name):
+        problems.error("parcel coordinates", text, rows=rows)
+
+
 def _grouped(groups: dict[str, list[str]]) -> tuple[int, str]:
     """How many files, and the reasons with a few names each."""
     reasons = named(f"{reason} [{len(files)}: {named(files)}]" for reason, files in groups.items())
@@ -211,9 +221,12 @@ def _report(found: _Findings, n: int, n_read: int, problems: Problems) -> None:
     if found.time_step:
         count, reasons = _grouped(found.time_step)
         problems.error("time step", f"{count} of {n} scans have no usable time step: {reasons}", scans=count, of=n)
-    if len(found.widths) > 1:
-        counts = ", ".join(f"{width} parcels in {count}" for width, count in sorted(found.widths.items()))
-        problems.error("parcels differ", f"scans have different numbers of parcels: {counts}", widths=len(found.widths))
+    widths: Counter[int] = Counter()
+    for (_, width), count in found.shapes.items():
+        widths[width] += count
+    if len(widths) > 1:
+        counts = ", ".join(f"{width} parcels in {count}" for width, count in sorted(widths.items()))
+        problems.error("parcels differ", f"scans have different numbers of parcels: {counts}", widths=len(widths))
     twice = [people for people in found.contents.values() if len(people) > 1]
     if twice:
         problems.error(

@@ -19,9 +19,10 @@ import pandas as pd
 
 from genebrain.cohort.relatedness import genomewide
 from genebrain.cohort.relatedness.kinship import SAME_GENOME, SECOND_DEGREE, Pairs, families, related_pairs
-from genebrain.cohort.tables.files import is_missing, numbers
+from genebrain.cohort.tables.files import numbers
 from genebrain.cohort.tables.names import match_names
 from genebrain.cohort.tables.problems import Problems, did_you_mean, named
+from genebrain.common.table_files import BLANKS, is_missing, read_table, separator_of
 from genebrain.common.types import IntArray, UserError
 
 MINIMUM_SNPS = 1000
@@ -119,9 +120,9 @@ def read_kinship(path: Path, table: pd.DataFrame, problems: Problems) -> Pairs |
     Ids may be genotype or participant ids. Pairs with somebody outside the cohort are expected and left out.
     """
     try:
-        pairs = pd.read_csv(path, sep=r"\s+", dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        problems.error("unreadable kinship", f"kinship table {path.name} cannot be read: {error}")
+        pairs = read_table(path, separator=separator_of(path) if ".csv" in path.name.lower() else BLANKS)
+    except UserError as error:
+        problems.error("unreadable kinship", f"the kinship table cannot be read: {error}")
         return None
     by_upper = {str(column).lstrip("#").upper(): column for column in pairs.columns}
     chosen = {role: next((by_upper[n] for n in names if n in by_upper), None) for role, names in COLUMNS.items()}

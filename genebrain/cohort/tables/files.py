@@ -1,7 +1,7 @@
 """Read ``cohort.yaml`` and the tables it names, collecting every problem instead of stopping at the first.
 
-All cells are read as text: an id such as ``007`` or ``1e5`` must never become a number. Knows the shape of
-the files; does not know which person of one file is which person of another.
+All cells are read as text: an id such as ``007``, ``1e5`` or ``NA`` must never become a number or go missing. Knows the
+shape of the files; does not know which person of one file is which person of another.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 
 from genebrain.cohort.tables.genotype_keys import GENOTYPE_KEYS, take_genotypes
 from genebrain.cohort.tables.problems import Problems, did_you_mean, named
+from genebrain.common import table_files
+from genebrain.common.table_files import as_numbers, decimal_comma, usual_names
+from genebrain.common.text_lines import text_lines
 from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.genotypes.source import GenotypeSource
 
 REQUIRED_FILES = ("participants", "genotypes", "reference", "windows", "scans")
 OPTIONAL_FILES = ("atlas", "parcel_coordinates", "kinship", "genomewide", "known_answer", "exclude")
-SETTINGS = ("name", "split", "max_mean_fd", "choose")
+SETTINGS = ("name", "split", "max_mean_fd", "choose", "exclude_unknown", "split_unknown")
 KNOWN_COLUMNS = (
     *("participant_id", "genotype_id", "family_id", "genome_id", "site", "sex", "age", "ancestry", "mean_fd"),
     *("session", "path", "tr", "mask", "confounds", "split"),
 )
-MISSING = ("", "NA", "N/A", "n/a", "na", "NaN", "nan", ".", "None", "null")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def read_description(path: Path, problems: Problems) -> Description:
     if not path.is_file():
         raise UserError(f"no cohort file at {path}; it is a YAML file with the keys {', '.join(REQUIRED_FILES)}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load("\n".join(text_lines(path)))
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
@@ -101,12 +102,11 @@ def read_table(path: Path, required: Sequence[str], problems: Problems) -> pd.Da
         None when a required column is missing or the file is no table; the problem is in ``problems`` then.
     """
     try:
-        table = pd.read_csv(path, sep="," if path.suffix.lower() == ".csv" else "\t", dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        problems.error("unreadable table", f"{path.name} is not a readable table: {error}")
+        table = table_files.read_table(path)
+    except UserError as error:
+        problems.error("unreadable table", f"no readable table: {error}")
         return None
-    table.columns = [_usual_case(str(column).strip(), list(table.columns)) for column in table.columns]
-    table = table.apply(lambda column: column.str.strip())
+    table.columns = usual_names(list(table.columns), [*KNOWN_COLUMNS, *map(_usual_component, table.columns)])
     missing = [column for column in required if column not in table.columns]
     if missing:
         separator = " Is it really tab-separated?" if len(table.columns) == 1 else ""
@@ -124,34 +124,18 @@ def read_table(path: Path, required: Sequence[str], problems: Problems) -> pd.Da
     return table
 
 
-def _usual_case(column: str, columns: Sequence[str]) -> str:
-    """``Site`` as ``site`` and ``pc1`` as ``PC1``: capitals must not decide whether a column is used."""
-    usual = column.upper() if re.fullmatch(r"(?i)pc\d+", column) else column.lower()
-    is_known = usual in KNOWN_COLUMNS or usual.startswith("PC")
-    return usual if is_known and usual not in columns else column
-
-
-def is_missing(column: pd.Series[str]) -> pd.Series[bool]:
-    """True where a cell is empty or one of the usual words for "not available"."""
-    return column.isin(MISSING)
+def _usual_component(column: str) -> str:
+    """``pc1`` as ``PC1``."""
+    return column.upper() if re.fullmatch(r"(?i)pc\d+", column) else column
 
 
 def numbers(column: pd.Series[str], where: str, problems: Problems) -> FloatArray:
     """Text cells as float64, missing words as NaN; any other text is an error."""
-    values = pd.to_numeric(column.mask(is_missing(column)), errors="coerce").to_numpy(dtype=np.float64)
-    bad = np.isnan(values) & ~is_missing(column).to_numpy()
-    if bad.any():
-        examples = named(repr(text) for text in column[bad].unique())
+    values, bad = as_numbers(column)
+    if bad:
         problems.error(
             "not a number",
-            f"{where}: {int(bad.sum())} cells are not numbers: {examples}",
-            cells=int(bad.sum()),
+            f"{where}: {len(bad)} cells are not numbers: {named(map(repr, dict.fromkeys(bad)))}{decimal_comma(bad)}",
+            cells=len(bad),
         )
     return values
-
-
-def read_ids(path: Path) -> list[str]:
-    """Ids of a plain list: the first field of each line; empty lines and ``#`` lines are skipped."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    fields = [line.replace(",", " ").split() for line in lines if not line.lstrip().startswith("#")]
-    return [field[0] for field in fields if field and field[0] != "participant_id"]

@@ -9,13 +9,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from genebrain.brain.store.scan_table import read_scan_table
-from genebrain.cohort.tables.files import is_missing, numbers, read_table
+from genebrain.brain.store.scan_table import examine_scan_table
+from genebrain.cohort.tables.files import numbers, read_table
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.cohort.tables.scan_motion import fill_motion
+from genebrain.common.table_files import is_missing
 from genebrain.common.types import UserError
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.resolve import open_genotypes
@@ -69,65 +69,21 @@ def genotype_samples(path: Path | GenotypeSource, problems: Problems) -> list[st
 
 
 def read_scans(path: Path, problems: Problems, choose: Any = None) -> pd.DataFrame | None:
-    """Scan table, or the scans that a derivatives folder holds.
+    """Scan table, or the scans of a derivatives folder; see :func:`genebrain.brain.store.scan_table.read_scan_table`.
 
-    Parameters
-    ----------
-    choose
-        Of a folder with several versions of a recording, which to take: ``desc-denoised_res-2``.
-
-    Returns
-    -------
-    DataFrame or None
-        ``participant_id``, ``session``, ``path`` (Path, absolute), ``tr`` (seconds, NaN: not given), ``mask``
-        and ``confounds`` (Path or None), ``mean_fd`` if given or in the confounds tables. Rows that
-        repeat a path are an error; the first one stays.
+    Rows that repeat a path are an error; the first one stays. ``choose`` says which files of a folder to take, where it
+    has several versions of a recording. ``mean_fd`` is filled from the confounds tables where it is not given.
     """
-    if path.is_dir():
-        try:
-            return fill_motion(_present(read_scan_table(path, choose=choose), problems), problems)
-        except UserError as error:
-            problems.error("scan folder", str(error))
-            return None
-    table = read_table(path, ["participant_id", "path"], problems)
+    try:
+        table, found = examine_scan_table(path, choose=choose)
+    except UserError as error:
+        problems.error("scan folder", str(error))
+        return None
+    for problem in found:
+        problems.error(problem.kind, f"{path.name}: {problem.message}", **problem.counts)
     if table is None:
         return None
-    if n_empty := int(((table["path"] == "") | (table["participant_id"] == "")).sum()):
-        problems.error("empty scan row", f"{path.name}: {n_empty} rows without participant_id or path", rows=n_empty)
-        table = table[(table["path"] != "") & (table["participant_id"] != "")]
-    for column in ("path", "mask", "confounds"):
-        cells = table[column] if column in table.columns else pd.Series("", index=table.index)
-        skip = is_missing(cells)
-        files = [None if no else path.parent / cell for cell, no in zip(cells, skip, strict=True)]
-        table[column] = pd.Series(files, index=table.index, dtype=object)
-    for column in ("tr", "mean_fd"):
-        if column in table.columns:
-            table[column] = numbers(table[column], f"{path.name}, column `{column}`", problems)
-    if "tr" not in table.columns:
-        table["tr"] = np.nan
-    if "session" not in table.columns:
-        table["session"] = ""
-    repeated = table["path"].duplicated()
-    if repeated.any():
-        people = table.loc[repeated, "participant_id"].unique()
-        problems.error(
-            "duplicate scan",
-            f"{path.name}: {int(repeated.sum())} rows repeat the file of an earlier row (participants "
-            f"{named(people)}); one scan cannot count twice",
-            rows=int(repeated.sum()),
-        )
-        table = table[~repeated]
-    for column in ("path", "mask", "confounds"):
-        given = [file for file in table[column] if file is not None]
-        if absent := [file.name for file in given if not file.exists()]:
-            problems.error(
-                f"missing {column}",
-                f"{path.name}, column `{column}`: {len(absent)} of {len(given)} files do not exist: {named(absent)}; "
-                "restore them or take them out of the table",
-                missing=len(absent),
-                given=len(given),
-            )
-    return fill_motion(table.reset_index(drop=True), problems)
+    return fill_motion(_present(table, problems) if path.is_dir() else table, problems)
 
 
 def _present(table: pd.DataFrame, problems: Problems) -> pd.DataFrame:

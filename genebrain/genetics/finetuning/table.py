@@ -8,6 +8,7 @@ models, splits.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +172,7 @@ def _label_cells(batch: SequenceBatch, columns: list[str]) -> pd.DataFrame:
 
 
 def _classes(column: pd.Series[Any], missing: BoolArray, rows: Any, problems: list[str]) -> tuple[Any, list[str]]:
+    column = _class_numbers(column, missing)
     present = column[~missing]
     if pd.api.types.is_float_dtype(present) and len(present):
         broken = ~missing & (column.fillna(0) % 1 != 0).to_numpy()
@@ -189,6 +191,16 @@ def _classes(column: pd.Series[Any], missing: BoolArray, rows: Any, problems: li
     values = np.zeros(len(column), np.int64)
     values[~missing] = pd.Categorical(present, categories=known).codes
     return values, [str(name) for name in known]
+
+
+def _class_numbers(column: pd.Series[Any], missing: BoolArray) -> pd.Series[Any]:
+    """Text that is plain numbers throughout as numbers, for classes to be in their order; ``001`` stays text."""
+    cells = column[~missing].tolist()
+    plain = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?")
+    if not cells or not all(isinstance(cell, str) and plain.fullmatch(cell) for cell in cells):
+        return column
+    numbers = pd.to_numeric(column.mask(missing))
+    return numbers if missing.any() else numbers.astype(np.float64 if any("." in c for c in cells) else np.int64)
 
 
 def _flags(table: pd.DataFrame, missing: BoolArray, rows: Any, problems: list[str]) -> tuple[Any, list[str]]:

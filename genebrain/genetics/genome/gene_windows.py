@@ -7,7 +7,6 @@ are reported together. What this module does NOT know: genotypes, sequences, whi
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
+from genebrain.common.text_lines import text_lines
 from genebrain.common.types import UserError
 
 SHOWN = 5
@@ -111,18 +111,11 @@ def _row_parser(path: Path) -> Callable[[list[str]], Window | None]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with path.open("rb") as raw:
-        is_gzip = raw.read(2) == b"\x1f\x8b"
-    try:
-        with gzip.open(path, "rt") if is_gzip else path.open() as lines:
-            for number, text in enumerate(lines, start=1):
-                line = text.rstrip("\r\n")
-                if line.startswith("##FASTA"):  # a GFF3 file may carry its sequences behind the rows
-                    return
-                if line.strip() and not line.startswith(("#", "track", "browser")):
-                    yield number, line
-    except (EOFError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read to its end ({error}); is it truncated?") from error
+    for number, line in enumerate(text_lines(path), start=1):
+        if line.startswith("##FASTA"):  # a GFF3 file may carry its sequences behind the rows
+            return
+        if line.strip() and not line.startswith(("#", "track", "browser")):
+            yield number, line
 
 
 def _bed_row(fields: list[str]) -> Window:

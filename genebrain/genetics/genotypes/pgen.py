@@ -20,6 +20,7 @@ import pandas as pd
 import pgenlib
 from numpy.typing import NDArray
 
+from genebrain.common.text_lines import text_lines
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.contigs import canonical, match_contigs
 from genebrain.genetics.genome.foreign import reading
@@ -142,7 +143,7 @@ class PgenFile:
 
 def _read_psam(path: Path) -> tuple[list[str], NDArray[np.int64]]:
     """Sample names and sex (1, 2, else 0); without a header line the columns are those of a .fam file."""
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.split() for line in text_lines(path) if line.strip()]
     lines = [fields for fields in lines if not fields[0].startswith("##")]
     header = ["FID", "IID", "PAT", "MAT", "SEX"]
     if lines and lines[0][0].startswith("#"):
@@ -197,15 +198,18 @@ def _read_pvar(path: Path) -> tuple[pd.DataFrame, set[str]]:
             if declared := re.match(r"##INFO=<ID=([^,>]+)", line):
                 fields.add(declared[1])
     columns = ["#CHROM", "POS", "REF", "ALT", "FILTER", "INFO"]
-    table = pd.read_csv(
-        path,
-        sep="\t",
-        skiprows=n_comments,
-        dtype=str,
-        keep_default_na=False,
-        usecols=lambda name: name in columns,
-        quoting=csv.QUOTE_NONE,
-    )
+    try:
+        table = pd.read_csv(
+            path,
+            sep="\t",
+            skiprows=n_comments,
+            dtype=str,
+            keep_default_na=False,
+            usecols=lambda name: name in columns,
+            quoting=csv.QUOTE_NONE,  # a quote is a letter: paired, it would swallow the lines between
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
     if absent := [name for name in columns[:4] if name not in table.columns]:
         raise UserError(f"{path}: columns {', '.join(absent)} are absent; is it a .bim with another name?")
     for column in ("FILTER", "INFO"):

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
+from genebrain.common.table_files import table_parts
 from genebrain.common.types import BoolArray, UserError
 from genebrain.genetics.sequences.hygiene import (
     SHOWN,
@@ -35,9 +35,8 @@ from genebrain.genetics.sequences.hygiene import (
 
 SEQUENCE_COLUMNS = ("sequence", "seq", "dna_sequence", "dna_seq", "text")
 FASTA = (".fa", ".fasta", ".fna", ".ffn", ".fas")
-DELIMITED = {".tsv": "\t", ".txt": "\t", ".csv": ","}
+DELIMITED = (".tsv", ".txt", ".csv")
 PARQUET = (".parquet", ".pq")
-_BLOCK_BYTES = 1 << 26
 _BLOCK_LETTERS, _BLOCK_ROWS = 1 << 24, 1024
 _ParsedRows = Iterator[tuple[list[str | None], list[str] | None, pd.DataFrame]]
 
@@ -146,7 +145,7 @@ class SequenceFile:
             rows=[row for part in parts for row in part.rows],
             ids=[name for part in parts for name in part.ids],
             sequences=[text for part in parts for text in part.sequences],
-            table=pd.concat([part.table for part in parts], ignore_index=True),
+            table=with_whole_numbers(pd.concat([part.table for part in parts], ignore_index=True)),
         )
         return whole, report
 
@@ -158,7 +157,7 @@ class SequenceFile:
             if kind in FASTA:
                 yield from _fasta(path)
             elif kind in DELIMITED:
-                yield from self._columns(path, _delimited(path, DELIMITED[kind], self.column))
+                yield from self._text_columns(path)
             elif kind in PARQUET:
                 yield from self._columns(path, pa_parquet.ParquetFile(path).iter_batches(_BLOCK_ROWS))
             else:
@@ -170,18 +169,7 @@ class SequenceFile:
     def _columns(self, path: Path, batches: Iterator[Any]) -> _ParsedRows:
         for batch in batches:
             names = batch.schema.names
-            column = _find(names, [self.column] if self.column else SEQUENCE_COLUMNS)
-            id_column = _find(names, [self.id_column or "id"])
-            wanted = self.column or " or ".join(SEQUENCE_COLUMNS)
-            missing = [f"sequences ({wanted})"] if column is None else []
-            missing += [f"ids ({self.id_column})"] if self.id_column and id_column is None else []
-            if missing:
-                raise UserError(
-                    f"{path} has no column of {' and none of '.join(missing)}; it has {', '.join(names)}. "
-                    "Name yours: the option is column (in finetune table.sequence)"
-                    + (" and id_column" if self.id_column else "")
-                )
-            assert column is not None
+            column, id_column = self._chosen(path, names)
             letters = batch.column(names.index(column))
             if pa.types.is_dictionary(letters.type):
                 letters = letters.dictionary_decode()
@@ -190,6 +178,44 @@ class SequenceFile:
             table = batch.drop_columns([column]).to_pandas()
             ids = table[id_column].astype(str).tolist() if id_column else None
             yield letters.to_pylist(), ids, table
+
+    def _text_columns(self, path: Path) -> _ParsedRows:
+        """Delimited text: every cell stays text. A sequence NA or 'NAN' is two bases or three, an id 007 stays 007."""
+        for frame in table_parts(path, _BLOCK_ROWS, n_letters=_BLOCK_LETTERS):
+            column, id_column = self._chosen(path, list(frame.columns))
+            ids = frame[id_column].tolist() if id_column else None
+            yield frame[column].tolist(), ids, frame.drop(columns=column)
+
+    def _chosen(self, path: Path, names: list[str]) -> tuple[str, str | None]:
+        """Columns of the letters and of the ids (None: there is none)."""
+        column = _find(names, [self.column] if self.column else SEQUENCE_COLUMNS)
+        id_column = _find(names, [self.id_column or "id"])
+        wanted = self.column or " or ".join(SEQUENCE_COLUMNS)
+        missing = [f"sequences ({wanted})"] if column is None else []
+        missing += [f"ids ({self.id_column})"] if self.id_column and id_column is None else []
+        if missing:
+            raise UserError(
+                f"{path} has no column of {' and none of '.join(missing)}; it has {', '.join(names)}. "
+                "Name yours: the option is column (in finetune table.sequence)"
+                + (" and id_column" if self.id_column else "")
+            )
+        assert column is not None
+        return column, id_column
+
+
+def with_whole_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns of text that are whole numbers throughout as numbers, where nothing is lost: not ``007``, not ``1e5``.
+
+    Ids stay text. Looks at whole columns: a part of a table must not decide for the others.
+    """
+    plain = {
+        name: pd.to_numeric(table[name]).astype(np.int64)
+        for name in table.columns
+        if name != "id"
+        and pd.api.types.is_string_dtype(table[name])
+        and table[name].str.fullmatch(r"-?[1-9]\d{0,17}|0").all()
+    }
+    return table.assign(**plain)
 
 
 def repeated_ids(ids: Sequence[str], rows: Sequence[int]) -> dict[str, Any]:
@@ -219,19 +245,6 @@ def _find(names: list[str], wanted: Any) -> str | None:
     folded = {name.lower(): name for name in reversed(names)}
     found = (name if name in names else folded.get(name.lower()) for name in wanted)
     return next((name for name in found if name is not None), None)
-
-
-def _delimited(path: Path, separator: str, column: str | None) -> Iterator[Any]:
-    """Record batches of a delimited text. Letters stay text: a sequence NA or 'NAN' is two bases or three."""
-    text = dict.fromkeys({*SEQUENCE_COLUMNS, *map(str.capitalize, SEQUENCE_COLUMNS), *([column] if column else [])})
-    with pa.input_stream(str(path), compression="gzip" if path.suffix.lower() in (".gz", ".bgz") else None) as raw:
-        reader = pa_csv.open_csv(
-            raw,
-            read_options=pa_csv.ReadOptions(block_size=_BLOCK_BYTES),
-            parse_options=pa_csv.ParseOptions(delimiter=separator),
-            convert_options=pa_csv.ConvertOptions(column_types={name: pa.string() for name in text}),
-        )
-        yield from reader
 
 
 def _fasta(path: Path) -> _ParsedRows:

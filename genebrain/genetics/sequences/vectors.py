@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from genebrain.common.files import private_stream, write_private
 from genebrain.common.types import UserError
 from genebrain.genetics.model.encode import POOLINGS
+from genebrain.genetics.sequences.files import with_whole_numbers
 from genebrain.genetics.store.store import ChunkStore
 
 ChunkPooling = Literal["none", "mean", "weighted_mean", "max", "last"]
@@ -162,7 +163,9 @@ class SequenceEmbeddings:
         if not (folder / "provenance.json").is_file():
             raise UserError(f"{folder} holds no finished embeddings of sequences; run genebrain embed-sequences")
         vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-        return cls(vectors, np.load(folder / MASK, allow_pickle=False), pd.read_parquet(folder / TABLE))
+        return cls(
+            vectors, np.load(folder / MASK, allow_pickle=False), with_whole_numbers(pd.read_parquet(folder / TABLE))
+        )
 
     def padded(self, rows: Any = slice(None)) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Some sequences (any index of rows) as one block ``[sequence, chunk, width]`` with its mask."""

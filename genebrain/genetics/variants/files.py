@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pysam
 
+from genebrain.common.table_files import table_parts
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.gene_windows import SHOWN
 
@@ -163,13 +164,7 @@ class VariantFile:
             except (OSError, ValueError) as error:
                 raise UserError(f"{self.path} cannot be read as parquet: {error}") from error
             return
-        separator = "," if ".csv" in self.path.name.lower() else "\t"
-        try:
-            with pd.read_csv(self.path, sep=separator, dtype=str, keep_default_na=False, chunksize=_ROWS) as parts:
-                for part in parts:
-                    yield _as_text(part)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError, EOFError) as error:
-            raise UserError(f"{self.path} is not a readable table: {error}") from error
+        yield from table_parts(self.path, _ROWS)
 
 
 def open_vcf(path: Path) -> pysam.VariantFile:

@@ -186,3 +186,24 @@ def test_time_step_order_table_sidecar_header(tmp_path):
 def test_impossible_time_steps_are_refused(tmp_path, step, unit):
     with pytest.raises(UserError, match="state tr"):
         repetition_time(tmp_path / "scan.nii.gz", header(step, unit))
+
+
+def test_both_readers_of_the_scan_table_see_the_same(tmp_path):
+    from genebrain.cohort.tables.problems import Problems
+    from genebrain.cohort.tables.sources import read_scans
+
+    for name in ("a.npy", "b.npy", "c.mat"):
+        (tmp_path / name).touch()
+    rows = ["1\t\ta.npy\t-1\t0.1", "2\t\tc.mat\t2\t0.2", "NA\tNA\tb.npy\t2\tmuch"]
+    path = write_table(tmp_path, *rows, header="participant_id\tsession\tpath\ttr\tmean_fd")
+    problems = Problems()
+    table = read_scans(path, problems)
+    assert table.participant_id.tolist() == ["1", "2", "NA"]  # a person may be called so
+    assert table.session.tolist() == ["", "", ""]
+    assert table.mean_fd.tolist()[:2] == [0.1, 0.2]
+    assert [p.kind for p in problems] == ["unknown kind of scan", "time step", "not a number"]
+    with pytest.raises(UserError) as error:
+        read_scan_table(path)
+    assert all(p.message.removeprefix("scans.tsv: ") in str(error.value) for p in problems)
+    table = read_scan_table(write_table(tmp_path, rows[0].replace("-1", "2"), header=path.read_text().split("\n")[0]))
+    assert table.mean_fd.tolist() == [0.1]

@@ -138,7 +138,7 @@ def test_a_long_list_of_problems_is_counted_not_printed(tmp_path: Path) -> None:
         ("x.fa", b">a\nAC\xff\n", "cannot be read"),
         ("x.fa.gz", b"no gzip", "cannot be read"),
         ("x.parquet", b"no parquet", "cannot be read"),
-        ("x.tsv", b"seq\tlabel\nACGTAC\t1\nACGTAC\n", "cannot be read: .*Expected 2 columns, got 1"),
+        ("x.tsv", b"seq\tlabel\nACGTAC\t1\nACGTAC\n", "1 rows have 1 cells, the header has 2: line 3"),
     ],
 )
 def test_unreadable_files_are_explained(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
@@ -162,3 +162,11 @@ def test_advice_names_options_as_every_verb_calls_them(tmp_path: Path) -> None:
         SequenceFile(path).read()
     with pytest.raises(UserError, match="where the verb has the option unreadable"):
         SequenceFile(path, column="dna").read()
+
+
+def test_open_quotes_and_ids_of_a_table_stay_as_they_are(tmp_path: Path) -> None:
+    rows = [("007", "ACGTAC", '"odd'), ("1e5", "ACGTNA", "x"), ("NA", "ACGTAC", '"odd'), ("TRUE", "ACGTAC", "y")]
+    (tmp_path / "s.tsv").write_text("id\tseq\tnote\n" + "".join("\t".join(row) + "\n" for row in rows))
+    batch, _ = SequenceFile(tmp_path / "s.tsv", unreadable="skip").read()
+    assert batch.ids == ["007", "1e5", "NA", "TRUE"]
+    assert batch.table["note"].tolist() == ['"odd', "x", '"odd', "y"]

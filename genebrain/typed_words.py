@@ -1,0 +1,123 @@
+"""Words of the command line as their option wants them: text stays text where a path or a word is wanted.
+
+Hydra reads ``run=4711`` as a number, ``task=true`` as a truth value and ``tier=null`` as nothing. What an option takes
+is said by the type of the argument that it fills: where that is text (a path, a word, one of several words), the text
+as typed is taken, whatever it looks like; a single value for a list is a list of one. Where no type is known, an option
+whose default is a word takes text. Options that take numbers as well as words keep Hydra's reading.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from genebrain.common.types import UserError
+from genebrain.stored_settings import settings_class
+
+_LISTS = (list, tuple, collections.abc.Sequence, set, frozenset)
+_NUMBERS = (int, float, bool)
+
+
+def as_typed(override: Override, base: DictConfig, task: Callable[..., Any]) -> Override:
+    """The override with its value as text, or as a list of one, where its option wants that.
+
+    Parameters
+    ----------
+    base
+        The configuration that the option belongs to.
+    task
+        The function that takes the options of the top level.
+    """
+    text = (override.input_line or "").partition("=")[2]
+    if override.is_sweep_override() or override.is_delete() or override.is_add() or not text or "${" in text:
+        return override
+    kinds = _kinds(override.key_or_group, base, task)
+    value = override.value()
+    if value is None and type(None) in kinds:
+        return override
+    items = _item_kinds(kinds)
+    if isinstance(value, list):
+        words = _plain_words(text)
+        return _parsed(override, f"[{','.join(map(_quoted, words))}]") if words and _takes_words(items) else override
+    if isinstance(value, Mapping):
+        return override
+    if _takes_words(kinds):
+        return override if text[0] in "'\"" else _parsed(override, _quoted(text))
+    if items and not any(kind in kinds for kind in (*_NUMBERS, str, Path)):
+        plain = _takes_words(items) and text[0] not in "'\""
+        return _parsed(override, f"[{_quoted(text) if plain else text}]")
+    return override
+
+
+def _kinds(key: str, base: DictConfig, task: Callable[..., Any]) -> tuple[Any, ...]:
+    """Types that an option takes, members of a union apart."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(base, parent) if parent else base
+    target: Any = None if parent else task
+    if parent and isinstance(node, DictConfig) and "_target_" in node:
+        try:
+            target = settings_class(node["_target_"])
+        except UserError:  # said when the configuration is checked
+            target = None
+    hint = _hints(target).get(name, Any)
+    if hint is not Any:
+        return _members(hint)
+    plain = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
+    default = plain.get(name) if isinstance(plain, dict) else None
+    return (str,) if isinstance(default, str) and default != "???" else ()
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    """Types of the arguments of a function or class."""
+    if target is None:
+        return {}
+    try:
+        return get_type_hints(getattr(target, "__init__") if isinstance(target, type) else target)  # noqa: B009
+    except (NameError, TypeError):
+        return {}
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    if get_origin(hint) in (Union, types.UnionType):
+        return tuple(member for one in get_args(hint) for member in _members(one))
+    if get_origin(hint) is Literal:
+        return tuple({type(value) for value in get_args(hint)})
+    return (hint,)
+
+
+def _item_kinds(kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Types of the items of the lists among ``kinds``."""
+    lists = [kind for kind in kinds if get_origin(kind) in _LISTS]
+    return tuple(member for kind in lists for item in get_args(kind) if item is not ... for member in _members(item))
+
+
+def _takes_words(kinds: tuple[Any, ...]) -> bool:
+    return (str in kinds or Path in kinds) and not any(kind in kinds for kind in _NUMBERS)
+
+
+def _plain_words(text: str) -> list[str] | None:
+    """Words of ``[a,b]``; None where it is nested or quoted, which Hydra reads well."""
+    inner = text.strip()[1:-1]
+    if any(mark in inner for mark in "[]{}()'\"\\"):
+        return None
+    return [word.strip() for word in inner.split(",") if word.strip()]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "\\'") + "'"
+
+
+def _parsed(override: Override, value: str) -> Override:
+    line = f"{(override.input_line or '').partition('=')[0]}={value}"
+    try:
+        return OverridesParser.create().parse_override(line)
+    except HydraException:  # text that ends in a backslash
+        return override

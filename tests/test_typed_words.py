@@ -1,0 +1,52 @@
+"""Options that take a path or a word take the text as typed."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+
+from genebrain.common.types import UserError
+from genebrain.config import compose
+
+TYPED = [
+    ("fit", "run=4711", "4711"),
+    ("fit", "run=007", "007"),
+    ("fit", "run=1e5", "1e5"),
+    ("fit", "run=1_000", "1_000"),
+    ("fit", "run=null", "null"),
+    ("fit", "store=true", "true"),
+    ("fit", "store=null", None),  # may be nothing
+    ("fit", "cohort.path=2024", "2024"),
+    ("report", "run=nan", "nan"),
+    ("plan", "out=0x10", "0x10"),
+    ("finetune", "out=12", "12"),
+    ("embed-scans", "task=1", "1"),
+    ("embed-scans", "space=off", "off"),
+    ("simulate", "tier=null", "null"),
+    ("simulate", "n_subjects=100", 100),
+    ("evaluate", "strata=12", "12"),
+    ("evaluate", "strata=[site,2024]", ["site", "2024"]),
+    ("evaluate", "comparisons=ridge_cca", ["ridge_cca"]),
+    ("evaluate", "gallery_size=null", None),
+    ("evaluate", "gallery_size=16", 16),
+    ("fit", "trainer.loggers=csv", ["csv"]),
+    ("fit", "trainer.devices=2", 2),
+    ("fit", "brain.cleaning.confound_columns=[1,csf]", ["1", "csf"]),
+    ("fit", "run='a b'", "a b"),
+]
+
+
+@pytest.mark.parametrize(("verb", "typed", "wanted"), TYPED)
+def test_text_stays_text_where_text_is_wanted(verb: str, typed: str, wanted: object) -> None:
+    needed = {"report": [], "plan": [], "simulate": ["out=x"], "embed-scans": ["input=x", "out=x"]}
+    needed["finetune"] = ["input=x"]
+    given = [typed, *(o for o in needed.get(verb, []) if o.partition("=")[0] != typed.partition("=")[0])]
+    found = OmegaConf.select(compose(verb, given), typed.partition("=")[0])
+    found = list(found) if OmegaConf.is_list(found) else found
+    assert found == wanted
+    assert type(found) is type(wanted)
+
+
+def test_numbers_are_still_asked_for() -> None:
+    with pytest.raises(UserError, match="seed=x: a number is wanted"):
+        compose("fit", ["seed=x"])
