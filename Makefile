@@ -3,10 +3,11 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs_installed
 RUN    ?= runs/quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help env quickstart test test-fast check test-slow truth bench lock clean
+.PHONY: help env quickstart test check test-slow truth docs bench lock clean
 
 help:  ## show this help
 	@awk 'BEGIN{FS=":.*## "} /^[a-z-]+:.*## /{printf "  make %-11s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
@@ -40,11 +41,19 @@ test-slow: env  ## the tests that take minutes
 truth: env  ## the known-answer lines over several cohorts and seeds
 	@$(BIN)/pytest -m truth
 
+$(DOCS_STAMP): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
+
+docs: $(DOCS_STAMP)  ## build the site with its executed examples; warnings and broken links are errors
+	@OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -n -q -b html -c docs . docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 bench: env  ## paired timings; writes into benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks.run
 
-lock: env  ## write constraints.txt from the environment that passes the tests
+lock: $(DOCS_STAMP)  ## write constraints.txt from the environment that passes the tests
 	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.txt
 
 clean:  ## remove the environment and quickstart runs
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs docs/_build docs/api docs/gallery

@@ -31,6 +31,7 @@ from .sides.connectome import ConnectomeSide
 from .sides.genome import GeneSide
 from .sides.pooling import GenePooling
 from .sides.scans import EncoderSide
+from .sides.workspace import Workspace
 from .simulation.source import CohortSource
 from .training.adapters import LoraSettings
 
@@ -40,6 +41,7 @@ from .alignment.closed_form.ridge_cca import RidgeCCA, fit_ridge_cca
 from .alignment.losses.infonce import InfoNCE, dense_infonce
 from .alignment.losses.registry import LOSSES
 from .alignment.losses.siglip import SigLIP
+from .alignment.losses.temperature import LogitScale
 from .alignment.model import AlignmentModel, Towers
 from .alignment.module import AlignmentModule
 from .alignment.towers.pooling import (
