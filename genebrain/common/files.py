@@ -1,10 +1,9 @@
-"""Files that appear under their name whole or not at all, readable by their owner alone unless said otherwise.
+"""Files that appear under their name whole or not at all, private unless said otherwise.
 
-Purpose: what people's genotypes and scans turn into says as much about them as the originals, so files have mode
-0600 and folders 0700; only pages, figures and settings are public. Contract: content goes to a temporary name in the
-same folder, which is then renamed; whatever goes wrong, the temporary file is removed, what stood under the name
-before still stands, and a disk that refuses is a :class:`StorageError` in words. What this module does NOT know: what
-is in the files.
+What people's genotypes and scans turn into says as much about them as the originals, so files have mode 0600 and
+folders 0700; only pages, figures and settings are public. Content goes to a temporary name in the same folder, which
+is then renamed; whatever goes wrong, the temporary file is removed, what stood under the name before still stands,
+and a disk that refuses is a :class:`StorageError` in words.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Numbers with their nouns, for messages.
-
-What it does NOT know: anything else.
-"""
+"""Numbers with their nouns, for messages."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a result does not show, in sentences derived from its own numbers.
 
-Contract: the content of ``metrics.json`` in, sentences out. Names every safeguard that was not used.
+The content of ``metrics.json`` in, sentences out. Names every safeguard that was not used.
 """
 
 from __future__ import annotations

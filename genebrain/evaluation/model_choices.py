@@ -1,7 +1,7 @@
 """What a model consists of, in words: each part, what was chosen for it, by what and among what.
 
-Contract: ``model`` of ``metrics.json`` and, if there, the list of everything that cross-validation tried, in; rows of
-three texts out. Parts that a run lacks give no row. Computes nothing; does not know how the numbers came about.
+``model`` of ``metrics.json`` and, if there, the list of everything that cross-validation tried, in; rows of three
+texts out. Parts that a run lacks give no row. Computes nothing; does not know how the numbers came about.
 """
 
 from __future__ import annotations

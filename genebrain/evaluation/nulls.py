@@ -1,12 +1,11 @@
 """Permutation test of the pairing: would these embeddings match as well were the scans dealt to others?
 
-Contract: test embeddings, families and optional strata in; p values and a summary of the null out. The
-model is not refitted, so this tests the model at hand, not the pipeline that made it.
+Test embeddings, families and optional strata in; p values and a summary of the null out. The model is not refitted,
+so this tests the model at hand, not the pipeline that made it.
 
-Whole families are dealt (Winkler et al. 2015, NeuroImage, doi 10.1016/j.neuroimage.2015.05.092): a family's
-scans go to a family of the same size, and in the stratified test of the same make-up of strata. The free
-test asks whether anything is shared, including site and ancestry; the stratified test asks whether anything
-beyond the strata is.
+Whole families are dealt (Winkler et al. 2015, NeuroImage, doi 10.1016/j.neuroimage.2015.05.092): a family's scans go
+to a family of the same size, and in the stratified test of the same make-up of strata. The free test asks whether
+anything is shared, including site and ancestry; the stratified test asks whether anything beyond the strata is.
 """
 
 from __future__ import annotations

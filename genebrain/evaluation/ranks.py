@@ -1,15 +1,15 @@
 """Ranks of the true partner, and their exact expectation over random galleries.
 
-A query is scored against all candidates; what is kept per query is three counts: candidates that score
-strictly better than the match, candidates that tie with it, and how many non-matching candidates there
-were. Everything else (recall at k, reciprocal rank, median rank, at any gallery size) follows from these
-counts without drawing a single gallery.
+A query is scored against all candidates; what is kept per query is three counts: candidates that score strictly
+better than the match, candidates that tie with it, and how many non-matching candidates there were. Everything else
+(recall at k, reciprocal rank, median rank, at any gallery size) follows from these counts without drawing a single
+gallery.
 
-Contract: arrays in, counts and expectations out. Does not know families, sites, intervals or files.
+Arrays in, counts and expectations out. Does not know families, sites, intervals or files.
 
-Ties: a tied match stands at a uniformly random place among its equals (equivalently the mid-rank for
-everything linear in the rank), so a collapsed model gets exactly chance. Counting only strictly better
-candidates would give it recall@1 = 1.
+Ties: a tied match stands at a uniformly random place among its equals (equivalently the mid-rank for everything
+linear in the rank), so a collapsed model gets exactly chance. Counting only strictly better candidates would give it
+recall@1 = 1.
 """
 
 from __future__ import annotations

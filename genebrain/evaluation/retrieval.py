@@ -1,13 +1,11 @@
 """Retrieval metrics between genomes and brain scans: both directions, overall and within strata.
 
-Contract: one row per subject on both sides, row i of one side matches row i of the other; the score of a
-pair is the dot product of its two rows. Returns nested dictionaries ready for ``metrics.json``; all rates
-lie in 0..1. Trains nothing, draws no gallery (expectations over galleries are exact, see `ranks`), reads no
-file, knows no ids.
+One row per subject on both sides, row i of one side matches row i of the other; the score of a pair is the dot
+product of its two rows. Returns nested dictionaries ready for ``metrics.json``; all rates lie in 0..1. Trains
+nothing, draws no gallery (expectations over galleries are exact, see `ranks`), reads no file, knows no ids.
 
-Rank conventions (mid-rank ties, expectation over galleries of stated size) are stricter than those of
-open_clip's ``metrics.py``, which rewards NaN and knows one match per query; on distinct finite scores they
-agree.
+Rank conventions (mid-rank ties, expectation over galleries of stated size) are stricter than those of open_clip's
+``metrics.py``, which rewards NaN and knows one match per query; on distinct finite scores they agree.
 """
 
 from __future__ import annotations

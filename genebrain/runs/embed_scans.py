@@ -3,8 +3,6 @@
 Scans -> store -> windows -> one vector per window, scan and subject. Everything lies in one folder, for the owner's
 eyes; tables name scans and subjects by keyed hashes, and only ``names.tsv`` says who they are. Interrupted, the same
 command goes on and ends with the same bytes.
-
-What it does NOT know: genomes, splits; nothing here is fitted on subjects.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ NOTHING_TO_MOVE = (
     "finds; alignment=textbook trains from random projectors"
 )
 FROM_RANDOM = (
-    "the closed form finds no relation between genes and brain as the encoders are: what is trained with the towers "
-    "starts with random projectors and cosine, and is used if validation says that it finds more"
+    "the closed form finds no signal in the frozen embeddings; training starts from random projectors (cosine) and is "
+    "kept only if validation improves"
 )
 
 

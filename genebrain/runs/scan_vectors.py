@@ -1,7 +1,4 @@
-"""Vectors of the windows of stored scans, by a frozen encoder or as correlations, for embeddings without a cohort.
-
-What it does NOT know: whose scans these are, and what is written of the vectors.
-"""
+"""Vectors of the windows of stored scans, by a frozen encoder or as correlations, for embeddings without a cohort."""
 
 from __future__ import annotations
 

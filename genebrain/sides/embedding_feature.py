@@ -1,7 +1,6 @@
-"""Embeddings of people as features: standardised, or their leading components, by the training people.
+"""Standardised principal components of embeddings, fitted on training people.
 
-Contract: ``fit`` on training rows ``[people, hidden]``, ``transform`` any, ``state`` for a checkpoint. What it does
-NOT know: encoders, scans, genomes.
+``fit`` on training rows ``[people, hidden]``, ``transform`` any, ``state`` for a checkpoint.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What the options of a brain side may be, and which do not go together, in words.
 
-Contract: values in, a list of problems out, so that they are told together. What this file does NOT know: scans,
-encoders, this machine.
+Values in, a list of problems out, so that they are told together.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""One vector per person from the vectors of the windows of their scans, by means that nothing is learned for.
+"""Average of window embeddings as one vector per person, with fixed weights.
 
-Contract: window -> scan -> person; scans weigh the same, or by the inverse of their motion. Vectors are averaged when
-they are asked for, block by block, so that a cohort of wide ones (``summary=connectivity``) need not fit into memory.
-What this module does NOT know: encoders, stores, genomes.
+Window -> scan -> person; scans weigh the same, or by the inverse of their motion. Vectors are averaged when they are
+asked for, block by block, so that a cohort of wide ones (``summary=connectivity``) need not fit into memory.
 """
 
 from __future__ import annotations

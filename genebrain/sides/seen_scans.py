@@ -1,8 +1,8 @@
 """Which scans a trained encoder has seen, so that nobody is judged on them by mistake.
 
-Contract: beside the weights lies a list of marks of the scans that training or validation looked at: hashes of what the
-store held, and of the files, so that the same scan is recognised in another cohort or split, behind another cleaning or
-box, or converted with the same result; never ids. What it does NOT know: why somebody asks.
+Beside the weights lies a list of marks of the scans that training or validation looked at: hashes of what the store
+held, and of the files, so that the same scan is recognised in another cohort or split, behind another cleaning or
+box, or converted with the same result; never ids.
 """
 
 from __future__ import annotations

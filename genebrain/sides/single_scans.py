@@ -1,8 +1,8 @@
 """Single scans of training people, as rows of their own beside the people.
 
-Contract: every scan of a training person who has several, through the features that were fitted on people (means over
-scans). Contrastive training may read these rows instead of the person's (``brain.positives=scans``); whatever is
-fitted, chosen or judged stays on people. What this module does NOT know: genomes, batches, losses.
+Every scan of a training person who has several, through the features that were fitted on people (means over scans).
+Contrastive training may read these rows instead of the person's (``brain.positives=scans``); whatever is fitted,
+chosen or judged stays on people.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Head motion of simulated scans: six rigid-body parameters, their framewise displacement, what moved frames look like.
 
-Contract: a scan's motion is drawn from a generator and a level alone, so it knows nothing of genome, trait or site.
+A scan's motion is drawn from a generator and a level alone, so it knows nothing of genome, trait or site.
 Displacement is Power's (NeuroImage 2012) of the very parameters that are written. A frame that moved by more than
 :data:`VISIBLE_MM` carries an artefact over all parcels, in proportion to each direction of the movement; all other
 frames are those of the same scan without motion, to the bit.

@@ -1,8 +1,7 @@
 """Linear and nearest-neighbour probes: does an embedding know a person's age, sex, site, or any column?
 
-Contract: features and values of people in, test scores out; every choice (penalty, neighbours, which candidate) is
-made by cross-validation over families within training people. The models are scikit-learn's. What it does NOT know:
-encoders, scans, where the split comes from.
+Features and values of people in, test scores out; every choice (penalty, neighbours, which candidate) is made by
+cross-validation over families within training people. The models are scikit-learn's.
 """
 
 from __future__ import annotations

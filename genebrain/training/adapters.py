@@ -1,9 +1,8 @@
 """Low-rank adapters (LoRA) on any encoder: add, count, save alone, load, merge; the machinery is peft's.
 
-Contract: an adapted model starts exactly where the base was (B is zero), the draws of A depend on the seed alone and
-not on the device, only adapters are trainable, and adapters never load onto another base. Pass the encoder itself,
-not a module that also holds a head: everything that is no adapter is frozen. What this module does NOT know: DNA,
-scans, losses, training. Source: Hu et al. 2021 (LoRA); peft.
+An adapted model starts exactly where the base was (B is zero), the draws of A depend on the seed alone and not on
+the device, only adapters are trainable, and adapters never load onto another base. Pass the encoder itself, not a
+module that also holds a head: everything that is no adapter is frozen. Source: Hu et al. 2021 (LoRA); peft.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Batches of model work on threads that run a little ahead, with results in order.
 
-Purpose: keep all cores (or the GPU) busy without making a number depend on how many there are. Contract: every
-batch runs on one core, results come in the order of the batches, an interrupted consumer leaves no thread behind.
-What this module does NOT know: what the work is.
+Keep all cores (or the GPU) busy without making a number depend on how many there are. Every batch runs on one core,
+results come in the order of the batches, an interrupted consumer leaves no thread behind.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What every training of this package does the same way: steps seeded by their number, the history of epochs, the bar.
 
-Contract: a resumed run draws what an undisturbed one draws and keeps its early rows. What this module does NOT know:
-models, data, what a number means.
+A resumed run draws what an undisturbed one draws and keeps its early rows.
 """
 
 from __future__ import annotations

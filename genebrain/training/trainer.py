@@ -1,8 +1,8 @@
 """The one training loop: Lightning with early stopping, so that a killed run ends like an undisturbed one.
 
-Contract: every epoch leaves ``last.ckpt`` in the folder and training goes on from it; ``best.ckpt`` is the best epoch
-by a monitored number; Ctrl-C reaches the caller. Settings say on what to train; what this machine lacks is refused
-before a model is read. What this module does NOT know: models, data, what a number means.
+Every epoch leaves ``last.ckpt`` in the folder and training goes on from it; ``best.ckpt`` is the best epoch by a
+monitored number; Ctrl-C reaches the caller. Settings say on what to train; what this machine lacks is refused before
+a model is read.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class DeviceSettings:
         Raises
         ------
         UserError
-            What this machine lacks, all together; apart from ``device_problems``, as settings may be made elsewhere.
+            Everything this machine cannot provide; not in ``device_problems``, as settings may be made elsewhere.
         """
         gpu = self.accelerator != "cpu" and torch.cuda.is_available()
         problems = [] if gpu else self._needs_gpu()

@@ -1,8 +1,7 @@
-"""An encoder whose weights are trained inside an alignment, and how it is kept: without what training leaves alone.
+"""Encoder that is trained with the towers; checkpoints store only its trained parameters.
 
-Contract: parameters that are not trained are in no state dict, so neither a checkpoint of the training nor the
-fitted model holds a copy of the base; what is saved names its base and refuses any other. What this module does NOT
-know: what the encoder reads, and how its outputs are pooled.
+Parameters that are not trained are in no state dict, so neither a checkpoint of the training nor the fitted model
+holds a copy of the base; what is saved names its base and refuses any other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the closed form chooses among, and the judge of the choice: people whom a fit has not seen.
+"""Model selection for the closed form, by grouped cross-validation.
 
 One batch holds a fit per fold, without that fold's people, and a last one on everybody. Everything that saw the
 pairing of genes and brains is judged on held-out people only. Nothing here leaves per-person results behind.

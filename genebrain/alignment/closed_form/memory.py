@@ -1,6 +1,6 @@
 """How much memory a batch of regressions needs, in which form it fits, and how many columns would.
 
-Contract: numbers in, numbers out; nothing is allocated. What this file does NOT know: values, priors, windows.
+Numbers in, numbers out; nothing is allocated.
 """
 
 from __future__ import annotations

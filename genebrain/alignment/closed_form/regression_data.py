@@ -1,9 +1,8 @@
-"""What regressions of brain latents on gene columns need of the people, for a batch of fits on subsets of them.
+"""Sufficient statistics for regressing brain latents on gene columns, for all cross-validation folds at once.
 
 Two forms of the same sums. `Moments` holds ``X'X`` of every fit: its cost does not grow with people. `PeopleRows`
 keeps the people's rows and never makes a table of columns by columns: for more columns than people it is smaller and
-faster. Both give the same numbers up to rounding (`fit_size` chooses). What this file does NOT know: priors, folds,
-scores.
+faster. Both give the same numbers up to rounding (`fit_size` chooses).
 """
 
 from __future__ import annotations

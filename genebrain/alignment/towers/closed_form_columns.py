@@ -1,8 +1,8 @@
 """Gene columns of embeddings that are being trained: the same map as the fitted one, with gradients.
 
-Contract: on the embeddings that the columns were fitted on it gives the columns of
-:meth:`genebrain.alignment.closed_form.columns.WindowColumns.transform`. The map is that of the encoder before training
-and stays as it is: what the encoder learns shows in the directions in which people differed from the start.
+On the embeddings that the columns were fitted on it gives the columns of
+:meth:`genebrain.alignment.closed_form.columns.WindowColumns.transform`. The map is that of the encoder before
+training and stays as it is: what the encoder learns shows in the directions in which people differed from the start.
 """
 
 from __future__ import annotations

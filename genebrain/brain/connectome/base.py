@@ -1,9 +1,7 @@
 """What all connectome features share: the common parcels, batches of subjects, the report, the state.
 
-Contract: ``fit`` on training subjects, ``transform`` on any, in float64 over batches of bounded memory;
-``report`` counts the parcels dropped and the subjects filled, ``state`` holds plain arrays for a checkpoint.
-
-What it does NOT know: which numbers a feature makes of the moments.
+``fit`` on training subjects, ``transform`` on any, in float64 over batches of bounded memory; ``report`` counts the
+parcels dropped and the subjects filled, ``state`` holds plain arrays for a checkpoint.
 """
 
 from __future__ import annotations

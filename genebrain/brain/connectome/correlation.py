@@ -1,8 +1,6 @@
 """Correlation and partial-correlation features: the textbook connectome.
 
-Contract: moments ``[n, P, P]`` in, Fisher-z values ``[n, P (P - 1) / 2]`` out.
-
-What it does NOT know: time series, files, genomes, lags.
+Moments ``[n, P, P]`` in, Fisher-z values ``[n, P (P - 1) / 2]`` out.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ Four features share one interface: ``fit(C0, C1)`` on training subjects only, ``
 - :class:`InnovationTangent`: tangent space of the covariance of what a group autoregression cannot predict.
 - :class:`Lag0Tangent`: tangent space of the ordinary covariance.
 - :class:`Correlation`, :class:`PartialCorrelation`: Fisher-z of the (partial) correlations.
-
-What it does NOT know: how scans were made; this file only gathers the room's public names.
 """
 
 from __future__ import annotations

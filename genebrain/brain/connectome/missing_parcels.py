@@ -1,11 +1,9 @@
 """Which parcels a cohort shares, and how the few that a subject lacks are filled in.
 
-Contract: everything is learned from training subjects. A parcel is used when at least ``min_present`` of the
-training subjects have it; a subject that lacks some of the used parcels gets them from its other parcels by
-the group's regression, so that an incomplete scan sits near the group mean in what it cannot know. How many
-parcels were dropped and how many subjects were filled is counted, never silent.
-
-What it does NOT know: why a parcel is missing, or what is done with the moments afterwards.
+Everything is learned from training subjects. A parcel is used when at least ``min_present`` of the training subjects
+have it; a subject that lacks some of the used parcels gets them from its other parcels by the group's regression, so
+that an incomplete scan sits near the group mean in what it cannot know. How many parcels were dropped and how many
+subjects were filled is counted, never silent.
 """
 
 from __future__ import annotations

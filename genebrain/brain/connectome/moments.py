@@ -1,12 +1,10 @@
 """Lag-0 and lag-1 moments of parcel series: all that the connectome features need to know of a scan.
 
-Contract: a series ``[frames, parcels]`` goes in, two matrices ``[parcels, parcels]`` come out; a cohort goes
-through one scan at a time, so memory is bounded by the moments and not by the scans.
+A series ``[frames, parcels]`` goes in, two matrices ``[parcels, parcels]`` come out; a cohort goes through one scan
+at a time, so memory is bounded by the moments and not by the scans.
 
-A parcel that a scan does not have (lost in resampling, constant, not finite) is a row and a column of zeros:
-the zero diagonal *is* the validity mask, and everything downstream reads it from there.
-
-What it does NOT know: files, atlases, training and test subjects, genomes.
+A parcel that a scan does not have (lost in resampling, constant, not finite) is a row and a column of zeros: the
+zero diagonal *is* the validity mask, and everything downstream reads it from there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Correlations of one scan after another, for whoever wants a matrix per scan and no population.
 
-Contract: Fisher-z values of the upper triangle, fixed width: a parcel that a scan lacks gives zeros, so that columns
-mean the same in every scan. What it does NOT know: training people; features for models are in ``connectome``.
+Fisher-z values of the upper triangle, fixed width: a parcel that a scan lacks gives zeros, so that columns mean the
+same in every scan.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Lag moments of a cohort from a scan store, one scan in memory at a time.
 
-Contract: one subject per entry, several scans of a person pooled. Two ways: :func:`moments_from_store` keeps
-``[n, P, P]`` matrices (80 parcels: 51 kB a person); :class:`ComponentProjection` learns the leading
-components of the training mean in a first pass and keeps only ``[n, q, q]`` in the second (424 parcels and
-q = 25: 5 kB a person instead of 1.4 MB).
-
-What it does NOT know: which feature is made of the moments, genomes, splits.
+One subject per entry, several scans of a person pooled. Two ways: :func:`moments_from_store` keeps ``[n, P, P]``
+matrices (80 parcels: 51 kB a person); :class:`ComponentProjection` learns the leading components of the training
+mean in a first pass and keeps only ``[n, q, q]`` in the second (424 parcels and q = 25: 5 kB a person instead of 1.4
+MB).
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Tangent-space features of the covariance, and of what a group autoregression leaves of it.
 
-Contract: moments ``[n, P, P]`` in, features ``[n, q (q + 1) / 2]`` out, everything learned from
-training subjects. One stacked eigendecomposition per batch, no loop over subjects.
-
-What it does NOT know: time series, files, genomes, and which rows are for training.
+Moments ``[n, P, P]`` in, features ``[n, q (q + 1) / 2]`` out, everything learned from training subjects. One stacked
+eigendecomposition per batch, no loop over subjects.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """What the tokens of an encoder do together: their covariance between places of the brain, and its tangent space.
 
-A mean over tokens keeps what the brain does on average and loses which places do it together. Here tokens are taken as
-the activity of places (parcels, cells of a volume), and covariances are formed over moments and hidden columns.
+A mean over tokens keeps what the brain does on average and loses which places do it together. Here tokens are taken
+as the activity of places (parcels, cells of a volume), and covariances are formed over moments and hidden columns.
 
-Contract: tokens ``[windows, tokens, hidden]`` in, the upper triangle of ``[places, places]`` per window out; nothing
-is fitted. :class:`TokenTangent` maps averages of such vectors to features, fitted on training people.
-
-What this module does NOT know: encoders, scans, people.
+Tokens ``[windows, tokens, hidden]`` in, the upper triangle of ``[places, places]`` per window out; nothing is
+fitted. :class:`TokenTangent` maps averages of such vectors to features, fitted on training people.
 """
 
 from __future__ import annotations

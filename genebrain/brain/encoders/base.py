@@ -1,12 +1,9 @@
 """One face for all scan encoders: windows of a scan in, one vector per window out.
 
-Contract: ``forward(windows) -> [windows, hidden]``, where a window is ``[frames, parcels]`` or
-``[frames, X, Y, Z]`` as a scan store gives it; ``tokens`` gives what the vector is the summary of. In evaluation mode
-the same window gives the same bits. Gradients flow through, so the same object is frozen, tuned or pretrained;
-``encoder`` is the published module inside, ``prepare`` makes its input.
-
-What it does NOT know: files, subjects, how a scan is cut into windows (``windows``), where weights come from
-(``encoders``).
+``forward(windows) -> [windows, hidden]``, where a window is ``[frames, parcels]`` or ``[frames, X, Y, Z]`` as a scan
+store gives it; ``tokens`` gives what the vector is the summary of. In evaluation mode the same window gives the same
+bits. Gradients flow through, so the same object is frozen, tuned or pretrained; ``encoder`` is the published module
+inside, ``prepare`` makes its input.
 """
 
 from __future__ import annotations

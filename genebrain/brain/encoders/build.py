@@ -1,10 +1,8 @@
 """The scan encoders by name, built for given scans: from a checkpoint, or with random weights that say so.
 
-Contract: :func:`build_encoder` gives a :class:`~genebrain.brain.encoders.base.WindowEncoder` in evaluation mode.
-Without ``path`` the weights are random, drawn from a seed, of the tiny size unless another is asked for; that is a
-control, and ``origin`` says it. Published weights refuse a parcellation they were not trained on.
-
-What it does NOT know: how scans are cut into windows, subjects, training.
+:func:`build_encoder` gives a :class:`~genebrain.brain.encoders.base.WindowEncoder` in evaluation mode. Without
+``path`` the weights are random, drawn from a seed, of the tiny size unless another is asked for; that is a control,
+and ``origin`` says it. Published weights refuse a parcellation they were not trained on.
 """
 
 from __future__ import annotations

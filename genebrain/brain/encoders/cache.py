@@ -1,10 +1,8 @@
 """The scan encoder that was built last, kept, so that one run reads weights of gigabytes once.
 
-Contract: :meth:`EncoderShelf.get` gives an encoder that everybody shares and nobody changes; :meth:`EncoderShelf.take`
-gives one to its caller alone, to be trained. Both come from :func:`~genebrain.brain.encoders.build.build_encoder` in
+:meth:`EncoderShelf.get` gives an encoder that everybody shares and nobody changes; :meth:`EncoderShelf.take` gives
+one to its caller alone, to be trained. Both come from :func:`~genebrain.brain.encoders.build.build_encoder` in
 evaluation mode. One encoder is kept at a time; a file that has changed is read again.
-
-What it does NOT know: scans, subjects.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Windows through a frozen encoder, each scan once: what is stored is found again by its content.
 
-Contract: one float32 array ``[windows, hidden]`` per scan, in a folder that encoder and window policy name, under a
-hash of the scan's content: another scan store, another cohort or another name of the same data finds it. A scan is
-encoded alone, so its numbers do not depend on which others were done before or beside it, and an interrupted run goes
-on to the same bytes.
-
-What it does NOT know: subjects, splits, how windows become one vector.
+One float32 array ``[windows, hidden]`` per scan, in a folder that encoder and window policy name, under a hash of
+the scan's content: another scan store, another cohort or another name of the same data finds it. A scan is encoded
+alone, so its numbers do not depend on which others were done before or beside it, and an interrupted run goes on to
+the same bytes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Sizes of the scan encoders by name: the published ones, and tiny ones that a CPU trains in minutes.
 
-Contract: ``NAMES`` are the four encoders; ``SIZES[name]`` the sizes each can be built in. A tiny encoder takes its
-parcels or its box from the scans; a published one states them, and refuses others.
-
-What it does NOT know: weights, files, scans.
+``NAMES`` are the four encoders; ``SIZES[name]`` the sizes each can be built in. A tiny encoder takes its parcels or
+its box from the scans; a published one states them, and refuses others.
 """
 
 from __future__ import annotations

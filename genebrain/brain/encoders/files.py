@@ -1,11 +1,9 @@
 """Weights of any scan encoder from a file or folder, and back into a folder that needs no guessing.
 
-Contract: the family is told from the keys; ``config.json`` beside the weights or ``hyper_parameters`` inside give the
-sizes; every key is checked by the reader of its family. :func:`save_encoder` writes ``model.safetensors``,
-``config.json`` and, for encoders of parcels, ``contract.safetensors`` (parcels, scaling), all for the owner's eyes:
-weights that were trained on scans of people are individual-level data.
-
-What it does NOT know: where to download weights, scans.
+The family is told from the keys; ``config.json`` beside the weights or ``hyper_parameters`` inside give the sizes;
+every key is checked by the reader of its family. :func:`save_encoder` writes ``model.safetensors``, ``config.json``
+and, for encoders of parcels, ``contract.safetensors`` (parcels, scaling), all for the owner's eyes: weights that
+were trained on scans of people are individual-level data.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""What settings and scan table tell of an encoder's input before hours of reading: windows, time step, box, parcels.
+"""Preflight: windows, TRs, boxes and parcellations that an encoder cannot take, refused before any scan is read.
 
-Contract: :func:`refuse_misfits` reads no values of scans; what it lets pass may still fail for reasons that only the
-scans know.
-
-What it does NOT know: stores, subjects, what scans hold.
+:func:`refuse_misfits` reads no values of scans; what it lets pass may still fail for reasons that only the scans
+know.
 """
 
 from __future__ import annotations

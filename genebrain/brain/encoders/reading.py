@@ -1,9 +1,7 @@
-"""How scans must be read for an encoder: as parcel series, or as volumes in its box.
+"""Reading options of the scans of an encoder: parcel series, or volumes in its box.
 
-Contract: :func:`scan_options` gives what :func:`~genebrain.brain.store.fill.fill_store` needs. A published encoder has
-a box of its own; a tiny one takes that of the first scan that can be opened.
-
-What it does NOT know: the store, windows, subjects.
+:func:`scan_options` gives what :func:`~genebrain.brain.store.fill.fill_store` needs. A published encoder has a box
+of its own; a tiny one takes that of the first scan that can be opened.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """SwiFT and BrainMT behind the common face: windows of volumes in, one vector per window out.
 
-Contract: that of :class:`~genebrain.brain.encoders.base.WindowEncoder`, for windows ``[frames, X, Y, Z]`` that are
-scaled with the background at one value below the brain; what is smaller than the box of the network is padded with
-that value, what is larger is refused.
-
-What it does NOT know: files, scaling (``volumes``), how a scan is cut into windows.
+That of :class:`~genebrain.brain.encoders.base.WindowEncoder`, for windows ``[frames, X, Y, Z]`` that are scaled with
+the background at one value below the brain; what is smaller than the box of the network is padded with that value,
+what is larger is refused.
 """
 
 from __future__ import annotations

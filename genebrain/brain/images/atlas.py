@@ -1,11 +1,8 @@
 """Parcel series from 4D scans and a label image: streamed, affine-aware, exact on integers.
 
-Contract: one volume is in memory at a time; the label image is brought to each distinct scan grid once
-(nearest neighbour, by affines, never by array order); the result has one column per label id of the atlas,
-whatever a scan's coverage, with a mask of the columns that are real. Agrees with nilearn's
-``NiftiLabelsMasker``.
-
-What it does NOT know: cleaning, subjects, where results are stored.
+One volume is in memory at a time; the label image is brought to each distinct scan grid once (nearest neighbour, by
+affines, never by array order); the result has one column per label id of the atlas, whatever a scan's coverage, with
+a mask of the columns that are real. Agrees with nilearn's ``NiftiLabelsMasker``.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
 """Cleaning of parcel series: which frames go, then confounds, trend and band-pass in one regression, then
 scale.
 
-Contract: works on parcel series ``[frames, parcels]`` (averaging and linear cleaning commute, and parcels
-are a thousand times smaller than voxels). The order is fixed and written into the provenance:
-parcel means -> frames dropped -> confounds + trend + band-pass together -> scaling. Doing these one after the
-other would bring back what an earlier step removed (Lindquist et al., Human Brain Mapping 2019). Everything
-is done by ``nilearn.signal.clean`` and ``nilearn.interfaces.fmriprep.load_confounds``.
-
-What it does NOT know: images' contents, atlases, subjects.
+Works on parcel series ``[frames, parcels]`` (averaging and linear cleaning commute, and parcels are a thousand times
+smaller than voxels). The order is fixed and written into the provenance: parcel means -> frames dropped -> confounds
++ trend + band-pass together -> scaling. Doing these one after the other would bring back what an earlier step
+removed (Lindquist et al., Human Brain Mapping 2019). Everything is done by ``nilearn.signal.clean`` and
+``nilearn.interfaces.fmriprep.load_confounds``.
 """
 
 from __future__ import annotations

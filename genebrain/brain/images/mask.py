@@ -1,9 +1,7 @@
 """Which voxels of a scan are brain: a given mask image, else exact zeros as background, else a computed mask.
 
-Contract: bool ``[X, Y, Z]`` on the scan's own grid and axes. A given mask on another grid is brought over by the
-affines, nearest neighbour.
-
-What it does NOT know: time, subjects, encoders.
+Bool ``[X, Y, Z]`` on the scan's own grid and axes. A given mask on another grid is brought over by the affines,
+nearest neighbour.
 """
 
 from __future__ import annotations

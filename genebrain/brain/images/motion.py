@@ -1,9 +1,7 @@
 """How much a head moved during a scan, from the confounds table beside it.
 
-Contract: framewise displacement (Power et al., NeuroImage 2012) in mm, as the pipeline wrote it; nothing is computed
-from realignment parameters, whose units differ between pipelines.
-
-What it does NOT know: images, people.
+Framewise displacement (Power et al., NeuroImage 2012) in mm, as the pipeline wrote it; nothing is computed from
+realignment parameters, whose units differ between pipelines.
 """
 
 from __future__ import annotations

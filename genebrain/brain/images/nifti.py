@@ -1,10 +1,7 @@
 """4D NIfTI images one volume at a time, from disk or through gzip, without holding the scan in memory.
 
-Contract: volumes come as the integers or floats that are stored, flat in Fortran order; the header's slope
-and intercept are handed over to be applied to results. What is not a readable 4D scan is refused with the
-reason.
-
-What it does NOT know: atlases, time steps, subjects, file names in its messages (the caller knows the file).
+Volumes come as the integers or floats that are stored, flat in Fortran order; the header's slope and intercept are
+handed over to be applied to results. What is not a readable 4D scan is refused with the reason.
 """
 
 from __future__ import annotations

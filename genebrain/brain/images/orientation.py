@@ -1,9 +1,7 @@
 """Which way the axes of an image point, and how to turn them: by the affine, never by the order in the file.
 
-Contract: axes are swapped and flipped, voxels are never interpolated; a scan that lies tilted in space stays so, and
-the tilt is told.
-
-What it does NOT know: files, masks, encoders.
+Axes are swapped and flipped, voxels are never interpolated; a scan that lies tilted in space stays so, and the tilt
+is told.
 """
 
 from __future__ import annotations

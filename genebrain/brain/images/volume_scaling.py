@@ -1,10 +1,8 @@
 """Volumes for encoders that read voxels: normalised over the brain, made coarser, placed in a box.
 
-Contract: pure arrays, one frame at a time. A first pass over the frames gathers sums at every voxel, which are enough
-for each normalisation; a second one applies it. The published scalings are those of SwiFT (Kim et al., NeurIPS 2023)
-and BrainMT, without their fixed crop: brain is never cut silently.
-
-What it does NOT know: files, where the brain mask comes from, encoders.
+Pure arrays, one frame at a time. A first pass over the frames gathers sums at every voxel, which are enough for each
+normalisation; a second one applies it. The published scalings are those of SwiFT (Kim et al., NeurIPS 2023) and
+BrainMT, without their fixed crop: brain is never cut silently.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """What the published scan encoders share: the input contract, one call to tokens, seeded weights.
 
-Contract: ``encode`` gives ``(tokens [batch, tokens, hidden], mask [batch, tokens])``, the class token first,
-then the patches in raster order, the same bits for the same scan in evaluation mode: nothing is masked and
-nothing is drawn. The mask says which tokens stand for data. ``embed`` is the usual summary of them.
-
-What it does NOT know: which family it is, checkpoints, training.
+``encode`` gives ``(tokens [batch, tokens, hidden], mask [batch, tokens])``, the class token first, then the patches
+in raster order, the same bits for the same scan in evaluation mode: nothing is masked and nothing is drawn. The mask
+says which tokens stand for data. ``embed`` is the usual summary of them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Which tokens a masked autoencoder keeps, and how the full sequence is put together again.
 
-Contract: ranks of a noise vector decide which tokens stay; nothing is drawn here, so equal noise gives equal
-masks. ``raster`` keeps the survivors in their own order; ``shuffled`` leaves them in order of their noise, as
-the published training code does (He et al. 2022, arXiv 2111.06377).
-
-What it does NOT know: what a token is, and what the loss does with the masked ones.
+Ranks of a noise vector decide which tokens stay; nothing is drawn here, so equal noise gives equal masks. ``raster``
+keeps the survivors in their own order; ``shuffled`` leaves them in order of their noise, as the published training
+code does (He et al. 2022, arXiv 2111.06377).
 """
 
 from __future__ import annotations

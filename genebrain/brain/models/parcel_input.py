@@ -1,11 +1,9 @@
 """What an encoder of parcel series asks of a scan, and how it scales one.
 
-Contract: a window of ``[frames, parcels]`` that has the right parcels, repetition time and length, in the unit
-in which the scaling was fitted, becomes the input that the weights were trained on; anything else is refused
-with both numbers. The median and range of the published pretraining were never released, so the scaling must
-be chosen: fitted on training scans, per window, or done by the caller.
-
-What it does NOT know: the encoder, files, subjects.
+A window of ``[frames, parcels]`` that has the right parcels, repetition time and length, in the unit in which the
+scaling was fitted, becomes the input that the weights were trained on; anything else is refused with both numbers.
+The median and range of the published pretraining were never released, so the scaling must be chosen: fitted on
+training scans, per window, or done by the caller.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Robust scaling of parcel series, per scan or with the statistics of a training set.
 
-Contract: ``[frames, parcels]`` in and out; a spread of zero gives zeros, never infinities.
-
-What it does NOT know: files, subjects, which scans are training scans (the caller passes those).
+``[frames, parcels]`` in and out; a spread of zero gives zeros, never infinities.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Published weights from a file: tensors only, no code of the file is run; and the words for what does not fit.
 
-Contract: safetensors or a torch file go in, its content comes out; whatever is wrong with the file is one
-``UserError``. What it does NOT know: which model the tensors belong to.
+Safetensors or a torch file go in, its content comes out; whatever is wrong with the file is one ``UserError``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Coordinates of the A424 parcels and the order in which the image models expect them.
 
-Contract: rows are the columns of an A424 time series. The order by Y is a *stable* sort: 424 parcels share 77
-distinct Y values, so any other sort scrambles hundreds of rows.
-
-What it does NOT know: series, models. Source of the table: see ``data/atlases/README.md``.
+Rows are the columns of an A424 time series. The order by Y is a *stable* sort: 424 parcels share 77 distinct Y
+values, so any other sort scrambles hundreds of rows. Source of the table: see ``data/atlases/README.md``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where parcels lie: from a table, or as the centres of the labels of an atlas.
 
-Contract: float32 ``[parcels, 3]`` in mm, RAS, one row per column of the series (labels ascending, as the parcellation
-has them). What it does NOT know: series, encoders; the table of A424 is in ``parcel_order``.
+Float32 ``[parcels, 3]`` in mm, RAS, one row per column of the series (labels ascending, as the parcellation has
+them).
 """
 
 from __future__ import annotations

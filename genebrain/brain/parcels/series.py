@@ -1,9 +1,7 @@
 """Parcel series from tables, and the judgement which frames and parcels of a series can be used.
 
-Contract: ``.npy`` / ``.tsv`` / ``.csv`` of ``[frames, parcels]`` are read as float32; frames and parcels that
-cannot be used are marked, not imputed; a series of which too little is left is refused with the reason.
-
-What it does NOT know: atlases, images, time steps, subjects.
+``.npy`` / ``.tsv`` / ``.csv`` of ``[frames, parcels]`` are read as float32; frames and parcels that cannot be used
+are marked, not imputed; a series of which too little is left is refused with the reason.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Random views of volume clips for contrastive pretraining: moved, noisy, smoothed.
 
 The published recipe of SwiFT (one affine map per clip, noise, smoothing) as batched tensor code, without its two
-slips: there the clip itself is changed in place, and one noise pattern is added to every frame. Here the input
-stays as it is, all frames of a clip move alike, and every frame has its own noise.
+slips: there the clip itself is changed in place, and one noise pattern is added to every frame. Here the input stays
+as it is, all frames of a clip move alike, and every frame has its own noise.
 
-Contract: clips ``[batch, channels, X, Y, Z, frames]`` in, the same shape, type and device out; all that is random
-comes from the generator, so equal generators give equal views. What it does NOT know: encoders, losses.
-Source: Kim et al., NeurIPS 2023, arXiv 2307.05916, after MONAI's RandAffine, RandGaussianNoise, RandGaussianSmooth.
+Clips ``[batch, channels, X, Y, Z, frames]`` in, the same shape, type and device out; all that is random comes from
+the generator, so equal generators give equal views. Source: Kim et al., NeurIPS 2023, arXiv 2307.05916, after
+MONAI's RandAffine, RandGaussianNoise, RandGaussianSmooth.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Contrastive losses between clips of scans, as used to pretrain SwiFT (Kim et al., NeurIPS 2023).
 
-Contract: embeddings in, a scalar out, in float32 or better. Negatives are those of the local batch, or of all
-processes where the caller says how to gather rows. What it does NOT know: encoders, scans, process groups. NT-Xent
-is that of SimCLR (Chen et al. 2020, arXiv 2002.05709).
+Embeddings in, a scalar out, in float32 or better. Negatives are those of the local batch, or of all processes where
+the caller says how to gather rows. NT-Xent is that of SimCLR (Chen et al. 2020, arXiv 2002.05709).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Output heads of SwiFT: mean over all space-time tokens, then linear layers.
 
-Contract: feature map ``[batch, hidden, x, y, z, frames]`` in; parameters bear the names of the published
-checkpoints, without ``output_head.``. What it does NOT know: the encoder, losses.
+Feature map ``[batch, hidden, x, y, z, frames]`` in; parameters bear the names of the published checkpoints, without
+``output_head.``.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ layers, and a norm and one linear map per token predict the volume, averaged ove
 difference to the mean of the visible frames in units of their fluctuation: otherwise the loss would be about anatomy,
 which the visible frames tell anyway.
 
-Contract and ignorance as in :mod:`genebrain.brain.pretraining.objectives`.
+As in :mod:`genebrain.brain.pretraining.objectives`.
 """
 
 from __future__ import annotations

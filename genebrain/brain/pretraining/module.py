@@ -1,10 +1,8 @@
 """The pretraining step as a LightningModule: prepare clips, one loss, AdamW with warm-up and cosine.
 
-Contract: what a step draws (masks, views) depends on the seed, the step and the rank alone, what validation draws on
-the seed and the batch alone; so a resumed run repeats an undisturbed one, and validation losses of different epochs
-are those of the same masks. The learning rate moves with every optimiser step.
-
-What it does NOT know: files, subjects, where clips come from, when to stop.
+What a step draws (masks, views) depends on the seed, the step and the rank alone, what validation draws on the seed
+and the batch alone; so a resumed run repeats an undisturbed one, and validation losses of different epochs are those
+of the same masks. The learning rate moves with every optimiser step.
 """
 
 from __future__ import annotations

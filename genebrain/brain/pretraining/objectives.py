@@ -4,11 +4,9 @@
 * :class:`ClipContrast`: two clips of one scan find each other among the clips of others (SwiFT).
 * :class:`MaskedFrames`: BrainMT reconstructs frames that it does not see, through a light decoder.
 
-Contract: ``objective(batch, generator)`` gives an :class:`Outcome`; all that is random comes from the generator, so
-equal generators give equal losses. Inputs are scaled by the caller as the encoder asks for. ``batch["clips"]`` is
+``objective(batch, generator)`` gives an :class:`Outcome`; all that is random comes from the generator, so equal
+generators give equal losses. Inputs are scaled by the caller as the encoder asks for. ``batch["clips"]`` is
 ``[batch, clips, ...]``, ``batch["subject"]`` int ``[batch]``; ``batch["noise"]`` may fix the masks.
-
-What it does NOT know: files, subjects, optimisers, process groups.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Did pretraining learn anything? Losses on validation people against the start and against no model at all.
 
-Contract: the same looks and masks for every competitor, differences per person, intervals over families; the verdict
-says so when a reconstruction does not beat the best predictor without a model. Knows nothing of training.
+The same looks and masks for every competitor, differences per person, intervals over families; the verdict says so
+when a reconstruction does not beat the best predictor without a model. Knows nothing of training.
 """
 
 from __future__ import annotations

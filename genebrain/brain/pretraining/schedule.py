@@ -1,7 +1,7 @@
 """Learning rate and weight decay for BrainMT, and for the pretraining of every scan encoder.
 
-Contract: the rate is a function of the optimiser step (the published loop counts epochs and so never warms up);
-decay is decided by the kind of parameter, not by its name. What it does NOT know: data, the training loop.
+The rate is a function of the optimiser step (the published loop counts epochs and so never warms up); decay is
+decided by the kind of parameter, not by its name.
 """
 
 from __future__ import annotations

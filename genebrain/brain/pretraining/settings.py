@@ -1,7 +1,7 @@
 """Which objective belongs to which encoder, and its options, as settings of an experiment.
 
-Contract: values are checked when the settings are made; :meth:`ObjectiveSettings.build` gives the objective around an
-encoder and refuses options that mean nothing for it. What it does NOT know: data, training.
+Values are checked when the settings are made; :meth:`ObjectiveSettings.build` gives the objective around an encoder
+and refuses options that mean nothing for it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Learning rate of SwiFT's training: linear warm-up and cosine decay, restarted, each peak lower by a factor.
 
-Contract: a pure function of the step, for ``torch.optim.lr_scheduler.LambdaLR`` or for setting by hand. What it
-does NOT know: optimisers. Source: Kim et al., NeurIPS 2023, after SGDR (Loshchilov & Hutter, arXiv 1608.03983).
+A pure function of the step, for ``torch.optim.lr_scheduler.LambdaLR`` or for setting by hand. Source: Kim et al.,
+NeurIPS 2023, after SGDR (Loshchilov & Hutter, arXiv 1608.03983).
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """What a masked signal costs to predict without a model: the bar that a reconstruction must clear.
 
-Contract: a signal ``[batch, parcels, frames]`` and a mask of the same shape (True = hidden) in, one prediction per
-predictor out, made of visible values only. Neighbouring frames of a scan look alike, so a low reconstruction loss
-alone says nothing.
-
-What it does NOT know: encoders, losses.
+A signal ``[batch, parcels, frames]`` and a mask of the same shape (True = hidden) in, one prediction per predictor
+out, made of visible values only. Neighbouring frames of a scan look alike, so a low reconstruction loss alone says
+nothing.
 """
 
 from __future__ import annotations

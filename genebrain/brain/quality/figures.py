@@ -1,9 +1,7 @@
 """Figures of the quality report: distributions, slices through the head, carpets.
 
-Contract: numbers of :class:`~genebrain.brain.quality.numbers.ScanQuality` in, matplotlib figures out, None where there
-is nothing to draw. No ids enter a figure.
-
-What it does NOT know: files, pages.
+Numbers of :class:`~genebrain.brain.quality.numbers.ScanQuality` in, matplotlib figures out, None where there is
+nothing to draw. No ids enter a figure.
 """
 
 from __future__ import annotations

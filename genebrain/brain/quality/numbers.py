@@ -1,9 +1,7 @@
 """Numbers about the scans of a store that a person looks at before believing anything that is made of them.
 
-Contract: reads the index of a store and, of a bounded sample of scans, some frames; returns counts, distributions and
-pictures without a single id. Scans are named by what they are ("least motion"), never by whose they are.
-
-What it does NOT know: how the numbers are drawn, genomes, splits.
+Reads the index of a store and, of a bounded sample of scans, some frames; returns counts, distributions and pictures
+without a single id. Scans are named by what they are ("least motion"), never by whose they are.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +124,7 @@ def scan_quality(
     records = {record["key"]: record for record in read_records(store.folder / INDEX)}
     confounds: dict[str, Path | None] = {}
     if table is not None:
-        keys = scan_keys(store.folder, table)
+        keys = _known_keys(store, table, records)
         records = {key: records[key] for key in keys if key in records}
         confounds = dict(zip(keys, table.confounds, strict=True)) if "confounds" in table.columns else {}
     stored = [key for key in store.index.index if key in records]
@@ -218,3 +216,12 @@ def _labels(store: ScanStore, atlas: Path | str | None) -> NDArray[np.int64] | N
         raise UserError(f"{Path(atlas).name} is not the atlas that the store was filled with; give that one, or none")
     loaded = Atlas.load(atlas)
     return loaded.columns_in_ras()
+
+
+def _known_keys(store: ScanStore, table: pd.DataFrame, records: Mapping[str, Any]) -> list[str]:
+    """Keys of the scans of a table; the store of a cohort may know its people without the ``sub-`` of a folder."""
+    keys = scan_keys(store.folder, table)
+    if any(key in records for key in keys):
+        return keys
+    plain = table.assign(participant_id=[str(name).removeprefix("sub-") for name in table.participant_id])
+    return scan_keys(store.folder, plain)

@@ -1,8 +1,6 @@
 """One self-contained HTML page about the scans of a cohort: what is stored, what is not and why, what to look at.
 
-Contract: reads a store, writes one page (mode 0600: carpets show single scans) without ids, network or scripts.
-
-What it does NOT know: how the numbers come about, genomes.
+Reads a store, writes one page (mode 0600: carpets show single scans) without ids, network or scripts.
 """
 
 from __future__ import annotations

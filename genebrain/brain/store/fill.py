@@ -1,11 +1,9 @@
 """Filling a scan store: every scan of the table is stored, too short, or in quarantine with a reason.
 
-Contract: can be interrupted and run again, finished scans are not read twice; one damaged file never ends the
-run, but a run in which nothing could be read is an error. A store that cannot be written (a full disk) ends the run:
-that is no fault of the scan that was read then. Work is spread over scans, one process each: decompression takes
-most of the time.
-
-What it does NOT know: genomes, splits, what features are made of the scans.
+Can be interrupted and run again, finished scans are not read twice; one damaged file never ends the run, but a run
+in which nothing could be read is an error. A store that cannot be written (a full disk) ends the run: that is no
+fault of the scan that was read then. Work is spread over scans, one process each: decompression takes most of the
+time.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """One scan of a store: where it lies, what is asked of it, and the record of what became of it.
 
-Contract: :func:`process` never raises for a bad scan; it returns a record that says ``stored``, ``short`` or
-``failed`` with the reason, so that one damaged file does not end an ingest of ten thousand. Reasons hold no
-file names (they contain ids). A store that cannot be written is no fault of a scan: ``refused`` ends the ingest.
-
-What it does NOT know: how parcels or volumes are read, the other scans, the layout of the store.
+:func:`process` never raises for a bad scan; it returns a record that says ``stored``, ``short`` or ``failed`` with
+the reason, so that one damaged file does not end an ingest of ten thousand. Reasons hold no file names (they contain
+ids). A store that cannot be written is no fault of a scan: ``refused`` ends the ingest.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """What a scan store writes down while it is filled, so that an interrupted ingest can go on.
 
-Contract: one JSON line per scan in ``index.partial.jsonl`` as soon as it is done; ``index.jsonl`` appears,
-whole, only at the end. A line cut by an interruption is ignored and its scan is read again. A scan counts
-as done while its source file has the same size and time stamp and its array is there.
-
-What it does NOT know: how scans are read, or what for.
+One JSON line per scan in ``index.partial.jsonl`` as soon as it is done; ``index.jsonl`` appears, whole, only at the
+end. A line cut by an interruption is ignored and its scan is read again. A scan counts as done while its source file
+has the same size and time stamp and its array is there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """One scan as parcel series, from its file to the array that the store keeps: read, parcellate, clean, judge, scale.
 
-Contract: float16 ``[frames, parcels]`` and a record; raises for a bad scan (the caller makes a record of it).
-
-What it does NOT know: the other scans, the participants, the layout of the store beyond one file.
+Float16 ``[frames, parcels]`` and a record; raises for a bad scan (the caller makes a record of it).
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """One scan as volumes, from its file to the array that the store keeps: mask, axes, grid, scale, box.
 
-Contract: float16 ``[frames, X, Y, Z]`` and a record; raises for a bad scan (the caller makes a record of it). The file
-is read two or three times front to back, one frame in memory at a time. Values are scaled first and rounded to
-float16 then. Reads the scan as its table says: what was done to it before (registration, denoising) is not repeated.
-
-What it does NOT know: the other scans, the participants, encoders.
+Float16 ``[frames, X, Y, Z]`` and a record; raises for a bad scan (the caller makes a record of it). The file is read
+two or three times front to back, one frame in memory at a time. Values are scaled first and rounded to float16 then.
+Reads the scan as its table says: what was done to it before (registration, denoising) is not repeated.
 """
 
 from __future__ import annotations

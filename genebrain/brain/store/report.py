@@ -1,8 +1,6 @@
 """What became of every scan of a table: counts and reasons, to print and to keep.
 
-Contract: made of the records of a store; a summary names neither rows nor keys.
-
-What it does NOT know: files, how scans are read.
+Made of the records of a store; a summary names neither rows nor keys.
 """
 
 from __future__ import annotations

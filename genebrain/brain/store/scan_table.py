@@ -1,10 +1,7 @@
 """The scan table: which scan of whom lies where, from a table or by discovery in a derivatives folder.
 
-Contract: one row per scan with ``participant_id, session, path, tr, mask, confounds``; paths are resolved and
-checked to exist, all problems of one kind are reported together, and an ambiguous folder is an error, never a
-guess.
-
-What it does NOT know: what is inside the images (except the header's time step), atlases, genomes.
+One row per scan with ``participant_id, session, path, tr, mask, confounds``; paths are resolved and checked to
+exist, all problems of one kind are reported together, and an ambiguous folder is an error, never a guess.
 """
 
 from __future__ import annotations
@@ -234,8 +231,7 @@ def repetition_time(path: Path, header: Any = None, stated: float | None = None)
 def known_steps(table: pd.DataFrame, *, headers: bool = True) -> Counter[float | None]:
     """Seconds per frame -> number of scans of a table, without reading their values; None: nobody states it.
 
-    Scans of which it cannot be told, or is impossible, are in neither: what is wrong with them is said when they are
-    read. With ``headers=False`` no image is opened, and those that state it nowhere else are left out too.
+    Scans with a missing or impossible TR are skipped here and reported when they are read. With ``headers=False`` no image is opened, and those that state it nowhere else are left out too.
     """
     steps: Counter[float | None] = Counter()
     for path, stated in zip(table["path"], table["tr"], strict=True):

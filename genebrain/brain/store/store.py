@@ -1,10 +1,8 @@
 """The scan store: time-major float16 arrays with an index; filled by :func:`fill_store`, read by windows.
 
-Contract: ``read`` gives float32 ``[frames, parcels]`` or ``[frames, X, Y, Z]`` of any window without reading the rest
-of the scan; the columns of invalid parcels are zero. A folder without ``index.jsonl`` is not a store. File names are
-keyed hashes: whoever gets single files learns no ids from them.
-
-What it does NOT know: genomes, splits, what features are made of the scans.
+``read`` gives float32 ``[frames, parcels]`` or ``[frames, X, Y, Z]`` of any window without reading the rest of the
+scan; the columns of invalid parcels are zero. A folder without ``index.jsonl`` is not a store. File names are keyed
+hashes: whoever gets single files learns no ids from them.
 """
 
 from __future__ import annotations
@@ -30,8 +28,7 @@ __all__ = ["IngestReport", "ScanStore", "fill_store", "ingest_scans"]
 COMMON = ("n_frames", "tr", "recorded", "missing_voxels", "mean_fd", "moved")
 MOST_OPEN = {"parcels": 16_384, "volumes": 64}
 """Memory maps that stay open. Opening one takes longer than reading a window of parcels, and a tenth of the time of a
-window of volumes; there it costs more than time, since what stays allocated between the tensors of many scans keeps the
-heap from giving their memory back (3 MB per scan)."""
+window of volumes, where many open maps fragment the heap (about 3 MB per scan)."""
 OWN = {
     "parcels": ("n_parcels", "n_valid", "n_lost", "scale"),
     "volumes": ("mask_source", "stored_axes", "n_brain", "n_cut", "background"),

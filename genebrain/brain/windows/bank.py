@@ -1,10 +1,8 @@
 """Windows of the scans of a store, at the encoder's time step.
 
-Contract: the same scan, policy and encoder give the same windows. Each contiguous stretch of a scan is brought to the
-encoder's time step on its own. A scan without a single whole window is an error, left out, or mirrored to the length,
-as the policy says, and counted.
-
-What it does NOT know: the network, subjects, how windows become one vector.
+The same scan, policy and encoder give the same windows. Each contiguous stretch of a scan is brought to the
+encoder's time step on its own. A scan without a single whole window is an error, left out, or mirrored to the
+length, as the policy says, and counted.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """What a window of a scan is, how scans may be cut, and where a recording has no gaps.
 
-Contract: :class:`WindowPolicy` names length, stride, time step and what becomes of short scans; :func:`stretches` are
-the pieces between dropped frames, which no window crosses.
-
-What it does NOT know: stores, encoders, subjects.
+:class:`WindowPolicy` names length, stride, time step and what becomes of short scans; :func:`stretches` are the
+pieces between dropped frames, which no window crosses.
 """
 
 from __future__ import annotations

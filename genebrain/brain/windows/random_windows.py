@@ -1,7 +1,7 @@
 """Windows that start anywhere in a scan, drawn anew for every look at it; pairs of them do not overlap.
 
-Contract: a generator decides, so equal generators draw equal windows; no window crosses a dropped frame, and all are
-at the encoder's time step. What it does NOT know: subjects, epochs, encoders.
+A generator decides, so equal generators draw equal windows; no window crosses a dropped frame, and all are at the
+encoder's time step.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """A series at other time steps: linear, or low-passed first where frames are left out.
 
-Contract: frames ``[frames, ...]`` in and out, one contiguous stretch at a time; nothing outside the given frames is
-looked at. The low-pass is a Hann-windowed sinc cut at the new Nyquist frequency, its weights renormalised at the ends:
-what a polyphase filter does, at any ratio.
-
-What it does NOT know: scans, windows, which method suits an encoder.
+Frames ``[frames, ...]`` in and out, one contiguous stretch at a time; nothing outside the given frames is looked at.
+The low-pass is a Hann-windowed sinc cut at the new Nyquist frequency, its weights renormalised at the ends: what a
+polyphase filter does, at any ratio.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Figures of a run as PNG files: what was found, against chance, baselines and the ceiling.
 
-Contract: numbers of ``metrics.json`` (and, for the similarity matrix, embeddings of the judged) in, PNG files out.
-Every recall figure prints its gallery size and chance. No subject id enters a figure; strata with few
-people are not shown. Uses matplotlib without its global state, and colours of Okabe and Ito that
-colour-blind readers tell apart.
+Numbers of ``metrics.json`` (and, for the similarity matrix, embeddings of the judged) in, PNG files out. Every
+recall figure prints its gallery size and chance. No subject id enters a figure; strata with few people are not
+shown. Uses matplotlib without its global state, and colours of Okabe and Ito that colour-blind readers tell apart.
 """
 
 from __future__ import annotations

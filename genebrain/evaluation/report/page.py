@@ -1,8 +1,8 @@
 """One self-contained HTML page per run: what was found, how sure it is, and what it does not show.
 
-Contract: reads files of a run folder (``metrics.json``; if there, ``figures/*.png``, ``config.yaml``,
-``provenance.json``, ``funnel.json``, ``history.csv``, ``checkpoints/model.json``) and writes ``report.html`` beside
-them. The page needs no network and no scripts. What is missing is said on the page. Computes no result of its own.
+Reads files of a run folder (``metrics.json``; if there, ``figures/*.png``, ``config.yaml``, ``provenance.json``,
+``funnel.json``, ``history.csv``, ``checkpoints/model.json``) and writes ``report.html`` beside them. The page needs
+no network and no scripts. What is missing is said on the page. Computes no result of its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Figures of how a run came about: training curves and the funnel of the cohort.
 
-Contract: columns of a training log, or counts per step, in; matplotlib figures out, None when there is
-nothing to draw. Knows no subjects.
+Columns of a training log, or counts per step, in; matplotlib figures out, None when there is nothing to draw. Knows
+no subjects.
 """
 
 from __future__ import annotations

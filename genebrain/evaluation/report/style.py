@@ -1,7 +1,6 @@
 """One look for all figures: sizes, type, colours and readable names.
 
-Contract: nothing but style. Colours are those of Okabe and Ito (2008), distinct under all common forms of
-colour blindness.
+Nothing but style. Colours are those of Okabe and Ito (2008), distinct under all common forms of colour blindness.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Genotypes, reference and windows in; unique chunks and the chunk index out.
 
-Purpose: the one pass over a cohort's genotype file, and the fingerprint that says whether a saved result
-still holds. Contract: subjects are rows in the order asked for; every window is
-looked at before anything is refused, so that all problems of a kind are told at once; nothing per subject
-is ever a string. What this module does NOT know: embeddings, scans, who is in the training set (a caller
-may say so).
+The one pass over a cohort's genotype file, and the fingerprint that says whether a saved result still holds.
+Subjects are rows in the order asked for; every window is looked at before anything is refused, so that all problems
+of a kind are told at once; nothing per subject is ever a string.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The unique chunks of a cohort and who has which: what the encoder reads, and how subjects find its output.
 
-Purpose: hold, save and load one cohort's chunks. Contract: rows are in the order in which samples were
-asked for, and no name of a subject is kept. What this module does NOT know: how the chunks were made,
-embeddings.
+Hold, save and load one cohort's chunks. Rows are in the order in which samples were asked for, and no name of a
+subject is kept.
 """
 
 from __future__ import annotations

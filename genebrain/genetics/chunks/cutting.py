@@ -1,9 +1,8 @@
 """Cut the haplotypes of a window at fixed places of the reference, and write down each distinct piece once.
 
-Purpose: reference-cut chunks. Contract: a record belongs to the piece that holds its position, inserted
-bases stay with their anchor, a deletion over a cut takes the head of the next pieces; the joined pieces of
-a haplotype are the haplotype. Only distinct allele patterns become letters, never one string per subject.
-What this module does NOT know: files, policies, keys.
+Reference-cut chunks. A record belongs to the piece that holds its position, inserted bases stay with their anchor, a
+deletion over a cut takes the head of the next pieces; the joined pieces of a haplotype are the haplotype. Only
+distinct allele patterns become letters, never one string per subject.
 """
 
 from __future__ import annotations

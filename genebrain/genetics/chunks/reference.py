@@ -1,8 +1,8 @@
 """The chunk of the reference genome at every place of a cohort's windows, for differences to it.
 
-Purpose: chunk index -> index of pairs (a chunk, the reference chunk of its place). Contract: who carries the reference
-at a place gets a pair of one row with itself, so that the difference is exactly zero; a place where the reference is
-only N has no difference and is masked and counted. What this module does NOT know: genotypes, vectors, subjects.
+Chunk index -> index of pairs (a chunk, the reference chunk of its place). Who carries the reference at a place gets
+a pair of one row with itself, so that the difference is exactly zero; a place where the reference is only N has no
+difference and is masked and counted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an encoder will have to read, counted before it runs.
 
-Purpose: the cost of a cohort under one way to cut chunks. Contract: exact, because it counts the very chunks of a run
-and only the encoder is left out. What this module does NOT know: genotypes, models, stores, what is there already.
+The cost of a cohort under one way to cut chunks. Exact, because it counts the very chunks of a run and only the
+encoder is left out.
 """
 
 from __future__ import annotations

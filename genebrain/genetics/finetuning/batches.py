@@ -1,8 +1,8 @@
 """Batches of sequences for fine-tuning: short ones together, the same order for the same seed and epoch.
 
-Purpose: little padding without losing the shuffle, and equal shares for every rank. Contract: the batches of an epoch
-depend on seed and epoch alone; in training each rank gets an equal slice of every batch; in evaluation every row is
-met at least once by some rank, and all ranks take the same number of steps. What this module does NOT know: models.
+Little padding without losing the shuffle, and equal shares for every rank. The batches of an epoch depend on seed
+and epoch alone; in training each rank gets an equal slice of every batch; in evaluation every row is met at least
+once by some rank, and all ranks take the same number of steps.
 """
 
 from __future__ import annotations

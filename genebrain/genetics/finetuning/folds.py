@@ -1,8 +1,8 @@
 """Train and judge all folds of a fine-tuning run, each in its own folder, so that a killed run goes on.
 
-Contract: a fold is finished when ``result.json`` is there, written last; its predictions are individual-level data with
-a private mode; the model is written out of the best checkpoint and the checkpoints are then removed. Only the first
-rank writes. What this module does NOT know: the command line, provenance.
+A fold is finished when ``result.json`` is there, written last; its predictions are individual-level data with a
+private mode; the model is written out of the best checkpoint and the checkpoints are then removed. Only the first
+rank writes.
 """
 
 from __future__ import annotations

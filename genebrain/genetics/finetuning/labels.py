@@ -1,8 +1,7 @@
 """Fine-tuning for labels: one class, several labels, or numbers.
 
-Contract: cross entropy, binary cross entropy or squared error, as published; regressed columns are standardised with
-the training rows and predictions come back in their units. What this module does NOT know: tables, folders.
-Source: GenerTeam/GENERator, sequence understanding task.
+Cross entropy, binary cross entropy or squared error, as published; regressed columns are standardised with the
+training rows and predictions come back in their units. Source: GenerTeam/GENERator, sequence understanding task.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Fine-tuning of the language model with the base-pair marginal loss.
 
-Contract: the loss of a step is the mean over all targets of all ranks; per sequence the sums of nats are kept, so that
-long sequences count for what they are; the chance level is the base composition of the training sequences. What this
-module does NOT know: tables, folders. Source: GenerTeam/GENERator, fine-tuning task.
+The loss of a step is the mean over all targets of all ranks; per sequence the sums of nats are kept, so that long
+sequences count for what they are; the chance level is the base composition of the training sequences. Source:
+GenerTeam/GENERator, fine-tuning task.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Metrics of fine-tuning, each beside its chance level and an interval.
 
-Purpose: numbers that can be believed. Contract: predictions and targets of held-out rows in, a JSON-ready table out.
-Chance is the same metric for one constant prediction fitted on the training rows (class shares, label shares, mean,
-base composition); intervals are percentiles over draws of whole groups of identical sequences. What this module does
-NOT know: models, files. Definitions: torchmetrics.
+Numbers that can be believed. Predictions and targets of held-out rows in, a JSON-ready table out. Chance is the same
+metric for one constant prediction fitted on the training rows (class shares, label shares, mean, base composition);
+intervals are percentiles over draws of whole groups of identical sequences. Definitions: torchmetrics.
 """
 
 from __future__ import annotations

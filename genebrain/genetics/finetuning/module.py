@@ -1,7 +1,7 @@
 """What fine-tuning steps share: the optimiser, its schedule, predictions gathered over ranks, small checkpoints.
 
-Contract: a subclass gives ``loss`` and ``predict``; every epoch logs ``validation_<metric>``; a checkpoint holds what
-was trained and nothing that was frozen. What this module does NOT know: sequences, heads, folders.
+A subclass gives ``loss`` and ``predict``; every epoch logs ``validation_<metric>``; a checkpoint holds what was
+trained and nothing that was frozen.
 """
 
 from __future__ import annotations

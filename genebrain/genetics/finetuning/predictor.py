@@ -1,8 +1,8 @@
 """A decoder with a linear head on top: one vector per sequence, then the outputs of a task.
 
-Purpose: what classification and regression train. Contract: the vector is that of the last *real* token whatever the
-padding side, the mean over real tokens, or all chunks of a long input side by side; an empty chunk is zeros. What
-this module does NOT know: labels, losses, tables. Source: GenerTeam/GENERator, sequence understanding task.
+What classification and regression train. The vector is that of the last *real* token whatever the padding side, the
+mean over real tokens, or all chunks of a long input side by side; an empty chunk is zeros. Source:
+GenerTeam/GENERator, sequence understanding task.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """From a file to what training needs: labels, token rows, folds, and a report of what was found.
 
-Contract: everything that can be wrong with the table is found here, before a model is loaded. What this module does
-NOT know: training, run folders.
+Everything that can be wrong with the table is found here, before a model is loaded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What is tuned: a base model, frozen, with adapters, or in full; and the module that trains it.
 
-Contract: float32 wherever its own weights are trained; adapters
-sit on the decoder, so they fit the backbone and the language model of one checkpoint. What this module does NOT know:
-tables, folders, metrics.
+Float32 wherever its own weights are trained; adapters sit on the decoder, so they fit the backbone and the language
+model of one checkpoint.
 """
 
 from __future__ import annotations

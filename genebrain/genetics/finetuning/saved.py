@@ -1,8 +1,8 @@
 """A fine-tuned model as files: written out of a training checkpoint, read again on its base.
 
-Purpose: ``finetuned.json`` says what it is; beside it lie the head, and the adapters alone (``lora``) or a checkpoint
-folder that ``load_generator`` and every other verb reads (``full``, or merged on request). Contract: safetensors and
-JSON only; another base is refused with both fingerprints. What this module does NOT know: training, tables.
+``finetuned.json`` says what it is; beside it lie the head, and the adapters alone (``lora``) or a checkpoint folder
+that ``load_generator`` and every other verb reads (``full``, or merged on request). Safetensors and JSON only;
+another base is refused with both fingerprints.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Training, validation and test rows that share no sequence.
 
-Purpose: k folds or one split, fixed by a seed, or the split that the table gives. Contract: a sequence and its reverse
-complement are one thing and never stand on two sides; classes are spread evenly; a fold that could not be judged is
-an error with its counts. What this module does NOT know: labels beyond their stratum, tokens, models.
+K folds or one split, fixed by a seed, or the split that the table gives. A sequence and its reverse complement are
+one thing and never stand on two sides; classes are spread evenly; a fold that could not be judged is an error with
+its counts.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """A table of labelled sequences for fine-tuning: read, cleaned, labels checked, everything wrong told at once.
 
-Purpose: one file (or a data set of the Hugging Face hub, if asked for by name) to sequences and encoded labels.
-Contract: labels come out as tensors with the names of their columns; a label that is missing or of the wrong kind is
-an error that names its rows; rows that the reader leaves out are counted. What this module does NOT know: tokens,
-models, splits.
+One file (or a data set of the Hugging Face hub, if asked for by name) to sequences and encoded labels. Labels come
+out as tensors with the names of their columns; a label that is missing or of the wrong kind is an error that names
+its rows; rows that the reader leaves out are counted.
 """
 
 from __future__ import annotations

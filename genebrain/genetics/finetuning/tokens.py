@@ -1,12 +1,12 @@
 """Sequences to token rows for fine-tuning, and rows to batches.
 
-Purpose: one rule of marks, length and truncation, named in the configuration. Contract: for classification and
-regression ``<s>`` + sequence + ``<s>``, for the language model ``<s>`` + sequence + ``</s>``; lengths are brought to
-6-mers by one rule; what is cut is counted. What this module does NOT know: labels, models.
+One rule of marks, length and truncation, named in the configuration. For classification and regression ``<s>`` +
+sequence + ``<s>``, for the language model ``<s>`` + sequence + ``</s>``; lengths are brought to 6-mers by one rule;
+what is cut is counted.
 
 Difference to the published classification input (``parity=True`` keeps it): there a tail of fewer than six letters
-becomes ``<oov>``, and truncation cuts a mark off; here the letters are cut and both marks stay.
-Source: GenerTeam/GENERator, sequence understanding and fine-tuning tasks.
+becomes ``<oov>``, and truncation cuts a mark off; here the letters are cut and both marks stay. Source:
+GenerTeam/GENERator, sequence understanding and fine-tuning tasks.
 """
 
 from __future__ import annotations

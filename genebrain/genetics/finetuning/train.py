@@ -1,7 +1,7 @@
 """Run Lightning on a fine-tuning module so that a killed run ends with the numbers of an undisturbed one.
 
-Contract: every epoch leaves ``last.ckpt`` in the folder of its fold and training goes on from it; the best epoch by
-the monitored metric is judged on the test rows. What this module does NOT know: labels, models.
+Every epoch leaves ``last.ckpt`` in the folder of its fold and training goes on from it; the best epoch by the
+monitored metric is judged on the test rows.
 """
 
 from __future__ import annotations

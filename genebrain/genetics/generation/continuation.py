@@ -1,9 +1,9 @@
 """Continue DNA: prompts in, bases out, by the language model's keys and values of what it has read.
 
-Purpose: batched, resumable generation. Contract: every record has its own stream of random numbers (seed, record,
-sample), so a sequence does not depend on the batch it was made in (logits differ by 1e-6 between batch shapes, which
-can turn a draw only when it lies that close to a boundary); prompts stand on the 6-mer grid by one stated rule; parts
-on disk are complete or absent. What this module does NOT know: how a 6-mer is chosen (:mod:`sampling`), files, scores.
+Batched, resumable generation. Every record has its own stream of random numbers (seed, record, sample), so a
+sequence does not depend on the batch it was made in (logits differ by 1e-6 between batch shapes, which can turn a
+draw only when it lies that close to a boundary); prompts stand on the 6-mer grid by one stated rule; parts on disk
+are complete or absent.
 
 Source: sequence-recovery script of GenerTeam/GENERator (prompt rule, suppressed control tokens).
 """

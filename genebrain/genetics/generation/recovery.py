@@ -1,8 +1,7 @@
 """Can the model continue real sequence? Greedy continuations against the truth, per type of sequence.
 
-Purpose: the recovery benchmark of GENERator, with intervals and chance levels. Contract: the published rules for
-prompt and accuracy; the table says how many sequences each number rests on, and what chance and the commonest base
-would reach. What this module does NOT know: models, the run, the command line.
+The recovery benchmark of GENERator, with intervals and chance levels. The published rules for prompt and accuracy;
+the table says how many sequences each number rests on, and what chance and the commonest base would reach.
 
 Source: sequence-recovery script of GenerTeam/GENERator.
 """

@@ -1,8 +1,7 @@
 """A run of the recovery benchmark: continue every sequence, compare with what truly follows, write the table.
 
-Contract: ``report.json`` is written last, when every sequence has a prediction: a share of the work that failed is an
-error, never a score of nought. Parts on disk let a killed run go on, in any number of processes. What this module does
-NOT know: the command line.
+``report.json`` is written last, when every sequence has a prediction: a share of the work that failed is an error,
+never a score of nought. Parts on disk let a killed run go on, in any number of processes.
 """
 
 from __future__ import annotations

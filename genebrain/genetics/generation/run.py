@@ -1,7 +1,7 @@
 """A run of generation: the sequences of a file, or one prompt, continued and written down.
 
-Contract: the output and its report appear only when every sequence is done; parts on disk let a killed run go on, in
-any number of processes. What this module does NOT know: the command line, what the sequences are for.
+The output and its report appear only when every sequence is done; parts on disk let a killed run go on, in any
+number of processes.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Choose the next 6-mer from logits: as one token, or base by base from marginal probabilities.
 
-Purpose: one draw per row, decided by uniform numbers that the caller gives. Contract: control tokens have no chance;
-the same logits and the same numbers give the same choice whatever else is in the batch; with temperature 1 and no
-truncation both policies draw from the same distribution. What this module does NOT know: models, sequences, seeds.
+One draw per row, decided by uniform numbers that the caller gives. Control tokens have no chance; the same logits
+and the same numbers give the same choice whatever else is in the batch; with temperature 1 and no truncation both
+policies draw from the same distribution.
 
-Source: token-level greedy decoding of GenerTeam/GENERator's recovery script; base by base as described in audits of the
-model class on the hub.
+Source: token-level greedy decoding of GenerTeam/GENERator's recovery script; base by base as described in audits of
+the model class on the hub.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One contig, several spellings: ``chr1`` and ``1``, ``chrM`` and ``MT``, PLINK's 23 for X.
 
-Purpose: resolve names before anything is read. A region query with a name that a file does not know gives no
-record and no error, and every subject would silently be all-reference. Contract: the name as the file spells
-it, or one error with all names that are absent. What this module does NOT know: files.
+Resolve names before anything is read. A region query with a name that a file does not know gives no record and no
+error, and every subject would silently be all-reference. The name as the file spells it, or one error with all names
+that are absent.
 """
 
 from __future__ import annotations

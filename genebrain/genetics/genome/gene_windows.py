@@ -1,8 +1,7 @@
 """Windows of the reference genome, read from BED, GTF or GFF3.
 
-Purpose: turn a table of genes or regions into :class:`Window` objects in one coordinate system. Contract:
-what comes back is 0-based half-open, in the order of the file, with unique names; lines that cannot be used
-are reported together. What this module does NOT know: genotypes, sequences, which contigs exist.
+Turn a table of genes or regions into :class:`Window` objects in one coordinate system. What comes back is
+0-based half-open, in the order of the file, with unique names; lines that cannot be used are reported together.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The reference genome: upper-case letters of a window from a FASTA file.
 
-Purpose: look-ups in a plain or bgzipped FASTA. Contract: every window lies inside its contig, or one error
-names all that do not. What this module does NOT know: genotypes, chunks.
+Look-ups in a plain or bgzipped FASTA. Every window lies inside its contig, or one error names all that do not.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The reader of PLINK 2 files (``.pgen`` with ``.pvar`` and ``.psam``).
 
-Purpose: the same arrays as from a VCF, about 25 times faster. Contract: multiallelic and phased records are
-read whole; the ploidy of X, Y and MT follows from SEX, because a .pgen stores every call as diploid. Known
-limits of the format: a half-missing call (``.|1``) is missing, the order of an unphased genotype is lost
-(the lower allele number comes first), and pseudo-autosomal regions must be split off (``plink2 --split-
-par``). What this module does NOT know: the reference sequence, policies.
+The same arrays as from a VCF, about 25 times faster. Multiallelic and phased records are read whole; the ploidy of
+X, Y and MT follows from SEX, because a .pgen stores every call as diploid. Known limits of the format: a
+half-missing call (``.|1``) is missing, the order of an unphased genotype is lost (the lower allele number comes
+first), and pseudo-autosomal regions must be split off (``plink2 --split- par``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Allele counts per window: what a model without DNA letters sees.
 
-Purpose: the additive coding of the same variants that the chunks carry. Contract: one column per ALT allele
-that somebody carries; missing is NaN, so nothing is imputed here. What this module does NOT know: the
-reference, chunks.
+The additive coding of the same variants that the chunks carry. One column per ALT allele that somebody carries;
+missing is NaN, so nothing is imputed here.
 """
 
 from __future__ import annotations

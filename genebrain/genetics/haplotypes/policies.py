@@ -1,7 +1,6 @@
 """The choices a user makes about genotypes that do not say plainly what the two haplotypes are.
 
-Purpose: one validated set of policies. Contract: every wrong setting is named in one error. What this module does
-NOT know: records, files.
+One validated set of policies. Every wrong setting is named in one error.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Adds up what was odd in the genotypes of all windows and refuses what a policy forbids, in numbers.
 
-Purpose: one place where counts of windows become totals, shares and messages. Contract: JSON-ready, no
-subject named; every kind of problem is told once, with its share and first examples. What this module does
-NOT know: how events are found.
+One place where counts of windows become totals, shares and messages. JSON-ready, no subject named; every kind of
+problem is told once, with its share and first examples.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """From the records of a window to the alleles that each haplotype carries, and a count of what was odd.
 
-Purpose: apply one explicit policy to every irregularity of real genotype files. Contract: the result lies
-inside the window, holds only records that some haplotype uses, and no record touches bases that an
-earlier record of the same haplotype has replaced (the first one wins, as in ``bcftools consensus``);
-everything dropped or changed is counted. What this module does NOT know: chunks, embeddings.
+Apply one explicit policy to every irregularity of real genotype files. The result lies inside the window, holds only
+records that some haplotype uses, and no record touches bases that an earlier record of the same haplotype has
+replaced (the first one wins, as in ``bcftools consensus``); everything dropped or changed is counted.
 """
 
 from __future__ import annotations

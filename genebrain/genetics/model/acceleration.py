@@ -1,9 +1,8 @@
 """Kernels and memory options, applied to one model instance.
 
-Purpose: attention kernel, fused kernels, gradient checkpointing, compiled blocks. Contract: only modules of the given
-model are exchanged or switched, so that another model of the process runs as before; parameters and their names stay
-the same; what can not run here is refused before the first input, with the reason. What this module does NOT know:
-where the weights came from, what the model reads.
+Attention kernel, fused kernels, gradient checkpointing, compiled blocks. Only modules of the given model are
+exchanged or switched, so that another model of the process runs as before; parameters and their names stay the same;
+what can not run here is refused before the first input, with the reason.
 """
 
 from __future__ import annotations

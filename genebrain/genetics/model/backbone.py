@@ -1,9 +1,8 @@
 """The GENERator backbone: a stock Llama decoder, tiny with seeded weights or published.
 
-Purpose: one loader for all. Contract: the model is :class:`transformers.LlamaModel` (final norm included, no
-output head; with a sliding window its twin :class:`transformers.MistralModel`), in eval mode with gradients off, all
-sizes read from the configuration; no remote code, no network unless asked. What this module does NOT know: sequences,
-chunks, pooling, the output head (:mod:`genebrain.genetics.model.language_model`).
+One loader for all. The model is :class:`transformers.LlamaModel` (final norm included, no output head; with a
+sliding window its twin :class:`transformers.MistralModel`), in eval mode with gradients off, all sizes read from the
+configuration; no remote code, no network unless asked.
 
 Source: GenerTeam/GENERator (architecture as published with the checkpoints).
 """

@@ -1,10 +1,9 @@
 """The base-pair marginal loss of causal fine-tuning: six bases per token are judged, not one token of 4,096.
 
-Purpose: for each of the k positions of a 6-mer, the probability of its right base is the sum over all 6-mers that
-have it there. Contract: logits or hidden states and an output head go in, sums in float32 come out; rows are worked
-off in slices that are computed again for the gradient, so no softmax of ``[batch, length, vocabulary]`` is ever
-kept, and with a head given not even the logits. Targets are shifted by one, as for any causal model. What this
-module does NOT know: models, letters, training.
+For each of the k positions of a 6-mer, the probability of its right base is the sum over all 6-mers that have it
+there. Logits or hidden states and an output head go in, sums in float32 come out; rows are worked off in slices that
+are computed again for the gradient, so no softmax of ``[batch, length, vocabulary]`` is ever kept, and with a head
+given not even the logits. Targets are shifted by one, as for any causal model.
 
 Difference to the published code: there the 32 control tokens count as base A; here they belong to no base
 (``parity=True`` counts them as published). Source: GenerTeam/GENERator, custom trainer.

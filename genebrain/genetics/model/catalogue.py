@@ -1,7 +1,6 @@
 """The DNA models that can be loaded by name: what they are, what they need, whether they are here.
 
-Purpose: one row per model. Contract: nothing is loaded and no network is asked; a model counts as here only when all
-its files are. What this module does NOT know: how a table is printed, other kinds of encoders.
+One row per model. Nothing is loaded and no network is asked; a model counts as here only when all its files are.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The published GENERator checkpoints, and safe reading of one folder of weights.
 
-Purpose: short names -> hub repositories at pinned revisions; a folder -> checked configuration, weights and
-fingerprint. Contract: only ``config.json`` and safetensors files are read, never code, never a pickle; the
-network is touched only where the caller says so. What this module does NOT know: how the model runs.
+Short names -> hub repositories at pinned revisions; a folder -> checked configuration, weights and fingerprint. Only
+``config.json`` and safetensors files are read, never code, never a pickle; the network is touched only where the
+caller says so.
 
 Sources: hub revisions and sizes as pinned by public audits of GenerTeam/GENERator.
 """

@@ -1,9 +1,8 @@
 """Beyond the trained length: the configuration and the stock model class of each context mode.
 
-Purpose: turn ``chunks | yarn | sliding_window`` into what the library itself understands. Contract: nothing is
-patched; YaRN is set through the rotary parameters of the configuration, with its ramp computed from the length the
-model was trained for; a sliding window is the library's Mistral class, which is Llama with a window, parameter for
-parameter. What this module does NOT know: weights, kernels, how a long input is fed.
+Turn ``chunks | yarn | sliding_window`` into what the library itself understands. Nothing is patched; YaRN is set
+through the rotary parameters of the configuration, with its ramp computed from the length the model was trained for;
+a sliding window is the library's Mistral class, which is Llama with a window, parameter for parameter.
 
 Sources: GenerTeam/GENERator (length extension: YaRN from 16,384 positions, sliding window); Peng et al. 2023,
 arXiv:2309.00071 (YaRN); Jiang et al. 2023, arXiv:2310.06825 (sliding window).

@@ -1,12 +1,11 @@
 """Chunks of tokens to vectors: the ChunkEnsemble of GENERator, with its traps closed.
 
-Purpose: every chunk goes through the decoder alone, positions from 0, no state carried between chunks, and
-all token poolings come from one pass. Contract: padding on either side never changes a number; an empty chunk
-gives zeros and says so in a mask. What this module does NOT know: DNA letters, storage, subjects.
+Every chunk goes through the decoder alone, positions from 0, no state carried between chunks, and all token poolings
+come from one pass. Padding on either side never changes a number; an empty chunk gives zeros and says so in a mask.
 
-Differences to the published code, which reads a padding position for left-padded or empty chunks, fails on
-inputs shorter than a chunk and drops the tail in silence: all are handled here; ``parity=True`` keeps the
-dropped tail. Source: GenerTeam/GENERator, sequence understanding task, ChunkEnsemble.
+Differences to the published code, which reads a padding position for left-padded or empty chunks, fails on inputs
+shorter than a chunk and drops the tail in silence: all are handled here; ``parity=True`` keeps the dropped tail.
+Source: GenerTeam/GENERator, sequence understanding task, ChunkEnsemble.
 """
 
 from __future__ import annotations

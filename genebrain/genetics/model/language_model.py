@@ -1,9 +1,8 @@
 """The GENERator language model: the backbone with its output head, for logits over the 4,128 tokens.
 
-Purpose: what variant scoring, generation and fine-tuning run. Contract: the model is
-:class:`transformers.LlamaForCausalLM`; its key names are the published ones (``model.*`` and ``lm_head.weight``) and
-are read strictly; its backbone has the weights that :func:`~genebrain.genetics.model.backbone.load_generator` gives.
-What this module does NOT know: sequences, scores, sampling, losses.
+What variant scoring, generation and fine-tuning run. The model is :class:`transformers.LlamaForCausalLM`; its key
+names are the published ones (``model.*`` and ``lm_head.weight``) and are read strictly; its backbone has the weights
+that :func:`~genebrain.genetics.model.backbone.load_generator` gives.
 
 Source: GenerTeam/GENERator (architecture as published with the checkpoints).
 """

@@ -1,8 +1,7 @@
 """A decoder that is ready to run: what backbone and language model share.
 
-Purpose: sizes, identity and place of a loaded model, and the last steps of loading. Contract: a model is built empty,
-takes every weight strictly, and only then gets its kernels. What this module does NOT know: where weights come from,
-what the model reads.
+Sizes, identity and place of a loaded model, and the last steps of loading. A model is built empty, takes every
+weight strictly, and only then gets its kernels.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """How a DNA model runs: kernels, memory, and what happens beyond the length it was trained for.
 
-Purpose: one settings object for every place that loads a model. Contract: values are checked here and nothing is
-loaded; kernels and memory options change no number beyond rounding, the context mode does and is part of a model's
-fingerprint. What this module does NOT know: models, devices.
+One settings object for every place that loads a model. Values are checked here and nothing is loaded; kernels and
+memory options change no number beyond rounding, the context mode does and is part of a model's fingerprint.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """One pass over a sequence of any length in constant memory: a sliding window with rolling key/value state.
 
-Purpose: hidden states segment by segment, and their poolings without ever holding ``[length, hidden]``. Contract:
-each token sees the window's last keys, its own included, whatever the segments are; memory depends on window and
-segment, not on length. What this module does NOT know: DNA letters, chunks, storage.
+Hidden states segment by segment, and their poolings without ever holding ``[length, hidden]``. Each token
+sees the window's last keys, its own included, whatever the segments are; memory depends on window and segment, not
+on length.
 
-The masks, the kernels' windows and the rolling cache are the library's own (transformers: Mistral). Positions count on
-through the stream; a rotary position only enters as a distance, and no distance is longer than the window.
+The masks, the kernels' windows and the rolling cache are the library's own (transformers: Mistral). Positions count
+on through the stream; a rotary position only enters as a distance, and no distance is longer than the window.
 """
 
 from __future__ import annotations

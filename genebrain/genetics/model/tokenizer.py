@@ -1,11 +1,10 @@
 """DNA letters to GENERator token ids: a fixed table of non-overlapping 6-mers, written out here in full.
 
-Purpose: the tokenizer of the published GENERator checkpoints without remote code, plus the two things it
-lacks: an explicit rule for lengths that are no multiple of six, and a report of letters it would silently
-turn into ``<oov>``.
+The tokenizer of the published GENERator checkpoints without remote code, plus the two things it lacks: an explicit
+rule for lengths that are no multiple of six, and a report of letters it would silently turn into ``<oov>``.
 
-Contract: ids 0..31 are control tokens, 32..4127 the 6-mers in the order of the product of A, T, C, G. No mark
-is ever added unasked. What this module does NOT know: models, files, windows, haplotypes.
+Ids 0..31 are control tokens, 32..4127 the 6-mers in the order of the product of A, T, C, G. No mark is ever added
+unasked.
 
 Source: vocabulary and scan rules of the tokenizer published with GenerTeam/GENERator (described, not copied).
 """

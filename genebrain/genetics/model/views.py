@@ -1,9 +1,8 @@
 """The ways a chunk is read before its vectors are averaged: strands, frames of the 6-mers, layers of the decoder.
 
-Purpose: one chunk -> the strings that the encoder reads, and their vectors -> one vector. Contract: the other strand
-of a chunk has the same views in another order, so ``both_mean`` does not change and ``both_concat`` swaps its halves
-when the input is reverse-complemented; without options a chunk is read once, as it is. What this module does NOT
-know: tokens, batches, storage.
+One chunk -> the strings that the encoder reads, and their vectors -> one vector. The other strand of a chunk has the
+same views in another order, so ``both_mean`` does not change and ``both_concat`` swaps its halves when the input is
+reverse-complemented; without options a chunk is read once, as it is.
 """
 
 from __future__ import annotations

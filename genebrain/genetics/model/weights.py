@@ -1,9 +1,8 @@
 """Where the weights of a model come from: a seed, a folder, or the hub cache.
 
-Purpose: one answer to "which configuration, which weights, which identity" for the backbone alone and for the
-backbone with its output head. Contract: nothing is read but what was asked for; every key and shape is checked
-before the first tensor is kept; the backbone weights of a seed are the same with and without the head. What this
-module does NOT know: how the model runs.
+One answer to "which configuration, which weights, which identity" for the backbone alone and for the backbone with
+its output head. Nothing is read but what was asked for; every key and shape is checked before the first tensor is
+kept; the backbone weights of a seed are the same with and without the head.
 
 Source: GenerTeam/GENERator (architecture and key names as published with the checkpoints).
 """

@@ -1,9 +1,8 @@
 """Long sequences cut into the chunks that the encoder reads, kept on disk instead of in memory.
 
-Purpose: a stream of sequences -> chunk strings with keys, and who has which. Contract: without overlap the joined
-chunks of a sequence are the sequence; the short chunk lies on the side where the length rule pads or trims, and is
-kept; chunks made of N alone are left out and marked, never read. What this module does NOT know: files of sequences,
-models, vectors.
+A stream of sequences -> chunk strings with keys, and who has which. Without overlap the joined chunks of a sequence
+are the sequence; the short chunk lies on the side where the length rule pads or trims, and is kept; chunks made of N
+alone are left out and marked, never read.
 
 Differences to the published code, which drops what follows the last whole chunk: kept here unless ``parity``.
 """

@@ -1,9 +1,8 @@
 """From a file of sequences to a folder of vectors: read and cut, encode once per distinct chunk, lay out.
 
-Purpose: the whole way of ``embed-sequences``. Contract: every problem of the file is told before the encoder runs; a
-killed run goes on when called again and ends with the same bytes; shares of the work may run anywhere; a folder never
-mixes two inputs or settings; what was done to the letters stands beside the vectors. What this module does NOT know:
-cohorts, how a model is chosen.
+The whole way of ``embed-sequences``. Every problem of the file is told before the encoder runs; a killed run goes on
+when called again and ends with the same bytes; shares of the work may run anywhere; a folder never mixes two inputs
+or settings; what was done to the letters stands beside the vectors.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Sequences from plain files: FASTA, TSV, CSV or parquet, read as a stream, cleaned and counted.
 
-Purpose: the one reader of sequences without a cohort. Contract: rows come in file order with their number, id,
-clean letters and all other columns (``label``, ``type``, ...); a file is never in memory as a whole; everything
-wrong in it is told in one error that names file, rows and kinds, after the last row (:meth:`SequenceFile.read`
-raises it before it returns anything). What this module does NOT know: models, windows, who carries a sequence.
+The one reader of sequences without a cohort. Rows come in file order with their number, id, clean letters and all
+other columns (``label``, ``type``, ...); a file is never in memory as a whole; everything wrong in it is told in one
+error that names file, rows and kinds, after the last row (:meth:`SequenceFile.read` raises it before it returns
+anything).
 
 Source: column names as tried by GenerTeam/GENERator, sequence understanding task.
 """

@@ -1,9 +1,8 @@
 """What is done to letters before a tokenizer sees them, counted; and what is wrong with them, told all at once.
 
-Purpose: one rule of cleaning for every file of sequences. Contract: letters come out upper case, without blanks, with
-N for every ambiguity code; a soft-masked genome gives the letters of its upper-case twin; nothing is changed
-without being counted; problems are gathered over the whole file and told together, each kind once. What this
-module does NOT know: file formats, tokens, models.
+One rule of cleaning for every file of sequences. Letters come out upper case, without blanks, with N for every
+ambiguity code; a soft-masked genome gives the letters of its upper-case twin; nothing is changed without being
+counted; problems are gathered over the whole file and told together, each kind once.
 """
 
 from __future__ import annotations

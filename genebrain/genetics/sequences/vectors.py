@@ -1,9 +1,8 @@
 """Vectors of chunks laid out by sequence, written and read without ever being in memory together.
 
-Purpose: table of the store -> ``embeddings.npy`` and ``mask.npy`` of a set of sequences, and back. Contract: a row per
-chunk in the order of the sequences; chunks of N alone are zero and masked; pooling over chunks sees the others only, in
-their order, so that the result does not depend on how the store is cut into shards. What this module does NOT know:
-models, letters, files of sequences.
+Table of the store -> ``embeddings.npy`` and ``mask.npy`` of a set of sequences, and back. A row per chunk in the
+order of the sequences; chunks of N alone are zero and masked; pooling over chunks sees the others only, in their
+order, so that the result does not depend on how the store is cut into shards.
 """
 
 from __future__ import annotations

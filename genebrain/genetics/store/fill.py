@@ -1,8 +1,7 @@
 """From batches of chunk strings to finished shards: the loop that costs the time.
 
-Purpose: run a planned list of batches through the encoder and hand each result to the shard writer. Contract:
-batches run as given; what is encoded is written even when the run is interrupted; values that are not finite
-never reach the disk. What this module does NOT know: which chunks are stored already, and why these batches.
+Run a planned list of batches through the encoder and hand each result to the shard writer. Batches run as
+given; what is encoded is written even when the run is interrupted; values that are not finite never reach the disk.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """How chunks become vectors, and in which batches.
 
-Purpose: the options that name a table of embeddings, and the batch plan that makes it reproducible. Contract:
-the same set of chunks under the same token budget gives the same batches in any order of asking; a plan is on
-disk before its first batch runs, and what is left of it is continued, never cut anew. (The last bits of a
-float32 vector depend on the shape of the batch it was computed in: this is why batches are kept.) What this
-module does NOT know: letters, models at work, shards.
+The options that name a table of embeddings, and the batch plan that makes it reproducible. The same set of
+chunks under the same token budget gives the same batches in any order of asking; a plan is on disk before its first
+batch runs, and what is left of it is continued, never cut anew. (The last bits of a float32 vector depend on the
+shape of the batch it was computed in: this is why batches are kept.)
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Shares of an embedding run for ranks and array jobs, and how their results come together.
 
-Purpose: let many processes, on many machines, fill one table. Contract: share i of n takes every n-th batch of the
-plan of the whole request, so that all shares together run exactly the batches of one undivided run; a share writes
-into a folder of its own, knows nothing of the others, and can be started again alone; merging checks every checksum
-before it moves a file, and may be interrupted. What this module does NOT know: models, letters.
+Let many processes, on many machines, fill one table. Share i of n takes every n-th batch of the plan of the whole
+request, so that all shares together run exactly the batches of one undivided run; a share writes into a folder of
+its own, knows nothing of the others, and can be started again alone; merging checks every checksum before it moves a
+file, and may be interrupted.
 """
 
 from __future__ import annotations

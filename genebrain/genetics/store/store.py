@@ -1,11 +1,9 @@
 """The store of chunk embeddings: every distinct chunk is encoded once, ever, under one set of rules.
 
-Purpose: unique chunk strings -> table ``[chunks, hidden]`` per token pooling, kept on disk under the key of
-the chunk. Contract: what is asked for twice is encoded once; an interrupted run continues with the batches it
-had planned, and shares of a run have the batches of the whole, so the table has the same bits as that of one
-undisturbed run (same processor type and library versions; the number of cores does not matter); tables made under
-different rules never mix. What this module
-does NOT know: subjects, windows, haplotypes; a chunk is a string and a key.
+Unique chunk strings -> table ``[chunks, hidden]`` per token pooling, kept on disk under the key of the chunk. What
+is asked for twice is encoded once; an interrupted run continues with the batches it had planned, and shares of a run
+have the batches of the whole, so the table has the same bits as that of one undisturbed run (same processor type and
+library versions; the number of cores does not matter); tables made under different rules never mix.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Private, checksummed, atomically written files of chunk embeddings, and their index by chunk key.
 
-Purpose: the lowest layer of the chunk store. Contract: a shard is one safetensors file with ``keys``
-uint8 ``[rows, 16]`` and one table ``[rows, hidden]`` per pooling; it is complete or it is not there;
-embeddings say as much about a person as genotypes do, so files have mode 0600 and folders 0700. What this
-module does NOT know: models, tokens, plans.
+The lowest layer of the chunk store. A shard is one safetensors file with ``keys`` uint8 ``[rows, 16]`` and one table
+``[rows, hidden]`` per pooling; it is complete or it is not there; embeddings say as much about a person as genotypes
+do, so files have mode 0600 and folders 0700.
 """
 
 from __future__ import annotations

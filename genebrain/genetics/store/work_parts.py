@@ -1,8 +1,8 @@
 """Long work cut into numbered parts on disk: resumable, shared out over processes, merged once all are there.
 
-Purpose: what makes a killed run go on and an array job possible. Contract: a part is complete or it is not there; the
-identity of the work (model, options, input) stands beside the parts, and parts of other work are refused; a part that
-is missing is never taken for an empty one. What this module does NOT know: what is worked out.
+What makes a killed run go on and an array job possible. A part is complete or it is not there; the identity of the
+work (model, options, input) stands beside the parts, and parts of other work are refused; a part that is missing is
+never taken for an empty one.
 """
 
 from __future__ import annotations

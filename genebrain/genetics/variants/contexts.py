@@ -1,9 +1,8 @@
 """One variant in the reference genome: which letters are read before it, and which two strings are compared.
 
-Purpose: the rules of variant scoring on letters alone. Contract: the reference rule of GENERator's zero-shot script
-(upstream context, cut on the left to whole 6-mers) and its extension to alleles of any length, both strands and
-downstream letters; what cannot be scored gets a named status, never a number. What this module does NOT know: models,
-tokens, files of variants.
+The rules of variant scoring on letters alone. The reference rule of GENERator's zero-shot script (upstream context,
+cut on the left to whole 6-mers) and its extension to alleles of any length, both strands and downstream letters;
+what cannot be scored gets a named status, never a number.
 
 Source: variant-effect script of GenerTeam/GENERator (rule of the context); the allele rule is ours.
 """

@@ -1,9 +1,8 @@
 """Variants from VCF, BCF or a table, one at a time.
 
-Purpose: any of those files as a stream of :class:`Variant`, one per alternative allele, in file order, so that memory
-does not grow with their number. Contract: rows that cannot be read are one error that counts them and shows the
-first; a damaged file is an error, never fewer variants; genotypes are not read. What this module does NOT know: the
-reference, scores.
+Any of those files as a stream of :class:`Variant`, one per alternative allele, in file order, so that memory does
+not grow with their number. Rows that cannot be read are one error that counts them and shows the first; a damaged
+file is an error, never fewer variants; genotypes are not read.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """How likely DNA letters are behind a context, under a language model of 6-mers.
 
-Purpose: the probability of a string of any length from the probabilities of whole 6-mers. Contract: a string is cut
-into 6-mers from its first letter; a last piece of fewer letters has the summed probability of all 6-mers that begin
-with it; control tokens keep their share (nothing is renormalised), as in the published script. One forward pass per
-distinct context, whose keys and values all its strings reuse. What this module does NOT know: genomes, variants,
-files.
+The probability of a string of any length from the probabilities of whole 6-mers. A string is cut into 6-mers from
+its first letter; a last piece of fewer letters has the summed probability of all 6-mers that begin with it; control
+tokens keep their share (nothing is renormalised), as in the published script. One forward pass per distinct context,
+whose keys and values all its strings reuse.
 
 Source: variant-effect script of GenerTeam/GENERator (first letter only); longer strings by the chain rule.
 """

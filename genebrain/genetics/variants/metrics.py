@@ -1,9 +1,8 @@
 """How well scores tell labelled variants apart: areas under the ROC and the precision-recall curve, with counts.
 
-Contract: scores and 0/1 labels in, JSON-ready numbers out; unscored and unlabelled variants are counted by the caller.
-The area under the precision-recall curve is the step-wise average precision; the trapezoid of the published script
-interpolates between points and is too kind to ties, so it stands under ``parity`` alone. What this module does NOT
-know: variants, models.
+Scores and 0/1 labels in, JSON-ready numbers out; unscored and unlabelled variants are counted by the caller. The
+area under the precision-recall curve is the step-wise average precision; the trapezoid of the published script
+interpolates between points and is too kind to ties, so it stands under ``parity`` alone.
 """
 
 from __future__ import annotations

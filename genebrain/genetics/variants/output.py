@@ -1,8 +1,8 @@
 """Scored variants as VCF, parquet or a table: one pass over the input beside the finished parts.
 
-Contract: one row per alternative allele in the order of the input (a VCF keeps its records, INFO and order, but no
-genotypes); a variant without score is there with its status; the file appears whole under its name, readable by its
-owner alone, since a person's list of variants is a person's data. What this module does NOT know: models.
+One row per alternative allele in the order of the input (a VCF keeps its records, INFO and order, but no genotypes);
+a variant without score is there with its status; the file appears whole under its name, readable by its owner alone,
+since a person's list of variants is a person's data.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """From a file of variants to a scored file and a report: the whole run, its parts on disk between the steps.
 
-Contract: ``OUT`` and ``OUT.report.json`` appear only when every variant is done; ``OUT.parts`` holds what is finished
-before that; the same command goes on from there, in any number of processes with ``shard=i/n``. What this module does
-NOT know: the command line.
+``OUT`` and ``OUT.report.json`` appear only when every variant is done; ``OUT.parts`` holds what is finished before
+that; the same command goes on from there, in any number of processes with ``shard=i/n``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Zero-shot scores of variants: how much less likely the model finds ALT than REF. Resumable, in flat memory.
 
-Purpose: a file of variants and a reference -> a scored file. Contract: variants stream through in blocks; within a
-block every distinct context is run once; four log-likelihoods are kept per variant; a block is on disk before the next
-but one begins, and a killed run goes on to the same bytes. What this module does NOT know: how letters are chosen
-(:mod:`variant_contexts`), how likely they are (:mod:`allele_likelihood`), file formats.
+A file of variants and a reference -> a scored file. Variants stream through in blocks; within a block every distinct
+context is run once; four log-likelihoods are kept per variant; a block is on disk before the next but one begins,
+and a killed run goes on to the same bytes.
 
 Source: variant-effect script of GenerTeam/GENERator.
 """

@@ -1,8 +1,7 @@
 """A first look at all variants before the model runs: do they belong to this reference, and what cannot be scored?
 
-Purpose: everything that can be wrong with the input costs seconds, not hours. Contract: every variant is counted under
-one status; a share of mismatches that means another genome build is an error with examples. What this module does NOT
-know: models, scores, output.
+Everything that can be wrong with the input costs seconds, not hours. Every variant is counted under one status; a
+share of mismatches that means another genome build is an error with examples.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Genomes through a DNA encoder that is trained: each distinct chunk of a batch once, then pooled per person.
 
-Contract: rows of the chunk index in, features of the gene tower out; a chunk that many people share is encoded once
-per step, in micro-batches of like lengths whose activations are computed again in the backward pass. The gradient is
-that of encoding every haplotype of every person. Letters and index belong to the store: no state dict holds them.
-What this module does NOT know: scans, losses.
+Rows of the chunk index in, features of the gene tower out; a chunk that many people share is encoded once per step,
+in micro-batches of like lengths whose activations are computed again in the backward pass. The gradient is that of
+encoding every haplotype of every person. Letters and index belong to the store: no state dict holds them.
 """
 
 from __future__ import annotations

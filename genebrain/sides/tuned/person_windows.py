@@ -1,8 +1,8 @@
-"""Windows of a person's scans as one vector, where something of it is trained: an encoder, or how windows are weighed.
+"""Trainable pooling of a person's scan windows: encoder and attention weights.
 
-Contract: row numbers of people in, features of the brain tower out. Windows are averaged per scan, scans per person;
-attention starts at exactly these weights and learns others. Scans and their embeddings belong to the store: no state
-dict holds them. What this module does NOT know: genomes, losses, where the vector of a window comes from.
+Row numbers of people in, features of the brain tower out. Windows are averaged per scan, scans per person; attention
+starts at exactly these weights and learns others. Scans and their embeddings belong to the store: no state dict
+holds them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A scan encoder that an alignment has trained, written so that another run can start from it.
 
-Contract: the folder has the form that ``pretrain`` writes (weights, configuration, input contract, marks of the scans
-that were seen), for ``brain.path``. Adapters are added into the weights. What it does NOT know: how it was trained.
+The folder has the form that ``pretrain`` writes (weights, configuration, input contract, marks of the scans that
+were seen), for ``brain.path``. Adapters are added into the weights.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Scans through an encoder that is trained: windows read from the store, averaged per scan and person.
 
-Contract: row numbers of people in, features of the brain tower out. In training a few windows of each person are
-drawn anew at every step, from the step's seed; in evaluation all windows count, as for the frozen encoder. Windows
-are read and encoded again in the backward pass, so memory holds one micro-batch whatever the number of people. Scans
-belong to the store: no state dict holds them. What this module does NOT know: genomes, losses.
+Row numbers of people in, features of the brain tower out. In training a few windows of each person are drawn anew at
+every step, from the step's seed; in evaluation all windows count, as for the frozen encoder. Windows are read and
+encoded again in the backward pass, so memory holds one micro-batch whatever the number of people. Scans belong to
+the store: no state dict holds them.
 """
 
 from __future__ import annotations

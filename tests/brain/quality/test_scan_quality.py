@@ -56,6 +56,15 @@ def pictures(page: str) -> list[bytes]:
     return [base64.b64decode(text) for text in re.findall(r"data:image/png;base64,([^\"]+)", page)]
 
 
+def test_the_folder_of_a_cohort_names_its_people_with_sub_and_its_store_without(cohort, tmp_path):
+    table = read_scan_table(cohort / "scans.tsv")
+    ingest_scans(table, tmp_path / "store", atlas=cohort / "atlas.nii.gz", progress=False, jobs=1)
+    named = table.assign(participant_id="sub-" + table.participant_id)
+    assert scan_quality(tmp_path / "store", named).n_people == 6
+    with pytest.raises(UserError, match="none of the scans"):
+        scan_quality(tmp_path / "store", table.assign(participant_id="other-" + table.participant_id))
+
+
 def test_report_of_parcels(cohort, tmp_path):
     table = read_scan_table(cohort / "scans.tsv")
     atlas = cohort / "atlas.nii.gz"

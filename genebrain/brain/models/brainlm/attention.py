@@ -1,13 +1,13 @@
 """Attention of the region x time BrainLM: full softmax or Nystrom, plus a depthwise convolution of the values.
 
-The published models call themselves Nystromformers, but their number of landmarks equals their segment length,
-which selects ordinary softmax attention. That runs here through ``scaled_dot_product_attention``, which never
-holds a matrix of tokens x tokens. The Nystrom branch (Xiong et al. 2021, arXiv 2102.03902) runs where the two
-numbers differ. Both add, per head, a convolution of the values along the token axis: the one part that sees
-the order of the tokens.
+The published models call themselves Nystromformers, but their number of landmarks equals their segment length, which
+selects ordinary softmax attention. That runs here through ``scaled_dot_product_attention``, which never holds a
+matrix of tokens x tokens. The Nystrom branch (Xiong et al. 2021, arXiv 2102.03902) runs where the two numbers
+differ. Both add, per head, a convolution of the values along the token axis: the one part that sees the order of the
+tokens.
 
-Contract: parameters bear the names of the published checkpoints. What it does NOT know: masking, positions.
-Source: github.com/vandijklab/BrainLM; Hugging Face transformers 4.28, Nystromformer.
+Parameters bear the names of the published checkpoints. Source: github.com/vandijklab/BrainLM; Hugging Face
+transformers 4.28, Nystromformer.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Series as pictures: padding, cropping, patches and masks in pixels for the image family of BrainLM.
 
-Contract: a picture is ``[batch, channels, parcels, frames]``, padded with -1 to the size of the model, half on
-each side; where the padding is odd the extra row or column lies at the bottom or right. Padding and cropping
-are exact inverses for every size up to the model's.
-
-What it does NOT know: the model. Source: github.com/vandijklab/BrainLM, modeling_vit_mae_with_padding.py.
+A picture is ``[batch, channels, parcels, frames]``, padded with -1 to the size of the model, half on each side;
+where the padding is odd the extra row or column lies at the bottom or right. Padding and cropping are exact inverses
+for every size up to the model's. Source: github.com/vandijklab/BrainLM, modeling_vit_mae_with_padding.py.
 """
 
 from __future__ import annotations

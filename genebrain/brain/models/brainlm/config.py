@@ -1,10 +1,8 @@
 """Sizes and options of the two BrainLM families, under the names of their ``config.json``.
 
-Contract: ``from_json`` takes the dictionary of a published configuration, uses the fields below, refuses what
-the encoders do not implement, and lists all that is missing or refused at once. Fields it does not know are
-training options and are ignored.
-
-What it does NOT know: weights, files.
+``from_json`` takes the dictionary of a published configuration, uses the fields below, refuses what the encoders do
+not implement, and lists all that is missing or refused at once. Fields it does not know are training options and are
+ignored.
 """
 
 from __future__ import annotations

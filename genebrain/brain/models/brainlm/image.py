@@ -1,14 +1,12 @@
 """BrainLM, image family (111M, 650M): a scan is a picture of parcels x frames for a plain ViT autoencoder.
 
-Rows are the parcels from back to front (ascending Y, a stable sort), columns the frames; one channel is
-repeated three times and padded with -1 to a square. More than half of the patches are padding: the mask that
-``encode`` returns leaves them out.
+Rows are the parcels from back to front (ascending Y, a stable sort), columns the frames; one channel is repeated
+three times and padded with -1 to a square. More than half of the patches are padding: the mask that ``encode``
+returns leaves them out.
 
-Contract: parameters bear the names of the published checkpoints (those of Hugging Face ViTMAE); equal inputs
-and noise give the published model's numbers. Tokens come back in raster order, whatever was masked.
-
-What it does NOT know: checkpoints (``brainlm_checkpoints``), the region x time family (``brainlm``).
-Source: Ortega Caro et al., ICLR 2024; github.com/vandijklab/BrainLM at b591d88; He et al. 2022, 2111.06377.
+Parameters bear the names of the published checkpoints (those of Hugging Face ViTMAE); equal inputs and noise give
+the published model's numbers. Tokens come back in raster order, whatever was masked. Source: Ortega Caro et al.,
+ICLR 2024; github.com/vandijklab/BrainLM at b591d88; He et al. 2022, 2111.06377.
 """
 
 from __future__ import annotations

@@ -1,16 +1,14 @@
 """BrainLM, region x time family (13M): every token is one window of one parcel.
 
-A parcel's series is cut into windows of ``timepoint_patching_size`` frames; a token is a linear map of its
-window, plus one of the parcel's coordinates, plus a sinusoid of the window's number. Tokens run parcel by
-parcel, time fastest. The encoder is a post-norm transformer whose attention adds a convolution along the token
-axis, so its output depends on the order of the tokens: the published code shuffles them even when it masks
-none, which makes its embeddings random. Here they keep their order unless a caller asks for the shuffle.
+A parcel's series is cut into windows of ``timepoint_patching_size`` frames; a token is a linear map of its window,
+plus one of the parcel's coordinates, plus a sinusoid of the window's number. Tokens run parcel by parcel, time
+fastest. The encoder is a post-norm transformer whose attention adds a convolution along the token axis, so its
+output depends on the order of the tokens: the published code shuffles them even when it masks none, which makes its
+embeddings random. Here they keep their order unless a caller asks for the shuffle.
 
-Contract: parameters bear the names of the published checkpoints; equal inputs, noise and ``shuffled`` order
-give the published model's numbers. Series may have any number of whole windows (up to 5,000) and of parcels.
-
-What it does NOT know: checkpoints (``brainlm_checkpoints``), the image models of the same name (``vit_mae``).
-Source: Ortega Caro et al., ICLR 2024; github.com/vandijklab/BrainLM at b591d88.
+Parameters bear the names of the published checkpoints; equal inputs, noise and ``shuffled`` order give the published
+model's numbers. Series may have any number of whole windows (up to 5,000) and of parcels. Source: Ortega Caro et
+al., ICLR 2024; github.com/vandijklab/BrainLM at b591d88.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Weights of both BrainLM families from a folder: family told from the keys, everything checked, nothing guessed.
 
-Contract: safetensors, ``pytorch_model.bin`` or a Lightning ``.ckpt``; pickles are read with
-``weights_only=True``, which runs no code of the file. Every key must be there with its shape, or the load is
-refused: a model that silently starts from random weights gives embeddings that look fine and mean nothing. Only
-the computed position tables may be absent.
-
-What it does NOT know: the hub (the weights are CC BY-NC-ND 4.0: fetch them yourself), scans.
+Safetensors, ``pytorch_model.bin`` or a Lightning ``.ckpt``; pickles are read with ``weights_only=True``, which runs
+no code of the file. Every key must be there with its shape, or the load is refused: a model that silently starts
+from random weights gives embeddings that look fine and mean nothing. Only the computed position tables may be
+absent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Layers of BrainMT around its mixer: convolution stem, attention, dropped paths.
 
-Contract: parameters bear the names of the published model. What it does NOT know: their order, the mixer.
-Source: Kannan et al., MICCAI 2025 (arXiv 2506.22591); github.com/arunkumar-kannan/BrainMT-fMRI at 977e486.
+Parameters bear the names of the published model. Source: Kannan et al., MICCAI 2025 (arXiv 2506.22591);
+github.com/arunkumar-kannan/BrainMT-fMRI at 977e486.
 """
 
 from __future__ import annotations

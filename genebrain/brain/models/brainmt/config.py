@@ -1,7 +1,6 @@
 """Sizes and choices of a BrainMT encoder, checked before anything is built, with two presets.
 
 ``parity`` is the published network; ``improved`` mends what the published one cannot do (see ``BrainMTConfig``).
-What it does NOT know: tensors, checkpoints, scans.
 """
 
 from __future__ import annotations

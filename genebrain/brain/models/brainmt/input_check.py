@@ -1,8 +1,7 @@
 """What BrainMT asks of a scan: intensity scaling, order of the axes, and the check before encoding.
 
-Contract: stored volumes are ``[X, Y, Z, T]`` with exact zeros as background; the network reads
-``[T, 1, Y, X, Z]``. What it does NOT know: files, time steps (the published model uses none), the network.
-Source: github.com/arunkumar-kannan/BrainMT-fMRI at 977e486, preprocessing.
+Stored volumes are ``[X, Y, Z, T]`` with exact zeros as background; the network reads ``[T, 1, Y, X, Z]``. Source:
+github.com/arunkumar-kannan/BrainMT-fMRI at 977e486, preprocessing.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The Mamba mixer of BrainMT, in one direction or in two.
 
-Contract: ``[batch, tokens, width]`` in and out. Parameters bear the names of mamba-ssm (one direction) and of the
-VideoMamba mixer (two: input and output projections shared, the rest per direction, the outputs summed).
-
-What it does NOT know: residuals, norms, what the tokens stand for. Sources: Gu and Dao 2023 (arXiv 2312.00752),
-mamba-ssm 2.2.2; Li et al. 2024 (arXiv 2403.06977), github.com/OpenGVLab/VideoMamba at f3427e4.
+``[batch, tokens, width]`` in and out. Parameters bear the names of mamba-ssm (one direction) and of the VideoMamba
+mixer (two: input and output projections shared, the rest per direction, the outputs summed). Sources: Gu and Dao
+2023 (arXiv 2312.00752), mamba-ssm 2.2.2; Li et al. 2024 (arXiv 2403.06977), github.com/OpenGVLab/VideoMamba at
+f3427e4.
 """
 
 from __future__ import annotations

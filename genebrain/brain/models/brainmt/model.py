@@ -1,12 +1,10 @@
 """BrainMT: convolutions within frames, Mamba over all patches and frames, then attention.
 
-A frame becomes a grid of patches; tokens run patch by patch, time fastest. Contract: with
-``BrainMTConfig.parity`` the parameters bear the published names and give the published numbers; ``encode`` gives
-the same bits for the same scan in evaluation mode. Memory stays bounded: frames pass the stem ``stem_frames`` at
-a time, and with ``recompute`` layers keep no activations.
-
-What it does NOT know: files, checkpoints (``brainmt_checkpoints``), intensity scaling (``brainmt_input``).
-Source: Kannan et al., MICCAI 2025 (arXiv 2506.22591); github.com/arunkumar-kannan/BrainMT-fMRI at 977e486.
+A frame becomes a grid of patches; tokens run patch by patch, time fastest. With ``BrainMTConfig.parity`` the
+parameters bear the published names and give the published numbers; ``encode`` gives the same bits for the same scan
+in evaluation mode. Memory stays bounded: frames pass the stem ``stem_frames`` at a time, and with ``recompute``
+layers keep no activations. Source: Kannan et al., MICCAI 2025 (arXiv 2506.22591);
+github.com/arunkumar-kannan/BrainMT-fMRI at 977e486.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
 The recurrence ``h_t = exp(dt_t A) h_{t-1} + dt_t B_t u_t``, ``y_t = C_t h_t + D u_t`` of Mamba (Gu and Dao 2023,
 arXiv 2312.00752) runs on two levels: about sqrt(L) chunks advance side by side, then their ends are joined. Only
-products of factors in (0, 1] occur, never a quotient or the exponential of a cumulative sum, so steep decays do
-not overflow. Sequences too long for the memory are cut into segments that hand on the state and are made again
-in the backward pass.
+products of factors in (0, 1] occur, never a quotient or the exponential of a cumulative sum, so steep decays do not
+overflow. Sequences too long for the memory are cut into segments that hand on the state and are made again in the
+backward pass.
 
-Contract: value and gradients are those of the step-by-step recurrence up to rounding, on any device. On CUDA the
-kernels of the optional package mamba-ssm are used where importable. What it does NOT know: layers, scans.
+Value and gradients are those of the step-by-step recurrence up to rounding, on any device. On CUDA the kernels of
+the optional package mamba-ssm are used where importable.
 """
 
 from __future__ import annotations

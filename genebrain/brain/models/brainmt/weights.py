@@ -1,8 +1,7 @@
 """Read BrainMT weights from a file, every key and shape checked.
 
-Contract: safetensors, or a torch file read with ``weights_only``; a ``model_state_dict`` or ``state_dict`` inside
-is unwrapped and the ``module.`` prefix of distributed training dropped. What it does NOT know: where files come
-from (the authors have published no weights), the network's inside.
+Safetensors, or a torch file read with ``weights_only``; a ``model_state_dict`` or ``state_dict`` inside is unwrapped
+and the ``module.`` prefix of distributed training dropped.
 """
 
 from __future__ import annotations

@@ -1,15 +1,13 @@
 """Windowed attention over a 4D grid of tokens, without roll and without mask.
 
 A shifted window of the published model (cyclic roll, windows, a mask between what the roll brought together) is
-plain attention inside the pieces of a non-uniform partition: along each axis of length n with window w and shift
-s, one segment of length s, then segments of length w, then one of length w - s. So no score is computed that
-the mask would delete, and every piece is a call of the fused kernel.
+plain attention inside the pieces of a non-uniform partition: along each axis of length n with window w and shift s,
+one segment of length s, then segments of length w, then one of length w - s. So no score is computed that the mask
+would delete, and every piece is a call of the fused kernel.
 
-Contract: :func:`partition` gives one permutation that lays pieces of equal shape side by side; attention, being
-the only operation that mixes tokens, runs on consecutive rows. The pieces cover the grid *padded at its end* to
-whole windows; padding tokens are zeros that take part as keys and values, as published.
-
-What it does NOT know: stages, positions, volumes.
+:func:`partition` gives one permutation that lays pieces of equal shape side by side; attention, being the only
+operation that mixes tokens, runs on consecutive rows. The pieces cover the grid *padded at its end* to whole
+windows; padding tokens are zeros that take part as keys and values, as published.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Building blocks of SwiFT on channel-last tokens ``[batch, x, y, z, frames, hidden]``.
 
-Contract: parameters bear the names and shapes of the published checkpoints.
-
-What it does NOT know: how many stages there are, checkpoints, training. Source: Kim et al., NeurIPS 2023.
+Parameters bear the names and shapes of the published checkpoints. Source: Kim et al., NeurIPS 2023.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Sizes and options of SwiFT, under the names of the published checkpoints' ``hyper_parameters``.
 
-Contract: a configuration that exists can be built; everything that does not hold together is listed at once.
-The published sizes are :data:`PUBLISHED`. Training options (dropout, learning rate) are ignored.
-
-What it does NOT know: weights, files. Source: Kim et al., NeurIPS 2023, arXiv 2307.05916.
+A configuration that exists can be built; everything that does not hold together is listed at once. The published
+sizes are :data:`PUBLISHED`. Training options (dropout, learning rate) are ignored. Source: Kim et al., NeurIPS 2023,
+arXiv 2307.05916.
 """
 
 from __future__ import annotations

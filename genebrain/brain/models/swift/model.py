@@ -1,13 +1,11 @@
 """SwiFT, the Swin 4D fMRI transformer: voxels and frames to space-time tokens.
 
-Contract: a scan is ``[batch, channels, X, Y, Z, frames]`` of exactly the voxels of the configuration and at most
-its frames: skull-stripped, in MNI space at 2 mm as the published weights saw it, z-scored over all brain voxels
-and frames of the *run* with the background at the minimum (``volumes.normalise_volumes``, then :func:`clips`).
-No statistic of a training set enters. Anything else is refused. Outputs are those of the published code, before
-any final norm (it never applies one); the same bits for the same scan, as nothing is drawn.
-
-What it does NOT know: files, subjects, losses. Source: Kim et al., NeurIPS 2023, arXiv 2307.05916; code
-github.com/Transconnectome/SwiFT (Apache-2.0), which this implements from its description.
+A scan is ``[batch, channels, X, Y, Z, frames]`` of exactly the voxels of the configuration and at most its frames:
+skull-stripped, in MNI space at 2 mm as the published weights saw it, z-scored over all brain voxels and frames of
+the *run* with the background at the minimum (``volumes.normalise_volumes``, then :func:`clips`). No statistic of a
+training set enters. Anything else is refused. Outputs are those of the published code, before any final norm (it
+never applies one); the same bits for the same scan, as nothing is drawn. Source: Kim et al., NeurIPS 2023, arXiv
+2307.05916; code github.com/Transconnectome/SwiFT (Apache-2.0), which this implements from its description.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """Published SwiFT weights from a file: everything checked, nothing guessed silently.
 
-Contract: a Lightning ``.ckpt`` (read with ``weights_only=True``, which runs no code of the file) or safetensors
-with the same keys. Encoder keys start with ``model.``; those of an output head (``output_head.``) are left
-aside; ``model.head.*``, a layer that upstream never used and later removed, is dropped. Every other key must be
-there with its shape. Shapes do not tell window sizes or the number of heads, so these must come from the
-file's ``hyper_parameters`` or from the caller; a wrong window would load and give wrong numbers.
-
-What it does NOT know: where to download, scans.
+A Lightning ``.ckpt`` (read with ``weights_only=True``, which runs no code of the file) or safetensors with the same
+keys. Encoder keys start with ``model.``; those of an output head (``output_head.``) are left aside;
+``model.head.*``, a layer that upstream never used and later removed, is dropped. Every other key must be there with
+its shape. Shapes do not tell window sizes or the number of heads, so these must come from the file's
+``hyper_parameters`` or from the caller; a wrong window would load and give wrong numbers.
 """
 
 from __future__ import annotations
