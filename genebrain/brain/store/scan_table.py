@@ -231,7 +231,8 @@ def repetition_time(path: Path, header: Any = None, stated: float | None = None)
 def known_steps(table: pd.DataFrame, *, headers: bool = True) -> Counter[float | None]:
     """Seconds per frame -> number of scans of a table, without reading their values; None: nobody states it.
 
-    Scans with a missing or impossible TR are skipped here and reported when they are read. With ``headers=False`` no image is opened, and those that state it nowhere else are left out too.
+    Scans with a missing or impossible TR are skipped here and reported when they are read. With
+    ``headers=False`` no image is opened, and those that state it nowhere else are left out too.
     """
     steps: Counter[float | None] = Counter()
     for path, stated in zip(table["path"], table["tr"], strict=True):
