@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from genebrain.brain.models.brainmt.config import BrainMTConfig
-from genebrain.brain.models.brainmt.input_check import scale_volumes, to_frames
 from genebrain.brain.models.brainmt.model import BrainMT
 from genebrain.brain.models.brainmt.selective_scan import selective_scan
 from genebrain.brain.pretraining.schedule import learning_rate
+from tests.oracles.volume_scaling import scale_volumes, to_frames
 
 FOLDER = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent)) / "brainmt"
 SIDECARS: dict[str, Any] = {p.stem: json.loads(p.read_text()) for p in sorted(FOLDER.glob("*.json"))}

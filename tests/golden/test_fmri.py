@@ -16,13 +16,14 @@ from genebrain.brain.connectome.features import moments_from_store
 from genebrain.brain.images.atlas import Atlas
 from genebrain.brain.images.cleaning import Cleaning, clean
 from genebrain.brain.images.nifti import open_image
-from genebrain.brain.images.volume_scaling import normalise_volumes
-from genebrain.brain.models.scaling import CohortScaling, robust_scale
+from genebrain.brain.models.scaling import CohortScaling
 from genebrain.brain.parcels.series import usable_part
 from genebrain.brain.store.read_volumes import VolumeOptions
 from genebrain.brain.store.scan_table import read_scan_table, repetition_time
 from genebrain.brain.store.store import ScanStore, fill_store, ingest_scans
 from genebrain.common.types import UserError
+from tests.oracles.parcel_scaling import robust_scale
+from tests.oracles.volume_scaling import normalise_volumes
 
 FOLDER = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent)) / "fmri"
 MANIFEST: dict[str, Any] = (

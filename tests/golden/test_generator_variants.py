@@ -23,16 +23,10 @@ from genebrain.genetics.genome.reference import Reference
 from genebrain.genetics.model.language_model import GeneratorLanguageModel, load_language_model
 from genebrain.genetics.model.tokenizer import BOS, CONTROL_TOKENS, SixMerTokenizer
 from genebrain.genetics.variants.contexts import GenomeLetters, upstream_context
-from genebrain.genetics.variants.likelihood import (
-    LETTERS,
-    Question,
-    begins_with,
-    log_likelihoods,
-    next_letter,
-    published_score,
-)
+from genebrain.genetics.variants.likelihood import LETTERS, Question, begins_with, log_likelihoods, published_score
 from genebrain.genetics.variants.metrics import classification_areas
 from tests.golden.generator_cases import read_json, read_tensors
+from tests.oracles.next_letter import next_letter
 
 TOKENIZER = SixMerTokenizer()
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from genebrain.cohort.relatedness.genomewide import read_dosages
-from genebrain.cohort.relatedness.kinship import SECOND_DEGREE, families, king_robust, related_pairs
+from genebrain.cohort.relatedness.kinship import SECOND_DEGREE, families, related_pairs
+from tests.oracles.kinship import king_robust
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genebrain.brain.images.volume_scaling import normalise_volumes
 from genebrain.brain.models.swift.config import SwiFTConfig
 from genebrain.brain.models.swift.model import SwiFT
 from genebrain.brain.models.swift.weights import load_swift
-from genebrain.brain.pretraining.contrast import global_local_temporal, local_local, nt_xent
-from genebrain.brain.pretraining.heads import EmbeddingHead, LinearHead, TwoLayerHead
-from genebrain.brain.pretraining.swift_schedule import warmup_cosine_restarts
+from genebrain.brain.pretraining.contrast import local_local, nt_xent
+from genebrain.brain.pretraining.heads import EmbeddingHead, LinearHead
+from tests.oracles.swift import TwoLayerHead, global_local_temporal, warmup_cosine_restarts
+from tests.oracles.volume_scaling import normalise_volumes
 
 FOLDER = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent)) / "swift"
 DOCUMENTS: dict[str, Any] = {p.stem: json.loads(p.read_text()) for p in sorted(FOLDER.glob("*.json"))}

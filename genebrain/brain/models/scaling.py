@@ -16,12 +16,6 @@ from genebrain.common.types import FloatArray
 Float64 = NDArray[np.float64]
 
 
-def robust_scale(series: FloatArray) -> Float64:
-    """``(x - median) / (75th - 25th percentile)`` per parcel over the frames of this scan."""
-    low, median, high = np.percentile(np.asarray(series, np.float64), [25, 50, 75], axis=0)
-    return _divide(series - median, high - low)
-
-
 @dataclass(frozen=True)
 class CohortScaling:
     """Median and interquartile range per parcel [P] of training scans, each minus its own mean.

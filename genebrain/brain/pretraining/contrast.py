@@ -138,27 +138,3 @@ def local_local(
         ]
     )
     return losses.sum() if reduction == "sum" else losses.mean()
-
-
-def global_local_temporal(local: Tensor, slices: Tensor, temperature: float = 0.1) -> Tensor:
-    """Each short clip finds its own time slice of the long clip's features, and the other way round.
-
-    Part of the published loss file, never called by its trainer; after TCLR (Dave et al. 2022, arXiv 2101.07974).
-
-    Parameters
-    ----------
-    local, slices : Tensor
-        ``[batch, times, features]``; similarities are plain dot products within each scan.
-    temperature : float
-
-    Returns
-    -------
-    Tensor
-        Cross entropy summed over the times, mean over both directions and the batch.
-    """
-    if local.shape != slices.shape or local.ndim != 3:
-        raise ValueError(f"both must be [batch, times, features], got {list(local.shape)} and {list(slices.shape)}")
-    scores = local @ slices.mT / temperature
-    logits = torch.cat([scores, scores.mT]).flatten(0, 1)
-    time = torch.arange(local.shape[1], device=local.device).repeat(2 * len(local))
-    return functional.cross_entropy(logits, time, reduction="sum") / (2 * len(local))

@@ -22,19 +22,6 @@ class LinearHead(nn.Module):
         return self.head(feature_map.flatten(2).mean(dim=2))
 
 
-class TwoLayerHead(nn.Module):
-    """Classification (version 2): two linear layers without activation between, as published."""
-
-    def __init__(self, hidden: int, outputs: int = 1) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(hidden, 4 * hidden)
-        self.head = nn.Linear(4 * hidden, outputs)
-
-    def forward(self, feature_map: Tensor) -> Tensor:
-        """Logits ``[batch, outputs]``."""
-        return self.head(self.hidden(feature_map.flatten(2).mean(dim=2)))
-
-
 class EmbeddingHead(nn.Module):
     """Pretraining: linear, batch norm, unit length: ``[batch, features]``."""
 

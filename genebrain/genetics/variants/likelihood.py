@@ -74,15 +74,6 @@ def begins_with(logits: Tensor, prefixes: Sequence[str], rows: Sequence[int] | N
     return result - _log_sum(logits)[torch.tensor(list(rows), device=logits.device)]
 
 
-def next_letter(logits: Tensor) -> Tensor:
-    """Probability of each letter (A, T, C, G in this order) as the next one, float64 ``[rows, 4]``.
-
-    ``logits`` is ``[rows, 4128]`` in any number format; the softmax runs in float64 over the whole vocabulary, so
-    the four add up to one minus the share of the control tokens.
-    """
-    return logits.double().softmax(-1)[:, _CONTROL:].reshape(len(logits), 4, -1).sum(-1)
-
-
 def published_score(p_ref: NDArray[np.float64], p_alt: NDArray[np.float64]) -> NDArray[np.float64]:
     """``ln(p_ref / (p_alt + 1e-10))``, the score of the published script; higher means less expected."""
     return np.log(p_ref / (p_alt + PARITY_OFFSET))

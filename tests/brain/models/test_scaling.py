@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from genebrain.brain.models.scaling import CohortScaling, robust_scale
+from genebrain.brain.models.scaling import CohortScaling
+from tests.oracles.parcel_scaling import robust_scale
 
 RNG = np.random.default_rng(0)
 

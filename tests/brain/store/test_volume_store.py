@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from genebrain.brain.images.orientation import Turn
-from genebrain.brain.images.volume_scaling import block_mean, normalise_volumes
-from genebrain.brain.models.brainmt.input_check import scale_volumes
+from genebrain.brain.images.volume_scaling import block_mean
 from genebrain.brain.store.read_volumes import VolumeOptions
 from genebrain.brain.store.scan_table import read_scan_table
 from genebrain.brain.store.store import ScanStore, fill_store, ingest_scans
 from genebrain.common.types import UserError
+from tests.oracles.volume_scaling import normalise_volumes, scale_volumes
 
 SHAPE, FRAMES = (9, 11, 8), 12
 AFFINE = np.array([[3.0, 0, 0, -12], [0, 3, 0, -15], [0, 0, 3, -9], [0, 0, 0, 1]])

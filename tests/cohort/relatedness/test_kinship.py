@@ -6,11 +6,12 @@ import pgenlib
 import pytest
 
 from genebrain.cohort.relatedness.genomewide import read_dosages
-from genebrain.cohort.relatedness.kinship import SAME_GENOME, families, king_robust, related_pairs
+from genebrain.cohort.relatedness.kinship import SAME_GENOME, families, related_pairs
 from genebrain.cohort.relatedness.relatives import families_from
 from genebrain.cohort.tables.problems import Problems
 from genebrain.common.types import UserError
 from tests.cohort.small_cohort import write_vcf
+from tests.oracles.kinship import king_robust
 
 N_SNPS = 6000
 

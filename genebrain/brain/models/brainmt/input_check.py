@@ -6,8 +6,6 @@ github.com/arunkumar-kannan/BrainMT-fMRI at 977e486, preprocessing.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
@@ -16,63 +14,6 @@ from genebrain.common.types import UserError
 
 LARGEST = 1000.0
 """Scaled scans stay far below; raw scanner units lie above."""
-
-
-def scale_volumes(
-    volumes: Tensor, method: Literal["z-norm", "minmax", "voxel"] = "z-norm", *, zero_background: bool = False
-) -> Tensor:
-    """Scale the values that are not zero; zeros are background, per voxel and frame.
-
-    Parameters
-    ----------
-    volumes : Tensor
-        ``[X, Y, Z, T]``.
-    method : {"z-norm", "minmax", "voxel"}
-        "z-norm": one mean and standard deviation for the whole scan, as published (anatomy dominates);
-        "minmax": to 0..1; "voxel": z-score of each voxel over time, so that only fluctuation remains. A voxel
-        without fluctuation becomes background there.
-    zero_background : bool
-        Background becomes 0 instead of the lowest scaled value.
-
-    Returns
-    -------
-    Tensor
-        float32 ``[X, Y, Z, T]``.
-
-    Raises
-    ------
-    UserError
-        Not 4D, not finite, or nothing varies inside the brain.
-    """
-    if volumes.ndim != 4 or not bool(volumes.isfinite().all()):
-        raise UserError(f"volumes must be finite numbers [X, Y, Z, T], got shape {list(volumes.shape)}")
-    brain = volumes != 0
-    x = volumes.double()
-    if method == "voxel":
-        n = brain.sum(-1, keepdim=True)
-        mean = x.sum(-1, keepdim=True) / n.clamp(min=1)
-        deviation = ((x - mean).square() * brain).sum(-1, keepdim=True).div((n - 1).clamp(min=1)).sqrt()
-        brain = brain & (deviation > 0)
-        scaled = (x - mean) / deviation.where(deviation > 0, 1.0)
-    else:
-        values = x[brain]
-        if len(values) < 2 or values.min() == values.max():
-            raise UserError("the volumes do not vary inside the brain (voxels that are not 0)")
-        if method == "z-norm":
-            scaled = (x - values.mean()) / values.std()
-        elif method == "minmax":
-            scaled = (x - values.min()) / (values.max() - values.min())
-        else:
-            raise ValueError(f"method must be z-norm, minmax or voxel, not {method!r}")
-    if not bool(brain.any()):
-        raise UserError("no voxel varies over time inside the brain (voxels that are not 0)")
-    background = 0.0 if zero_background else float(scaled[brain].min())
-    return scaled.masked_fill(~brain, background).float()
-
-
-def to_frames(volumes: Tensor) -> Tensor:
-    """``[X, Y, Z, T]`` to ``[T, 1, Y, X, Z]``: X and Y change places, as published."""
-    return volumes.permute(3, 1, 0, 2).unsqueeze(1)
 
 
 def check_scan(scan: Tensor, config: BrainMTConfig) -> None:
@@ -102,6 +43,6 @@ def check_scan(scan: Tensor, config: BrainMTConfig) -> None:
         if constant := int((low == high).sum()):
             problems.append(f"{constant} of {len(scan)} scans are constant")
         if (largest := float(torch.maximum(high, -low).max())) > LARGEST:
-            problems.append(f"values up to {largest:.0f}, which look unscaled: apply scale_volumes first")
+            problems.append(f"values up to {largest:.0f}, which look unscaled: scale each scan as the weights saw it")
     if problems:
         raise UserError("the scan does not fit BrainMT: " + "; ".join(problems) + "; crop or resample it to fit")

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from genebrain.brain.models.brainmt.config import BrainMTConfig
-from genebrain.brain.models.brainmt.input_check import scale_volumes
 from genebrain.brain.models.brainmt.model import BrainMT
 from genebrain.brain.models.brainmt.weights import load_brainmt
 from genebrain.brain.pretraining.schedule import learning_rate, parameter_groups
 from genebrain.common.types import UserError
+from tests.oracles.volume_scaling import scale_volumes
 
 SMALL = {"img_size": (17, 18, 16), "num_frames": 5, "stem_dim": 2, "width": 4, "depth": (2, 2), "d_state": 4}
 PRESETS = [
