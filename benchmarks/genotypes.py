@@ -24,7 +24,7 @@ from genebrain.genetics.chunks.build import build_chunks
 from genebrain.genetics.chunks.work import predict
 from genebrain.genetics.genome.gene_windows import Window, read_windows
 from genebrain.genetics.haplotypes.resolve import open_genotypes
-from genebrain.simulation.genomes import simulate_regions
+from genebrain.simulation.genome.genomes import simulate_regions
 
 WINDOW_BP = 20_000
 REAL = Path(__file__).parents[1] / "data" / "chr20_1000g"

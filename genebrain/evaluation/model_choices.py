@@ -15,6 +15,7 @@ Row = tuple[str, str, str]
 FEATURES = {
     "innovation": "connectome, tangent space of what each frame adds to the one before",
     "lag0": "connectome, tangent space of the covariance",
+    "spectrum": "strength and rhythm of each parcel, log spectra",
     "correlation": "connectome, correlations between parcels",
     "partial_correlation": "connectome, partial correlations between parcels",
     "embedding": "vectors of the scan encoder",
@@ -73,6 +74,8 @@ def model_choices(model: Mapping[str, Any], tried: Sequence[Mapping[str, Any]] =
 
 
 def _feature(name: str) -> str:
+    if "+" in name:
+        return " and ".join(_feature(part) for part in name.split("+"))
     kind, _, components = name.rpartition("-")
     if not components.isdigit():
         return FEATURES.get(name, name)

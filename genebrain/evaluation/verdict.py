@@ -34,8 +34,9 @@ class Verdict(NamedTuple):
 
 
 def verdict(metrics: Metrics) -> str:
-    """The text of `judge`, for ``metrics["verdict"]``, with the people that it is about."""
-    text, split = judge(metrics).text, metrics.get("split")
+    """The text of `judge`, for ``metrics["verdict"]``, doubts about the reading of the scans, and the people judged."""
+    text = " ".join([judge(metrics).text, *(metrics.get("scan_readings") or {}).get("warnings", [])])
+    split = metrics.get("split")
     if split is None:
         return text
     people = f"{metrics['n_subjects']:,} {split} people"

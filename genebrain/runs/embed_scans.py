@@ -138,7 +138,10 @@ def embed_scans(
     if isinstance(brain, ConnectomeSide):
         rows: Vectors = CorrelationVectors(store, stored)
         if brain.kind != "correlation":
-            print(f"connectome: {brain.kind} needs training people; correlations (Fisher z) are written instead")
+            print(
+                f"connectome: {', '.join(brain.kinds)} would need training people; correlations (Fisher z) are written "
+                "instead"
+            )
     else:
         rows = EncoderVectors(brain, source.shape(store), store, stored, out / "cache", progress=progress)
     mask = np.array([key is not None and key in rows.windows for key in keys])

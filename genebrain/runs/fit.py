@@ -13,6 +13,7 @@ import pandas as pd
 from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.train import TrainerSettings
+from genebrain.brain.connectome.side_by_side import joined
 from genebrain.cohort.column_roles import STRATA
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.settings import SplitSettings
@@ -27,6 +28,7 @@ from genebrain.runs.saved_features import FEATURES, read_features
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.people import EncoderMaker, Subjects
 from genebrain.sides.pooling import GenePooling
+from genebrain.sides.readings import Readings
 from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.sides.seen_scans import refuse_seen_people
 from genebrain.sides.tuned.genomes import genome_encoder
@@ -130,7 +132,7 @@ def run_fit(
     if trained is not None and progress:
         print(f"weights of the scan encoder: use them with brain.path={trained}")
     features, _ = workspace.brain_features(experiment.brain, split.training)
-    write_tensors(folder.checkpoints / FEATURES, features[fitted.brain_name].state())
+    write_tensors(folder.checkpoints / FEATURES, joined(features, fitted.brain_name).state())
     with replacing(run / "history.csv", private=False) as partial:
         pd.DataFrame(fitted.history).to_csv(partial, index=False)
     chunks = workspace.chunks(experiment.genetics)
@@ -152,7 +154,7 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
     cohort, pooling, genetics = workspace.cohort, experiment.pooling, experiment.genetics
     features, brain = workspace.brain_features(experiment.brain, training)
     common: dict[str, Any] = {
-        "brain": brain,
+        "brain": Readings(brain),  # its own: what a checkpoint restores must not reach other runs
         "genome": np.array(cohort.table["genome"], dtype=np.int64),
         "family": np.array(cohort.table["family"], dtype=np.int64),
         "strata": strata_codes(cohort),
@@ -228,8 +230,8 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[F
     model = AlignmentModel.load(run / "checkpoints", subjects.empty_towers(split.train))
     # The checkpoint carries its own statistics: they, not a refit, decide the features that are judged.
     inputs = workspace.brain_inputs(experiment.brain, split.training)
-    name, values = read_features(run, experiment.brain, inputs, model.closed_form, split.training)
-    subjects = replace(subjects, brain={**subjects.brain, name: values})
+    values = read_features(run, experiment.brain, inputs, model.closed_form, split.training)
+    subjects = replace(subjects, brain=Readings({**subjects.brain, **values}))
     history = run / "history.csv"
     rows = pd.read_csv(history).astype(float).to_dict("records") if history.stat().st_size > 1 else []
     return FittedAlignment(model, [{str(k): v for k, v in row.items()} for row in rows]), subjects, split

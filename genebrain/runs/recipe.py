@@ -15,6 +15,7 @@ Test people take part in nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import torch
 
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
+from genebrain.alignment.closed_form.latents import JOINED
 from genebrain.alignment.model import AlignmentModel, Towers, untrained_towers
 from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings
@@ -176,18 +178,36 @@ def fit_recipe(
     tried = ClosedFormSettings(
         columns=ColumnSettings(item_width=subjects.item_width),
         score="llr" if settings.score == "llr" else "cosine",
+        stack=True,
     )
     chosen = subjects.brain
     if like is not None:
         tried = replace(tried, dimensions=(int(like.chosen["k"]),), modes=(str(like.chosen["mode"]),))
-        chosen = {like.chosen["brain"]: subjects.brain[like.chosen["brain"]]}
-    return fit_closed_form(
+        if parts := like.chosen.get("parts"):
+            tried = replace(tried, parts=tuple((str(name), int(k)) for name, k in parts))
+        chosen = {name: subjects.brain[name] for name in str(like.chosen["brain"]).split(JOINED)}
+    closed = fit_closed_form(
         [block[rows] for block in subjects.blocks],
         {name: features[rows] for name, features in chosen.items()},
         subjects.family[rows],
         seed=seed,
         settings=tried,
         progress=progress,
+    )
+    if like is None and (told := told_readings(closed.chosen)):
+        print(told)
+    return closed
+
+
+def told_readings(chosen: Mapping[str, Any]) -> str:
+    """What each kind of scan features reached in cross-validation, in words; empty where there was only one."""
+    kinds = chosen.get("kinds")
+    if not kinds:
+        return ""
+    reached = ", ".join(f"{name} {value:.3f}" for name, value in sorted(kinds.items(), key=lambda one: -one[1]))
+    return (
+        f"scan features in cross-validation (recall@1, ridge): {reached}; in use: {chosen['brain']}, "
+        f"{chosen['k']} dimensions"
     )
 
 

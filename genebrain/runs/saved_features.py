@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from genebrain.alignment.closed_form.fit import ClosedForm
+from genebrain.brain.connectome.side_by_side import SideBySide
 from genebrain.common.run_folder import run_format
 from genebrain.common.tensor_files import read_arrays
 from genebrain.common.types import FloatArray, IntArray, UserError
@@ -28,8 +29,8 @@ ROUNDING = 0.01
 
 def read_features(
     run: Path, side: BrainSide, inputs: tuple[Any, ...], closed: ClosedForm, training: IntArray
-) -> tuple[str, FloatArray]:
-    """Name and values of the chosen brain features of a finished run, for everybody, ``[people, features]``.
+) -> dict[str, FloatArray]:
+    """Values of the chosen brain features of a finished run by name (of a stack: its parts), ``[people, features]``.
 
     Parameters
     ----------
@@ -46,10 +47,10 @@ def read_features(
         The file is missing or damaged, or these are not the features that the run was fitted with.
     """
     name, state = str(closed.chosen["brain"]), read_arrays(run / "checkpoints" / FEATURES)
-    values: FloatArray = side.restore(name, state).transform(*inputs)
+    values = _values(side, name, state, inputs)
     found = _distance(values, closed, training)
     if run_format(run) < 2 and np.any(state.get(TURNED, 0)):
-        turned = side.restore(name, {**state, TURNED: np.ascontiguousarray(state[TURNED].T)}).transform(*inputs)
+        turned = _values(side, name, {**state, TURNED: np.ascontiguousarray(state[TURNED].T)}, inputs)
         mended = _distance(turned, closed, training)
         if mended < found:
             print(f"note: {run} is of an older version, which saved a part of its brain features transposed; mended")
@@ -60,11 +61,19 @@ def read_features(
             f"people lie {found:.2g} standard deviations apart): {FEATURES} was changed, or the scans were processed "
             "anew after the fit; fit again in another folder (run=)"
         )
-    return name, values
+    return values
 
 
-def _distance(values: FloatArray, closed: ClosedForm, training: IntArray) -> float:
+def _values(
+    side: BrainSide, name: str, state: dict[str, np.ndarray[Any, Any]], inputs: tuple[Any, ...]
+) -> dict[str, FloatArray]:
+    restored = side.restore(name, state)
+    parts = restored.parts if isinstance(restored, SideBySide) else {name: restored}
+    return {part: feature.transform(*inputs) for part, feature in parts.items()}
+
+
+def _distance(values: dict[str, FloatArray], closed: ClosedForm, training: IntArray) -> float:
     """How far the mean of the training people lies from the one that the closed form was fitted with."""
-    rows = values[training].astype(np.float64)
+    rows = np.concatenate([part[training] for part in values.values()], axis=1).astype(np.float64)
     spread = float(np.sqrt(rows.var(axis=0).mean()))
     return float(np.sqrt(np.mean((rows.mean(axis=0) - closed.brain_mean) ** 2))) / max(spread, 1e-12)

@@ -6,20 +6,23 @@ is fitted on the training subjects that the caller names.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from genebrain.brain.connectome.base import ConnectomeFeature
 from genebrain.brain.connectome.features import (
     FEATURES,
-    Correlation,
-    InnovationTangent,
     Moments,
+    ScanSummary,
+    SideBySide,
     moments_from_store,
+    summaries_from_store,
 )
+from genebrain.brain.connectome.side_by_side import JOINED
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.store.fill import ingest_scans
 from genebrain.brain.store.store import ScanStore
@@ -27,10 +30,13 @@ from genebrain.cohort.participants import Cohort
 from genebrain.common.types import IntArray, UserError
 from genebrain.sides.options import component_list, component_problems, count_problems, positives_problems
 
-Feature = InnovationTangent | Correlation
-"""A connectome feature; the other two are kinds of these."""
+Feature = ConnectomeFeature | SideBySide
+"""A connectome feature, or several next to each other."""
 
-WIDEST = 128  # parcels; "all" components above it would give more features than any cohort can carry
+DEFAULT_KINDS = ("innovation", "lag0", "spectrum")
+"""No kind is best for every cohort: these three cover coupling, covariance and local rhythm."""
+
+COMPONENTS = (15, 25, 40)
 
 
 @dataclass(frozen=True)
@@ -39,44 +45,77 @@ class ConnectomeSide:
 
     Parameters
     ----------
-    kind : {"innovation", "lag0", "correlation", "partial_correlation"}
-        ``innovation``: tangent space of the innovation covariance of a group first-order autoregression.
-    components : sequence
+    kind : str or sequence of str
+        Kinds of features in :data:`~genebrain.brain.connectome.features.FEATURES`; cross-validation inside training
+        chooses among several, and adds a second where that pays. ``innovation``: tangent space of the innovation covariance of a
+        group first-order autoregression; ``lag0``: of the covariance; ``spectrum``: log spectra of the parcels.
+    components : sequence, optional
         Numbers of leading components to try; the alignment chooses by cross-validation inside training. ``all``
-        keeps every parcel (left out above 128 parcels). The two correlations use all parcels.
+        keeps every parcel (left out above 128 parcels). The two correlations use all parcels. None: 15, 25 and 40, and
+        of a single kind ``all`` as well.
     shrinkage : float
         Towards the training mean, in the tangent space.
     min_frames : int
         Shorter scans are left out, counted in the ingest report.
     cleaning : Cleaning
         What is removed from the series; each way of cleaning has its own folder in the store.
+    despike : bool, optional
+        Interpolate motion spikes that the series show by themselves. None: with several kinds yes, with one no.
     positives : {"people", "scans"}
         Rows of contrastive training: one per person, or one per scan, so that the scans of a person are positives of
         one genome and of one another. Everything else reads people.
     """
 
-    kind: str = "innovation"
-    components: tuple[int | str, ...] = (15, 25, 40, "all")
+    kind: str | tuple[str, ...] = DEFAULT_KINDS
+    components: tuple[int | str, ...] | None = None
     shrinkage: float = 0.05
     min_frames: int = 40
     cleaning: Cleaning = field(default_factory=Cleaning)
     positives: str = "people"
+    despike: bool | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "components", component_list(self.components))
-        problems = positives_problems(self.positives) + component_problems(self.components)
+        if self.components is not None:
+            object.__setattr__(self, "components", component_list(self.components))
+        kinds = (self.kind,) if isinstance(self.kind, str) else tuple(self.kind)
+        object.__setattr__(self, "kind", kinds[0] if len(kinds) == 1 else kinds)
+        problems = positives_problems(self.positives) + component_problems(self.sizes)
         problems += count_problems(2, min_frames=self.min_frames)  # one frame does not vary
-        if self.kind not in FEATURES:
-            problems.append(f"brain.kind={self.kind}: use one of {', '.join(FEATURES)}")
+        if unknown := [kind for kind in self.kinds if kind not in FEATURES]:
+            problems.append(f"brain.kind={', '.join(map(str, unknown))}: use some of {', '.join(FEATURES)}")
+        if len(set(self.kinds)) < max(1, len(self.kinds)):
+            problems.append(f"brain.kind={list(self.kinds)}: name each kind once, at least one")
         if not 0 <= self.shrinkage < 1:
             problems.append(f"brain.shrinkage={self.shrinkage} must lie in [0, 1)")
         if problems:
             raise UserError("; ".join(problems))
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """All kinds that are tried."""
+        return (self.kind,) if isinstance(self.kind, str) else self.kind
+
+    @property
+    def sizes(self) -> tuple[int | str, ...]:
+        """Numbers of components that are tried."""
+        if self.components is not None:
+            return self.components
+        return COMPONENTS if len(self.kinds) > 1 else (*COMPONENTS, "all")
+
+    @property
+    def despikes(self) -> bool:
+        """Whether motion spikes are interpolated."""
+        return len(self.kinds) > 1 if self.despike is None else self.despike
+
+    @property
+    def needs_powers(self) -> bool:
+        """Whether moments alone are not enough."""
+        return any(FEATURES[kind].powers_needed for kind in self.kinds)
+
+    @property
     def source(self) -> Hashable:
         """Sides of equal source share ingest and inputs."""
-        return "connectome", self.min_frames, self.cleaning
+        return "connectome", self.min_frames, self.cleaning, self.despikes, self.needs_powers
 
     @property
     def needs_time_step(self) -> bool:
@@ -98,70 +137,71 @@ class ConnectomeSide:
         usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key is not None}
         return report.summary(), usable
 
-    def inputs(self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True) -> Moments:
-        """Lag moments of every person; ``training`` rows are not looked at."""
-        return stored_moments(cohort, ScanStore(self.folder(store)), progress=progress)
+    def inputs(
+        self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True
+    ) -> Moments | ScanSummary:
+        """Lag moments, and where a kind needs them band powers, of every person; ``training`` is not looked at."""
+        scans = ScanStore(self.folder(store))
+        return self.summaries(scans, person_scans(cohort, scans), progress=progress)
+
+    def summaries(
+        self, scans: ScanStore, keys: list[list[str]] | list[str], *, progress: bool = True
+    ) -> Moments | ScanSummary:
+        """What the features are made of, for people or single scans named by their keys in the store."""
+        if not self.despikes and not self.needs_powers:
+            return moments_from_store(scans, keys, progress=progress)
+        steps = {str(key): float(tr) for key, tr in scans.index["tr"].items()}
+        found = summaries_from_store(scans, keys, steps, despike=self.despikes, progress=progress)
+        return found if self.needs_powers else found.moments
 
     def folder(self, store: Path) -> Path:
         """Where the series of the scans lie."""
         return store / parcels_folder(self.cleaning)
 
-    def features(self, n_parcels: int) -> dict[str, Feature]:
+    def features(self, n_parcels: int) -> dict[str, ConnectomeFeature]:
         """Unfitted candidates by name, for scans of ``n_parcels``."""
-        kind = FEATURES[self.kind]
-        if not issubclass(kind, InnovationTangent):
-            return {self.kind: kind()}
-        sizes = tangent_sizes(self.components, n_parcels)
-        return {f"{self.kind}-{q}": kind(None if q == n_parcels else q, self.shrinkage) for q in sizes}
+        found: dict[str, ConnectomeFeature] = {}
+        for kind in self.kinds:
+            found |= FEATURES[kind].candidates(kind, self.sizes, n_parcels, self.shrinkage)
+        return found
 
-    def fit(self, moments: Moments, rows: IntArray) -> dict[str, Feature]:
-        """Fit every candidate on the given (training) rows."""
-        training = Moments(moments.C0[rows], moments.C1[rows], moments.edges[rows], moments.frames[rows])
-        return {name: f.fit(*training) for name, f in self.features(moments.C0.shape[-1]).items()}
+    def fit(self, summary: Moments | ScanSummary, rows: IntArray) -> dict[str, ConnectomeFeature]:
+        """Fit every candidate on the given (training) rows; one of several that these scans do not allow is left out.
+
+        Raises
+        ------
+        UserError
+            The scans allow none.
+        """
+        training: list[Any] = [values[rows] for values in summary]
+        fitted, refused = {}, {}
+        for name, feature in self.features(summary.C0.shape[-1]).items():
+            try:
+                fitted[name] = feature.fit(*training)
+            except UserError as error:
+                refused[name] = str(error)
+        if not fitted:
+            raise UserError("; ".join(dict.fromkeys(refused.values())))
+        for name, why in refused.items():
+            print(f"left out: the scan features {name} ({why})")
+        return fitted
 
     def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> Feature:
-        """Take a fitted candidate back from a checkpoint."""
-        restored: Feature = FEATURES[name.split("-")[0]].from_state(state)
-        return restored
+        """Take a fitted candidate, or the stack of several, back from a checkpoint."""
+        if JOINED in name:
+            return SideBySide.from_state(name, state, FEATURES)
+        return FEATURES[name.split("-")[0]].from_state(state)
 
     def description(self, cohort: Cohort, store: Path) -> dict[str, Any]:
         """What a run records of its brain side."""
         cleaning = self.cleaning.describe() if self.cleaning.active else None
-        return {"encoder": "connectome", "kind": self.kind, "cleaning": cleaning}
+        kind = self.kind if isinstance(self.kind, str) else list(self.kind)
+        return {"encoder": "connectome", "kind": kind, "despiked": self.despikes, "cleaning": cleaning}
 
 
 def parcels_folder(cleaning: Cleaning) -> str:
     """Folder of parcel series in the store of a cohort: one for each way of cleaning, whoever reads it."""
     return f"scans-{cleaning.name}" if cleaning.active else "scans"
-
-
-def tangent_sizes(components: Sequence[int | str], places: int) -> list[int]:
-    """Numbers of components to try in a tangent space of so many parcels (or places of an encoder).
-
-    Raises
-    ------
-    UserError
-        None is left.
-    """
-    sizes = [places if wanted == "all" else min(int(wanted), places) for wanted in components]
-    sizes = [q for q, wanted in zip(sizes, components, strict=True) if wanted != "all" or places <= WIDEST]
-    if not sizes:
-        raise UserError(
-            f"brain.components={list(components)} leaves nothing to try for {places} parcels: "
-            f"'all' is only used up to {WIDEST} parcels; add a number such as 40"
-        )
-    return list(dict.fromkeys(sizes))
-
-
-def stored_moments(cohort: Cohort, store: ScanStore, *, progress: bool = True) -> Moments:
-    """Lag moments of every person of the cohort, in the order of its table, averaged over the person's scans.
-
-    Raises
-    ------
-    UserError
-        If a person has no scan in the store: the cohort must be restricted to people with usable scans first.
-    """
-    return moments_from_store(store, person_scans(cohort, store), progress=progress)
 
 
 def person_scans(cohort: Cohort, store: ScanStore) -> list[list[str]]:

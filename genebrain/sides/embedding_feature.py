@@ -11,9 +11,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.brain.connectome.tangent import tangent_sizes
 from genebrain.brain.connectome.token_connectivity import TokenTangent, places_of
 from genebrain.common.types import FloatArray, UserError
-from genebrain.sides.connectome import tangent_sizes
 
 ALIVE = 1e-6
 """A column that varies less than this, relative to its size, is constant up to rounding and becomes zero."""

@@ -36,7 +36,8 @@ class Subjects:
     blocks : list of float arrays
         Pooled genomes, ``[people, features]`` per window.
     brain : dict
-        Features of the scans by candidate name, ``[people, features]``, fitted on the training people.
+        Features of the scans by candidate name, ``[people, features]``, fitted on the training people
+        (:class:`~genebrain.sides.readings.Readings`).
     genome, family : int arrays
         ``[people]``.
     item_width : int or None

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.brain.connectome.features import moments_from_store
 from genebrain.brain.encoders.embed import embed_windows, embeddings_folder
 from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.participants import Cohort
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.sides.connectome import ConnectomeSide, person_scans
+from genebrain.sides.readings import Readings
 from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
 
 AT_A_TIME = 256
@@ -74,7 +74,7 @@ def single_scans(
     for inputs in blocks:
         for name, feature in fitted.items():
             parts[name].append(feature.transform(*inputs))
-    return SingleScans(person, {name: np.concatenate(part) for name, part in parts.items() if part})
+    return SingleScans(person, Readings({name: np.concatenate(part) for name, part in parts.items() if part}))
 
 
 Numbers = tuple[IntArray, Iterator[tuple[Any, ...]]]
@@ -84,7 +84,7 @@ Numbers = tuple[IntArray, Iterator[tuple[Any, ...]]]
 def _moments(side: ConnectomeSide, cohort: Cohort, store: Path, training: IntArray, progress: bool) -> Numbers:
     scans = ScanStore(side.folder(store))
     person, blocks = _several(person_scans(cohort, scans), training)
-    return person, (moments_from_store(scans, keys, progress=progress) for keys in blocks)
+    return person, (side.summaries(scans, keys, progress=progress) for keys in blocks)
 
 
 def _embeddings(side: EncoderSide, cohort: Cohort, store: Path, training: IntArray, progress: bool) -> Numbers:

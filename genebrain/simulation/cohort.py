@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,40 +18,44 @@ import yaml
 from numpy.typing import NDArray
 
 from genebrain.common.types import UserError
-from genebrain.simulation.awkward import NEEDED_POLICIES
-from genebrain.simulation.families import Pedigree, plan_families
-from genebrain.simulation.genome_sources import REAL_GENOMES, Genomes, RealGenomes, SimulatedGenomes
+from genebrain.simulation.genome.awkward import NEEDED_POLICIES
+from genebrain.simulation.genome.families import Pedigree, plan_families
+from genebrain.simulation.genome.sources import REAL_GENOMES, Genomes, RealGenomes, SimulatedGenomes
 from genebrain.simulation.known_answer import FILE, ORACLE_NOTE, ceilings, read_known_answer, write_known_answer
+from genebrain.simulation.mechanisms.registry import GeneticPart
 from genebrain.simulation.motion import READING
-from genebrain.simulation.scans import BrainModel, Parcels, loudness_for, reliability, synthetic_connectome
-from genebrain.simulation.tables import People, write_participants, write_scans
-from genebrain.simulation.tiers import REFERENCE_FRAMES, Tier, get_tier
-from genebrain.simulation.traits import (
-    FEWEST_BASES_PER_DIMENSION,
-    bases_wanted,
-    choose_causal,
-    genetic_values,
-    variants_needed,
+from genebrain.simulation.scans import reliability
+from genebrain.simulation.settings import (
+    DEFAULT_MECHANISM,
+    DEFAULT_TIER,
+    REAL_SUBJECTS,
+    checked,
+    cohort_name,
+    mechanism_of,
 )
+from genebrain.simulation.tables import People, write_participants, write_scans
+from genebrain.simulation.tiers import REFERENCE_FRAMES, Tier
 
-DEFAULT_SUBJECTS, REAL_SUBJECTS = 1500, 300
+DEFAULT_SUBJECTS = 1500
 FST = 0.05
 VERSION = 2
-GENOMES = ("msprime", REAL_GENOMES)
-COUNTS = ("n_windows", "window_bp", "n_contigs")
 SOURCE = (
     "exact Bayes-optimal retrieval of the simulated model (genebrain.evaluation.ceiling), standardised g and u with "
     "squared correlation r2 per dimension; galleries of unrelated people"
 )
+BOUND = "; u is the true trait, so that this is an upper bound: no scan tells the trait without error"
 STREAMS = ("genomes", "causal", "people", "trait", "brain")
+TWIN_STREAM = 104
 
 
 def simulate_cohort(
     out: Path | str,
-    tier: str = "smoke",
+    tier: str = DEFAULT_TIER,
     n_subjects: int = DEFAULT_SUBJECTS,
     seed: int = 0,
     *,
+    mechanism: str = DEFAULT_MECHANISM,
+    null_twin: bool = False,
     n_windows: int = 12,
     window_bp: int = 20_000,
     n_contigs: int = 3,
@@ -77,6 +81,11 @@ def simulate_cohort(
         People. With the real genomes at most 300; the default then means all of them.
     seed : int
         Decides everything random.
+    mechanism : str
+        Name in :data:`genebrain.simulation.mechanisms.MECHANISMS`: how genomes shape a trait and the trait a scan. The
+        tiers are settings of the default one; the others have their own, changed through ``**model``.
+    null_twin : bool
+        Give every person the trait of another one: the same genomes and the same kind of scans, and no relation.
     n_windows, window_bp, n_contigs : int
         Simulated gene windows, their length in bases, and the contigs they lie on.
     n_genomewide : int
@@ -114,9 +123,11 @@ def simulate_cohort(
         "window_bp": window_bp, "n_contigs": n_contigs, "n_genomewide": n_genomewide, "genomes": genomes,
         "scans": scans, "awkward": awkward, "n_frames": n_frames, "tr": tr, "n_parcels": n_parcels, "model": model,
     }  # fmt: skip
-    if motion:  # cohorts without keep their bytes
-        settings["motion"] = True
-    chosen = _checked(settings)
+    # Cohorts without keep their bytes.
+    settings |= {name: True for name, on in {"motion": motion, "null_twin": null_twin}.items() if on}
+    if mechanism != DEFAULT_MECHANISM:
+        settings |= {"mechanism": mechanism}
+    chosen = checked(settings)
     if _stands_already(out, settings):
         return out / "cohort.yaml"
     work: Path | None = None
@@ -139,39 +150,40 @@ def simulate_cohort(
 def _write(folder: Path, tier: Tier, settings: dict[str, Any]) -> None:
     n, seed = settings["n_subjects"], settings["seed"]
     rng = {name: np.random.default_rng([seed, stream]) for stream, name in enumerate(STREAMS)}
+    rng["twin"] = np.random.default_rng([seed, TWIN_STREAM])
     pedigree = plan_families(n, tier.siblings, tier.twins)
     groups = np.arange(pedigree.n_founders) * tier.n_groups // pedigree.n_founders
     source = _genomes(settings, tier, pedigree, groups, rng["genomes"])
-    dosages = source.dosages
-    causal = choose_causal(dosages, source.usable, tier.k * tier.causal_per_dim, rng["causal"])
-    columns = np.stack([dosages[window][site] for window, site in causal], axis=1)
     groups = groups[:n] if tier.n_groups > 1 else np.zeros(n, np.int64)
-    g = genetic_values(columns, tier.k, tier.architecture, groups, rng["trait"])
-    z = np.sqrt(tier.h2) * g + np.sqrt(1 - tier.h2) * rng["trait"].normal(size=g.shape)
+    mechanism = mechanism_of(settings)
+    genetic = mechanism.genetics(source, tier, groups, rng)
+    g = genetic.values
+    acting = g[rng["twin"].permutation(n)] if settings.get("null_twin") else g
+    z = np.sqrt(tier.h2) * acting + np.sqrt(1 - tier.h2) * rng["trait"].normal(size=g.shape)
 
     people = People.draw(
         source.samples, groups, pedigree, tier, rng["people"], families_known=settings["genomes"] != REAL_GENOMES
     )
-    loudness = loudness_for(tier.rel, REFERENCE_FRAMES)
-    parcels = Parcels.of(settings["n_parcels"], rng["brain"])
-    brain = BrainModel.build(
-        synthetic_connectome(parcels, rng["brain"]),
-        k=tier.k, n_active=tier.n_active, loudness=loudness, tr=settings["tr"], rng=rng["brain"],
-    )  # fmt: skip
-    shift = tier.site_shift * rng["brain"].normal(size=(tier.n_sites, settings["n_parcels"]))
-    files = source.write(folder, causal)
-    u, own, mean_fd = write_scans(folder, people, brain, z, shift, tier.n_sessions, settings, parcels.points)
+    brain = mechanism.brain(tier, settings, rng["brain"])
+    files = source.write(folder, genetic.causal)
+    u, own, mean_fd = write_scans(folder, people, brain, z, tier.n_sessions, settings)
     if mean_fd is not None:
         people = replace(people, mean_fd=mean_fd)
     write_participants(folder / "participants.tsv", people, source.panel, has_groups=tier.n_groups > 1)
 
-    rel = reliability(loudness, settings["n_frames"], tier.n_sessions)
-    answer = _answer(tier, settings, rel, loudness, len(causal))
+    rel = reliability(brain.loudness, settings["n_frames"], tier.n_sessions) if mechanism.exact else 1.0
+    answer = _answer(tier, settings, rel, brain.loudness, genetic)
     truth = {"g": g[people.genome], "z": z[people.order], "u": np.sqrt(rel) * u[people.order]}
+    if genetic.design is not None:
+        truth["design"] = genetic.design[people.genome]
     if tier.mislabelled:
         truth["mislabelled"] = (people.genome != people.order).astype(np.float32)
     write_known_answer(folder, answer, truth)
-    description = {"name": f"{settings['genomes']}-{settings['tier']}", "participants": "participants.tsv", **files}
+    description = {
+        "name": f"{settings['genomes']}-{cohort_name(settings)}",
+        "participants": "participants.tsv",
+        **files,
+    }
     description |= {"scans": "scans.tsv", **own, "known_answer": FILE}
     (folder / "cohort.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
 
@@ -198,14 +210,15 @@ def _genomes(
     )
 
 
-def _answer(tier: Tier, settings: dict[str, Any], rel: float, loudness: float, n_causal: int) -> dict[str, Any]:
+def _answer(tier: Tier, settings: dict[str, Any], rel: float, loudness: float, genetic: GeneticPart) -> dict[str, Any]:
     """Settings, theory and ceilings; with a confound the ceiling holds within strata only."""
-    r2 = tier.h2 * rel
+    mechanism = mechanism_of(settings)
+    r2 = 0.0 if settings.get("null_twin") else tier.h2 * rel
     table = ceilings(tier.k, r2, tier.mislabelled)
     confounded = tier.n_groups > 1 and tier.site_shift > 0
     scope = "within site x ancestry" if confounded else "all unrelated people"
     return {
-        "tier": settings["tier"],
+        "tier": cohort_name(settings),
         "k": tier.k,
         "h2": tier.h2,
         "rel": rel,
@@ -213,8 +226,8 @@ def _answer(tier: Tier, settings: dict[str, Any], rel: float, loudness: float, n
         "seed": settings["seed"],
         "n_subjects": settings["n_subjects"],
         "loudness": loudness,
-        "n_causal": n_causal,
-        "source": SOURCE,
+        "n_causal": len(genetic.causal),
+        "source": SOURCE if mechanism.exact else SOURCE + BOUND,
         "scope": scope,
         "ceiling": None if confounded else table,
         "ceiling_within_strata": table if confounded else None,
@@ -224,52 +237,6 @@ def _answer(tier: Tier, settings: dict[str, Any], rel: float, loudness: float, n
         "model": asdict(tier),
         "settings": settings,
     }
-
-
-def _checked(settings: dict[str, Any]) -> Tier:
-    """The tier with the user's changes; raises one UserError that names everything impossible."""
-    tier = get_tier(settings["tier"])
-    known = {field.name for field in fields(Tier)}
-    if unknown := sorted(set(settings["model"]) - known):
-        raise UserError(f"unknown settings {', '.join(unknown)}; a tier has {', '.join(sorted(known))}")
-    tier = replace(tier, **settings["model"])
-    real, n = settings["genomes"] == REAL_GENOMES, settings["n_subjects"]
-    # Genetic values are centred within groups, and identical twins have one genome.
-    people = max(2 * tier.n_groups, tier.k + tier.n_groups + round(n * tier.twins / 2))
-    needed, bases = variants_needed(tier.k, tier.architecture), settings["n_windows"] * settings["window_bp"]
-    wrong = [
-        (settings["genomes"] not in GENOMES, f"genomes={settings['genomes']} is not one of {GENOMES}"),
-        (settings["scans"] not in ("parcels", "nifti"), f"scans={settings['scans']} is not parcels or nifti"),
-        (real and n > REAL_SUBJECTS, f"n_subjects={n}, but {REAL_GENOMES} has {REAL_SUBJECTS} people"),
-        (
-            real and (tier.n_groups > 1 or tier.siblings + tier.twins > 0 or settings["awkward"]),
-            f"{REAL_GENOMES} has no ancestry groups, families or awkward records: use genomes=msprime for this",
-        ),
-        (
-            n < people,
-            f"n_subjects={n} is too few: a trait of k={tier.k} dimensions in n_groups={tier.n_groups} groups, with "
-            f"twins={tier.twins:g}, needs {people}",
-        ),
-        (
-            not real and 0 < bases < FEWEST_BASES_PER_DIMENSION * needed,
-            f"n_windows={settings['n_windows']} of window_bp={settings['window_bp']} are {bases:,} bases, too few for "
-            f"the {needed} independent causal variants of k={tier.k}: {bases_wanted(tier.k, tier.architecture)}",
-        ),
-        (settings["n_parcels"] % 2 == 1, f"n_parcels={settings['n_parcels']} must be even (two hemispheres)"),
-        (
-            not tier.k < tier.n_active < settings["n_parcels"],
-            f"n_parcels={settings['n_parcels']} is too few: it must be above the {tier.n_active} modes in which"
-            f" brains differ (n_active), and these above the {tier.k} dimensions of the trait (k)",
-        ),
-        (settings["n_frames"] < 2, f"n_frames={settings['n_frames']} must be at least 2"),
-        (not 0 < settings["tr"] <= 10, f"tr={settings['tr']} s must lie in (0, 10]"),
-        (min(settings[key] for key in COUNTS) < 1, f"{', '.join(COUNTS)} must be at least 1"),
-        (not 0 <= tier.h2 < 1 or not 0 < tier.rel < 1, f"need 0 <= h2 < 1 and 0 < rel < 1, got {tier.h2}, {tier.rel}"),
-        (not 0 <= tier.siblings + tier.twins <= 1, "siblings and twins are shares and sum to at most 1"),
-    ]  # fmt: skip
-    if problems := [text for bad, text in wrong if bad]:
-        raise UserError("this cohort cannot be simulated: " + "; ".join(problems))
-    return tier
 
 
 def _stands_already(out: Path, settings: dict[str, Any]) -> bool:

@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 
-from genebrain.simulation.families import Pedigree
+from genebrain.simulation.genome.families import Pedigree
+from genebrain.simulation.mechanisms.registry import BrainPart, Conditions
 from genebrain.simulation.motion import IMAGE, TABLE, Motion, restless_scans
-from genebrain.simulation.scans import BrainModel
 from genebrain.simulation.tiers import Tier
 from genebrain.simulation.volumes import LabelImage
 
@@ -121,27 +121,23 @@ def principal_components(panel: NDArray[np.int8]) -> Floats:
 def write_scans(
     folder: Path,
     people: People,
-    brain: BrainModel,
+    brain: BrainPart,
     trait: Floats,
-    shift: Floats,
     n_sessions: int,
     settings: dict[str, Any],
-    points: Floats,
 ) -> tuple[Floats, dict[str, str], Floats | None]:
     """Write scans and ``scans.tsv``, and with ``settings["motion"]`` a confounds table beside each scan.
 
     Parameters
     ----------
+    brain : BrainPart
+        Maker of scans, parcels and scanner effects.
     trait : ``[people, k]``
-    shift : ``[sites, modes]``
-        Effect of each scanner on the log innovation variance.
-    points : ``[parcels, 3]``
-        Where the parcels lie, mm.
 
     Returns
     -------
     reading : float ``[people, k]``
-        The sufficient statistic of the scans without motion, averaged over sessions, not standardised.
+        What the oracle reads in the scans without motion, averaged over sessions, not standardised.
     files : dict
         ``parcel_coordinates``, and for images ``atlas``.
     mean_fd : float ``[rows]`` or None
@@ -150,6 +146,7 @@ def write_scans(
     (folder / "scans").mkdir()
     seed, n = settings["seed"], len(trait)
     number = np.random.default_rng([seed, SCAN_STREAM]).permutation(n * n_sessions).reshape(n_sessions, n)
+    points = brain.parcels.points
     labels = LabelImage.build(points) if settings["scans"] == "nifti" else None
     moving = bool(settings.get("motion"))
     suffix = ".npy" if labels is None else IMAGE if moving else ".nii.gz"
@@ -162,9 +159,10 @@ def write_scans(
         for first in range(0, n, BATCH):
             batch = slice(first, first + BATCH)
             rng = np.random.default_rng([seed, SCAN_STREAM, session, first])
-            offset = shift[people.site[batch]]
-            series = brain.scans(trait[batch], offset, settings["n_frames"], rng)
-            reading[batch] += brain.read_trait(series, offset) / n_sessions
+            site = people.site[batch]
+            here = Conditions(brain.shift[site], site, level[batch])
+            series = brain.model.scans(trait[batch], here, settings["n_frames"], rng)
+            reading[batch] += brain.model.read_trait(series, trait[batch], here) / n_sessions
             for person, one in enumerate(series, start=first):
                 scan = number[session, person]
                 path = folder / "scans" / (name[scan] + suffix)

@@ -128,18 +128,29 @@ def genetic_values(
         value = _unit(_mix(additive, k, rng)) + _unit(_mix(products, k, rng))
     else:
         value = _mix(additive, k, rng)
-    for group in np.unique(groups):
-        value[groups == group] -= value[groups == group].mean(axis=0)
-    covariance = value.T @ value / n_people
-    power, axes = np.linalg.eigh(covariance)
-    spanned = int((power >= 1e-10 * power[-1]).sum())
+    spanned, values = whitened(value, groups)
     if spanned < k:
         raise UserError(
             f"the {n_variants} causal variants of these {n_people} people span {spanned} dimensions only (the others "
             f"are linked), and the trait has k={k}: {bases_wanted(k, architecture)}, more people, or a smaller k"
         )
+    return values
+
+
+def whitened(value: Floats, groups: NDArray[np.integer]) -> tuple[int, Floats]:
+    """Values ``[people, k]`` centred within ancestry groups, with identity covariance; and how many dimensions they
+    span.
+
+    Where they span fewer than k, the values mean nothing.
+    """
+    for group in np.unique(groups):
+        value[groups == group] -= value[groups == group].mean(axis=0)
+    covariance = value.T @ value / len(value)
+    power, axes = np.linalg.eigh(covariance)
+    spanned = int((power >= 1e-10 * power[-1]).sum())
     # The symmetric root moves the dimensions least, so each stays near its own variants.
-    return np.asarray(value @ (axes / np.sqrt(power)) @ axes.T)
+    root = np.sqrt(np.maximum(power, 1e-300))
+    return spanned, np.asarray(value @ (axes / root) @ axes.T)
 
 
 def _dominance(causal: NDArray[np.integer]) -> Floats:

@@ -21,6 +21,7 @@ import pandas as pd
 
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedFormSettings, TooManyColumnsError, fit_closed_form
+from genebrain.alignment.closed_form.latents import JOINED
 from genebrain.alignment.closed_form.ridge_cca import fit_ridge_cca
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.train import TrainerSettings
@@ -28,6 +29,7 @@ from genebrain.cohort.column_roles import confound_columns
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.runs.recipe import FittedAlignment, fit_alignment
 from genebrain.sides.people import Subjects
+from genebrain.sides.readings import Readings
 
 # Strong dropout and weight decay: the best of the settings tried on known-answer cohorts, so that the comparison
 # does not win against a straw man.
@@ -139,8 +141,8 @@ def residualised(arena: Arena) -> Vectors | None:
     rows, name = arena.training, arena.fitted.brain_name
     # Before the components are taken, so that they are those of what the confounds leave.
     blocks = [_residuals(confounds, block, rows) for block in arena.subjects.blocks]
-    brain = _residuals(confounds, arena.subjects.brain[name], rows)
-    return _closed_form(arena, blocks, {name: brain})
+    parts = {part: arena.subjects.brain[part] for part in name.split(JOINED)}
+    return _closed_form(arena, blocks, Readings({n: _residuals(confounds, f, rows) for n, f in parts.items()}))
 
 
 COMPARISONS: dict[str, Callable[[Arena], Vectors | None]] = {
@@ -196,7 +198,9 @@ def _closed_form(
         {name: values[rows] for name, values in brain.items()},
         arena.subjects.family[rows],
         seed=arena.seed,
-        settings=ClosedFormSettings(columns=columns or ColumnSettings(item_width=arena.subjects.item_width)),
+        settings=ClosedFormSettings(
+            columns=columns or ColumnSettings(item_width=arena.subjects.item_width), stack=True
+        ),
         progress=arena.progress,
     )
     judged = model.gene_columns([b[arena.judged] for b in blocks])

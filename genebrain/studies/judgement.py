@@ -33,6 +33,7 @@ from genebrain.runs.train_only import check_judged_on_validation, fit_on_train
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
 from genebrain.studies.known_answers import best_readings, ceiling, oracle_vectors
+from genebrain.studies.scan_readings import scan_readings
 
 VARIANTS = ("residualised",)
 """Comparisons that are the model's own recipe on changed input, shown as arms and not as baselines."""
@@ -148,6 +149,7 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
             } if oracle else None,
             "strata_columns": _columns(cohort, settings.strata),
             "columns": column_roles(cohort.table, _columns(cohort, settings.strata)),
+            "scan_readings": scan_readings(experiment.brain, workspace, fitted, subjects, split.training),
         }  # fmt: skip
     metrics["cost"] = folder.cost()
     metrics["verdict"] = verdict(metrics)

@@ -34,7 +34,7 @@ def ceiling(cohort: Cohort, gallery_size: int) -> Metrics | None:
 
 def oracle_vectors(cohort: Cohort, rows: IntArray) -> tuple[FloatArray, FloatArray] | None:
     """Optimal score vectors of the true genetic values and the optimal readings of the scans of these people."""
-    truth = _truth_in_order(cohort)
+    truth = true_values(cohort)
     if truth is None or cohort.known_answer is None:
         return None
     r2 = read_known_answer(cohort.known_answer)["r2"]
@@ -43,11 +43,11 @@ def oracle_vectors(cohort: Cohort, rows: IntArray) -> tuple[FloatArray, FloatArr
 
 def best_readings(cohort: Cohort) -> FloatArray | None:
     """Optimal readings of the scans ``[people, k]`` in the order of the cohort; None where no effect is simulated."""
-    truth = _truth_in_order(cohort)
+    truth = true_values(cohort)
     return None if truth is None else truth["u"]
 
 
-def _truth_in_order(cohort: Cohort) -> dict[str, FloatArray] | None:
+def true_values(cohort: Cohort) -> dict[str, FloatArray] | None:
     """True values of the people of the cohort; None for real cohorts and without an effect."""
     if cohort.known_answer is None or read_known_answer(cohort.known_answer)["r2"] <= 0:
         return None

@@ -35,7 +35,7 @@ from genebrain.training.sampling import EpochBatches
 from tests.broken_fit import whole_and_broken
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_parcels": 80, "n_genomewide": 60}
-CONNECTOME = ConnectomeSide(components=(5,))
+CONNECTOME = ConnectomeSide(kind="innovation", components=(5,))
 ENCODER = EncoderSide("brainlm_vit", components=(4,))
 TEXTBOOK = AlignmentSettings(start="random", train="full", score="cosine", projector=ProjectorSettings(hidden=16))
 SHORT = TrainerSettings(max_epochs=2, patience=2, accelerator="cpu", loggers=())

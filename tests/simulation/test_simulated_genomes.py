@@ -10,9 +10,9 @@ import pytest
 
 from genebrain.common.types import UserError
 from genebrain.simulation.cohort import simulate_cohort
-from genebrain.simulation.families import inherit, plan_families
-from genebrain.simulation.genome_sources import real_genomes_folder
-from genebrain.simulation.genomes import simulate_regions
+from genebrain.simulation.genome.families import inherit, plan_families
+from genebrain.simulation.genome.genomes import simulate_regions
+from genebrain.simulation.genome.sources import real_genomes_folder
 from genebrain.simulation.known_answer import FILE, read_known_answer
 from genebrain.simulation.traits import choose_causal, genetic_values
 

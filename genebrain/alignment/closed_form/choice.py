@@ -22,10 +22,14 @@ from genebrain.alignment.closed_form.empirical_bayes import (
     fit_ridge,
     fit_sparse,
 )
+from genebrain.alignment.closed_form.latents import kind_of
 from genebrain.alignment.closed_form.regression_data import Form, RegressionData
 from genebrain.alignment.closed_form.score import Calibration, calibrate, expected_recall_at_1, llr_vectors, unit_rows
 from genebrain.alignment.closed_form.spectral import PrincipalComponents
 from genebrain.common.types import FloatArray, IntArray
+
+NEAR = 3.0
+"""Standard errors of the criterion within which ridge cannot tell two kinds of candidates apart."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,14 @@ class ClosedFormSettings:
     score : "llr" or "cosine"
     folds, gallery : int
         Folds of the cross-validation, and the gallery size of its criterion (expected recall@1).
+    stack : bool
+        Where candidates are of several kinds: prefer fewer latents, and stack a further kind where that pays.
+    tolerance : float
+        What the criterion may lose for fewer latents.
+    stack_gain : float
+        What a further kind of candidates must add to the criterion.
+    parts : tuple of (candidate, dimensions)
+        The stack that another fit has chosen, to be repeated; empty: choose.
     """
 
     columns: ColumnSettings = field(default_factory=ColumnSettings)
@@ -51,6 +63,10 @@ class ClosedFormSettings:
     score: Literal["llr", "cosine"] = "llr"
     folds: int = 5
     gallery: int = 32
+    stack: bool = False
+    tolerance: float = 0.003
+    stack_gain: float = 0.01
+    parts: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.modes) - {"ridge", "row", "entry"})
@@ -103,6 +119,10 @@ class Judge:
         return value, calibration
 
 
+Fits = tuple[RegressionData, Posterior]
+"""Sums over the people of each fit, and the ridge posterior of their latents."""
+
+
 def choose_latents(
     judge: Judge,
     brains: dict[str, PrincipalComponents],
@@ -110,29 +130,63 @@ def choose_latents(
     form: Form,
     *,
     progress: bool = False,
-) -> tuple[list[dict[str, Any]], str, FloatArray, tuple[RegressionData, Posterior]]:
-    """Choose candidate and number of latents with the exact ridge: dimensions are fitted independently there."""
-    latents = {name: pc.scores(candidates[name]) for name, pc in brains.items()}
-    data = form.of_subsets(judge.x, np.concatenate(list(latents.values()), axis=1), judge.left_out)
+) -> tuple[list[dict[str, Any]], str, FloatArray, Fits]:
+    """The first of :func:`rank_latents`: what was tried, the candidate, its latents, and their fits."""
+    cv, ranked = rank_latents(judge, brains, candidates, form, progress=progress)
+    return cv, *ranked[0]
+
+
+def rank_latents(
+    judge: Judge,
+    brains: dict[str, PrincipalComponents],
+    candidates: dict[str, FloatArray],
+    form: Form,
+    *,
+    progress: bool = False,
+) -> tuple[list[dict[str, Any]], list[tuple[str, FloatArray, Fits]]]:
+    """Choose candidate and number of latents with the exact ridge: dimensions are fitted independently there.
+
+    With ``settings.stack`` and candidates of several kinds, also the best of every other kind that ridge cannot tell
+    from the best of all, best first; of each the smallest number within ``settings.tolerance``: ridge does not mind
+    latents too many, the sparse priors do.
+    """
+    scores = {name: pc.scores(candidates[name]) for name, pc in brains.items()}
+    data = form.of_subsets(judge.x, np.concatenate(list(scores.values()), axis=1), judge.left_out)
     ridge = fit_ridge(data, progress=progress)
     cv: list[dict[str, Any]] = []
+    starts: dict[str, int] = {}
     start = 0
-    best: tuple[float, str, int, int] = (-1.0, "", 0, 0)
-    for name, u in latents.items():
+    for name, u in scores.items():
+        starts[name] = start
         for k in sorted({min(k, u.shape[1]) for k in judge.settings.dimensions}):
-            value, calibration = judge.judge(_dims(ridge, start, k), u[:, :k])
+            value, calibration = judge.judge(ridge.dims(start, k), u[:, :k])
             cv.append({"brain": name, "k": k, "mode": "ridge", "recall@1": value, "slope": calibration.slope})
-            if value > best[0]:
-                best = (value, name, k, start)
         start += u.shape[1]
-    _, name, k, start = best
-    return cv, name, latents[name][:, :k], (data.part(slice(start, start + k)), _dims(ridge, start, k))
+    best = max(cv, key=lambda row: row["recall@1"])["recall@1"]
+    kinds = {name: kind_of(name) if judge.settings.stack else "" for name in scores}
+    several = len(set(kinds.values())) > 1
+    error = np.sqrt(max(best * (1 - best), 0.0) / len(judge.x))
+    ranked = []
+    for kind in dict.fromkeys(kinds.values()):
+        own = [row for row in cv if kinds[row["brain"]] == kind]
+        chosen = max(own, key=lambda row: row["recall@1"])
+        if chosen["recall@1"] < best - NEAR * error:
+            continue
+        if several:
+            near = [row for row in own if row["recall@1"] >= chosen["recall@1"] - judge.settings.tolerance]
+            chosen = min(near, key=lambda row: (row["k"], -row["recall@1"]))
+        ranked.append(chosen)
+    found: list[tuple[str, FloatArray, Fits]] = []
+    for row in sorted(ranked, key=lambda row: -row["recall@1"]):
+        name, k, start = row["brain"], row["k"], starts[row["brain"]]
+        found.append((name, scores[name][:, :k], (data.part(slice(start, start + k)), ridge.dims(start, k))))
+    return cv, found
 
 
 def choose_prior(
     judge: Judge,
     u: FloatArray,
-    fits: tuple[RegressionData, Posterior],
+    fits: Fits,
     name: str,
     cv: list[dict[str, Any]],
     *,
@@ -162,13 +216,3 @@ def choose_prior(
     if best is None:
         raise ValueError(f"no prior could be fitted among {modes}")
     return best
-
-
-def _dims(posterior: Posterior, start: int, k: int) -> Posterior:
-    part = slice(start, start + k)
-    return Posterior(
-        posterior.mean[:, :, part],
-        posterior.predictive[:, part],
-        posterior.inclusion[:, :, part],
-        posterior.rotation[:, part, part],
-    )

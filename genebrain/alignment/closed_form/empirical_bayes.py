@@ -59,6 +59,13 @@ class Posterior:
     inclusion: FloatArray
     rotation: FloatArray
 
+    def dims(self, start: int, k: int) -> Posterior:
+        """Only ``k`` dimensions from ``start`` on."""
+        part = slice(start, start + k)
+        return Posterior(
+            self.mean[:, :, part], self.predictive[:, part], self.inclusion[:, :, part], self.rotation[:, part, part]
+        )
+
 
 def fit_ridge(data: RegressionData, *, progress: bool = False) -> Posterior:
     """Exact posterior under a Gaussian prior; its variance per dimension maximises the evidence on a grid."""

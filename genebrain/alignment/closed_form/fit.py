@@ -16,9 +16,10 @@ from threadpoolctl import threadpool_limits
 
 from genebrain.alignment.closed_form.choice import (
     ClosedFormSettings,
+    Fits,
     Judge,
-    choose_latents,
     choose_prior,
+    rank_latents,
     score_vectors,
 )
 from genebrain.alignment.closed_form.columns import (
@@ -27,10 +28,13 @@ from genebrain.alignment.closed_form.columns import (
     ColumnSettings,
     WindowColumns,
 )
+from genebrain.alignment.closed_form.empirical_bayes import fit_ridge
+from genebrain.alignment.closed_form.latents import Latents, fixed_latents
 from genebrain.alignment.closed_form.memory import Size, form_for, memory_budget
-from genebrain.alignment.closed_form.regression_data import PeopleRows
+from genebrain.alignment.closed_form.regression_data import Form, PeopleRows
 from genebrain.alignment.closed_form.score import Calibration
 from genebrain.alignment.closed_form.spectral import grouped_folds, principal_components
+from genebrain.alignment.closed_form.stacking import best_of_kinds, stacked_latents
 from genebrain.common.types import FloatArray, IntArray, UserError
 
 __all__ = ["ClosedForm", "ClosedFormSettings", "TooManyColumnsError", "fit_closed_form"]
@@ -160,23 +164,51 @@ def fit_closed_form(
         if form is PeopleRows and size.of_rows > budget:
             raise TooManyColumnsError(_too_many(size, budget, len(gene_blocks), settings.columns))
         x = columns.transform(gene_blocks).astype(np.float64)
-        brains = {name: principal_components(f, most) for name, f in brain_candidates.items()}
         judge = Judge(x, families, folds, settings)
-        cv, best_name, latents, fits = choose_latents(judge, brains, brain_candidates, form, progress=progress)
-        chosen, posterior, calibration = choose_prior(judge, latents, fits, best_name, cv, progress=progress)
-    pc = brains[best_name]
-    k = latents.shape[1]
+        cv, tried = _tried_latents(judge, brain_candidates, most, form, progress=progress)
+        latents, (chosen, posterior, calibration) = max(
+            ((one, choose_prior(judge, one.values, fits, one.name, cv, progress=progress)) for one, fits in tried),
+            key=lambda found: found[1][0]["recall@1"],
+        )
     return ClosedForm(
         columns=columns,
         coefficients=posterior.mean[-1],
-        brain_mean=pc.mean,
-        brain_map=pc.axes[:, :k] / np.sqrt(pc.variances[:k]) @ posterior.rotation[-1],
+        brain_mean=latents.mean,
+        brain_map=latents.map @ posterior.rotation[-1],
         predictive=posterior.predictive[-1],
         calibration=calibration,
         score=settings.score,
-        chosen=chosen,
+        chosen=chosen | (_readings(latents, cv) if settings.stack else {}),
         cv=cv,
     )
+
+
+def _tried_latents(
+    judge: Judge, candidates: dict[str, FloatArray], most: int, form: Form, *, progress: bool
+) -> tuple[list[dict[str, Any]], list[tuple[Latents, Fits]]]:
+    """What ridge has tried, and what the priors are tried on: the best candidate or kinds, and a stack that gains."""
+    if judge.settings.parts:
+        latents = fixed_latents(candidates, judge.settings.parts, most)
+        data = form.of_subsets(judge.x, latents.values, judge.left_out)
+        return [], [(latents, (data, fit_ridge(data, progress=progress)))]
+    brains = {name: principal_components(f, most) for name, f in candidates.items()}
+    cv, ranked = rank_latents(judge, brains, candidates, form, progress=progress)
+    tried = [(Latents.of_components(name, brains[name], u, u.shape[1]), fits) for name, u, fits in ranked]
+    stack = None
+    if judge.settings.stack:
+        stack = stacked_latents(judge, *tried[0], candidates, cv, form, most, progress=progress)
+    return cv, [*tried, *([stack] if stack is not None else [])]
+
+
+def _readings(latents: Latents, cv: list[dict[str, Any]]) -> dict[str, Any]:
+    """What each kind of candidates reached, and the parts of a stack; nothing where there was one kind only."""
+    best = best_of_kinds(cv)
+    found: dict[str, Any] = {}
+    if len(best) > 1:
+        found["kinds"] = {kind: value for kind, (value, _) in best.items()}
+    if len(latents.parts) > 1:
+        found["parts"] = [list(part) for part in latents.parts]
+    return found
 
 
 def _too_many(size: Size, budget: float, n_windows: int, columns: ColumnSettings) -> str:

@@ -6,19 +6,38 @@ parcels dropped and the subjects filled, ``state`` holds plain arrays for a chec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from genebrain.brain.connectome.missing_parcels import Float64, SharedParcels
-from genebrain.common.types import FloatArray, UserError
+from genebrain.brain.connectome.moments import Float32
+from genebrain.common.types import FloatArray, IntArray, UserError
 
 BATCH_ENTRIES = 2**22  # numbers per stacked matrix: 32 MB in float64, whatever the number of parcels
 
 
 class ConnectomeFeature:
-    """What all features share: the common parcels, batching, and the report of what was dropped or filled."""
+    """What all features share: the common parcels, batching, and the report of what was dropped or filled.
+
+    Attributes
+    ----------
+    words : str
+        What the feature is, for reports.
+    powers_needed : bool
+        Whether it is made of band powers, not of moments alone.
+    """
+
+    words: ClassVar[str] = ""
+    powers_needed: ClassVar[bool] = False
+
+    @classmethod
+    def candidates(
+        cls, kind: str, components: Sequence[int | str], n_parcels: int, shrinkage: float
+    ) -> dict[str, Self]:
+        """Unfitted features to try, by name; one called like its kind unless the class has sizes to choose from."""
+        return {kind: cls()}
 
     def __init__(self) -> None:
         self.shared: SharedParcels | None = None
@@ -74,9 +93,36 @@ class ConnectomeFeature:
             raise ValueError(f"{type(self).__name__} has nothing to save before fit")
         return {
             "used": self.shared.used.astype(np.uint8),
-            "mean_C0": self.shared.C0,
-            "mean_C1": self.shared.C1,
+            "mean_C0": np.ascontiguousarray(self.shared.C0),
+            "mean_C1": np.ascontiguousarray(self.shared.C1),
         }
+
+    def fit(
+        self,
+        C0: FloatArray,
+        C1: FloatArray,
+        edges: FloatArray | None = None,
+        frames: IntArray | None = None,
+        *powers_and_seconds: FloatArray,
+    ) -> Self:
+        """Learn from TRAINING people: :class:`~genebrain.brain.connectome.moments.Moments`, or a summary, unpacked."""
+        raise NotImplementedError
+
+    def transform(
+        self,
+        C0: FloatArray,
+        C1: FloatArray,
+        edges: FloatArray | None = None,
+        frames: IntArray | None = None,
+        *powers_and_seconds: FloatArray,
+    ) -> Float32:
+        """Features of any people, float32 ``[people, columns]``."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> Self:
+        """Rebuild from :meth:`state`."""
+        return cls().restore(state)
 
     def restore(self, state: dict[str, np.ndarray[Any, Any]]) -> Self:
         """Take the arrays of :meth:`state` back."""

@@ -18,15 +18,27 @@ from genebrain.common.types import FloatArray, IntArray
 class Correlation(ConnectomeFeature):
     """Fisher-z of the correlations of the shared parcels: upper triangle, ``P (P - 1) / 2`` features."""
 
+    words = "connectome, correlations between parcels"
+
     def fit(
-        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
+        self,
+        C0: FloatArray,
+        C1: FloatArray,
+        edges: FloatArray | None = None,
+        frames: IntArray | None = None,
+        *powers_and_seconds: FloatArray,
     ) -> Self:
         """Learn which parcels the training subjects share. ``edges`` and ``frames`` are not needed."""
         self.fit_parcels(C0, C1)
         return self
 
     def transform(
-        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
+        self,
+        C0: FloatArray,
+        C1: FloatArray,
+        edges: FloatArray | None = None,
+        frames: IntArray | None = None,
+        *powers_and_seconds: FloatArray,
     ) -> Float32:
         """Features of any subjects, float32 [n, P (P - 1) / 2]."""
         upper = np.triu_indices(int(self.fitted(C0.shape[-1]).used.sum()), k=1)
@@ -40,14 +52,11 @@ class Correlation(ConnectomeFeature):
         deviation = np.sqrt(np.diagonal(C0, axis1=1, axis2=2))
         return np.asarray(C0 / (deviation[:, :, None] * deviation[:, None, :]))
 
-    @classmethod
-    def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> Self:
-        """Rebuild from :meth:`state`."""
-        return cls().restore(state)
-
 
 class PartialCorrelation(Correlation):
     """Fisher-z of the partial correlations: inverse of ``(1 - shrinkage) correlation + shrinkage I``."""
+
+    words = "connectome, partial correlations between parcels"
 
     def __init__(self, shrinkage: float = 0.1) -> None:
         super().__init__()

@@ -1,19 +1,32 @@
-"""Functional-connectivity features from lag moments: the classical brain tower.
+"""Functional-connectivity features from summaries of scans: the classical brain tower.
 
-Four features share one interface: ``fit(C0, C1)`` on training subjects only, ``transform(C0, C1)`` on any,
+Five features share one interface: ``fit(C0, C1)`` on training subjects only, ``transform(C0, C1)`` on any,
 ``state()`` / ``from_state()`` for checkpoints. They take :class:`~genebrain.brain.connectome.moments.Moments` unpacked
 (``feature.fit(*moments)``), or only the two matrices per subject.
 
 - :class:`InnovationTangent`: tangent space of the covariance of what a group autoregression cannot predict.
 - :class:`Lag0Tangent`: tangent space of the ordinary covariance.
+- :class:`LogSpectrum`: log power of every parcel in frequency bands.
 - :class:`Correlation`, :class:`PartialCorrelation`: Fisher-z of the (partial) correlations.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from genebrain.brain.connectome.base import ConnectomeFeature
 from genebrain.brain.connectome.correlation import Correlation, PartialCorrelation
-from genebrain.brain.connectome.moments import Moments, lag_moments, scan_moments, stack_moments, subject_moments
-from genebrain.brain.connectome.stored_moments import ComponentProjection, moments_from_store
+from genebrain.brain.connectome.moments import (
+    Moments,
+    ScanSummary,
+    lag_moments,
+    scan_moments,
+    stack_moments,
+    subject_moments,
+)
+from genebrain.brain.connectome.side_by_side import SideBySide
+from genebrain.brain.connectome.spectrum import LogSpectrum
+from genebrain.brain.connectome.stored_moments import ComponentProjection, moments_from_store, summaries_from_store
 from genebrain.brain.connectome.tangent import InnovationTangent, Lag0Tangent, innovation_covariance
 
 __all__ = [
@@ -22,20 +35,53 @@ __all__ = [
     "Correlation",
     "InnovationTangent",
     "Lag0Tangent",
+    "LogSpectrum",
     "Moments",
     "PartialCorrelation",
+    "ScanSummary",
+    "SideBySide",
     "innovation_covariance",
     "lag_moments",
     "moments_from_store",
+    "register_kind",
     "scan_moments",
     "stack_moments",
     "subject_moments",
+    "summaries_from_store",
 ]
 
-FEATURES: dict[str, type[InnovationTangent] | type[Correlation]] = {
+FEATURES: dict[str, type[ConnectomeFeature]] = {}
+"""All kinds of features by the name that configurations and checkpoints use; see :func:`register_kind`."""
+
+
+def register_kind(name: str) -> Callable[[type[ConnectomeFeature]], type[ConnectomeFeature]]:
+    """Enter a feature under a name for ``brain.kind`` (class decorator).
+
+    Parameters
+    ----------
+    name : str
+        One word without ``-`` and ``+``, which stand between words of the names of candidates.
+
+    Raises
+    ------
+    ValueError
+        The name is taken, or has one of the two signs.
+    """
+
+    def enter(kind: type[ConnectomeFeature]) -> type[ConnectomeFeature]:
+        if name in FEATURES or not name.isidentifier():
+            raise ValueError(f"a kind of scan features cannot be called {name!r}: taken, or not one word")
+        FEATURES[name] = kind
+        return kind
+
+    return enter
+
+
+for _name, _kind in {
     "innovation": InnovationTangent,
     "lag0": Lag0Tangent,
+    "spectrum": LogSpectrum,
     "correlation": Correlation,
     "partial_correlation": PartialCorrelation,
-}
-"""The names that configurations and checkpoints use."""
+}.items():
+    register_kind(_name)(_kind)

@@ -164,3 +164,30 @@ def stack_moments(subjects: Iterable[Moments], n: int) -> Moments:
     for row, e in enumerate(edges):
         padded[row, :, : e.shape[1]] = e
     return Moments(C0, C1, padded, frames)
+
+
+class ScanSummary(NamedTuple):
+    """:class:`Moments` of ``n`` people together with what further features need of their scans.
+
+    Attributes
+    ----------
+    C0, C1, edges, frames
+        As in :class:`Moments`.
+    powers
+        float32 [n, bands, P], see :func:`~genebrain.brain.connectome.band_powers.band_powers`; zeros where the time
+        step of a scan is unknown.
+    seconds
+        float64 [n]: length of all scans of a person.
+    """
+
+    C0: Float32
+    C1: Float32
+    edges: Float32
+    frames: NDArray[np.int64]
+    powers: Float32
+    seconds: NDArray[np.float64]
+
+    @property
+    def moments(self) -> Moments:
+        """The moments alone."""
+        return Moments(self.C0, self.C1, self.edges, self.frames)

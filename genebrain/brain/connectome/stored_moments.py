@@ -8,7 +8,7 @@ MB).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -16,13 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from genebrain.brain.connectome.band_powers import N_BANDS, band_powers
+from genebrain.brain.connectome.despiking import despiked
 from genebrain.brain.connectome.missing_parcels import Float64, ParcelSums, SharedParcels
-from genebrain.brain.connectome.moments import Float32, Moments, scan_moments, stack_moments, subject_moments
+from genebrain.brain.connectome.moments import (
+    Float32,
+    Moments,
+    ScanSummary,
+    scan_moments,
+    stack_moments,
+    subject_moments,
+)
 from genebrain.brain.connectome.tangent import leading_components
 from genebrain.common.types import BoolArray
 
 Keys = Sequence[str | Sequence[str]]
 """One entry per subject: a scan key, or all the keys of that subject."""
+
+
+USUAL_TR = 0.735
+"""Seconds between two frames where no scan of a cohort states them: then only their order counts."""
 
 
 class ReadsScans(Protocol):
@@ -47,6 +60,59 @@ def moments_from_store(store: ReadsScans, keys: Keys, *, progress: bool = False)
     Lag-1 pairs never cross a dropped frame, nor two scans of one person.
     """
     return stack_moments(_subjects(store, keys, progress), len(keys))
+
+
+def summaries_from_store(
+    store: ReadsScans,
+    keys: Keys,
+    steps: Mapping[str, float],
+    *,
+    despike: bool = True,
+    progress: bool = False,
+) -> ScanSummary:
+    """Moments and band powers of the subjects in the order of ``keys``; each scan is read once.
+
+    Parameters
+    ----------
+    steps : mapping
+        Seconds between two frames by scan key; scans that are not named, or with NaN, have unknown ones. Where no scan
+        of the cohort is named, all are taken to have the same (:data:`USUAL_TR`).
+    despike : bool
+        Interpolate motion spikes (:mod:`genebrain.brain.connectome.despiking`) before anything is computed.
+    """
+    known = {key: tr for key, tr in steps.items() if tr > 0}
+    powers: list[Float32] = []
+    seconds = np.zeros(len(keys))
+
+    def subjects() -> Iterator[Moments]:
+        for row, entry in enumerate(tqdm(keys, desc="scans", unit="subject", disable=not progress)):
+            moments, bands, lengths = [], [], []
+            for key in [entry] if isinstance(entry, str) else entry:
+                series, valid, numbers = store.read(key), store.valid(key), store.frame_numbers(key)
+                y = despiked(series, numbers)[0] if despike else series
+                moments.append(scan_moments(y, valid, numbers))
+                tr = known.get(key, np.nan) if known else USUAL_TR
+                lengths.append(len(y) * tr)
+                if np.isfinite(tr):
+                    bands.append(band_powers(y, tr, valid, numbers))
+            powers.append(_pooled_powers(bands, [length for length in lengths if np.isfinite(length)], y.shape[1]))
+            seconds[row] = np.nansum(lengths)
+            yield subject_moments(moments)
+
+    stacked = stack_moments(subjects(), len(keys))
+    return ScanSummary(*stacked, np.stack(powers), seconds)
+
+
+def _pooled_powers(bands: list[Float32], seconds: list[float], n_parcels: int) -> Float32:
+    """Powers of one person: the mean over the scans that reach a band, by their length; only parcels that all have."""
+    if not bands:
+        return np.zeros((N_BANDS, n_parcels), np.float32)
+    if len(bands) == 1:
+        return bands[0]
+    every, weight = np.stack(bands).astype(np.float64), np.array(seconds)[:, None]
+    reached = (every > 0).any(axis=2) * weight
+    pooled = np.einsum("sb,sbp->bp", reached, every) / np.maximum(reached.sum(axis=0), 1e-300)[:, None]
+    return (pooled * (every > 0).any(axis=1).all(axis=0)).astype(np.float32)
 
 
 def _subjects(store: ReadsScans, keys: Keys, progress: bool = False) -> Iterator[Moments]:

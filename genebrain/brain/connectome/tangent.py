@@ -6,6 +6,7 @@ eigendecomposition per batch, no loop over subjects.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,9 @@ from genebrain.brain.connectome.base import ConnectomeFeature
 from genebrain.brain.connectome.missing_parcels import Float64
 from genebrain.brain.connectome.moments import Float32
 from genebrain.common.types import FloatArray, IntArray, UserError
+
+WIDEST = 128
+"""Parcels; "all" components above it would give more features than any cohort can carry."""
 
 
 def innovation_covariance(
@@ -86,6 +90,7 @@ class InnovationTangent(ConnectomeFeature):
     """
 
     innovation = True
+    words = "connectome, tangent space of what each frame adds to the one before"
 
     def __init__(self, n_components: int | None = None, shrinkage: float = 0.05) -> None:
         super().__init__()
@@ -93,8 +98,21 @@ class InnovationTangent(ConnectomeFeature):
             raise ValueError(f"shrinkage must be in [0, 1), got {shrinkage}")
         self.n_components, self.shrinkage = n_components, shrinkage
 
+    @classmethod
+    def candidates(
+        cls, kind: str, components: Sequence[int | str], n_parcels: int, shrinkage: float
+    ) -> dict[str, Self]:
+        """One feature per number of leading components."""
+        sizes = tangent_sizes(components, n_parcels)
+        return {f"{kind}-{q}": cls(None if q == n_parcels else q, shrinkage) for q in sizes}
+
     def fit(
-        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
+        self,
+        C0: FloatArray,
+        C1: FloatArray,
+        edges: FloatArray | None = None,
+        frames: IntArray | None = None,
+        *powers_and_seconds: FloatArray,
     ) -> Self:
         """Learn parcels, basis, autoregression and mean from TRAINING subjects: C0, C1 [n, P, P]."""
         shared = self.fit_parcels(C0, C1)
@@ -123,7 +141,12 @@ class InnovationTangent(ConnectomeFeature):
         return self
 
     def transform(
-        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
+        self,
+        C0: FloatArray,
+        C1: FloatArray,
+        edges: FloatArray | None = None,
+        frames: IntArray | None = None,
+        *powers_and_seconds: FloatArray,
     ) -> Float32:
         """Features of any subjects, float32 [n, q (q + 1) / 2]; ``edges`` must be given as in :meth:`fit`."""
         self.fitted(C0.shape[-1])
@@ -150,10 +173,11 @@ class InnovationTangent(ConnectomeFeature):
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """Everything that was learned, as plain arrays for a checkpoint."""
+        # Tensor files keep the order of the memory: a transposed view would come back as another matrix.
         return super().state() | {
-            "basis": self.basis,
-            "phi": self.phi,
-            "whitening": self.whitening,
+            "basis": np.ascontiguousarray(self.basis),
+            "phi": np.ascontiguousarray(self.phi),
+            "whitening": np.ascontiguousarray(self.whitening),
             "shrinkage": np.array(self.shrinkage),
             "n_components": np.array(-1 if self.n_components is None else self.n_components),
         }
@@ -171,6 +195,7 @@ class Lag0Tangent(InnovationTangent):
     """The same without the autoregression: tangent space of the ordinary covariance ``C0``."""
 
     innovation = False
+    words = "connectome, tangent space of the covariance"
 
 
 def leading_components(covariance: Float64, n_components: int | None) -> Float64:
@@ -181,3 +206,21 @@ def leading_components(covariance: Float64, n_components: int | None) -> Float64
     if not 1 <= n_components <= P:
         raise UserError(f"n_components is {n_components}, but the training subjects share {P} parcels")
     return np.ascontiguousarray(np.linalg.eigh(covariance)[1][:, : -n_components - 1 : -1])
+
+
+def tangent_sizes(components: Sequence[int | str], places: int) -> list[int]:
+    """Numbers of components to try in a tangent space of so many parcels (or places of an encoder).
+
+    Raises
+    ------
+    UserError
+        None is left.
+    """
+    sizes = [places if wanted == "all" else min(int(wanted), places) for wanted in components]
+    sizes = [q for q, wanted in zip(sizes, components, strict=True) if wanted != "all" or places <= WIDEST]
+    if not sizes:
+        raise UserError(
+            f"brain.components={list(components)} leaves nothing to try for {places} parcels: "
+            f"'all' is only used up to {WIDEST} parcels; add a number such as 40"
+        )
+    return list(dict.fromkeys(sizes))

@@ -17,7 +17,7 @@ from genebrain.genetics.chunks.cutting import cut_places
 from genebrain.genetics.chunks.work import predict
 from genebrain.genetics.genome.gene_windows import Window, read_windows
 from genebrain.genetics.haplotypes.resolve import Policies, open_genotypes
-from genebrain.simulation.genomes import simulate_regions
+from genebrain.simulation.genome.genomes import simulate_regions
 from tests.genetics.genome.genotype_writing import Record, write_fasta, write_pgen, write_vcf
 
 REAL = Path(__file__).parents[3] / "data" / "chr20_1000g"

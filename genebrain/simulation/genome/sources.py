@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.common.types import UserError
-from genebrain.simulation import awkward as simulated_awkward
-from genebrain.simulation.families import Pedigree, inherit
-from genebrain.simulation.genomes import RECOMBINATION_RATE, Region, simulate_regions
-from genebrain.simulation.genotype_writer import Record, write_reference, write_vcf, write_windows
+from genebrain.simulation.genome import awkward as simulated_awkward
+from genebrain.simulation.genome.families import Pedigree, inherit
+from genebrain.simulation.genome.genomes import RECOMBINATION_RATE, Region, simulate_regions
+from genebrain.simulation.genome.writer import Record, write_reference, write_vcf, write_windows
 
 REAL_GENOMES = "chr20_1000g"
 PANEL_CONTIGS = 22
@@ -214,7 +214,7 @@ class RealGenomes:
 
 def real_genomes_folder() -> Path:
     """Folder of the shipped genomes, in a checkout or in an installed package."""
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parents[2]
     for folder in (package.parent / "data" / REAL_GENOMES, package / "data" / REAL_GENOMES):
         if (folder / "genotypes.vcf.gz").is_file():
             return folder

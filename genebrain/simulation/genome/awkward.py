@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.simulation.genomes import Region
-from genebrain.simulation.genotype_writer import MISSING, Record
+from genebrain.simulation.genome.genomes import Region
+from genebrain.simulation.genome.writer import MISSING, Record
 
 HEADER = '##ALT=<ID=DEL,Description="Deletion">\n##INFO=<ID=END,Number=1,Type=Integer,Description="Last base">\n'
 NEEDED_POLICIES = {"unphased": "as_written", "symbolic": "drop"}

@@ -1,0 +1,96 @@
+"""Stack of scan readings: a second kind of features where it tells the genes something that the first does not.
+
+Each other kind is freed of the latents chosen so far before its components are taken (deflation), so that all latents
+stay uncorrelated and the calibrated score of the longer vector needs no weights. Cross-validation accepts or refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from genebrain.alignment.closed_form.choice import Fits, Judge
+from genebrain.alignment.closed_form.empirical_bayes import Posterior, fit_ridge
+from genebrain.alignment.closed_form.latents import Latents, kind_of
+from genebrain.alignment.closed_form.regression_data import Form
+from genebrain.common.types import FloatArray
+
+SIZES = (8, 16, 24)
+"""Dimensions that a further kind may add."""
+
+
+def best_of_kinds(cv: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]:
+    """Best ridge score of each kind of candidates, and the candidate that reached it."""
+    best: dict[str, tuple[float, str]] = {}
+    for row in cv:
+        if row["mode"] == "ridge" and "+" not in row["brain"]:
+            kind = kind_of(row["brain"])
+            best[kind] = max(best.get(kind, (-1.0, "")), (row["recall@1"], row["brain"]))
+    return best
+
+
+def stacked_latents(
+    judge: Judge,
+    latents: Latents,
+    fits: Fits,
+    candidates: Mapping[str, FloatArray],
+    cv: list[dict[str, Any]],
+    form: Form,
+    most: int,
+    *,
+    progress: bool = False,
+) -> tuple[Latents, Fits] | None:
+    """Add one kind after the other while cross-validation gains; None where no kind gains enough.
+
+    Parameters
+    ----------
+    latents, fits
+        Of the best single candidate.
+    cv : list of dict
+        What was tried before; new rows are added.
+    most : int
+        Dimensions of one candidate at most.
+    """
+    best = best_of_kinds(cv)
+    reached = max(row["recall@1"] for row in cv if row["brain"] == latents.name and row["k"] == latents.values.shape[1])
+    left = [kind for kind in best if kind != kind_of(latents.name)]
+    ridge, grown = fits[1], None
+    while left:
+        tried = [latents.extended(best[kind][1], candidates[best[kind][1]], min(max(SIZES), most)) for kind in left]
+        start = latents.values.shape[1]
+        added = np.concatenate([one.values[:, start:] for one in tried], axis=1)
+        if not added.shape[1]:
+            break
+        data = form.of_subsets(judge.x, added, judge.left_out)
+        of_added, first = fit_ridge(data, progress=progress), 0
+        found: tuple[float, Latents, Posterior] | None = None
+        for one in tried:
+            width = one.values.shape[1] - start
+            for size in sorted({min(size, width) for size in SIZES if width}):
+                shorter = one.leading(size)
+                joint = _side_by_side(ridge, of_added.dims(first, size))
+                value, calibration = judge.judge(joint, shorter.values)
+                k = shorter.values.shape[1]
+                cv.append({"brain": one.name, "k": k, "mode": "ridge", "recall@1": value, "slope": calibration.slope})
+                if found is None or value > found[0]:
+                    found = value, shorter, joint
+            first += width
+        if found is None or found[0] < reached + judge.settings.stack_gain:
+            break
+        reached, latents, ridge = found
+        left.remove(kind_of(latents.parts[-1][0]))
+        grown = latents
+    if grown is None:
+        return None
+    return grown, (form.of_subsets(judge.x, grown.values, judge.left_out), ridge)
+
+
+def _side_by_side(one: Posterior, other: Posterior) -> Posterior:
+    """Ridge posteriors of two sets of dimensions; each dimension is fitted by itself."""
+    k = one.mean.shape[2] + other.mean.shape[2]
+    rotation = np.broadcast_to(np.eye(k), (len(one.mean), k, k))
+    parts = [(one.mean, other.mean), (one.predictive, other.predictive), (one.inclusion, other.inclusion)]
+    mean, predictive, inclusion = (np.concatenate(pair, axis=-1) for pair in parts)
+    return Posterior(mean, predictive, inclusion, rotation)

@@ -1,0 +1,1 @@
+"""Simulated genomes: linkage, families, awkward records, and their files."""

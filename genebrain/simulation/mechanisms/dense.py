@@ -1,0 +1,48 @@
+"""Effects on every variant: the trait is as polygenic as the windows allow."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genebrain.common.types import UserError
+from genebrain.simulation.genome.sources import Genomes
+from genebrain.simulation.mechanisms.modes import ModeMechanism
+from genebrain.simulation.mechanisms.registry import Floats, GeneticPart, Streams, register_mechanism
+from genebrain.simulation.tiers import Tier
+from genebrain.simulation.traits import whitened
+
+LOWEST_MAF = 0.01
+
+
+@register_mechanism
+class Dense(ModeMechanism):
+    """Normal effects of every variant with MAF >= 1 % on every dimension; scans as in ``modes``."""
+
+    name = "dense"
+    summary = "every variant with MAF >= 1 % acts on every dimension of the trait"
+    tier = Tier(k=16, h2=0.49, rel=0.99, n_active=20, causal_per_dim=4)
+
+    def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
+        """Independent normal effects."""
+        columns, sites = common_columns(source)
+        p = columns.shape[1]
+        spanned, values = whitened(columns @ rng["trait"].normal(size=(p, tier.k)), groups)
+        if spanned < tier.k:
+            raise UserError(
+                f"{p} variants with MAF >= {LOWEST_MAF} span {spanned} dimensions, and the trait has k={tier.k}: take "
+                "more or longer windows, more people or a smaller k"
+            )
+        return GeneticPart(values, sites, columns / np.sqrt(p))
+
+
+def common_columns(source: Genomes, lowest_maf: float = LOWEST_MAF) -> tuple[Floats, list[tuple[int, int]]]:
+    """Standardised dosages ``[people, variants]`` of frequent variants inside the windows, and which these are."""
+    columns, sites = [], []
+    for window, (dosage, usable) in enumerate(zip(source.dosages, source.usable, strict=True)):
+        share = dosage.mean(axis=1) / 2
+        kept = np.flatnonzero((np.minimum(share, 1 - share) >= lowest_maf) & usable)
+        centred = dosage[kept] - 2 * share[kept, None]
+        columns.append((centred / centred.std(axis=1, keepdims=True)).T)
+        sites += [(window, int(site)) for site in kept]
+    return np.concatenate(columns, axis=1), sites

@@ -1,0 +1,43 @@
+"""A few shared loci over a polygenic rest at small heritability, as the genetics of real connectivity looks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genebrain.common.types import UserError
+from genebrain.simulation.genome.sources import Genomes
+from genebrain.simulation.mechanisms.dense import common_columns
+from genebrain.simulation.mechanisms.modes import ModeMechanism
+from genebrain.simulation.mechanisms.registry import GeneticPart, Streams, register_mechanism
+from genebrain.simulation.tiers import Tier
+from genebrain.simulation.traits import choose_causal, whitened
+
+N_LOCI = 6
+SHARE_OF_LOCI = 0.4
+"""Of the genetic variance; each locus acts on all dimensions."""
+
+
+@register_mechanism
+class FewLoci(ModeMechanism):
+    """Six loci that act on all dimensions carry 40 % of the genetic variance, all frequent variants the rest."""
+
+    name = "few_loci"
+    summary = "six shared loci over a polygenic rest, heritability .2"
+    tier = Tier(k=16, h2=0.2, rel=0.99, n_active=20, causal_per_dim=4)
+
+    def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
+        """Normal effects of two sizes."""
+        columns, sites = common_columns(source)
+        loci = choose_causal(source.dosages, source.usable, N_LOCI, rng["causal"])
+        p = columns.shape[1]
+        variance = np.full(p, (1 - SHARE_OF_LOCI) / p)
+        variance[[sites.index(locus) for locus in loci]] += SHARE_OF_LOCI / len(loci)
+        effects = np.sqrt(variance)[:, None] * rng["trait"].normal(size=(p, tier.k))
+        spanned, values = whitened(columns @ effects, groups)
+        if spanned < tier.k:
+            raise UserError(
+                f"{p} variants span {spanned} dimensions, and the trait has k={tier.k}: take more or longer windows, "
+                "more people or a smaller k"
+            )
+        return GeneticPart(values, sites, columns * np.sqrt(variance))

@@ -1,0 +1,87 @@
+"""The default mechanism: a few additive variants shape the powers of connectome modes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genebrain.simulation.genome.sources import Genomes
+from genebrain.simulation.mechanisms.registry import (
+    BrainPart,
+    Conditions,
+    Floats,
+    GeneticPart,
+    Mechanism,
+    Streams,
+    register_mechanism,
+)
+from genebrain.simulation.scans import BrainModel, Parcels, loudness_for, synthetic_connectome
+from genebrain.simulation.tiers import REFERENCE_FRAMES, Tier
+from genebrain.simulation.traits import choose_causal, genetic_values
+
+
+@dataclass(frozen=True)
+class ModeScans:
+    """Scans whose connectome modes carry the trait in their innovation variance, and its sufficient statistic."""
+
+    model: BrainModel
+
+    def scans(
+        self, trait: Floats, conditions: Conditions, n_frames: int, rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Parcel series ``[people, frames, parcels]``."""
+        return self.model.scans(trait, conditions.shift, n_frames, rng)
+
+    def read_trait(self, scans: NDArray[np.floating], trait: Floats, conditions: Conditions) -> Floats:
+        """Trait plus noise, ``[people, k]``."""
+        return self.model.read_trait(scans, conditions.shift)
+
+
+class ModeMechanism(Mechanism):
+    """Base of the mechanisms whose scans are those of connectome modes."""
+
+    exact = True
+
+    def brain(self, tier: Tier, settings: Mapping[str, Any], rng: np.random.Generator) -> BrainPart:
+        """Modes of a synthetic connectome."""
+        loudness = loudness_for(tier.rel, REFERENCE_FRAMES)
+        parcels = Parcels.of(settings["n_parcels"], rng)
+        model = BrainModel.build(
+            synthetic_connectome(parcels, rng),
+            k=tier.k, n_active=tier.n_active, loudness=loudness, tr=settings["tr"], rng=rng,
+        )  # fmt: skip
+        shift = tier.site_shift * rng.normal(size=(tier.n_sites, settings["n_parcels"]))
+        return BrainPart(ModeScans(model), parcels, shift, loudness)
+
+    def problems(self, tier: Tier, settings: Mapping[str, Any]) -> list[str]:
+        """The modes that carry the trait must exist."""
+        if tier.k < tier.n_active < settings["n_parcels"]:
+            return []
+        return [
+            f"n_parcels={settings['n_parcels']} is too few: it must be above the {tier.n_active} modes in which"
+            f" brains differ (n_active), and these above the {tier.k} dimensions of the trait (k)"
+        ]
+
+
+@register_mechanism
+class Modes(ModeMechanism):
+    """A few causal variants per dimension; the trait in the log innovation variance of connectome modes."""
+
+    name = "modes"
+    summary = "a few additive variants shape the powers of connectome modes (the tiers)"
+
+    def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
+        """Sparse effects of the architecture of the tier."""
+        return sparse_values(source, tier, groups, rng)
+
+
+def sparse_values(source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
+    """Genetic values of ``causal_per_dim`` variants per dimension."""
+    dosages = source.dosages
+    causal = choose_causal(dosages, source.usable, tier.k * tier.causal_per_dim, rng["causal"])
+    columns = np.stack([dosages[window][site] for window, site in causal], axis=1)
+    return GeneticPart(genetic_values(columns, tier.k, tier.architecture, groups, rng["trait"]), causal)
