@@ -47,7 +47,8 @@ class ConnectomeSide:
     ----------
     kind : str or sequence of str
         Kinds of features in :data:`~genebrain.brain.connectome.features.FEATURES`; cross-validation inside training
-        chooses among several, and adds a second where that pays. ``innovation``: tangent space of the innovation covariance of a
+        chooses among several, and adds a second where that pays. ``innovation``: tangent space of the innovation
+        covariance of a
         group first-order autoregression; ``lag0``: of the covariance; ``spectrum``: log spectra of the parcels.
     components : sequence, optional
         Numbers of leading components to try; the alignment chooses by cross-validation inside training. ``all``
