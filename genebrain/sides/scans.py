@@ -60,8 +60,7 @@ class EncoderSide:
 
     Parameters
     ----------
-    encoder : {"brainlm", "brainlm_vit", "swift", "brainmt"}
-        Or one of a plugin, see :data:`~genebrain.brain.encoders.families.SCAN_ENCODERS`.
+    encoder : {"brainlm", "brainlm_vit", "swift", "brainmt"} or one of a plugin
     path : str, optional
         Published or own weights (file or folder); None: random weights, a control.
     size : str
