@@ -99,6 +99,8 @@ class GeneSide:
     lora: LoraSettings = field(default_factory=LoraSettings)
 
     def __post_init__(self) -> None:
+        if self.path is None and self.name not in DNA_ENCODERS:
+            raise UserError(f"genetics.name={self.name}: {DNA_ENCODERS.unknown(self.name)}")
         if self.own and self.chunk_bp < 1:
             raise UserError(f"chunk_bp={self.chunk_bp} must be at least 1")
         if not self.own and (self.chunk_bp < 6 or self.chunk_bp % 6):

@@ -65,7 +65,7 @@ class EncoderSettings:
 
     def __post_init__(self) -> None:
         if self.name not in SCAN_ENCODERS:
-            raise UserError(f"encoder {self.name} is none of {', '.join(SCAN_ENCODERS)}")
+            raise UserError(f"encoder {self.name} is none of {', '.join(SCAN_ENCODERS)} (plugins=[...] adds your own)")
         problems = []
         if self.size not in ("auto", *self.family.sizes):
             problems.append(f"size={self.size} is none of auto, {', '.join(self.family.sizes)}")
