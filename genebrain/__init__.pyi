@@ -64,6 +64,9 @@ from .sides.pairs import PairDataset, PairedDataModule
 
 # genomes
 from .genetics.chunks.build import build_chunks
+from .genetics.encoders.generator import GeneratorEncoder
+from .genetics.encoders.plain import check_dna_encoder
+from .genetics.encoders.protocol import DNA_ENCODERS, DNAEncoder, DNAWeights
 from .genetics.model.backbone import GeneratorBackbone, load_generator
 from .genetics.model.language_model import load_language_model
 from .genetics.model.sliding_window import pool_stream
@@ -78,6 +81,9 @@ from .brain.connectome.moments import Moments
 from .brain.connectome.tangent import InnovationTangent, Lag0Tangent
 from .brain.encoders.base import WindowEncoder
 from .brain.encoders.build import build_encoder
+from .brain.encoders.families import EncoderFamily, InputShape
+from .brain.encoders.plain import check_window_encoder
+from .brain.encoders.published import SCAN_ENCODERS
 from .brain.models.brainlm.image import ViTMAE
 from .brain.models.brainlm.region_time import BrainLM
 from .brain.models.brainmt.model import BrainMT

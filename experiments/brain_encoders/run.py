@@ -29,7 +29,7 @@ import pandas as pd
 
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings
-from genebrain.brain.encoders.families import READS
+from genebrain.brain.encoders.published import SCAN_ENCODERS
 from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.common.types import UserError
 from genebrain.sides.connectome import ConnectomeSide
@@ -115,7 +115,7 @@ def main() -> None:
     arms = [("tangent", "frozen"), (BEST, "frozen"), ("correlation", "frozen")]
     arms += [(encoder, how) for how in given.how for encoder in given.encoders]
     if given.scans == "parcels":
-        arms = [one for one in arms if READS.get(one[0]) != "volumes"]
+        arms = [one for one in arms if one[0] not in SCAN_ENCODERS or SCAN_ENCODERS[one[0]].reads != "volumes"]
     for tier in given.tiers:
         for seed in given.seeds:
             folder = given.work / f"{tier}-{seed}-{given.people}-{given.scans}"

@@ -31,7 +31,7 @@ from genebrain.brain.connectome.token_connectivity import TokenTangent
 from genebrain.brain.encoders.base import Summary, WindowEncoder
 from genebrain.brain.encoders.build import EncoderSettings, build_encoder
 from genebrain.brain.encoders.embed import embed_windows, embeddings_folder
-from genebrain.brain.encoders.families import READS
+from genebrain.brain.encoders.published import SCAN_ENCODERS
 from genebrain.brain.pretraining.data import LookDataset, LookModule
 from genebrain.brain.pretraining.loop import make_module, train
 from genebrain.brain.pretraining.settings import ObjectiveSettings
@@ -172,7 +172,7 @@ def embedders(folder: Path) -> dict[str, Embed | str]:
                 folder, name, epochs=EPOCHS, summary=summary
             )
             found[f"{name} {published}, random weights{words}"] = encoder(folder, name, published, summary=summary)
-    for name, reads in READS.items():
+    for name, reads in ((name, family.reads) for name, family in SCAN_ENCODERS.items()):
         if reads == "volumes":
             found[name] = "reads volumes: not applicable to series of regions"
     return found

@@ -52,7 +52,7 @@ class Registry(Mapping[str, T], Generic[T]):
         UserError
             The name is taken, or is no plain word.
         """
-        if not name.replace("-", "_").isidentifier():
+        if not name.replace("-", "_").replace(".", "_").isidentifier():
             raise UserError(f"'{name}' cannot name a {self.kind}: use letters, digits, - and _")
 
         def enter(entry: T) -> T:

@@ -15,15 +15,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from genebrain.brain.encoders.base import ParcelWindowEncoder, WindowEncoder
+from genebrain.brain.encoders.base import WindowEncoder
 from genebrain.brain.encoders.files import ENCODER, save_encoder
 from genebrain.brain.models.scaling import CohortScaling
 from genebrain.brain.pretraining.data import LookDataset, LookModule
 from genebrain.brain.pretraining.loop import make_module, train
 from genebrain.brain.pretraining.module import PretrainModule
-from genebrain.brain.pretraining.objectives import ClipContrast
 from genebrain.brain.pretraining.report import Losses, compare, measure
-from genebrain.brain.pretraining.settings import ObjectiveSettings
+from genebrain.brain.pretraining.settings import ObjectiveSettings, objective_of
 from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.brain.windows.bank import WindowBank
 from genebrain.brain.windows.random_windows import RandomWindows
@@ -88,6 +87,7 @@ def run_pretraining(
     ``history.csv``, ``split.json`` and ``provenance.json``. A finished folder of the same settings is returned as it
     is, an unfinished one goes on.
     """
+    objective_of(choice.brain.encoder)
     choice.trainer.on_gpu()  # what the machine lacks is said before any scan is read
     folder = RunFolder(run)
     with folder.stage("scans"):
@@ -152,11 +152,11 @@ def pretrain(
     dict or None
         The report; None on all processes but the first.
     """
-    if fitted_on is not None and isinstance(encoder, ParcelWindowEncoder):
+    if fitted_on is not None:
         encoder = encoder.with_scaling(CohortScaling.fit(bank.store.read(key) for key in fitted_on))
     if progress and (words := bank.time_steps()):
         print(words)
-    windows = RandomWindows(bank, ClipContrast.clips if encoder.name == "swift" else 1)
+    windows = RandomWindows(bank, objective_of(encoder.name).clips)
     people = usable_people(windows, scans, train_rows, validation_rows, family)
     settings = choice.trainer
     data = LookModule(
@@ -219,7 +219,7 @@ def usable_people(
 
 def _batches(module: PretrainModule, data: LookModule, people: People) -> tuple[Any, IntArray | None]:
     """What the report is measured on: person by person, or whole batches where a person alone has no loss."""
-    if isinstance(module.objective, ClipContrast):
+    if not module.objective.alone:
         return data.validation_loader(data.batch_size), None
     every = max(1, -(-len(people.validation) // MEASURED))
     some = LookModule(data.dataset, people.train, people.validation[::every], batch_size=1)

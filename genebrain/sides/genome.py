@@ -5,7 +5,7 @@ Joins the DNA room (haplotypes, chunks, encoder, store) with the people of a coh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,24 @@ from genebrain.cohort.participants import Cohort
 from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.chunks.build import ChunkSet, build_chunks, content_fingerprint, dosages
 from genebrain.genetics.chunks.reference import pair_with_reference
-from genebrain.genetics.chunks.work import predict
+from genebrain.genetics.chunks.work import BASES_PER_TOKEN, predict
+from genebrain.genetics.encoders.generator import GeneratorEncoder
+from genebrain.genetics.encoders.options import EmbedOptions, table_name
+from genebrain.genetics.encoders.plain import make_encoder, reader_for
+from genebrain.genetics.encoders.protocol import DNA_ENCODERS, ChunkReader, DNAEncoder, DNAWeights
 from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.genetics.haplotypes.resolve import Policies
 from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
 from genebrain.genetics.model.checkpoints import TRAINED_TOKENS
 from genebrain.genetics.model.language_model import GeneratorLanguageModel, load_language_model
 from genebrain.genetics.model.options import ModelOptions
-from genebrain.genetics.store.plan import EmbedOptions
 from genebrain.genetics.store.store import ChunkStore
 from genebrain.genetics.store.work_parts import Shard
 from genebrain.training.adapters import LoraSettings
 from genebrain.training.tuned_encoder import TUNINGS
+
+ONLY_GENERATOR = ("model", "layer", "last_layers", "opening_mark", "closing_mark", "length_rule", "tuning", "lora")
+"""Options that an encoder of a plugin does not have."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class GeneSide:
     Parameters
     ----------
     name : str
-        ``generator_tiny`` (random weights, offline) or a published checkpoint.
+        ``generator_tiny`` (random weights, offline), a published checkpoint, or an encoder of a plugin
+        (:data:`~genebrain.genetics.encoders.protocol.DNA_ENCODERS`).
     path : str, optional
         Local folder with ``config.json`` and safetensors weights.
     revision : str, optional
@@ -92,7 +99,11 @@ class GeneSide:
     lora: LoraSettings = field(default_factory=LoraSettings)
 
     def __post_init__(self) -> None:
-        if self.chunk_bp < 6 or self.chunk_bp % 6:
+        if self.path is None and self.name not in DNA_ENCODERS:
+            raise UserError(f"genetics.name={self.name}: {DNA_ENCODERS.unknown(self.name)}")
+        if self.own and self.chunk_bp < 1:
+            raise UserError(f"chunk_bp={self.chunk_bp} must be at least 1")
+        if not self.own and (self.chunk_bp < 6 or self.chunk_bp % 6):
             raise UserError(
                 f"chunk_bp={self.chunk_bp}: GENERator reads 6 bases a token, so chunks must be a multiple of 6 "
                 f"(nearest: {max(6, round(self.chunk_bp / 6) * 6)})"
@@ -103,7 +114,26 @@ class GeneSide:
             raise UserError(f"genetics.tuning={self.tuning}: use one of {', '.join(TUNINGS)}")
         self._policies()
         object.__setattr__(self, "phases", tuple(self.phases))  # YAML gives a list
-        self._check_length(self.options())
+        if self.own:
+            self._refuse_options_of_generator()
+            self.options()
+        else:
+            self._check_length(self.options())
+
+    @property
+    def own(self) -> bool:
+        """Whether the encoder is one of a plugin, which reads letters in its own way."""
+        make = DNA_ENCODERS.get(self.name)
+        return make is not None and make is not GeneratorEncoder
+
+    def _refuse_options_of_generator(self) -> None:
+        known = {one.name: one for one in fields(self)}
+        changed = [name for name in ONLY_GENERATOR if getattr(self, name) != _default(known[name])]
+        if changed:
+            raise UserError(
+                f"genetics.name={self.name} reads chunks in its own way: leave out "
+                f"{', '.join(f'genetics.{name}' for name in changed)}, which GENERator alone has"
+            )
 
     def _check_length(self, options: EmbedOptions) -> None:
         """Chunks that no published model can take are refused before genotypes are read; a local folder says later."""
@@ -164,16 +194,34 @@ class GeneSide:
     def plan(self, cohort: Cohort) -> dict[str, Any]:
         """Predict the encoder's work: naive and unique chunks, tokens."""
         options = self.options()
-        marks = options.opening_mark + options.closing_mark
+        marks = 0 if self.own else options.opening_mark + options.closing_mark
         inputs = self._inputs(cohort)
         built = build_chunks(**inputs, progress=False)
         paired = self._paired(built, inputs) if self.delta else None
-        return predict(built, self.chunk_bp, paired=paired, marks=marks, readings=options.views.n_views)
+        return predict(
+            built, self.chunk_bp, paired=paired, marks=marks, readings=options.views.n_views,
+            bases_per_token=1 if self.own else BASES_PER_TOKEN,
+        )  # fmt: skip
 
     @property
     def frozen(self) -> GeneSide:
         """The same side with the encoder as it is: what the stores know."""
         return replace(self, tuning="frozen", lora=LoraSettings())
+
+    def encoder(self) -> DNAEncoder:
+        """The encoder, known by its fingerprint; weights are loaded when it first reads."""
+        return make_encoder(self.weights)
+
+    def reader(self) -> ChunkReader:
+        """How the encoder reads chunks under these options."""
+        return reader_for(self.encoder(), self.options(), self.name)
+
+    @property
+    def weights(self) -> DNAWeights:
+        """Which weights the encoder is made with."""
+        return DNAWeights(
+            self.name, self.path, self.revision, self.weights_seed, self.allow_download, self.model
+        )  # fmt: skip
 
     def backbone(self, **more: Any) -> GeneratorBackbone:
         """Load the encoder; ``more`` goes to :func:`genebrain.genetics.model.backbone.load_generator`."""
@@ -185,7 +233,18 @@ class GeneSide:
 
     @property
     def checkpoint(self) -> dict[str, Any]:
-        """Weights and how they are run: arguments of :func:`~genebrain.genetics.model.backbone.load_generator`."""
+        """Weights and how they are run: arguments of :func:`~genebrain.genetics.model.backbone.load_generator`.
+
+        Raises
+        ------
+        UserError
+            The encoder is none of GENERator's, and this needs the decoder itself.
+        """
+        if self.own:
+            raise UserError(
+                f"genetics.name={self.name} is an encoder of a plugin: it gives vectors for fit, embed and "
+                "embed-sequences; this needs a GENERator (generator_tiny, or a published one)"
+            )
         return {
             "name": self.name,
             "path": self.path,
@@ -200,23 +259,31 @@ class GeneSide:
     ) -> dict[str, Any]:
         """Encode the chunks (or one share of them) that the store does not hold yet; returns what was done."""
         report = ChunkStore(store / "chunks").embed(
-            chunks.keys, chunks.sequences, self.backbone(), self.options(), progress=progress, shard=shard
-        )
+            chunks.keys, chunks.sequences, self.encoder(), self.options(), progress=progress, shard=shard,
+            name=self.name,
+        )  # fmt: skip
         return {"chunks_naive": chunks.n_naive, "chunks_unique": chunks.n_unique, **report.as_dict()}
 
     def table(self, chunks: ChunkSet, store: Path, pooling: str) -> FloatArray:
         """Stored embeddings, ``[rows, width]`` in the order that the index of the chunk set speaks of."""
-        fingerprint = self.options().fingerprint(self.backbone())
-        vectors = ChunkStore(store / "chunks").table(chunks.keys, pooling, fingerprint)
+        reader = self.reader()
+        if pooling not in reader.poolings:
+            raise UserError(f"pooling.token={pooling}: {self.name} gives {', '.join(reader.poolings)}")
+        vectors = ChunkStore(store / "chunks").table(chunks.keys, pooling, table_name(reader.identity()))
         return vectors if chunks.pairs is None else vectors[chunks.pairs[:, 0]] - vectors[chunks.pairs[:, 1]]
 
     def cost(self, chunks: ChunkSet) -> dict[str, int]:
         """Chunks with and without sharing, and the tokens that the encoder reads, marks and all readings included."""
-        options = self.options()
-        n_tokens = options.n_tokens(np.array([len(sequence) for sequence in chunks.sequences], np.int64))
-        tokens = int(n_tokens.sum()) * options.views.n_views
+        reader = self.reader()
+        n_tokens = reader.sizes(np.array([len(sequence) for sequence in chunks.sequences], np.int64))
+        tokens = int(n_tokens.sum()) * reader.n_views
         return {"chunks_naive": chunks.n_naive, "chunks_unique": chunks.n_unique, "encoder_tokens": tokens}
 
     def dosage_blocks(self, cohort: Cohort) -> list[FloatArray]:
         """True dosages of all variants, one block ``[subjects, variants]`` per window."""
         return dosages(cohort.genotypes, read_windows(cohort.windows), cohort.table["genotype_id"].tolist())
+
+
+def _default(one: Field[Any]) -> Any:
+    """Default value of a setting."""
+    return one.default_factory() if one.default_factory is not MISSING else one.default

@@ -15,10 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.brain.encoders.base import ParcelWindowEncoder, Summary, WindowEncoder
+from genebrain.brain.encoders.base import WindowEncoder
 from genebrain.brain.encoders.build import EncoderSettings
 from genebrain.brain.encoders.cache import SHELF, ScanShape
 from genebrain.brain.encoders.embed import Embeddings, embed_windows, embeddings_folder, say_encoder
+from genebrain.brain.encoders.families import Summary
 from genebrain.brain.encoders.preflight import refuse_misfits
 from genebrain.brain.encoders.reading import (
     VolumeSettings,
@@ -59,7 +60,7 @@ class EncoderSide:
 
     Parameters
     ----------
-    encoder : {"brainlm", "brainlm_vit", "swift", "brainmt"}
+    encoder : {"brainlm", "brainlm_vit", "swift", "brainmt"} or one of a plugin
     path : str, optional
         Published or own weights (file or folder); None: random weights, a control.
     size : str
@@ -282,7 +283,7 @@ class EncoderSide:
         """The encoder behind the scaling asked for, fitted on ``training`` rows, and its windows."""
         encoder = encoder or self.shared(cohort, store)
         bank = self.bank(encoder, cohort, store)
-        if self.scaling == "cohort" and isinstance(encoder, ParcelWindowEncoder):
+        if self.scaling == "cohort":
             scans = person_scans(cohort, self.scans(cohort, store))
             fitted = CohortScaling.fit(bank.store.read(key) for row in training for key in scans[row])
             encoder = encoder.with_scaling(fitted)

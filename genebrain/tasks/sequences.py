@@ -76,7 +76,8 @@ def embed_sequences(
         cutting=Cutting(gene.chunk_bp, overlap_bp, options.frame, parity),
         layout=VectorLayout(token_pooling, chunk_pooling, padded),  # type: ignore[arg-type]
         shard=shard_of_run(shard),
-        backbone=gene.backbone(),
+        encoder=gene.encoder(),
+        name=gene.name,
         options=options,
         store=store,
         repair=repair,

@@ -13,34 +13,26 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import Any, Literal, get_args
+from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from genebrain.brain.connectome.token_connectivity import token_connectivity
-from genebrain.brain.encoders.families import READS, Size, frames_problem
+from genebrain.brain.encoders.families import SCAN_ENCODERS, Reads, Size, Summary, frames_problem
 from genebrain.brain.models.base import ScanEncoder
-from genebrain.brain.models.brainlm.canvas import Canvas
-from genebrain.brain.models.brainlm.image import ViTMAE
-from genebrain.brain.models.brainlm.region_time import BrainLM
 from genebrain.brain.models.parcel_input import ParcelInput
 from genebrain.brain.models.scaling import CohortScaling
 from genebrain.common.types import UserError
 
-Summary = Literal["own", "cls", "mean", "connectivity"]
-SUMMARIES: tuple[Summary, ...] = get_args(Summary)
-Reads = Literal["parcels", "volumes"]
-
 
 class WindowEncoder(nn.Module, ABC):
-    """Base of the four.
+    """Base of all: a module behind the input that it asks for.
 
     Parameters
     ----------
     name : str
-        Of :data:`genebrain.brain.encoders.families.NAMES`.
+        Of :data:`genebrain.brain.encoders.families.SCAN_ENCODERS`.
     encoder : nn.Module
         The published module.
     size : Size
@@ -67,11 +59,13 @@ class WindowEncoder(nn.Module, ABC):
     """
 
     class_token: bool
+    proven: bool = True
+    """Whether the tests of the package show that it keeps the contract; if not, it is checked before it is used."""
 
     def __init__(self, name: str, encoder: nn.Module, size: Size, origin: str, summary: Summary = "own") -> None:
         super().__init__()
         self.name, self.encoder, self.size, self.origin, self.summary = name, encoder, size, origin, summary
-        self.reads: Reads = READS[name]
+        self.reads: Reads = SCAN_ENCODERS[name].reads
         self.frames, self.tr = size.frames, size.tr
         self.hidden_size = int(encoder.hidden_size)  # type: ignore[arg-type]
 
@@ -146,10 +140,18 @@ class WindowEncoder(nn.Module, ABC):
         weight = mask[:, skip:].to(tokens.dtype)
         return torch.einsum("bth,bt->bh", tokens[:, skip:], weight) / weight.sum(dim=1, keepdim=True)
 
+    def around(self, module: nn.Module, origin: str) -> Self:
+        """The same input and summary around another module of the family."""
+        return type(self)(self.name, module, self.size, origin, self.summary).eval()
+
+    def with_scaling(self, scaling: CohortScaling) -> WindowEncoder:
+        """The same module behind statistics of training scans, instead of those of each window."""
+        raise UserError(f"scaling=cohort has no meaning for {self.name}, which scales its input itself")
+
     @property
     def recompute(self) -> bool:
         """Whether activations are made again in the backward pass; set it to save memory in training."""
-        return bool(self.encoder.recompute)
+        return bool(getattr(self.encoder, "recompute", False))
 
     @recompute.setter
     def recompute(self, value: bool) -> None:
@@ -180,14 +182,15 @@ class WindowEncoder(nn.Module, ABC):
         digest = hashlib.blake2b(digest_size=16)
         facts = {k: v for k, v in self.description().items() if k != "weights"}
         digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
-        for key, value in sorted(self._contract_state().items()):
+        for key, value in sorted(self.contract_state().items()):
             digest.update(key.encode() + value.tobytes())
         for key, tensor in sorted(self.encoder.state_dict().items()):
             digest.update(f"{key} {tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    def _contract_state(self) -> dict[str, Any]:
+    def contract_state(self) -> dict[str, Any]:
+        """Arrays of the input contract that are kept beside the weights; empty without one."""
         return {}
 
     def _check_shape(self, windows: Tensor, ndim: int, what: str) -> None:
@@ -221,10 +224,15 @@ class ParcelWindowEncoder(WindowEncoder):
         # The module takes coordinates from its own; scalings may differ between two faces of one module.
         encoder.contract = encoder.contract or contract
 
-    def with_scaling(self, scaling: CohortScaling) -> ParcelWindowEncoder:
+    def with_scaling(self, scaling: CohortScaling) -> Self:
         """The same module behind statistics of training scans, instead of those of each window."""
         contract = dataclasses.replace(self.contract, scaling=scaling)
-        return ParcelWindowEncoder(self.name, self.encoder, self.size, self.origin, self.summary, contract)
+        return type(self)(self.name, self.encoder, self.size, self.origin, self.summary, contract)
+
+    def around(self, module: nn.Module, origin: str) -> Self:
+        """The same input and summary around another module of the family."""
+        assert isinstance(module, ScanEncoder)
+        return type(self)(self.name, module, self.size, origin, self.summary, self.contract).eval()
 
     def prepare(self, windows: Tensor) -> Tensor:
         """Scaled series ``[windows, frames, parcels]`` in the type of the weights."""
@@ -235,20 +243,8 @@ class ParcelWindowEncoder(WindowEncoder):
 
     @property
     def places(self) -> int:
-        """Parcels, or rows of patches of the picture."""
-        if isinstance(self.encoder, ViTMAE):
-            return int(self._patches().any(dim=1).sum())
+        """Parcels."""
         return self.contract.n_parcels
-
-    @property
-    def token_rows(self) -> int:
-        """Places among the tokens, those of padding included."""
-        return len(self._patches()) if isinstance(self.encoder, ViTMAE) else self.places
-
-    def _patches(self) -> Tensor:
-        assert isinstance(self.encoder, ViTMAE)
-        canvas = Canvas(self.contract.n_parcels, 1, self.encoder.config)
-        return canvas.data_patches().view(canvas.grid)
 
     def still(self, windows: Tensor) -> Tensor:
         """One for all: scaled, every window without activity is zero."""
@@ -266,25 +262,8 @@ class ParcelWindowEncoder(WindowEncoder):
 
     def tokens(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Class token, then parcels x windows (or patches) in raster order."""
-        series = self.prepare(windows)
-        if not self.common_centre:
-            return self.encoder.tokens(series)
-        assert isinstance(self.encoder, BrainLM)
-        centre = self.contract.coordinates.mean(axis=0, keepdims=True)
-        return self.encoder.tokens(series, coordinates=np.repeat(centre, self.contract.n_parcels, axis=0))
+        return self.encoder.tokens(self.prepare(windows))
 
-    @property
-    def common_centre(self) -> bool:
-        """Whether all parcels are said to lie at their common centre, for the tokens of places to be comparable.
-
-        The centre of a parcel is added to its token, and what follows is not linear: equal activity gives another
-        response at every place. Covariances between places are then mostly those of the responses.
-        """
-        return self.summary == "connectivity" and isinstance(self.encoder, BrainLM)
-
-    def description(self) -> dict[str, Any]:
-        """As of any encoder, and whether centres were taken off."""
-        return super().description() | ({"centres": "common"} if self.common_centre else {})
-
-    def _contract_state(self) -> dict[str, Any]:
+    def contract_state(self) -> dict[str, Any]:
+        """Arrays of the input contract."""
         return self.contract.state()

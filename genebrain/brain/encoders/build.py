@@ -14,20 +14,14 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from genebrain.brain.encoders.base import SUMMARIES, ParcelWindowEncoder, Summary, WindowEncoder
-from genebrain.brain.encoders.families import NAMES, READS, SIZES, Box, Size, get_size
+from genebrain.brain.encoders.base import WindowEncoder
+from genebrain.brain.encoders.families import SUMMARIES, Box, EncoderFamily, Reads, Size, Summary, get_size
 from genebrain.brain.encoders.files import LoadedEncoder, read_encoder
-from genebrain.brain.encoders.volumes import BrainMTWindowEncoder, SwiFTWindowEncoder
-from genebrain.brain.models.base import ScanEncoder
-from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
-from genebrain.brain.models.brainlm.image import ViTMAE
-from genebrain.brain.models.brainlm.region_time import BrainLM
-from genebrain.brain.models.brainmt.config import BrainMTConfig
-from genebrain.brain.models.brainmt.model import BrainMT
-from genebrain.brain.models.parcel_input import VIT_DIVISOR, ParcelInput
-from genebrain.brain.models.swift.config import SwiFTConfig
-from genebrain.brain.models.swift.model import SwiFT
+from genebrain.brain.encoders.plain import PlainWindowEncoder
+from genebrain.brain.encoders.published import SCAN_ENCODERS
+from genebrain.brain.models.parcel_input import ParcelInput
 from genebrain.brain.parcels.a424 import A424_PARCELS, a424_coordinates
 from genebrain.common.types import UserError
 
@@ -43,7 +37,7 @@ class EncoderSettings:
     Attributes
     ----------
     name
-        ``brainlm``, ``brainlm_vit``, ``swift`` or ``brainmt``.
+        ``brainlm``, ``brainlm_vit``, ``swift``, ``brainmt``, or one of a plugin.
     path
         Checkpoint; None: random weights.
     size
@@ -68,11 +62,11 @@ class EncoderSettings:
     formula: Literal["paper", "toolkit"] = "paper"
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise UserError(f"encoder {self.name} is none of {', '.join(NAMES)}")
+        if self.name not in SCAN_ENCODERS:
+            raise UserError(f"encoder {self.name} is none of {', '.join(SCAN_ENCODERS)} (plugins=[...] adds your own)")
         problems = []
-        if self.size not in ("auto", *SIZES[self.name]):
-            problems.append(f"size={self.size} is none of auto, {', '.join(SIZES[self.name])}")
+        if self.size not in ("auto", *self.family.sizes):
+            problems.append(f"size={self.size} is none of auto, {', '.join(self.family.sizes)}")
         if self.path is not None and self.size != "auto":
             problems.append(
                 f"size={self.size} has no meaning with a path, the checkpoint has its own: use brain={self.name} (not "
@@ -85,15 +79,25 @@ class EncoderSettings:
         ):
             if getattr(self, key) not in allowed:
                 problems.append(f"{key}={getattr(self, key)} is none of {', '.join(allowed)}")
-        if self.summary == "cls" and self.name == "swift":
-            problems.append("summary=cls: swift has no class token; use own, mean or connectivity")
+        if self.summary in SUMMARIES and self.summary not in self.family.summaries:
+            lack = "has no class token" if self.summary == "cls" else "gives one vector per window, no tokens"
+            *others, last = self.family.summaries
+            either = f"{', '.join(others)} or {last}" if others else last
+            problems.append(f"summary={self.summary}: {self.name} {lack}; use {either}")
+        if self.scaling == "cohort" and self.reads == "parcels" and self.family.parcel_divisor is None:
+            problems.append(f"scaling=cohort: {self.name} scales its input itself")
         if problems:
             raise UserError(f"encoder {self.name}: " + "; ".join(problems))
 
     @property
-    def reads(self) -> Literal["parcels", "volumes"]:
+    def family(self) -> EncoderFamily:
+        """What is special about the encoder."""
+        return SCAN_ENCODERS[self.name]
+
+    @property
+    def reads(self) -> Reads:
         """What a scan must be."""
-        return READS[self.name]
+        return self.family.reads
 
 
 def build_encoder(
@@ -126,13 +130,14 @@ def build_encoder(
     if settings.reads == "parcels":
         if n_parcels is None:
             raise UserError(f"{settings.name} reads parcel series, and these scans are volumes: give an atlas")
-        coordinates = parcel_coordinates(n_parcels, coordinates)
+        if settings.family.parcel_divisor is not None:
+            coordinates = parcel_coordinates(n_parcels, coordinates)
     elif grid is None:
         raise UserError(f"{settings.name} reads volumes, and these scans are parcel series: list 4D images")
     if settings.path is not None:
         return _around(loaded or read_encoder(settings.path, settings.name), settings, coordinates)
     size = get_size(settings.name, "tiny" if settings.size == "auto" else settings.size, n_parcels, grid)
-    module = random_module(size, settings.seed)
+    module = random_module(settings.name, size, settings.seed)
     origin = RANDOM.format(seed=settings.seed)
     return _around(LoadedEncoder(settings.name, module, size, origin, None), settings, coordinates)
 
@@ -156,56 +161,50 @@ def parcel_coordinates(n_parcels: int, coordinates: NDArray[np.float32] | None) 
     return coordinates
 
 
-def random_module(size: Size, seed: int) -> ScanEncoder | SwiFT | BrainMT:
-    """A module of this configuration with weights drawn from a seed, in evaluation mode."""
-    config = size.config
-    module: ScanEncoder | SwiFT | BrainMT
-    # Convolutions of BrainMT draw from the global generator when they are made.
+def random_module(name: str, size: Size, seed: int) -> nn.Module:
+    """A module of a family and configuration with weights drawn from a seed, in evaluation mode."""
+    family = SCAN_ENCODERS[name]
+    # Some layers draw from the global generator when they are made.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if isinstance(config, BrainMTConfig):
-            module = BrainMT(config)
-            module.initialise(torch.Generator().manual_seed(seed))
-        elif isinstance(config, SwiFTConfig):
-            module = SwiFT(config)
-            module.initialise(seed)
-        else:
-            module = BrainLM(config) if isinstance(config, BrainLMConfig) else ViTMAE(config)
-            module.initialise(seed)
+        module = family.module(size.config)
+        if family.initialise is not None:
+            family.initialise(module, seed)
     return module.eval()
 
 
 def random_twin(encoder: WindowEncoder, seed: int) -> WindowEncoder:
     """The same encoder behind the same input contract with random weights: what the architecture alone is worth."""
-    module, origin = random_module(encoder.size, seed), RANDOM.format(seed=seed)
-    if isinstance(encoder, ParcelWindowEncoder):
-        assert isinstance(module, ScanEncoder)
-        return ParcelWindowEncoder(encoder.name, module, encoder.size, origin, encoder.summary, encoder.contract).eval()
-    return type(encoder)(encoder.name, module, encoder.size, origin, encoder.summary).eval()
+    return encoder.around(random_module(encoder.name, encoder.size, seed), RANDOM.format(seed=seed))
 
 
 def _around(loaded: LoadedEncoder, settings: EncoderSettings, coordinates: NDArray[np.float32] | None) -> WindowEncoder:
-    module, size = loaded.module, loaded.size
-    if isinstance(module, SwiFT):
-        return SwiFTWindowEncoder(loaded.name, module, size, loaded.origin, settings.summary).eval()
-    if isinstance(module, BrainMT):
-        return BrainMTWindowEncoder(loaded.name, module, size, loaded.origin, settings.summary).eval()
-    assert isinstance(module, ScanEncoder)
+    family = settings.family
+    face = family.face or PlainWindowEncoder
+    arguments = loaded.name, loaded.module, loaded.size, loaded.origin, settings.summary
+    if family.parcel_divisor is not None:
+        arguments = *arguments, _parcel_contract(loaded, settings, coordinates)  # type: ignore[assignment]
+    encoder: WindowEncoder = face(*arguments)
+    return encoder.eval()
+
+
+def _parcel_contract(
+    loaded: LoadedEncoder, settings: EncoderSettings, coordinates: NDArray[np.float32] | None
+) -> ParcelInput:
+    size, divisor = loaded.size, settings.family.parcel_divisor
     assert coordinates is not None
+    assert divisor is not None
     if loaded.contract is not None:
         contract = ParcelInput.from_state(loaded.contract)
         _same_parcels(coordinates, contract.coordinates, settings.name)
     else:
         if size.published and settings.path is not None:
             _same_parcels(coordinates, a424_coordinates(), settings.name)
-        divisor = VIT_DIVISOR if isinstance(size.config, ViTMAEConfig) else 1.0
         contract = ParcelInput(
             "window", coordinates, tr=size.tr or 1.0, frames=None, formula=settings.formula, divisor=divisor
         )
     contract = replace(contract, frames=None, formula=settings.formula)
-    if settings.scaling == "window":
-        contract = replace(contract, scaling="window")
-    return ParcelWindowEncoder(loaded.name, module, size, loaded.origin, settings.summary, contract).eval()
+    return replace(contract, scaling="window") if settings.scaling == "window" else contract
 
 
 def _same_parcels(scans: NDArray[np.float32], trained: NDArray[np.float32], name: str) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from genebrain.brain.encoders.base import WindowEncoder
+from genebrain.brain.encoders.plain import check_window_encoder
 from genebrain.brain.windows.bank import WindowBank
 from genebrain.brain.windows.policy import Window
 from genebrain.common.files import ArrayWriter, make_private, write_private
@@ -106,8 +107,10 @@ def embed_windows(
     todo = [key for key, target in targets.items() if not target.is_file()]
     bad = 0
     if todo:
-        where, home = _device(device), next(encoder.parameters()).device
+        where, home = _device(device), next(encoder.parameters(), torch.empty(0)).device
         encoder = encoder.to(where).eval()
+        if not encoder.proven:
+            check_window_encoder(encoder, torch.from_numpy(bank.stack(todo[0], planned[todo[0]][:1])).to(where))
         with (
             torch.inference_mode(),
             tqdm(

@@ -1,52 +1,45 @@
-"""Sizes of the scan encoders by name: the published ones, and tiny ones that a CPU trains in minutes.
+"""Families of scan encoders: one record says all that is special about a family, and a registry holds them by name.
 
-``NAMES`` are the four encoders; ``SIZES[name]`` the sizes each can be built in. A tiny encoder takes its parcels or
-its box from the scans; a published one states them, and refuses others.
+A family is added by one call, from the package (the published ones in :mod:`genebrain.brain.encoders.published`) or
+from a user's file: ``SCAN_ENCODERS.add("my_encoder", EncoderFamily(...))``. A tiny encoder takes its parcels or its box
+from the scans; a published one states them, and refuses others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
-from genebrain.brain.models.brainmt.config import BrainMTConfig
-from genebrain.brain.models.parcel_input import UK_BIOBANK_TR
-from genebrain.brain.models.swift.config import SwiFTConfig
+from torch import nn
 
-Config = BrainLMConfig | ViTMAEConfig | SwiFTConfig | BrainMTConfig
+from genebrain.common.registry import Registry
+
+Config = Any
+"""Sizes of a module: a frozen dataclass of its family. An attribute ``frame_lengths`` (a range) says what windows it
+takes, any without one; ``box`` the voxels along X, Y and Z of a network with a fixed box."""
 Box = tuple[int, int, int]
-
-READS: Mapping[str, Literal["parcels", "volumes"]] = {
-    "brainlm": "parcels",
-    "brainlm_vit": "parcels",
-    "swift": "volumes",
-    "brainmt": "volumes",
-}
-NAMES = tuple(READS)
-TINY_FRAMES = {"brainlm": 40, "brainlm_vit": 40, "swift": 20, "brainmt": 20}
-"""Frames of a window of the tiny encoders: short, so that scans of a minute have a window."""
+Reads = Literal["parcels", "volumes"]
+Summary = Literal["own", "cls", "mean", "connectivity"]
+SUMMARIES: tuple[Summary, ...] = get_args(Summary)
 PATCH = 8
 
-_AUTOENCODER: dict[str, Any] = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-}
-_DECODER: dict[str, Any] = {
-    "decoder_hidden_size": 32,
-    "decoder_num_hidden_layers": 1,
-    "decoder_num_attention_heads": 4,
-    "decoder_intermediate_size": 64,
-}
-_VIT_DECODER: dict[str, Any] = {
-    "decoder_hidden_size": 512,
-    "decoder_num_hidden_layers": 8,
-    "decoder_num_attention_heads": 16,
-    "decoder_intermediate_size": 2048,
-}
+
+@dataclass(frozen=True)
+class InputShape:
+    """Frames that an encoder will read.
+
+    Attributes
+    ----------
+    n_parcels
+        Width of parcel series; None for volumes.
+    grid
+        Voxels along X, Y and Z of volumes; None for parcel series.
+    """
+
+    n_parcels: int | None = None
+    grid: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -71,33 +64,83 @@ class Size:
     published: bool
 
 
-def _brainlm_13m() -> BrainLMConfig:
-    return BrainLMConfig(
-        hidden_size=512, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024,
-        decoder_hidden_size=512, decoder_num_hidden_layers=2, decoder_num_attention_heads=4,
-        decoder_intermediate_size=1024, timepoint_patching_size=20, inv_coeff_init_option=False,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class EncoderFamily:
+    """Everything that is special about a family of scan encoders.
+
+    The first four suffice for an encoder of one's own: a module that is called with windows ``[windows, frames,
+    parcels]`` (or ``[windows, frames, X, Y, Z]``) as the scan store has them, and gives ``[windows, hidden_size]``.
+
+    Parameters
+    ----------
+    reads : {"parcels", "volumes"}
+        What a scan must be.
+    config : type
+        Frozen dataclass of the sizes; JSON-ready fields, since it is kept beside weights.
+    module : callable
+        A config to an ``nn.Module`` with an attribute ``hidden_size``. Weights that it draws from torch's generator are
+        those of ``brain.weights_seed``.
+    tiny : callable
+        An :class:`InputShape` to the config that is built where nothing else is asked for.
+    tiny_frames : int
+        Frames of a window of that size.
+    published : mapping, optional
+        Further sizes: name -> maker of a config; the first is the one meant by ``size=published``.
+    published_window : callable, optional
+        A config to the frames of a window and the seconds per frame (None: those of the scan) of published weights.
+    initialise : callable, optional
+        ``(module, seed)``: draws the weights, for modules that do not when they are made.
+    face : type, optional
+        Subclass of :class:`~genebrain.brain.encoders.base.WindowEncoder`; by default the module is called with windows.
+    parcel_divisor : float, optional
+        For encoders with the input contract of BrainLM (:class:`~genebrain.brain.models.parcel_input.ParcelInput`),
+        which need the centre of every parcel: its divisor.
+    summaries : tuple of str
+        What a window's vector may be; only ``own`` for a module that gives one vector per window.
+    sign : str, optional
+        Part of a key that only weights of this family have; without one, weights are what the user says they are.
+    model_type : str, optional
+        As it stands in ``config.json`` beside the weights; by default the name of the family.
+    key_prefix : str
+        In front of the keys of written weights.
+    load : callable, optional
+        ``(file, config.json or None, hyper-parameters or None)`` to a module with weights, and its config. By default
+        ``config.json`` gives the config, and the keys are those of the module.
+    """
+
+    reads: Reads
+    config: type[Any]
+    module: Callable[[Config], nn.Module]
+    tiny: Callable[[InputShape], Config]
+    tiny_frames: int = 40
+    published: Mapping[str, Callable[[], Config]] = field(default_factory=dict)
+    published_window: Callable[[Config], tuple[int, float | None]] | None = None
+    initialise: Callable[[Any, int], object] | None = None
+    face: Callable[..., Any] | None = None
+    parcel_divisor: float | None = None
+    summaries: tuple[Summary, ...] = ("own",)
+    sign: str | None = None
+    model_type: str | None = None
+    key_prefix: str = ""
+    load: Callable[[Path, dict[str, Any] | None, dict[str, Any] | None], tuple[nn.Module, Config]] | None = None
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Sizes that it can be built in with random weights."""
+        if not self.published:
+            return ("tiny",)
+        return ("tiny", "published", *(size for size in self.published if size != "published"))
+
+    def size_of(self, config: Config) -> Size:
+        """Window and time step that weights of this configuration were trained with, where their file does not say."""
+        if self.published_window is None:
+            return Size(config, self.tiny_frames, None, False)
+        frames, tr = self.published_window(config)
+        return Size(config, frames, tr, True)
 
 
-def _vit(hidden: int, layers: int, heads: int, patch: int, side: int) -> ViTMAEConfig:
-    return ViTMAEConfig(
-        hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * hidden,
-        patch_size=patch, image_size=(side, side), **_VIT_DECODER,
-    )  # fmt: skip
-
-
-PUBLISHED: Mapping[str, Mapping[str, Any]] = {
-    "brainlm": {"13m": _brainlm_13m},
-    "brainlm_vit": {
-        "111m": lambda: _vit(768, 12, 12, 16, 432),
-        "650m": lambda: _vit(1280, 32, 16, 14, 434),
-    },
-    "swift": {"published": SwiFTConfig},
-    "brainmt": {"published": BrainMTConfig, "improved": BrainMTConfig.improved},
-}
-"""Encoder -> size -> maker of its configuration; the first is the one meant by ``size=published``."""
-
-SIZES = {name: ("tiny", "published", *(s for s in sizes if s != "published")) for name, sizes in PUBLISHED.items()}
+SCAN_ENCODERS: Registry[EncoderFamily] = Registry("scan encoder")
+"""Families by the names that ``brain.encoder`` takes."""
 
 
 def get_size(name: str, size: str, n_parcels: int | None = None, grid: Box | None = None) -> Size:
@@ -106,50 +149,22 @@ def get_size(name: str, size: str, n_parcels: int | None = None, grid: Box | Non
     Parameters
     ----------
     name, size
-        Of :data:`NAMES` and :data:`SIZES`.
+        Of :data:`SCAN_ENCODERS` and the ``sizes`` of the family.
     n_parcels, grid
         Width of the scans, or their voxels; decide the tiny sizes.
     """
+    family = SCAN_ENCODERS[name]
     if size != "tiny":
-        makers = PUBLISHED[name]
+        makers = family.published
         make = makers[size] if size in makers else next(iter(makers.values()))
-        return published_size(name, make())
-    frames = TINY_FRAMES[name]
-    if name == "brainlm":
-        config: Config = BrainLMConfig(
-            **_AUTOENCODER, **_DECODER, timepoint_patching_size=20, conv_kernel_size=9, patch_size=2
-        )
-    elif name == "brainlm_vit":
-        assert n_parcels is not None
-        side = (up(n_parcels), up(frames))
-        config = ViTMAEConfig(**_AUTOENCODER, **_DECODER, patch_size=PATCH, image_size=side)
-    else:
-        assert grid is not None
-        x, y, z = (up(n) for n in grid)
-        if name == "swift":
-            config = SwiFTConfig(
-                img_size=(x, y, z, frames), patch_size=(4, 4, 4, 1), embed_dim=16, depths=(2, 2), num_heads=(2, 4)
-            )
-        else:
-            config = BrainMTConfig.improved(
-                img_size=(y, x, z), num_frames=frames, stem_dim=4, width=8, depth=(2, 2), num_heads=4
-            )
-    return Size(config, frames, None, False)
-
-
-def published_size(name: str, config: Config) -> Size:
-    """Window and time step that published weights of this configuration were trained with."""
-    if isinstance(config, SwiFTConfig):
-        return Size(config, config.img_size[3], None, True)
-    if isinstance(config, BrainMTConfig):
-        return Size(config, config.num_frames, None, True)
-    return Size(config, 200, UK_BIOBANK_TR, True)
+        return family.size_of(make())
+    return Size(family.tiny(InputShape(n_parcels, grid)), family.tiny_frames, None, False)
 
 
 def frames_problem(name: str, config: Config, frames: int) -> str | None:
     """What is wrong with windows of so many frames, with what the encoder takes; None: nothing."""
-    lengths = config.frame_lengths
-    if frames in lengths:
+    lengths = getattr(config, "frame_lengths", None)
+    if lengths is None or frames in lengths:
         return None
     if len(lengths) == 1:
         taken = f"exactly {lengths[0]}"

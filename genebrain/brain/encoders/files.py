@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from genebrain.brain.encoders.base import ParcelWindowEncoder, WindowEncoder
-from genebrain.brain.encoders.families import NAMES, Config, Size, published_size
-from genebrain.brain.models.brainlm.weights import load_brainlm, read_weights
-from genebrain.brain.models.brainmt.config import BrainMTConfig
-from genebrain.brain.models.brainmt.weights import load_brainmt
-from genebrain.brain.models.swift.config import SwiFTConfig
-from genebrain.brain.models.swift.weights import PREFIX, load_swift, read_checkpoint
+from genebrain.brain.encoders.base import WindowEncoder
+from genebrain.brain.encoders.families import Config, Size
+from genebrain.brain.encoders.published import SCAN_ENCODERS
+from genebrain.brain.models.brainlm.weights import read_weights
+from genebrain.brain.models.swift.weights import read_checkpoint
 from genebrain.common.files import make_private, write_private
 from genebrain.common.tensor_files import read_arrays, write_tensors
 from genebrain.common.types import UserError
@@ -34,14 +31,6 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG, CONTRACT = "config.json", "contract.safetensors"
 ENCODER = "encoder"
 """Folder of a run (of ``pretrain``, or of ``fit`` with an encoder in training) that holds the whole trained encoder."""
-MODEL_TYPES = {"brainlm": "brainlm_mae", "brainlm_vit": "vit_mae", "swift": "swift", "brainmt": "brainmt"}
-SIGNS = {
-    "brainlm": ".attention.self.",
-    "brainlm_vit": ".attention.attention.",
-    "swift": "patch_embed.fc.",
-    "brainmt": "patch_embed.conv_down.",
-}
-"""Encoder -> part of a key that only its weights have."""
 OWN = "genebrain"
 
 
@@ -89,9 +78,10 @@ def _encoder_of_run(path: Path) -> str:
 
 
 def detect(keys: Iterable[str]) -> str | None:
-    """Name of the encoder whose weights have these keys; None if it is none of the four, or several."""
+    """Name of the encoder whose weights have these keys; None if it is none that is known, or several."""
     listed = list(keys)
-    found = [name for name, sign in SIGNS.items() if any(sign in key for key in listed)]
+    signs = {name: family.sign for name, family in SCAN_ENCODERS.items() if family.sign is not None}
+    found = [name for name, sign in signs.items() if any(sign in key for key in listed)]
     return found[0] if len(found) == 1 else None
 
 
@@ -113,8 +103,8 @@ def read_encoder(path: Path | str, wanted: str) -> LoadedEncoder:
         Not readable, of another encoder (named), no sizes to be had, or keys that do not fit (all listed).
     """
     file = weights_file(Path(path))
-    if wanted not in NAMES:
-        raise UserError(f"encoder {wanted} is none of {', '.join(NAMES)}")
+    if wanted not in SCAN_ENCODERS:
+        raise UserError(f"encoder {wanted} is none of {', '.join(SCAN_ENCODERS)}")
     try:
         return _read_encoder(file, wanted)
     except UserError as error:
@@ -125,17 +115,20 @@ def read_encoder(path: Path | str, wanted: str) -> LoadedEncoder:
 
 def _read_encoder(file: Path, wanted: str) -> LoadedEncoder:
     weights, hyper_parameters = _peek(file)
-    name = detect(weights)
+    name = detect(weights) or (wanted if SCAN_ENCODERS[wanted].sign is None else None)
     if name is None:
         shown = ", ".join(sorted(weights)[:5])
-        raise UserError(f"{file} holds no weights of {', '.join(NAMES)}: {len(weights)} keys, the first are {shown}")
+        raise UserError(
+            f"{file} holds no weights of {', '.join(SCAN_ENCODERS)}: {len(weights)} keys, the first are {shown}"
+        )
     if name != wanted:
         raise UserError(f"{file} holds weights of {name}, not of {wanted}: use brain={name}")
     values = _read_json(file.parent / CONFIG)
-    if values is not None and values.get("model_type", MODEL_TYPES[name]) != MODEL_TYPES[name]:
+    kind = SCAN_ENCODERS[name].model_type or name
+    if values is not None and values.get("model_type", kind) != kind:
         raise UserError(f"{file} holds weights of {name}, but {CONFIG} beside it is of {values['model_type']!r}")
     module, config = _load(name, file, values, hyper_parameters)
-    size = published_size(name, config)
+    size = SCAN_ENCODERS[name].size_of(config)
     own = (values or {}).get(OWN)
     if own is not None:
         size = Size(config, int(own["frames"]), own["tr"], bool(own["published"]))
@@ -167,8 +160,8 @@ def save_encoder(encoder: WindowEncoder, folder: Path | str, origin: str | None 
         "published": encoder.published,
         "origin": origin or encoder.origin,
     }
-    if isinstance(encoder, ParcelWindowEncoder):
-        write_tensors(folder / CONTRACT, encoder.contract.state())
+    if contract := encoder.contract_state():
+        write_tensors(folder / CONTRACT, contract)
     _write(folder, encoder.name, encoder.size.config, encoder.encoder, own)
     return folder
 
@@ -184,11 +177,11 @@ def convert(path: Path, name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _write(folder: Path, name: str, config: Config, module: nn.Module, own: dict[str, Any]) -> None:
-    values = {"model_type": MODEL_TYPES[name], **dataclasses.asdict(config), OWN: own}
+    family = SCAN_ENCODERS[name]
+    values = {"model_type": family.model_type or name, **dataclasses.asdict(config), OWN: own}
     write_private(folder / CONFIG, json.dumps(values, indent=1).encode())
-    prefix = PREFIX if name == "swift" else ""
     # Last: a folder with weights is a whole one.
-    write_tensors(folder / WEIGHTS[0], {prefix + key: value for key, value in module.state_dict().items()})
+    write_tensors(folder / WEIGHTS[0], {family.key_prefix + key: value for key, value in module.state_dict().items()})
 
 
 def _peek(file: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -201,28 +194,19 @@ def _peek(file: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
 def _load(
     name: str, file: Path, values: dict[str, Any] | None, hyper_parameters: dict[str, Any] | None
 ) -> tuple[nn.Module, Config]:
-    if name in ("brainlm", "brainlm_vit"):
-        model = load_brainlm(file)
-        return model, model.config
-    if name == "swift":
-        config = SwiFTConfig.from_mapping(values) if values is not None else None
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            swift = load_swift(file, config)
-        for warning in caught:
-            print(f"note: {warning.message}")
-        return swift, swift.config
-    if values is None and hyper_parameters is None:
-        raise UserError(
-            f"{file} says nothing of its sizes: put a {CONFIG} with the fields of BrainMTConfig beside it "
-            "(num_frames, img_size, depth, directions, pooling, ...)"
-        )
-    known = {f.name for f in dataclasses.fields(BrainMTConfig)}
-    found = values if values is not None else hyper_parameters
-    assert found is not None
-    mt = BrainMTConfig(**{k: v for k, v in found.items() if k in known})
-    brainmt = load_brainmt(file, mt)
-    return brainmt, mt
+    family = SCAN_ENCODERS[name]
+    if family.load is not None:
+        return family.load(file, values, hyper_parameters)
+    if values is None:
+        raise UserError(f"{file} says nothing of its sizes: put a {CONFIG} with the fields of its config beside it")
+    known = {f.name for f in dataclasses.fields(family.config)}
+    config = family.config(**{k: v for k, v in values.items() if k in known})
+    module = family.module(config)
+    try:
+        module.load_state_dict(read_weights(file), strict=True)
+    except RuntimeError as error:
+        raise UserError(f"{file} does not fit the module of {name}: {error}") from error
+    return module.eval(), config
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

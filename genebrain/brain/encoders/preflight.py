@@ -15,9 +15,8 @@ import pandas as pd
 
 from genebrain.brain.encoders.build import EncoderSettings
 from genebrain.brain.encoders.cache import SHELF
-from genebrain.brain.encoders.families import Size, frames_problem
+from genebrain.brain.encoders.families import Box, Size, frames_problem
 from genebrain.brain.encoders.reading import VolumeSettings
-from genebrain.brain.encoders.volumes import config_box
 from genebrain.brain.images.atlas import Atlas
 from genebrain.brain.images.cifti_files import is_series
 from genebrain.brain.parcels.centres import known_centres, read_centres
@@ -165,8 +164,8 @@ def _step_problems(name: str, size: Size, policy: WindowPolicy, table: pd.DataFr
 def _box_problem(settings: EncoderSettings, size: Size, volumes: VolumeSettings | None) -> str | None:
     if settings.reads != "volumes" or volumes is None or volumes.box is None or not size.published:
         return None
-    own = config_box(size.config)  # type: ignore[arg-type]
-    if all(have <= want for have, want in zip(volumes.box, own, strict=True)):
+    own: Box | None = getattr(size.config, "box", None)
+    if own is None or all(have <= want for have, want in zip(volumes.box, own, strict=True)):
         return None
     return (
         f"brain.volumes.box={list(volumes.box)}: {settings.name} takes up to {list(own)} voxels along each axis "

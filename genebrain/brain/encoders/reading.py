@@ -20,15 +20,12 @@ import pandas as pd
 from genebrain.brain.encoders.build import EncoderSettings
 from genebrain.brain.encoders.cache import SHELF, ScanShape
 from genebrain.brain.encoders.families import Box, get_size
-from genebrain.brain.encoders.volumes import config_box
 from genebrain.brain.images.cifti_files import is_parcel_series, is_series
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.images.mask import MaskChoice
 from genebrain.brain.images.nifti import open_image
 from genebrain.brain.images.orientation import Turn
 from genebrain.brain.images.volume_scaling import Normalisation
-from genebrain.brain.models.brainmt.config import BrainMTConfig
-from genebrain.brain.models.swift.config import SwiFTConfig
 from genebrain.brain.parcels.centres import known_centres
 from genebrain.brain.store.job import ScanOptions, without_names
 from genebrain.brain.store.read_parcels import ReadingOptions
@@ -134,8 +131,9 @@ def options_name(options: ScanOptions) -> str:
 def _box(settings: EncoderSettings, paths: Iterable[Path], volumes: VolumeSettings) -> Box:
     if settings.path is not None or settings.size not in ("auto", "tiny"):
         config = (SHELF.size(settings) or get_size(settings.name, settings.size)).config
-        assert isinstance(config, (SwiFTConfig, BrainMTConfig))
-        return config_box(config)
+        if (box := getattr(config, "box", None)) is not None:
+            x, y, z = box
+            return x, y, z
     listed = [Path(path) for path in paths]
     images = [path for path in listed if path.name.endswith(IMAGE_SUFFIXES) and not is_series(path)]
     if not images:

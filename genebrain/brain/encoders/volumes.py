@@ -13,22 +13,11 @@ from abc import abstractmethod
 from torch import Tensor
 from torch.nn import functional
 
-from genebrain.brain.encoders.base import Summary, WindowEncoder
-from genebrain.brain.encoders.families import Box, Size
-from genebrain.brain.models.brainmt.config import BrainMTConfig
+from genebrain.brain.encoders.base import WindowEncoder
+from genebrain.brain.encoders.families import Box, Size, Summary
 from genebrain.brain.models.brainmt.model import BrainMT
-from genebrain.brain.models.swift.config import SwiFTConfig
 from genebrain.brain.models.swift.model import SwiFT
 from genebrain.common.types import UserError
-
-
-def config_box(config: SwiFTConfig | BrainMTConfig) -> Box:
-    """Voxels along X, Y and Z that a network of this configuration takes."""
-    if isinstance(config, SwiFTConfig):
-        x, y, z, _ = config.img_size
-    else:
-        y, x, z = config.img_size
-    return x, y, z
 
 
 class VolumeWindowEncoder(WindowEncoder):
@@ -79,7 +68,7 @@ class SwiFTWindowEncoder(VolumeWindowEncoder):
     @property
     def box(self) -> Box:
         """Voxels along X, Y and Z."""
-        return config_box(self.encoder.config)
+        return self.encoder.config.box
 
     def prepare(self, windows: Tensor) -> Tensor:
         """``[windows, 1, X, Y, Z, frames]``."""
@@ -107,7 +96,7 @@ class BrainMTWindowEncoder(VolumeWindowEncoder):
     @property
     def box(self) -> Box:
         """Voxels along X, Y and Z; the network's first axis is Y."""
-        return config_box(self.encoder.config)
+        return self.encoder.config.box
 
     def prepare(self, windows: Tensor) -> Tensor:
         """``[windows, frames, 1, Y, X, Z]``."""

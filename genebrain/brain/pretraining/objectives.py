@@ -63,10 +63,13 @@ class Objective(nn.Module, ABC):
         What is kept afterwards.
     clips : int
         Clips of a scan that a batch must hold.
+    alone : bool
+        Whether a batch of one person has a loss.
     """
 
     encoder: nn.Module
     clips: int = 1
+    alone: bool = True
 
     @abstractmethod
     def forward(self, batch: Batch, generator: torch.Generator, compare: bool = False) -> Outcome:
@@ -165,7 +168,7 @@ class ClipContrast(Objective):
     """
 
     encoder: SwiFT
-    clips = 2
+    clips, alone = 2, False
 
     def __init__(
         self,

@@ -6,23 +6,21 @@ and refuses options that mean nothing for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from genebrain.brain.encoders.base import WindowEncoder
-from genebrain.brain.models.brainlm.image import ViTMAE
-from genebrain.brain.models.brainlm.region_time import BrainLM
 from genebrain.brain.models.brainmt.model import BrainMT
 from genebrain.brain.models.swift.model import SwiFT
 from genebrain.brain.pretraining.augmentation import VolumeAugmentation
 from genebrain.brain.pretraining.masked import MaskedFrames
 from genebrain.brain.pretraining.objectives import ClipContrast, MaskedPicture, MaskedSeries, Objective
+from genebrain.common.registry import Registry
 from genebrain.common.types import UserError
 
-MASK_RATIO = {"brainlm": 0.2, "brainlm_vit": 0.75, "brainmt": 0.5}
-"""Share that is hidden where the settings name none; the published one where there is one."""
 CHOICES = {
     "order": ("raster", "shuffled"),
     "mode": ("auto_encode", "predict_last", "predict_last_pixel"),
@@ -80,21 +78,68 @@ class ObjectiveSettings:
             raise UserError("objective: " + "; ".join(problems))
 
     def build(self, windows: WindowEncoder, seed: int) -> Objective:
-        """The objective around the published module of an encoder; what it adds starts from ``seed``."""
-        module, ratio = windows.encoder, self.mask_ratio or MASK_RATIO.get(windows.name, 0.0)
+        """The objective around the published module of an encoder; what it adds starts from ``seed``.
+
+        Raises
+        ------
+        UserError
+            No objective is registered for the family of the encoder.
+        """
+        registered = objective_of(windows.name)
         # Decoders and heads draw from the global generator when they are made.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            if isinstance(module, BrainLM):
-                return MaskedSeries(module, ratio, self.order)
-            if isinstance(module, ViTMAE):
-                return MaskedPicture(module, ratio, self.mode)
-            if isinstance(module, BrainMT):
-                if self.span >= module.config.num_frames:
-                    raise UserError(
-                        f"objective.span={self.span} hides whole windows of {module.config.num_frames} frames: "
-                        "choose a shorter one"
-                    )
-                return MaskedFrames(module, ratio, self.span)
-            assert isinstance(module, SwiFT)
-            return ClipContrast(module, self.contrast, self.augmentation, self.temperature)
+            return registered.make(windows.encoder, self)
+
+    def ratio(self, published: float) -> float:
+        """Share that is hidden: the one asked for, else the published one."""
+        return self.mask_ratio or published
+
+
+@dataclass(frozen=True)
+class RegisteredObjective:
+    """How a family of encoders is pretrained.
+
+    Attributes
+    ----------
+    make : callable
+        ``(module, ObjectiveSettings)`` to an :class:`~genebrain.brain.pretraining.objectives.Objective` around it.
+    clips : int
+        Clips of a scan that a batch must hold.
+    """
+
+    make: Callable[[Any, ObjectiveSettings], Objective]
+    clips: int = 1
+
+
+OBJECTIVES: Registry[RegisteredObjective] = Registry("pretraining objective")
+"""Objectives by the name of the encoder family."""
+
+
+def objective_of(name: str) -> RegisteredObjective:
+    """Objective of a family; ``UserError`` with those that can be pretrained if there is none."""
+    if name not in OBJECTIVES:
+        raise UserError(
+            f"{name} has no pretraining objective (there is one for {', '.join(OBJECTIVES)}); fit and embed-scans take "
+            "it as it is"
+        )
+    return OBJECTIVES[name]
+
+
+def _masked_frames(module: BrainMT, settings: ObjectiveSettings) -> Objective:
+    if settings.span >= module.config.num_frames:
+        raise UserError(
+            f"objective.span={settings.span} hides whole windows of {module.config.num_frames} frames: choose a "
+            "shorter one"
+        )
+    return MaskedFrames(module, settings.ratio(0.5), settings.span)
+
+
+def _clip_contrast(module: SwiFT, settings: ObjectiveSettings) -> Objective:
+    return ClipContrast(module, settings.contrast, settings.augmentation, settings.temperature)
+
+
+OBJECTIVES.add("brainlm", RegisteredObjective(lambda module, s: MaskedSeries(module, s.ratio(0.2), s.order)))
+OBJECTIVES.add("brainlm_vit", RegisteredObjective(lambda module, s: MaskedPicture(module, s.ratio(0.75), s.mode)))
+OBJECTIVES.add("brainmt", RegisteredObjective(_masked_frames))
+OBJECTIVES.add("swift", RegisteredObjective(_clip_contrast, ClipContrast.clips))

@@ -19,7 +19,13 @@ CHUNKS_PER_SITE = 0.96
 
 
 def predict(
-    built: ChunkSet, chunk_bp: int, *, paired: ChunkSet | None = None, marks: int = 2, readings: int = 1
+    built: ChunkSet,
+    chunk_bp: int,
+    *,
+    paired: ChunkSet | None = None,
+    marks: int = 2,
+    readings: int = 1,
+    bases_per_token: int = BASES_PER_TOKEN,
 ) -> dict[str, Any]:
     """Work of the DNA encoder, counted exactly (the encoder itself does not run).
 
@@ -34,6 +40,8 @@ def predict(
         carries are encoded too (:func:`~genebrain.genetics.chunks.reference.pair_with_reference`).
     marks, readings : int
         Tokens around every chunk (opening and closing mark); strands times frames that are read of it.
+    bases_per_token : int
+        6 for GENERator; 1 for encoders that read letters.
 
     Returns
     -------
@@ -43,7 +51,7 @@ def predict(
         tokens expected from the sites alone), ``per_window`` and ``report``; with ``paired`` also
         ``chunks_reference_only``, which the first ones count in.
     """
-    tokens = _tokens(built, marks)
+    tokens = _tokens(built, marks, bases_per_token)
     tokens_naive = int(tokens[built.index[built.index >= 0]].sum()) * readings
     unique = paired or built
     only_reference = {} if paired is None else {"chunks_reference_only": paired.n_unique - built.n_unique}
@@ -55,18 +63,18 @@ def predict(
         "chunks_unique": unique.n_unique,
         **only_reference,
         "saving": built.n_naive / max(1, unique.n_unique),
-        "encoder_tokens": int(_tokens(unique, marks).sum()) * readings,
+        "encoder_tokens": int(_tokens(unique, marks, bases_per_token).sum()) * readings,
         "tokens_naive": tokens_naive,
         "sites": sites,
         "rule_of_thumb": {
             "chunks_unique": expected,
-            "encoder_tokens": expected * (-(-chunk_bp // BASES_PER_TOKEN) + marks) * readings,
+            "encoder_tokens": expected * (-(-chunk_bp // bases_per_token) + marks) * readings,
         },
         "per_window": [{key: counts[key] for key in named} for counts in built.report["per_window"]],
         "report": unique.report,
     }
 
 
-def _tokens(chunks: ChunkSet, marks: int) -> NDArray[np.int64]:
+def _tokens(chunks: ChunkSet, marks: int, bases_per_token: int) -> NDArray[np.int64]:
     """Tokens of every unique chunk: 6-mers, a begun one counts, and marks."""
-    return np.array([-(-len(text) // BASES_PER_TOKEN) + marks for text in chunks.sequences], np.int64)
+    return np.array([-(-len(text) // bases_per_token) + marks for text in chunks.sequences], np.int64)

@@ -36,7 +36,7 @@ from genebrain.genetics.finetuning.metrics import (
 from genebrain.genetics.finetuning.module import OptimiserSettings, known_metric
 from genebrain.genetics.finetuning.predictor import SequencePredictor
 from genebrain.genetics.finetuning.prepare import FinetuningSet
-from genebrain.genetics.finetuning.recipe import BaseModel, Recipe, make_module, trained_share
+from genebrain.genetics.finetuning.recipe import BaseModel, EmptyModel, Recipe, make_module, trained_share
 from genebrain.genetics.finetuning.saved import save_finetuned
 from genebrain.genetics.finetuning.tokens import TokenSettings
 from genebrain.genetics.finetuning.train import TrainingSettings, train_fold, trained_weights
@@ -104,11 +104,12 @@ def run_folds(
 
 
 def parameter_line(base: BaseModel, recipe: Recipe, data: FinetuningSet, training: TrainingSettings) -> str:
-    """How many parameters are trained, in words."""
+    """How many parameters are trained, in words; no weights are read for it."""
+    empty = EmptyModel(**vars(base))
     outputs = 2 if recipe.task == "causal_lm" else len(data.labels.names)
     optimiser = optimiser_for(recipe.task, recipe.tuning, training)
     return str(
-        trained_share(make_module(base, recipe, data.labels.values, outputs, data.folds[0].train, optimiser, 0))
+        trained_share(make_module(empty, recipe, data.labels.values, outputs, data.folds[0].train, optimiser, 0))
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +20,9 @@ from genebrain.genetics.finetuning.language import LanguageModule
 from genebrain.genetics.finetuning.module import FinetuningModule, OptimiserSettings
 from genebrain.genetics.finetuning.predictor import HeadSettings, SequencePredictor
 from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
+from genebrain.genetics.model.context_modes import configure, decoder_class, language_model_class
 from genebrain.genetics.model.language_model import GeneratorLanguageModel, load_language_model
-from genebrain.genetics.model.loaded import identity
+from genebrain.genetics.model.loaded import build_empty, identity
 from genebrain.genetics.model.options import ModelOptions
 from genebrain.genetics.model.weights import TINY, WeightSource, find_weights
 from genebrain.training.adapters import LoraSettings, ParameterReport, add_adapters, count_parameters
@@ -69,6 +71,27 @@ class BaseModel:
             self.name, self.path, revision=self.revision, seed=self.seed, dtype=dtype, device=self.device,
             allow_download=self.allow_download, options=self.options,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EmptyModel(BaseModel):
+    """The same checkpoint without its weights, on the meta device: enough to count parameters."""
+
+    def backbone(self, dtype: torch.dtype = torch.float32) -> GeneratorBackbone:
+        """The decoder, empty."""
+        config = self._config()
+        model = build_empty(decoder_class(config), config)
+        return GeneratorBackbone(model, int(config.hidden_size), "", self.name, self.options)
+
+    def language_model(self, dtype: torch.dtype = torch.float32) -> GeneratorLanguageModel:
+        """The decoder with its output head, empty."""
+        config = self._config()
+        model = build_empty(language_model_class(config), config)
+        model.tie_weights()
+        return GeneratorLanguageModel(model, int(config.hidden_size), "", self.name, self.options)
+
+    def _config(self) -> Any:
+        return configure(self.source().config, self.options)
 
 
 @dataclass(frozen=True)

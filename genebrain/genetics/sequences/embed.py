@@ -25,7 +25,8 @@ from genebrain import __version__
 from genebrain.common.files import make_private, private_stream, write_private
 from genebrain.common.hashing import content_digest, file_digest
 from genebrain.common.types import UserError
-from genebrain.genetics.model.backbone import GeneratorBackbone
+from genebrain.genetics.encoders.plain import AnyEncoder, reader_for
+from genebrain.genetics.encoders.protocol import ChunkReader
 from genebrain.genetics.model.tokenizer import K
 from genebrain.genetics.sequences.cutting import Cutting, SequenceChunks
 from genebrain.genetics.sequences.files import SequenceBatch, SequenceFile, repeated_ids
@@ -42,7 +43,7 @@ _PROVENANCE = "provenance.json"
 def embed_sequence_file(
     file: SequenceFile,
     out: str | Path,
-    backbone: GeneratorBackbone,
+    encoder: AnyEncoder,
     options: EmbedOptions | None = None,
     cutting: Cutting | None = None,
     layout: VectorLayout | None = None,
@@ -51,6 +52,7 @@ def embed_sequence_file(
     shard: Shard | None = None,
     repair: bool = False,
     progress: bool = True,
+    name: str | None = None,
 ) -> dict[str, Any]:
     """Embed all sequences of a file.
 
@@ -60,7 +62,7 @@ def embed_sequence_file(
     out : path
         Folder of the result (made private): ``embeddings.npy``, ``mask.npy``, ``sequences.parquet`` and
         ``provenance.json``, which is written last.
-    backbone, options
+    encoder, options
         The encoder, and how a chunk becomes a vector.
     cutting, layout
         Where sequences are cut, and what is written of them. ``cutting.rule`` must be ``options.frame``.
@@ -71,6 +73,8 @@ def embed_sequence_file(
     repair : bool
         Look for damaged shards in the store first and encode their chunks anew.
     progress : bool
+    name : str, optional
+        Of the encoder; its own by default.
 
     Returns
     -------
@@ -87,9 +91,10 @@ def embed_sequence_file(
     options, cutting, layout = options or EmbedOptions(), cutting or Cutting(), layout or VectorLayout()
     if cutting.rule != options.frame:
         raise ValueError(f"cutting.rule is {cutting.rule} but options.frame is {options.frame}")
-    _check_length(cutting, options, backbone)
+    reader = reader_for(encoder, options, name)
+    _check_length(cutting, options, reader)
     out = Path(out)
-    identity = _identity(file, backbone, options, cutting, layout)
+    identity = _identity(file, reader, cutting, layout)
     if (finished := _finished(out, identity)) is not None:
         return finished
     partial = shard is not None and shard.count > 1
@@ -103,7 +108,7 @@ def embed_sequence_file(
             repeated = {} if partial else _repeated_ids(out / TABLE)
             keys = chunks.spool.keys()
             done = ChunkStore(store or out / "store").embed(
-                keys, chunks.spool, backbone, options, progress=progress, repair=repair, shard=shard
+                keys, chunks.spool, encoder, options, progress=progress, repair=repair, shard=shard, name=name
             )
         finally:
             chunks.spool.close()
@@ -122,9 +127,9 @@ def embed_sequence_file(
             return {**summary, "encoder": done.as_dict()}
         owners = ChunkOwners(chunks.per_sequence, defined, chunks.n_letters)
         filled = ChunkStore(store or out / "store")
-        shape = write_vectors(out, filled, done.fingerprint, keys, owners, layout, options.width(backbone))
+        shape = write_vectors(out, filled, done.fingerprint, keys, owners, layout, reader.width)
         summary["shape"] = list(shape)
-        _write_provenance(out, identity, backbone, summary)
+        _write_provenance(out, identity, reader, summary)
     return {**summary, "encoder": done.as_dict()}
 
 
@@ -172,19 +177,17 @@ def _repeated_ids(path: Path) -> dict[str, Any]:
     return repeated_ids(table["id"].to_pylist(), table["row"].to_pylist())
 
 
-def _check_length(cutting: Cutting, options: EmbedOptions, backbone: GeneratorBackbone) -> None:
-    tokens = int(options.n_tokens(np.array([cutting.chunk_bp]))[0])
-    if tokens > backbone.max_tokens:
+def _check_length(cutting: Cutting, options: EmbedOptions, reader: ChunkReader) -> None:
+    tokens = int(reader.sizes(np.array([cutting.chunk_bp]))[0])
+    if reader.max_tokens is not None and tokens > reader.max_tokens:
         marks = options.opening_mark + options.closing_mark
         raise UserError(
-            f"chunk_bp={cutting.chunk_bp} is {tokens} tokens with marks, but {backbone.name} reads "
-            f"{backbone.max_tokens}; use at most {(backbone.max_tokens - marks) * K}"
+            f"chunk_bp={cutting.chunk_bp} is {tokens} tokens with marks, but {reader.name} reads "
+            f"{reader.max_tokens}; use at most {(reader.max_tokens - marks) * K}"
         )
 
 
-def _identity(
-    file: SequenceFile, backbone: GeneratorBackbone, options: EmbedOptions, cutting: Cutting, layout: VectorLayout
-) -> dict[str, Any]:
+def _identity(file: SequenceFile, reader: ChunkReader, cutting: Cutting, layout: VectorLayout) -> dict[str, Any]:
     path = Path(file.path)
     return {
         "input": path.name,
@@ -193,7 +196,7 @@ def _identity(
         "id_column": file.id_column,
         "uracil": file.uracil,
         "unreadable": file.unreadable,
-        **options.identity(backbone),
+        **reader.identity(),
         **asdict(cutting),
         **asdict(layout),
     }
@@ -212,13 +215,11 @@ def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     return {name: found.get(name) for name in ("hygiene", "repeated_ids", "chunks", "shape")} if whole else None
 
 
-def _write_provenance(
-    out: Path, identity: dict[str, Any], backbone: GeneratorBackbone, summary: dict[str, Any]
-) -> None:
+def _write_provenance(out: Path, identity: dict[str, Any], reader: ChunkReader, summary: dict[str, Any]) -> None:
     facts = {
         "identity": identity,
-        "model_name": backbone.name,
-        "device": backbone.device.type,
+        "model_name": reader.name,
+        "device": reader.device.partition(":")[0],
         **summary,
         "files": {name: content_digest(out / name) for name in (VECTORS, MASK, TABLE)},
         "versions": {

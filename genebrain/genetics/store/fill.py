@@ -1,14 +1,13 @@
 """From batches of chunk strings to finished shards: the loop that costs the time.
 
-Run a planned list of batches through the encoder and hand each result to the shard writer. Batches run as
-given; what is encoded is written even when the run is interrupted; values that are not finite never reach the disk.
+Batches run as given; what is encoded is written even when the run is interrupted; values that are not finite never
+reach the disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +18,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genebrain.common.types import UserError
-from genebrain.genetics.model.backbone import GeneratorBackbone
-from genebrain.genetics.model.encode import POOLINGS, encode_batch
-from genebrain.genetics.model.tokenizer import BOS, OOV, SixMerTokenizer, pad
-from genebrain.genetics.store.plan import EmbedOptions
+from genebrain.genetics.encoders.options import EmbedOptions
+from genebrain.genetics.encoders.protocol import ChunkReader, TokenCounts
 from genebrain.genetics.store.table_files import ShardWriter
 from genebrain.training.batch_threads import in_order
 
-_TOKENIZER = SixMerTokenizer()
-
-
-@dataclass
-class TokenCounts:
-    """Running totals of an embedding run."""
-
-    chunks: int = 0
-    real: int = 0
-    padding: int = 0
-    oov: int = 0
-
-    def add(self, other: TokenCounts) -> None:
-        """Add the counts of one batch."""
-        self.chunks += other.chunks
-        self.real += other.real
-        self.padding += other.padding
-        self.oov += other.oov
+Vectors = dict[str, NDArray[np.floating[Any]]]
+Encoded = tuple[NDArray[np.int64], tuple[TokenCounts, Vectors]]
 
 
 def encode_batches(
@@ -51,7 +32,7 @@ def encode_batches(
     keys: NDArray[np.uint8],
     sequences: Sequence[bytes],
     batches: list[NDArray[np.int64]],
-    backbone: GeneratorBackbone,
+    reader: ChunkReader,
     options: EmbedOptions,
     bar_total: int | None,
 ) -> TokenCounts:
@@ -63,21 +44,20 @@ def encode_batches(
     counts = TokenCounts()
     writer = ShardWriter(folder, options.chunks_per_shard, options.seconds_per_shard)
 
-    def encode(rows: NDArray[np.int64]) -> tuple[TokenCounts, dict[str, NDArray[np.floating[Any]]]]:
-        seen, read = TokenCounts(len(rows)), []
-        for view in options.views.read([sequences[i] for i in rows]):
-            ids, mask = _tokens(view, options)
-            real = int(mask.sum())
-            seen.add(TokenCounts(0, real, mask.size - real, int((ids[mask] == OOV).sum())))
-            with torch.inference_mode():
-                read.append(
-                    encode_batch(backbone, torch.from_numpy(ids), torch.from_numpy(mask), layers=options.layers)
-                )
-        return seen, _stored(read, backbone, options)
+    def encode(rows: NDArray[np.int64]) -> tuple[TokenCounts, Vectors]:
+        with torch.inference_mode():
+            seen, vectors = reader.read([sequences[i] for i in rows])
+        return seen, _stored(vectors, reader, options)
 
+    def one_by_one() -> Generator[Encoded]:
+        for rows in batches:
+            yield rows, encode(rows)
+
+    reader.prepare()
+    done = in_order(encode, batches, torch.device(reader.device)) if reader.threads else one_by_one()
     with (
         tqdm(total=bar_total, unit="token", unit_scale=True, desc="embed", disable=bar_total is None) as bar,
-        closing(in_order(encode, batches, backbone.device)) as results,
+        closing(done) as results,
     ):
         try:
             for rows, (seen, vectors) in results:
@@ -89,27 +69,13 @@ def encode_batches(
     return counts
 
 
-def chunk_tokens(sequences: Sequence[bytes], options: EmbedOptions) -> list[NDArray[np.int64]]:
-    """Token ids of chunks as the encoder reads them, framed and with their marks."""
-    framed = [_TOKENIZER.frame(s.decode("ascii"), options.frame).encode() for s in sequences]
-    front, behind = [BOS] * options.opening_mark, [BOS] * options.closing_mark
-    return [np.concatenate([front, ids, behind]).astype(np.int64) for ids in _TOKENIZER.encode_many(framed)]
-
-
-def _tokens(sequences: list[bytes], options: EmbedOptions) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    return pad(chunk_tokens(sequences, options))
-
-
-def _stored(
-    read: list[dict[str, Tensor]], backbone: GeneratorBackbone, options: EmbedOptions
-) -> dict[str, NDArray[np.floating[Any]]]:
-    """One vector per chunk and pooling from the vectors of all its views, in the number format of the store."""
-    pooled = {name: options.views.combine([view[name] for view in read]) for name in POOLINGS}
-    stored = {name: values.cpu().numpy().astype(options.storage) for name, values in pooled.items()}
+def _stored(read: dict[str, Tensor], reader: ChunkReader, options: EmbedOptions) -> Vectors:
+    """One vector per chunk and pooling in the number format of the store."""
+    stored = {name: read[name].cpu().numpy().astype(options.storage) for name in reader.poolings}
     broken = ~np.logical_and.reduce([np.isfinite(values).all(1) for values in stored.values()])
     if broken.any():
         raise UserError(
-            f"{backbone.name} gave non-finite values for {broken.sum()} of {len(broken)} chunks of a batch "
-            f"({backbone.dtype}, stored as {options.storage}); use float32"
+            f"{reader.name} gave non-finite values for {broken.sum()} of {len(broken)} chunks of a batch "
+            f"({reader.compute}, stored as {options.storage}); use float32"
         )
     return stored

@@ -1,126 +1,22 @@
-"""How chunks become vectors, and in which batches.
+"""Batch plans of the chunk store, which make its tables reproducible.
 
-The options that name a table of embeddings, and the batch plan that makes it reproducible. The same set of
-chunks under the same token budget gives the same batches in any order of asking; a plan is on disk before its first
-batch runs, and what is left of it is continued, never cut anew. (The last bits of a float32 vector depend on the
-shape of the batch it was computed in: this is why batches are kept.)
+The same set of chunks under the same token budget gives the same batches in any order of asking; a plan is on disk
+before its first batch runs, and what is left of it is continued, never cut anew. (The last bits of a float32 vector
+depend on the shape of the batch it was computed in: this is why batches are kept.)
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from genebrain.common.types import UserError
-from genebrain.genetics.model.backbone import GeneratorBackbone
-from genebrain.genetics.model.tokenizer import RULE, FrameRule, SixMerTokenizer
-from genebrain.genetics.model.views import ChunkViews, HiddenLayers, Strand
+from genebrain.genetics.encoders.options import EmbedOptions
 from genebrain.genetics.store.table_files import as_names, read_array, write_tensors
 
-
-@dataclass(frozen=True)
-class EmbedOptions:
-    """How a chunk becomes a vector; all but the last three, which are about speed, are part of the fingerprint.
-
-    Attributes
-    ----------
-    opening_mark, closing_mark : bool
-        Put ``<s>`` in front of and behind every chunk. (The cards of the v2 models do both, those of v1 only
-        the first.) Without the closing mark ``last`` is the vector of the last 6-mer.
-    frame : str
-        How a chunk whose length is no multiple of six is brought to one, see ``SixMerTokenizer.frame``.
-    storage : {"float32", "float16"}
-        Number format on disk. One changed 6-mer moves each entry of the mean over 250 tokens by about 0.006
-        (tiny model); float16 rounds values near 1 at 0.0005 and costs some of that signal.
-    strand, phases : str, sequence of int
-        Strands and frames that are read per chunk, see :class:`~genebrain.genetics.model.views.ChunkViews`. Work grows
-        with their number.
-    layer, last_layers : int
-        Hidden states that are pooled, see :class:`~genebrain.genetics.model.views.HiddenLayers`.
-    tokens_per_batch : int, optional
-        Upper limit of tokens, padding included, in one forward pass (a single longer chunk goes alone).
-        Default: 4096 on CPU, where every core has its own batch, 32768 on GPU.
-    chunks_per_shard, seconds_per_shard : int, float
-        A shard is written when either is reached: the most that a kill can cost.
-    """
-
-    opening_mark: bool = True
-    closing_mark: bool = True
-    frame: FrameRule = "pad_right"
-    storage: Literal["float32", "float16"] = "float32"
-    strand: Strand = "forward"
-    phases: tuple[int, ...] = (0,)
-    layer: int = -1
-    last_layers: int = 1
-    tokens_per_batch: int | None = None
-    chunks_per_shard: int = 4096
-    seconds_per_shard: float = 120.0
-
-    def __post_init__(self) -> None:
-        SixMerTokenizer.frame("", self.frame)
-        object.__setattr__(self, "phases", tuple(self.phases))  # YAML gives a list
-        _ = self.views, self.layers  # their constructors check the values
-        if self.storage not in ("float32", "float16"):
-            raise UserError(f"storage must be float32 or float16, not {self.storage!r}")
-        limits = self.chunks_per_shard, 1 if self.tokens_per_batch is None else self.tokens_per_batch
-        if min(limits) < 1:
-            raise UserError(
-                f"tokens_per_batch ({self.tokens_per_batch}) and chunks_per_shard ({self.chunks_per_shard}) "
-                "must be at least 1"
-            )
-
-    @property
-    def views(self) -> ChunkViews:
-        """Strings that are read per chunk."""
-        return ChunkViews(self.strand, self.phases)
-
-    @property
-    def layers(self) -> HiddenLayers:
-        """Hidden states that are pooled."""
-        return HiddenLayers(self.layer, self.last_layers)
-
-    def width(self, backbone: GeneratorBackbone) -> int:
-        """Length of a chunk's vector."""
-        return self.views.width(backbone.hidden_size)
-
-    def identity(self, backbone: GeneratorBackbone) -> dict[str, Any]:
-        """Everything that decides the numbers, JSON-ready."""
-        # Named only where they differ from a single plain reading, so that tables made before they existed are found.
-        chosen = {**asdict(self.views), **asdict(self.layers)}
-        plain = {**asdict(ChunkViews()), **asdict(HiddenLayers())}
-        return {
-            "model": backbone.fingerprint,
-            "compute": str(backbone.dtype).removeprefix("torch."),
-            "tokenizer": RULE,
-            "opening_mark": self.opening_mark,
-            "closing_mark": self.closing_mark,
-            "frame": self.frame,
-            "storage": self.storage,
-            **{name: value for name, value in chosen.items() if value != plain[name]},
-        }
-
-    def fingerprint(self, backbone: GeneratorBackbone) -> str:
-        """Name of the table these rules make with this backbone, 32 hex digits."""
-        text = json.dumps(self.identity(backbone), sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-    def token_budget(self, device: torch.device) -> int:
-        """Limit of tokens in one forward pass on this device."""
-        return self.tokens_per_batch or (4096 if device.type == "cpu" else 32_768)
-
-    def n_tokens(self, n_letters: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Tokens of one reading of upper-case chunks of these lengths, marks included."""
-        full, tail = np.divmod(n_letters, 6)
-        padded = self.frame.startswith("pad")
-        return full + (tail > 0) * padded + self.opening_mark + self.closing_mark
+__all__ = ["BatchPlan", "EmbedOptions", "plan_batches"]
 
 
 class BatchPlan:

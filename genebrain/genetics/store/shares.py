@@ -8,6 +8,7 @@ file, and may be interrupted.
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -47,7 +48,8 @@ def merge_parts(folder: Path) -> int:
         for part in parts:
             locks.enter_context(writing_alone(part))
         shards = [path for part in parts for path in sorted(part.glob("shard-*.safetensors"))]
-        if damaged := [path for path in shards if not _is_whole(path)]:
+        poolings = stored_poolings(folder)
+        if damaged := [path for path in shards if not _is_whole(path, poolings)]:
             raise damaged_error(damaged)
         for part in parts:
             for path in sorted(part.glob("shard-*.safetensors")):
@@ -58,9 +60,16 @@ def merge_parts(folder: Path) -> int:
     return len(parts)
 
 
-def _is_whole(path: Path) -> bool:
+def stored_poolings(table: Path) -> tuple[str, ...]:
+    """Token poolings of a table, in the order of its provenance; those of GENERator where it does not say."""
+    path = table / "provenance.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return tuple(found.get("poolings", POOLINGS))
+
+
+def _is_whole(path: Path, poolings: tuple[str, ...]) -> bool:
     try:
-        for name in ("keys", *POOLINGS):
+        for name in ("keys", *poolings):
             read_array(path, name)
     except UserError:
         return False

@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from genebrain import __version__
 from genebrain.common.files import make_private, write_private
 from genebrain.common.types import UserError
-from genebrain.genetics.model.backbone import GeneratorBackbone
-from genebrain.genetics.model.encode import POOLINGS
-from genebrain.genetics.store.fill import TokenCounts, encode_batches
-from genebrain.genetics.store.plan import BatchPlan, EmbedOptions, plan_batches
-from genebrain.genetics.store.shares import merge_parts, part_folder
+from genebrain.genetics.encoders.options import EmbedOptions, table_name
+from genebrain.genetics.encoders.plain import AnyEncoder, reader_for
+from genebrain.genetics.encoders.protocol import ChunkReader, TokenCounts
+from genebrain.genetics.store.fill import encode_batches
+from genebrain.genetics.store.plan import BatchPlan, plan_batches
+from genebrain.genetics.store.shares import merge_parts, part_folder, stored_poolings
 from genebrain.genetics.store.table_files import (
     ShardIndex,
     as_names,
@@ -75,12 +76,13 @@ class ChunkStore:
         self,
         keys: NDArray[np.uint8],
         sequences: Sequence[bytes],
-        backbone: GeneratorBackbone,
+        encoder: AnyEncoder,
         options: EmbedOptions | None = None,
         *,
         progress: bool = True,
         repair: bool = False,
         shard: Shard | None = None,
+        name: str | None = None,
     ) -> EmbedReport:
         """Encode the chunks that are not stored yet; safe to interrupt and to repeat.
 
@@ -92,8 +94,8 @@ class ChunkStore:
             Key of each sequence; equal keys are taken to be equal sequences.
         sequences : list of bytes, length chunks
             Upper-case DNA letters.
-        backbone, options
-            Together they choose the table.
+        encoder, options
+            Together they choose the table. Its weights are loaded only if a chunk must be encoded.
         progress : bool
             Show a bar with tokens per second and time left.
         repair : bool
@@ -101,6 +103,8 @@ class ChunkStore:
         shard : Shard, optional
             Encode only this share of the whole plan, into its own part of the table. Give every share the same
             request and budget: then all shares together have the bits of one undivided run.
+        name : str, optional
+            Of the encoder, for messages and provenance; its own by default.
 
         Raises
         ------
@@ -113,14 +117,15 @@ class ChunkStore:
         if len(names) != len(sequences):
             raise ValueError(f"{len(names)} keys but {len(sequences)} sequences")
         started = time.monotonic()
-        fingerprint = options.fingerprint(backbone)
+        reader = reader_for(encoder, options, name)
+        fingerprint = table_name(reader.identity())
         table = self.folder / fingerprint
         share = shard if shard and shard.count > 1 else None
         folder = part_folder(table, share) if share else table
         for place in (self.folder, table, folder):
             make_private(place)
         with writing_alone(folder):
-            _write_provenance(folder, backbone, options)
+            _write_provenance(folder, reader)
             plan = BatchPlan(folder / "plan.safetensors")
             if repair:
                 _remove_damaged(folder, plan)
@@ -131,9 +136,8 @@ class ChunkStore:
             if share:
                 new &= ShardIndex.read(folder).find(names[distinct]) < 0
             wanted = distinct if share else distinct[new]
-            n_tokens = options.n_tokens(np.array([len(sequences[i]) for i in wanted], np.int64))
-            budget = options.token_budget(backbone.device)
-            batches = plan_batches(names[wanted], n_tokens, budget, [] if share else plan.read())
+            n_tokens = reader.sizes(np.array([len(sequences[i]) for i in wanted], np.int64))
+            batches = plan_batches(names[wanted], n_tokens, reader.budget, [] if share else plan.read())
             if share:  # planned as one run would, so that the batches are the same; a stored batch is left out
                 own = [batch[new[batch]] for batch in batches[share.index - 1 :: share.count]]
                 batches = [batch for batch in own if len(batch)]
@@ -142,8 +146,8 @@ class ChunkStore:
                 if not share:
                     plan.write(keys[wanted], batches)
                 chosen = [wanted[batch] for batch in batches]
-                total = int(n_tokens[np.concatenate(batches)].sum()) * options.views.n_views
-                counts = encode_batches(folder, keys, sequences, chosen, backbone, options, total if progress else None)
+                total = int(n_tokens[np.concatenate(batches)].sum()) * reader.n_views
+                counts = encode_batches(folder, keys, sequences, chosen, reader, options, total if progress else None)
             plan.remove()
         return EmbedReport(
             fingerprint=fingerprint,
@@ -212,9 +216,9 @@ class ChunkStore:
         self, keys: NDArray[np.uint8], pooling: str = "mean", fingerprint: str | None = None
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.floating[Any]]]]:
         """As :meth:`table`, shard by shard: rows of ``keys`` and their vectors; memory for one shard is enough."""
-        if pooling not in POOLINGS:
-            raise UserError(f"unknown token pooling {pooling!r}; choose one of {', '.join(POOLINGS)}")
         folder = self._table_folder(fingerprint)
+        if pooling not in (present := stored_poolings(folder)):
+            raise UserError(f"unknown token pooling {pooling!r}; choose one of {', '.join(present)}")
         names = as_names(keys)
         index = ShardIndex.read(folder)
         found = index.find(names)
@@ -250,7 +254,7 @@ class ChunkStore:
 
 def _remove_damaged(folder: Path, plan: BatchPlan) -> None:
     shards = *folder.glob("shard-*.safetensors"), *folder.glob("part-*-of-*/shard-*.safetensors")
-    contents = dict.fromkeys(shards, ("keys", *POOLINGS))
+    contents = dict.fromkeys(shards, ("keys", *stored_poolings(folder)))
     for path, names in {**contents, plan.path: ("keys", "sizes")}.items():
         try:
             for name in names if path.exists() else ():
@@ -259,16 +263,16 @@ def _remove_damaged(folder: Path, plan: BatchPlan) -> None:
             path.unlink()
 
 
-def _write_provenance(folder: Path, backbone: GeneratorBackbone, options: EmbedOptions) -> None:
+def _write_provenance(folder: Path, reader: ChunkReader) -> None:
     path = folder / "provenance.json"
     if path.exists():
         return
     facts = {
-        **options.identity(backbone),
-        "model_name": backbone.name,
-        "hidden_size": options.width(backbone),
-        "poolings": list(POOLINGS),
-        "device": backbone.device.type,
+        **reader.identity(),
+        "model_name": reader.name,
+        "hidden_size": reader.width,
+        "poolings": list(reader.poolings),
+        "device": reader.device.partition(":")[0],
         "versions": {
             "genebrain": __version__,
             "torch": torch.__version__,

@@ -17,10 +17,10 @@ from genebrain.alignment.towers.standardiser import Standardiser
 from genebrain.alignment.towers.towers import PooledChunks
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.genetics.chunks.chunk_set import ChunkSet
+from genebrain.genetics.encoders.generator import chunk_tokens
 from genebrain.genetics.model.backbone import GeneratorBackbone
 from genebrain.genetics.model.encode import encode_batch
 from genebrain.genetics.model.tokenizer import pad
-from genebrain.genetics.store.fill import chunk_tokens
 from genebrain.genetics.store.plan import EmbedOptions, plan_batches
 from genebrain.genetics.store.table_files import as_names
 from genebrain.sides.genome import GeneSide

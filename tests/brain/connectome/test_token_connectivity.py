@@ -20,7 +20,7 @@ from genebrain.brain.connectome.token_connectivity import (
     unpack,
 )
 from genebrain.brain.encoders.build import EncoderSettings
-from genebrain.brain.encoders.families import NAMES
+from genebrain.brain.encoders.published import SCAN_ENCODERS
 from genebrain.common.types import UserError
 from tests.brain.encoders.test_encoders import build, windows
 
@@ -148,7 +148,7 @@ def test_memory_does_not_grow_with_people():
     assert many < 12 * PEOPLE * 60 * 60 * 4  # the matrices of all of them
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", tuple(SCAN_ENCODERS))
 def test_every_encoder_gives_it(name):
     encoder = build(name, summary="connectivity")
     x = windows(encoder, 3)

@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 from genebrain.brain.encoders.base import ParcelWindowEncoder, WindowEncoder
 from genebrain.brain.encoders.build import EncoderSettings, build_encoder, random_module
 from genebrain.brain.encoders.cache import SHELF
-from genebrain.brain.encoders.families import NAMES, READS, SIZES, get_size
+from genebrain.brain.encoders.families import get_size
 from genebrain.brain.encoders.files import read_encoder, save_encoder
+from genebrain.brain.encoders.published import SCAN_ENCODERS
 from genebrain.brain.encoders.volumes import VolumeWindowEncoder
 from genebrain.brain.models.brainlm.region_time import BrainLM
 from genebrain.brain.models.parcel_input import VIT_DIVISOR
@@ -30,7 +31,8 @@ def coordinates(n: int = PARCELS) -> np.ndarray:
 
 
 def build(name: str, **settings) -> WindowEncoder:
-    shape = {"n_parcels": PARCELS, "coordinates": coordinates()} if READS[name] == "parcels" else {"grid": GRID}
+    parcels = SCAN_ENCODERS[name].reads == "parcels"
+    shape = {"n_parcels": PARCELS, "coordinates": coordinates()} if parcels else {"grid": GRID}
     return build_encoder(EncoderSettings(name, **settings), **shape)
 
 
@@ -39,7 +41,7 @@ def windows(encoder: WindowEncoder, n: int = 2) -> torch.Tensor:
     return torch.randn(n, encoder.frames, *shape, generator=torch.Generator().manual_seed(3))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", tuple(SCAN_ENCODERS))
 def test_a_window_gives_one_vector_the_same_bits_every_time_and_whatever_its_batch_mates(name):
     encoder = build(name)
     x = windows(encoder, 3)
@@ -55,7 +57,7 @@ def test_a_window_gives_one_vector_the_same_bits_every_time_and_whatever_its_bat
     assert mask.any(dim=1).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", tuple(SCAN_ENCODERS))
 def test_gradients_reach_the_weights(name):
     encoder = build(name).train()
     encoder.recompute = True
@@ -104,7 +106,7 @@ def test_x_and_y_change_places_for_brainmt_only():
     assert place == [8 + 3, 3 + 3, 2 + 1]  # [Y, X, Z], each behind its padding
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", tuple(SCAN_ENCODERS))
 def test_random_weights_say_so_and_follow_their_seed(name):
     encoder, same, other = build(name), build(name), build(name, seed=1)
     assert encoder.origin == "random weights (seed 0): a control, not a published model"
@@ -112,7 +114,7 @@ def test_random_weights_say_so_and_follow_their_seed(name):
     assert json.dumps(encoder.description())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", tuple(SCAN_ENCODERS))
 def test_saved_weights_come_back_with_their_contract(name, tmp_path):
     encoder = build(name, seed=4)
     if isinstance(encoder, ParcelWindowEncoder):
@@ -132,10 +134,10 @@ def test_saved_weights_come_back_with_their_contract(name, tmp_path):
         assert torch.equal(again(x), encoder(x))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", tuple(SCAN_ENCODERS))
 def test_weights_of_another_family_are_refused_by_name(name, tmp_path):
     folder = save_encoder(build(name), tmp_path / "weights")
-    for wanted in NAMES:
+    for wanted in SCAN_ENCODERS:
         if wanted != name:
             with pytest.raises(UserError, match=f"holds weights of {name}, not of {wanted}: use brain={name}"):
                 read_encoder(folder, wanted)
@@ -161,7 +163,7 @@ def test_brainmt_weights_without_sizes_are_asked_for_them(tmp_path):
 
 def test_published_weights_refuse_another_parcellation(tmp_path):
     config = get_size("brainlm", "tiny").config
-    module = random_module(get_size("brainlm", "tiny"), 0)
+    module = random_module("brainlm", get_size("brainlm", "tiny"), 0)
     assert isinstance(module, BrainLM)
     save_file({k: v.contiguous() for k, v in module.state_dict().items()}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
@@ -215,10 +217,10 @@ def test_other_folders_of_a_run_name_the_one_with_the_encoder(place, tmp_path):
     assert read_encoder(weights, "brainlm_vit").size == encoder.size
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", tuple(SCAN_ENCODERS))
 def test_published_sizes_are_those_of_the_papers(name):
     millions = {"brainlm": [13.4], "brainlm_vit": [112.6, 658.3], "swift": [4.3], "brainmt": [40.6, 40.5]}[name]
-    sizes = [size for size in SIZES[name] if size not in ("tiny", "published")]
+    sizes = [size for size in SCAN_ENCODERS[name].sizes if size not in ("tiny", "published")]
     if name in ("swift",):
         sizes = ["published"]
     if name == "brainmt":

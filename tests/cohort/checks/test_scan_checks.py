@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from genebrain.brain.encoders.build import build_encoder
-from genebrain.brain.encoders.families import NAMES
 from genebrain.brain.encoders.files import save_encoder
+from genebrain.brain.encoders.published import SCAN_ENCODERS
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.cohort.checks.scans import check_scans
@@ -150,7 +150,7 @@ def test_an_unknown_time_step_forbids_only_what_needs_it(scans):
     assert not ConnectomeSide().needs_time_step
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", tuple(SCAN_ENCODERS))
 def test_an_encoder_needs_the_time_step_that_it_was_trained_at_and_no_other(name, tmp_path):
     free = EncoderSide(name)
     assert not free.needs_time_step

@@ -117,6 +117,12 @@ class BrainMTConfig:
         return 4 * self.width
 
     @property
+    def box(self) -> tuple[int, int, int]:
+        """Voxels along X, Y and Z; the network's first axis is Y."""
+        y, x, z = self.img_size
+        return x, y, z
+
+    @property
     def frame_lengths(self) -> range:
         """Numbers of frames that a window may have: the one it was built for."""
         return range(self.num_frames, self.num_frames + 1)

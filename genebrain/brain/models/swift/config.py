@@ -116,6 +116,12 @@ class SwiFTConfig:
         return found
 
     @property
+    def box(self) -> tuple[int, int, int]:
+        """Voxels along X, Y and Z."""
+        x, y, z, _ = self.img_size
+        return x, y, z
+
+    @property
     def frame_lengths(self) -> range:
         """Numbers of frames that a window may have: up to the length of the time tables."""
         return range(1, self.img_size[3] + 1)

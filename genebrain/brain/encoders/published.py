@@ -1,0 +1,170 @@
+"""The published scan encoders, one record each: BrainLM (two families), SwiFT, BrainMT; and tiny ones for a CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from genebrain.brain.encoders.families import PATCH, SCAN_ENCODERS, SUMMARIES, EncoderFamily, InputShape, up
+from genebrain.brain.encoders.parcels import PictureWindowEncoder, RegionTimeWindowEncoder
+from genebrain.brain.encoders.volumes import BrainMTWindowEncoder, SwiFTWindowEncoder
+from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
+from genebrain.brain.models.brainlm.image import ViTMAE
+from genebrain.brain.models.brainlm.region_time import BrainLM
+from genebrain.brain.models.brainlm.weights import load_brainlm
+from genebrain.brain.models.brainmt.config import BrainMTConfig
+from genebrain.brain.models.brainmt.model import BrainMT
+from genebrain.brain.models.brainmt.weights import load_brainmt
+from genebrain.brain.models.parcel_input import UK_BIOBANK_TR, VIT_DIVISOR
+from genebrain.brain.models.swift.config import SwiFTConfig
+from genebrain.brain.models.swift.model import SwiFT
+from genebrain.brain.models.swift.weights import PREFIX, load_swift
+from genebrain.common.types import UserError
+
+__all__ = ["SCAN_ENCODERS"]
+
+BRAINLM_FRAMES = 200
+TINY_SERIES, TINY_VOLUMES = 40, 20
+"""Frames of a window of the tiny encoders: short, so that scans of a minute have a window."""
+
+_TINY: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "decoder_hidden_size": 32,
+    "decoder_num_hidden_layers": 1,
+    "decoder_num_attention_heads": 4,
+    "decoder_intermediate_size": 64,
+}
+_VIT_DECODER: dict[str, Any] = {
+    "decoder_hidden_size": 512,
+    "decoder_num_hidden_layers": 8,
+    "decoder_num_attention_heads": 16,
+    "decoder_intermediate_size": 2048,
+}
+
+
+def _brainlm_13m() -> BrainLMConfig:
+    return BrainLMConfig(
+        hidden_size=512, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024,
+        decoder_hidden_size=512, decoder_num_hidden_layers=2, decoder_num_attention_heads=4,
+        decoder_intermediate_size=1024, timepoint_patching_size=20, inv_coeff_init_option=False,
+    )  # fmt: skip
+
+
+def _vit(hidden: int, layers: int, heads: int, patch: int, side: int) -> ViTMAEConfig:
+    return ViTMAEConfig(
+        hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * hidden,
+        patch_size=patch, image_size=(side, side), **_VIT_DECODER,
+    )  # fmt: skip
+
+
+def _tiny_brainlm(scans: InputShape) -> BrainLMConfig:
+    return BrainLMConfig(**_TINY, timepoint_patching_size=20, conv_kernel_size=9, patch_size=2)
+
+
+def _tiny_vit(scans: InputShape) -> ViTMAEConfig:
+    assert scans.n_parcels is not None
+    return ViTMAEConfig(**_TINY, patch_size=PATCH, image_size=(up(scans.n_parcels), up(TINY_SERIES)))
+
+
+def _tiny_swift(scans: InputShape) -> SwiFTConfig:
+    assert scans.grid is not None
+    x, y, z = (up(n) for n in scans.grid)
+    return SwiFTConfig(
+        img_size=(x, y, z, TINY_VOLUMES), patch_size=(4, 4, 4, 1), embed_dim=16, depths=(2, 2), num_heads=(2, 4)
+    )
+
+
+def _tiny_brainmt(scans: InputShape) -> BrainMTConfig:
+    assert scans.grid is not None
+    x, y, z = (up(n) for n in scans.grid)
+    return BrainMTConfig.improved(
+        img_size=(y, x, z), num_frames=TINY_VOLUMES, stem_dim=4, width=8, depth=(2, 2), num_heads=4
+    )
+
+
+def _load_brainlm(
+    file: Path, values: dict[str, Any] | None, hyper_parameters: dict[str, Any] | None
+) -> tuple[nn.Module, Any]:
+    model = load_brainlm(file)
+    return model, model.config
+
+
+def _load_swift(
+    file: Path, values: dict[str, Any] | None, hyper_parameters: dict[str, Any] | None
+) -> tuple[nn.Module, Any]:
+    config = SwiFTConfig.from_mapping(values) if values is not None else None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        swift = load_swift(file, config)
+    for warning in caught:
+        print(f"note: {warning.message}")
+    return swift, swift.config
+
+
+def _load_brainmt(
+    file: Path, values: dict[str, Any] | None, hyper_parameters: dict[str, Any] | None
+) -> tuple[nn.Module, Any]:
+    found = values if values is not None else hyper_parameters
+    if found is None:
+        raise UserError(
+            f"{file} says nothing of its sizes: put a config.json with the fields of BrainMTConfig beside it "
+            "(num_frames, img_size, depth, directions, pooling, ...)"
+        )
+    known = {f.name for f in dataclasses.fields(BrainMTConfig)}
+    config = BrainMTConfig(**{k: v for k, v in found.items() if k in known})
+    return load_brainmt(file, config), config
+
+
+def _draw_brainmt(module: BrainMT, seed: int) -> None:
+    module.initialise(torch.Generator().manual_seed(seed))
+
+
+SCAN_ENCODERS.add(
+    "brainlm",
+    EncoderFamily(
+        reads="parcels", config=BrainLMConfig, module=BrainLM, initialise=BrainLM.initialise,
+        tiny=_tiny_brainlm, tiny_frames=TINY_SERIES,
+        published={"13m": _brainlm_13m}, published_window=lambda config: (BRAINLM_FRAMES, UK_BIOBANK_TR),
+        face=RegionTimeWindowEncoder, parcel_divisor=1.0, summaries=SUMMARIES,
+        sign=".attention.self.", model_type="brainlm_mae", load=_load_brainlm,
+    ),
+)  # fmt: skip
+SCAN_ENCODERS.add(
+    "brainlm_vit",
+    EncoderFamily(
+        reads="parcels", config=ViTMAEConfig, module=ViTMAE, initialise=ViTMAE.initialise,
+        tiny=_tiny_vit, tiny_frames=TINY_SERIES,
+        published={"111m": lambda: _vit(768, 12, 12, 16, 432), "650m": lambda: _vit(1280, 32, 16, 14, 434)},
+        published_window=lambda config: (BRAINLM_FRAMES, UK_BIOBANK_TR),
+        face=PictureWindowEncoder, parcel_divisor=VIT_DIVISOR, summaries=SUMMARIES,
+        sign=".attention.attention.", model_type="vit_mae", load=_load_brainlm,
+    ),
+)  # fmt: skip
+SCAN_ENCODERS.add(
+    "swift",
+    EncoderFamily(
+        reads="volumes", config=SwiFTConfig, module=SwiFT, initialise=SwiFT.initialise,
+        tiny=_tiny_swift, tiny_frames=TINY_VOLUMES,
+        published={"published": SwiFTConfig}, published_window=lambda config: (config.img_size[3], None),
+        face=SwiFTWindowEncoder, summaries=("own", "mean", "connectivity"),
+        sign="patch_embed.fc.", key_prefix=PREFIX, load=_load_swift,
+    ),
+)  # fmt: skip
+SCAN_ENCODERS.add(
+    "brainmt",
+    EncoderFamily(
+        reads="volumes", config=BrainMTConfig, module=BrainMT, initialise=_draw_brainmt,
+        tiny=_tiny_brainmt, tiny_frames=TINY_VOLUMES,
+        published={"published": BrainMTConfig, "improved": BrainMTConfig.improved},
+        published_window=lambda config: (config.num_frames, None),
+        face=BrainMTWindowEncoder, summaries=SUMMARIES, sign="patch_embed.conv_down.", load=_load_brainmt,
+    ),
+)  # fmt: skip

@@ -1,0 +1,172 @@
+"""What CONTRIBUTING.md tells a reader to write works as a user's file: each block is loaded as a plugin and used."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import genebrain
+from genebrain import DNA_ENCODERS, LOSSES, POOLINGS, SCAN_ENCODERS, UserError
+from genebrain.brain.encoders.build import EncoderSettings
+from genebrain.common import registry
+from genebrain.genetics.encoders.plain import PROBES, check_dna_encoder, make_encoder
+from genebrain.genetics.encoders.protocol import DNAWeights
+from genebrain.sides.workspace import Workspace
+from genebrain.simulation.cohort import simulate_cohort
+
+PAGE = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
+BLOCKS = dict(re.findall(r"```python\n# (my_\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
+SMALL = {"n_windows": 2, "window_bp": 6000, "n_frames": 60, "n_parcels": 30, "n_genomewide": 100}
+OWN = (
+    (POOLINGS, "root_mean_square"),
+    (LOSSES, "hardest_stranger"),
+    (DNA_ENCODERS, "letters"),
+    (SCAN_ENCODERS, "amplitude"),
+)
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory):
+    """The blocks as files, loaded as the command line loads them, and taken out again."""
+    folder = tmp_path_factory.mktemp("user")
+    files = []
+    for name, text in BLOCKS.items():
+        (folder / name).write_text(text)
+        files.append(str(folder / name))
+    genebrain.load_plugins(files)
+    yield files
+    for known, name in OWN:
+        known.remove(name)
+    registry._loaded.difference_update(files)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    return simulate_cohort(tmp_path_factory.mktemp("cohort") / "c", n_subjects=60, seed=5, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def run(cohort, plugins, tmp_path_factory) -> Path:
+    """All four at once in the main job."""
+    folder = tmp_path_factory.mktemp("runs") / "fit"
+    return genebrain.fit(
+        cohort,
+        run=folder,
+        genetics=genebrain.GeneSide("letters", chunk_bp=1000),
+        brain=genebrain.EncoderSide("amplitude", components=(4,)),
+        pooling=genebrain.GenePooling(chunk="root_mean_square"),
+        alignment=genebrain.AlignmentSettings("random", "full", "cosine", "hardest_stranger"),
+        trainer=genebrain.TrainerSettings(max_epochs=2, patience=2),
+        progress=False,
+    )
+
+
+def test_every_block_is_short_and_is_run():
+    assert {"my_dna.py", "my_loss.py", "my_pooling.py", "my_scans.py"} <= set(BLOCKS)
+    for name, text in BLOCKS.items():
+        assert len(text.splitlines()) < 30, name
+
+
+def test_a_fit_takes_all_of_them(run, cohort):
+    store = cohort.parent / "store"
+    (table,) = (store / "chunks").glob("*/provenance.json")
+    facts = json.loads(table.read_text())
+    assert (facts["model_name"], facts["hidden_size"], facts["poolings"]) == ("letters", 32, ["mean"])
+    (folder,) = (store / "scan_embeddings").iterdir()
+    assert folder.name.startswith("amplitude-")
+    metrics = genebrain.evaluate(run, gallery_size=8, n_bootstrap=20, n_permutations=20, progress=False)
+    assert 0 <= metrics["retrieval"]["mean"]["recall@1"]["value"] <= 1
+
+
+def test_what_is_stored_is_found_by_the_fingerprint(run, cohort, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("encoded again")
+
+    gene, brain = genebrain.GeneSide("letters", chunk_bp=1000), genebrain.EncoderSide("amplitude", components=(4,))
+    workspace = Workspace(cohort, progress=False)
+    monkeypatch.setattr("genebrain.genetics.encoders.plain.encoded", refuse)
+    monkeypatch.setattr("genebrain.brain.encoders.embed._encode", refuse)
+    assert workspace.embed(gene)["encoded"] == 0
+    assert np.isfinite(workspace.brain_inputs(brain, np.arange(5))[0]).all()
+    assert workspace.table(gene, "mean").shape[1] == 32
+    with pytest.raises(UserError, match=r"pooling\.token=max: letters gives mean"):
+        workspace.table(gene, "max")
+    with pytest.raises(AssertionError, match="encoded again"):  # other weights are another table
+        workspace.embed(genebrain.GeneSide("letters", chunk_bp=1000, weights_seed=1))
+
+
+def test_scans_are_embedded_without_a_cohort(plugins, cohort, tmp_path):
+    brain = genebrain.EncoderSide("amplitude", weights_seed=3)
+    done = genebrain.embed_scans(cohort.parent / "scans.tsv", out=tmp_path / "out", brain=brain, progress=False)
+    assert (done["embedded"]["width"], done["embedded"]["subjects"]) == (24, 60)
+
+
+def test_options_that_only_the_other_encoders_have_are_refused(plugins, cohort):
+    with pytest.raises(UserError, match=r"genetics\.layer, genetics\.tuning, which GENERator alone has"):
+        genebrain.GeneSide("letters", layer=-2, tuning="lora")
+    with pytest.raises(UserError, match=r"no DNA encoder 'leters'; did you mean 'letters'"):
+        genebrain.GeneSide("leters")
+    with pytest.raises(UserError, match="this needs a GENERator"):
+        genebrain.GeneSide("letters").language_model()
+    with pytest.raises(UserError, match=r"summary=mean: amplitude .*; use own"):
+        genebrain.EncoderSide("amplitude", summary="mean")
+    with pytest.raises(UserError, match="scaling=cohort: amplitude"):
+        genebrain.EncoderSide("amplitude", scaling="cohort")
+    with pytest.raises(UserError, match="amplitude has no pretraining objective"):
+        genebrain.pretrain(cohort, run=cohort.parent / "none", brain=genebrain.EncoderSide("amplitude"))
+
+
+@pytest.mark.parametrize("name", [*(n for n in DNA_ENCODERS if not n.startswith("generator_v")), "letters"])
+def test_every_dna_encoder_keeps_the_protocol(name, plugins):
+    encoder = make_encoder(DNAWeights(name, seed=4))
+    check_dna_encoder(encoder, name)
+    found = encoder.encode(PROBES)
+    for values in found.values():
+        assert tuple(values.shape) == (len(PROBES), encoder.hidden_size)
+        assert len(np.unique(np.asarray(values), axis=0)) == len(PROBES)  # and tells strings apart
+    assert encoder.fingerprint == make_encoder(DNAWeights(name, seed=4)).fingerprint
+    assert encoder.fingerprint != make_encoder(DNAWeights(name, seed=5)).fingerprint
+
+
+@pytest.mark.parametrize("name", [*SCAN_ENCODERS, "amplitude"])
+def test_every_scan_encoder_keeps_the_contract(name, plugins):
+    family = SCAN_ENCODERS[name]
+    places = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32) * 40
+    parcels = family.reads == "parcels"
+    shape = {"n_parcels": 10, "coordinates": places} if parcels else {"grid": (8, 9, 7)}
+    one, other = (genebrain.build_encoder(EncoderSettings(name, seed=seed), **shape) for seed in (0, 1))
+    windows = torch.randn(3, one.frames, *((10,) if parcels else (8, 9, 7)), generator=torch.Generator().manual_seed(0))
+    genebrain.check_window_encoder(one, windows)
+    assert one.fingerprint() != other.fingerprint()
+    assert one.around(other.encoder, "other").fingerprint() == other.fingerprint()
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "hardest_stranger"])
+def test_every_loss_ignores_relatives_and_the_order_of_a_batch(name, plugins):
+    generator = torch.Generator().manual_seed(1)
+    gene, brain = (torch.nn.functional.normalize(torch.randn(6, 4, generator=generator), dim=1) for _ in range(2))
+    genome, family = torch.arange(6), torch.tensor([0, 0, 1, 2, 3, 4])
+    scale, turn = torch.tensor([1.5]), torch.tensor([3, 1, 5, 0, 2, 4])
+    loss = LOSSES[name]("ignore")
+    value = loss(gene, brain, scale, genome, family)
+    assert value.ndim == 0
+    assert torch.isfinite(value)
+    torch.testing.assert_close(loss(gene[turn], brain[turn], scale, genome[turn], family[turn]), value)
+    assert LOSSES[name]("negative")(gene, brain, scale, genome, family) >= value - 1e-6  # more can only be harder
+
+
+def test_every_pooling_is_deaf_to_masked_content(plugins):
+    x, mask = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(2)), torch.ones(5, 3, dtype=torch.bool)
+    mask[:, 2] = False
+    for name, kind in POOLINGS.items():
+        more = {"n_items": 3} if "n_items" in inspect.signature(kind).parameters else {}
+        pooling = kind(4, **more).eval()
+        torch.testing.assert_close(pooling(x.masked_fill(~mask[..., None], torch.nan), mask), pooling(x, mask))
+        torch.testing.assert_close(pooling(x[[4, 2]], mask[[4, 2]]), pooling(x, mask)[[4, 2]])
+        assert pooling(x, mask).shape == (5, pooling.out_features), name
