@@ -18,9 +18,12 @@ import yaml
 
 from genebrain.cohort.tables.genotype_keys import GENOTYPE_KEYS, take_genotypes
 from genebrain.cohort.tables.problems import Problems, did_you_mean, named
+from genebrain.common.reading import read_text
 from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.genotypes.source import GenotypeSource
 
+MOST_BYTES = 2**20
+"""Of the largest cohort file that is read."""
 REQUIRED_FILES = ("participants", "genotypes", "reference", "windows", "scans")
 OPTIONAL_FILES = ("atlas", "parcel_coordinates", "kinship", "genomewide", "known_answer", "exclude")
 SETTINGS = ("name", "split", "max_mean_fd", "choose")
@@ -64,8 +67,11 @@ def read_description(path: Path, problems: Problems) -> Description:
     if not path.is_file():
         raise UserError(f"no cohort file at {path}; it is a YAML file with the keys {', '.join(REQUIRED_FILES)}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        text = read_text(path, "write it anew", most=MOST_BYTES)
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise yaml.YAMLError("it uses YAML aliases, which could grow a small file beyond memory")
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold `key: value` lines with the keys {', '.join(REQUIRED_FILES)}")
