@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import struct
+import tokenize
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +29,7 @@ SEAL = b"\0genebrain sha256\0"
 
 _WRONG = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RecursionError,
-    RuntimeError, SyntaxError, TypeError, ValueError,
+    RuntimeError, SyntaxError, TypeError, ValueError, struct.error, tokenize.TokenError,
 )  # fmt: skip
 
 

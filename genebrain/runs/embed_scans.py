@@ -33,6 +33,7 @@ from genebrain.brain.store.scan_table import COLUMNS, IMAGE_SUFFIXES, read_scan_
 from genebrain.brain.store.store import ScanStore
 from genebrain.common.alone import alone_in
 from genebrain.common.files import ArrayWriter, make_private, write_private
+from genebrain.common.private_table import harmless
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
 from genebrain.runs.scan_vectors import CorrelationVectors, EncoderVectors, Vectors
@@ -261,4 +262,4 @@ def _statuses(report: IngestReport, keys: list[str | None], rows: Vectors) -> tu
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:
-    write_private(path, table.to_csv(sep="\t", index=False, lineterminator="\n").encode())
+    write_private(path, harmless(table).to_csv(sep="\t", index=False, lineterminator="\n").encode())

@@ -21,6 +21,7 @@ from genebrain.cohort.participants import Cohort
 from genebrain.common.alone import alone_in
 from genebrain.common.checksums import verify_run
 from genebrain.common.files import make_private, replacing, write_private
+from genebrain.common.private_table import harmless
 from genebrain.common.reading import read_text
 from genebrain.common.run_folder import FORMAT, read_json, run_format
 from genebrain.common.types import UserError
@@ -236,4 +237,4 @@ def _row(cell: Cell, error: str) -> dict[str, Any]:
 
 def _write(table: pd.DataFrame, path: Path) -> None:
     with replacing(path, private=False) as partial:
-        table.to_csv(partial, index=False)
+        harmless(table).to_csv(partial, index=False)

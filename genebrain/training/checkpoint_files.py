@@ -13,14 +13,34 @@ from typing import Any
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from genebrain.common.files import replacing
 from genebrain.common.types import UserError
 
+HERE = "<folder>"
+"""Stands for the folder of the checkpoints."""
 _UNREADABLE = (
     ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
+
+
+class Checkpoints(ModelCheckpoint):
+    """Which epochs are kept; what it says of them holds no absolute path, which would name users."""
+
+    @property
+    def state_key(self) -> str:
+        """As of Lightning's own class, whose state older trainings hold."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the state to the checkpoint, with paths relative to its folder."""
+        return _moved(super().state_dict(), str(self.dirpath), HERE)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state of a checkpoint, wherever the folder lay then."""
+        super().load_state_dict(_moved(state_dict, HERE, str(self.dirpath)))
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -40,6 +60,15 @@ class WholeCheckpoints(TorchCheckpointIO):
         return read_training(Path(path), map_location)
 
 
+def _moved(value: Any, old: str, new: str) -> Any:
+    """The same with another beginning of all paths."""
+    if isinstance(value, dict):
+        return {_moved(key, old, new): _moved(inner, old, new) for key, inner in value.items()}
+    if isinstance(value, str) and (value == old or value.startswith(f"{old}/")):
+        return new + value[len(old) :]
+    return value
+
+
 def read_training(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Read a checkpoint of a training.
 
@@ -49,7 +78,11 @@ def read_training(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         The file is missing, cut, or does not have its checksums; with what to do.
     """
     try:
+        if not path.is_file():
+            raise ValueError("it is missing" if not path.exists() else "no plain file")
         with zipfile.ZipFile(path) as whole:
+            if any(one.compress_type != zipfile.ZIP_STORED for one in whole.infolist()):
+                raise ValueError("compressed: torch writes plain files")  # a few bytes could become any number
             if (damaged := whole.testzip()) is not None:
                 raise ValueError(f"{Path(damaged).name} does not have its checksum")
         content = torch.load(path, map_location=map_location, weights_only=True)

@@ -67,6 +67,11 @@ class History(Callback):
 class Patience(EarlyStopping):
     """Early stopping that knows, when a training goes on, that it had been over already."""
 
+    @property
+    def state_key(self) -> str:
+        """As of Lightning's own class, whose state older trainings hold."""
+        return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__, 1)
+
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Stop before an epoch that an undisturbed run would not have had."""
         if self.wait_count >= self.patience:

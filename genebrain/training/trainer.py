@@ -20,12 +20,12 @@ from typing import Any, ClassVar
 import pytorch_lightning as lightning
 import torch
 import torch.distributed as dist
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 
 from genebrain.common.files import make_private
 from genebrain.common.leftovers import sweep
 from genebrain.common.types import UserError
-from genebrain.training.checkpoint_files import WholeCheckpoints, read_training
+from genebrain.training.checkpoint_files import Checkpoints, WholeCheckpoints, read_training
 from genebrain.training.steps import (
     LOGGERS,
     EpochBar,
@@ -211,15 +211,14 @@ def train_resumably(
     history = History()
     make_private(folder)
     sweep(folder)
-    best = ModelCheckpoint(
-        dirpath=folder, filename="best", monitor=watch.monitor if watch else None, mode=watch.mode if watch else "min",
-        enable_version_counter=False, save_on_train_epoch_end=True,
-    )  # fmt: skip
-    # A callback of its own: the one above writes only when an epoch is the best so far.
-    every = ModelCheckpoint(
-        dirpath=folder, filename="last", every_n_epochs=1, enable_version_counter=False, save_on_train_epoch_end=True
-    )
-    callbacks: list[Callback] = [SeedSteps(seed), history, best, every]
+    often: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
+    if watch:
+        # The best epoch, and every epoch: the first of the two writes only when an epoch is the best so far.
+        best = Checkpoints(filename="best", monitor=watch.monitor, mode=watch.mode, **often)
+        kept = [best, Checkpoints(filename="last", **often)]
+    else:
+        kept = [Checkpoints(filename="best", save_last=True, **often)]
+    callbacks: list[Callback] = [SeedSteps(seed), history, *kept]
     if watch:
         callbacks.append(Patience(watch.monitor, mode=watch.mode, patience=watch.patience))
     if progress:
