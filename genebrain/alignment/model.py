@@ -23,6 +23,7 @@ from genebrain.alignment.towers.projector import Projector
 from genebrain.alignment.towers.standardiser import Standardiser
 from genebrain.alignment.towers.towers import EncodedTower, ProjectorTower, ResidualTower
 from genebrain.common.files import write_private
+from genebrain.common.reading import contents_of, read_record
 from genebrain.common.tensor_files import read_arrays, read_tensors, write_tensors
 from genebrain.common.types import FloatArray, UserError
 from genebrain.training.adapters import ParameterReport, count_parameters
@@ -113,20 +114,24 @@ class AlignmentModel:
         path = folder / "model.json"
         if not path.exists():
             raise UserError(f"{folder} holds no fitted model (no model.json); run 'genebrain fit' first")
-        meta = json.loads(path.read_text())
-        wanted = dict(meta["settings"])
-        settings = AlignmentSettings(**{**wanted, "projector": ProjectorSettings(**wanted["projector"])})
-        closed = ClosedForm.from_state({**read_arrays(folder / "closed_form.safetensors"), "json": meta["closed_form"]})
+        meta = read_record(path)
+        arrays = read_arrays(folder / "closed_form.safetensors")
+        with contents_of(path):
+            wanted = dict(meta["settings"])
+            settings = AlignmentSettings(**{**wanted, "projector": ProjectorSettings(**wanted["projector"])})
+            closed = ClosedForm.from_state({**arrays, "json": meta["closed_form"]})
+            kept, approval, trained = meta["kept"], meta["approval"], meta["trained"]
         towers = None
-        if meta["trained"]:
+        if trained:
             state = read_tensors(folder / "towers.safetensors")
             towers = (build or untrained_towers)(settings, closed)
             modules = towers.modules()
             for name, encoder in tuned_encoders(modules).items():
                 encoder.load(_encoder_folder(folder, name))
                 state |= {f"{name}.{key}": value for key, value in encoder.state_dict().items()}
-            modules.load_state_dict(state)
-        return cls(settings, closed, towers, meta["kept"], meta["approval"])
+            with contents_of(folder / "towers.safetensors"):
+                modules.load_state_dict(state)
+        return cls(settings, closed, towers, kept, approval)
 
 
 TowerBuilder = Callable[[AlignmentSettings, ClosedForm], Towers]

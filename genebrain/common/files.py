@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from genebrain.common.leftovers import writer
+from genebrain.common.reading import SEAL
 from genebrain.common.types import UserError
 
 LEFTOVERS = "*.tmp"
@@ -58,7 +60,7 @@ def replacing(path: Path, *, private: bool = True) -> Iterator[Path]:
     StorageError
         The disk is full or the folder can not be written. An ``OSError`` that names another file passes unchanged.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{writer()}-{secrets.token_hex(4)}.tmp")
     with explained(path.parent, temporary):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
         try:
@@ -101,10 +103,16 @@ class ArrayWriter:
     Attributes
     ----------
     sha256
-        Of the whole file, once the block is left.
+        Of the whole file, once the block is left; without the seal.
+
+    Parameters
+    ----------
+    sealed : bool
+        Write the checksum behind the numbers, where :func:`genebrain.common.reading.read_npy` looks for it.
     """
 
-    def __init__(self, target: Path, shape: tuple[int, ...], dtype: Any) -> None:
+    def __init__(self, target: Path, shape: tuple[int, ...], dtype: Any, *, sealed: bool = False) -> None:
+        self._sealed = sealed
         self._target, self._dtype = target, np.dtype(dtype)
         self._missing = int(np.prod(shape))
         self._header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
@@ -137,6 +145,8 @@ class ArrayWriter:
         with self._opened:
             if self._missing:
                 raise ValueError(f"{self._missing} values of the array were not written")
+            if self._sealed:
+                self._file.write(SEAL + self._hash.digest())
         self.sha256 = self._hash.hexdigest()
 
 

@@ -15,8 +15,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from genebrain.common.alone import alone_in, refuse_links
+from genebrain.common.checksums import CHECKSUMS, digest_of, digests_below
 from genebrain.common.files import replacing
+from genebrain.common.hashing import content_digest
+from genebrain.common.reading import read_json, read_record
 from genebrain.common.types import UserError
+
+__all__ = ["FORMAT", "RunFolder", "read_json", "run_format", "write_json"]
 
 FORMAT = 2
 """Of a run folder, in ``provenance.json``; the first said nothing. See :mod:`genebrain.runs.saved_features`."""
@@ -25,14 +31,14 @@ PACKAGES = ("genebrain", "torch", "pytorch-lightning", "transformers", "numpy", 
 
 def write_json(path: Path, content: Any, *, private: bool = False) -> None:
     """Write JSON so that a reader finds the old file or the whole new one."""
-    text = json.dumps(content, indent=1, allow_nan=False)
+    content_bytes = as_json(content)
     with replacing(path, private=private) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content_bytes)
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def as_json(content: Any) -> bytes:
+    """What :func:`write_json` writes."""
+    return json.dumps(content, indent=1, allow_nan=False).encode()
 
 
 class RunFolder:
@@ -48,7 +54,8 @@ class RunFolder:
         self.path = Path(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            (self.path / "checkpoints").mkdir(exist_ok=True)
+            refuse_links(self.path)
+            self.checkpoints.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise UserError(
                 f"cannot use run folder {self.path}: {error.strerror}; choose another run= (or out=)"
@@ -76,7 +83,9 @@ class RunFolder:
         """
         path = self.path / "settings.json"
         if path.exists():
-            before = _flat(read_json(path))
+            before = _flat(
+                read_record(path, "delete it if this folder holds this very experiment, or choose another run=")
+            )
             now = _flat(json.loads(json.dumps(settings)))
             changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
             if changed:
@@ -87,6 +96,18 @@ class RunFolder:
                 )
         else:
             write_json(path, settings)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder against a second process, and sweep what killed ones left half-written.
+
+        Raises
+        ------
+        UserError
+            Another process works here; it is named.
+        """
+        with alone_in(self.path, "run folder"):
+            yield
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -103,7 +124,7 @@ class RunFolder:
     def cost(self) -> dict[str, Any]:
         """Cost so far."""
         path = self.path / "cost.json"
-        return dict(read_json(path)) if path.exists() else {}
+        return read_record(path, "delete it (it holds only what the run cost)") if path.exists() else {}
 
     def record(self, numbers: Mapping[str, Any]) -> None:
         """Add numbers to the cost, with the peak memory of this process."""
@@ -114,8 +135,21 @@ class RunFolder:
         write_json(self.path / "cost.json", cost)
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
-        """Mark the fit as complete, with versions and the commit of the code."""
-        write_json(self.path / "provenance.json", {"format": FORMAT, **_versions(), **provenance})
+        """Mark the fit as complete, with versions and the commit of the code, and the checksums of all its files."""
+        content = {"format": FORMAT, **_versions(), **provenance}
+        write_json(self.path / CHECKSUMS, digests_below(self.path) | {"provenance.json": digest_of(as_json(content))})
+        write_json(self.path / "provenance.json", content)  # last: it says that the rest is whole
+
+    def write_result(self, name: str, content: Any) -> None:
+        """Write JSON that came after the fit, with its checksum."""
+        path = self.path / CHECKSUMS
+        known = read_record(path) if path.exists() else None  # runs of older versions have none, and keep none
+        if known is not None:
+            known = {other: digest for other, digest in known.items() if other != name and (self.path / other).exists()}
+            write_json(path, known)  # first without: whoever is killed in between leaves nothing that looks damaged
+        write_json(self.path / name, content)
+        if known is not None:
+            write_json(path, known | {name: content_digest(self.path / name)})
 
 
 def run_format(run: Path) -> int:
@@ -126,7 +160,10 @@ def run_format(run: Path) -> int:
     UserError
         A newer one than this version of genebrain knows.
     """
-    found = int(read_json(run / "provenance.json").get("format", 1))
+    path = run / "provenance.json"
+    found = read_record(path).get("format", 1)
+    if not isinstance(found, int):
+        raise UserError(f"{path} is damaged (format {found!r}); restore it from a copy, or fit again in another folder")
     if found > FORMAT:
         raise UserError(f"{run} has format {found}, and this version of genebrain reads up to {FORMAT}: update it")
     return found

@@ -92,7 +92,7 @@ def _read(path: Path, framework: str) -> dict[str, Any]:
     try:
         with safe_open(path, framework=framework) as stored:
             return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} is damaged and cannot be read ({error})") from error
 
 

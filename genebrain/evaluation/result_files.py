@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from genebrain.common.reading import read_record
 from genebrain.common.types import UserError
 
 SPLITS = ("test", "validation")
@@ -38,8 +39,8 @@ def set_aside(metrics: Path, question: dict[str, Any]) -> Path | None:
     if not metrics.exists():
         return None
     try:
-        before = json.loads(metrics.read_text(encoding="utf-8")).get("question", {})
-    except (ValueError, AttributeError):
+        before = read_record(metrics).get("question", {})
+    except UserError:
         before = {}
     if before == json.loads(json.dumps(question)):
         return None

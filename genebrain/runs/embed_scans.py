@@ -24,11 +24,14 @@ from genebrain.brain.encoders.reading import options_name, scan_options, scan_sh
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.quality.page import write_scan_report
 from genebrain.brain.store.fill import fill_store
+from genebrain.brain.store.job import ScanOptions
 from genebrain.brain.store.journal import scan_keys
-from genebrain.brain.store.report import IngestReport
+from genebrain.brain.store.report import IngestReport, lasting
 from genebrain.brain.store.scan_table import COLUMNS, IMAGE_SUFFIXES, read_scan_table
 from genebrain.brain.store.store import ScanStore
-from genebrain.common.files import ArrayWriter, write_private
+from genebrain.common.alone import alone_in
+from genebrain.common.files import ArrayWriter, make_private, write_private
+from genebrain.common.private_table import harmless
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
 from genebrain.runs.scan_vectors import CorrelationVectors, EncoderVectors, Vectors
@@ -127,7 +130,21 @@ def embed_scans(
         cleaning=chosen_cleaning(source, brain),
         min_frames=brain.min_frames,
     )
-    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(out)
+    with alone_in(out):
+        return _embed(source, brain, table, options, out, report_page, progress)
+
+
+def _embed(
+    source: ScanSource,
+    brain: BrainSide,
+    table: pd.DataFrame,
+    options: ScanOptions,
+    out: Path,
+    report_page: bool,
+    progress: bool,
+) -> dict[str, Any]:
+    settings = brain.settings if isinstance(brain, EncoderSide) else None
     folder = out / f"{'parcels' if settings is None else settings.reads}-{options_name(options)}"
     report = fill_store(table, folder, options, short="skip", progress=progress)
     if report_page:
@@ -159,7 +176,7 @@ def embed_scans(
     )
     _write_table(names, out / "names.tsv")
     counts = {
-        **report.summary(),
+        **lasting(report.summary()),
         "embedded": {
             "windows": sum(map(len, rows.windows.values())),
             "scans": int(mask.sum()),
@@ -248,4 +265,4 @@ def _statuses(report: IngestReport, keys: list[str | None], rows: Vectors) -> tu
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:
-    write_private(path, table.to_csv(sep="\t", index=False, lineterminator="\n").encode())
+    write_private(path, harmless(table).to_csv(sep="\t", index=False, lineterminator="\n").encode())

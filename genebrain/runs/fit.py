@@ -14,15 +14,19 @@ from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.train import TrainerSettings
 from genebrain.brain.connectome.side_by_side import joined
+from genebrain.brain.store.report import lasting
 from genebrain.cohort.column_roles import STRATA
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.cohort.splits.splits import Split, load_split
+from genebrain.common.checksums import verify_run
 from genebrain.common.files import replacing
+from genebrain.common.reading import read_history
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.tensor_files import write_tensors
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.genetics.haplotypes.told import genotype_funnel
+from genebrain.runs.contents import claim_contents
 from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
 from genebrain.runs.saved_features import FEATURES, read_features
 from genebrain.sides.genome import GeneSide
@@ -92,12 +96,26 @@ def run_fit(
     """
     experiment.check()
     folder = RunFolder(run)
+    with folder.alone():
+        return _fit(experiment, workspace, folder, on_claim, progress)
+
+
+def _fit(
+    experiment: Experiment,
+    workspace: Workspace,
+    folder: RunFolder,
+    on_claim: Callable[[Path], None] | None,
+    progress: bool,
+) -> Path:
+    run = folder.path
     with folder.stage("scans"):
         ingested = workspace.ingest(experiment.brain)
     cohort = workspace.cohort
     identity = {"cohort": cohort.fingerprint, **asdict(experiment)}
     if folder.finished:
         folder.claim(identity)
+        verify_run(run, results=False)
+        claim_contents(run, experiment, workspace)
         if progress:
             print(f"{run} holds this fit, finished before: nothing is computed again")
         return run
@@ -107,6 +125,7 @@ def run_fit(
     folder.claim(identity)
     if on_claim is not None:
         on_claim(run)
+    claim_contents(run, experiment, workspace)
     with folder.stage("features"):
         split = experiment.split.make(cohort, experiment.seed)
         split.save(run / "split.json")
@@ -139,7 +158,13 @@ def run_fit(
     folder.record(experiment.genetics.cost(chunks))
     write_json(
         run / "funnel.json",
-        {**cohort.funnel, "split": sizes(split), "ingest": ingested, **counts, **genotype_funnel(chunks.report)},
+        {
+            **cohort.funnel,
+            "split": sizes(split),
+            "ingest": lasting(ingested),
+            **counts,
+            **genotype_funnel(chunks.report),
+        },
     )
     brain = workspace.brain_description(experiment.brain)
     counted = {name: asdict(count) for name, count in fitted.parameters.items()}
@@ -225,6 +250,7 @@ def _filled(block: FloatArray, training: IntArray) -> tuple[FloatArray, FloatArr
 def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[FittedAlignment, Subjects, Split]:
     """Read a fitted run back, with the features it was fitted on."""
     workspace.ingest(experiment.brain)
+    claim_contents(run, experiment, workspace)
     split = load_split(run / "split.json", workspace.cohort)
     subjects = gather_subjects(experiment, workspace, split.training)
     model = AlignmentModel.load(run / "checkpoints", subjects.empty_towers(split.train))
@@ -232,9 +258,7 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[F
     inputs = workspace.brain_inputs(experiment.brain, split.training)
     values = read_features(run, experiment.brain, inputs, model.closed_form, split.training)
     subjects = replace(subjects, brain=Readings({**subjects.brain, **values}))
-    history = run / "history.csv"
-    rows = pd.read_csv(history).astype(float).to_dict("records") if history.stat().st_size > 1 else []
-    return FittedAlignment(model, [{str(k): v for k, v in row.items()} for row in rows]), subjects, split
+    return FittedAlignment(model, read_history(run / "history.csv")), subjects, split
 
 
 def sizes(split: Split) -> dict[str, int]:

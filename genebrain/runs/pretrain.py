@@ -24,10 +24,11 @@ from genebrain.brain.pretraining.module import PretrainModule
 from genebrain.brain.pretraining.report import Losses, compare, measure
 from genebrain.brain.pretraining.settings import ObjectiveSettings, objective_of
 from genebrain.brain.pretraining.trainer import PretrainerSettings
+from genebrain.brain.store.report import lasting
 from genebrain.brain.windows.bank import WindowBank
 from genebrain.brain.windows.random_windows import RandomWindows
 from genebrain.cohort.splits.settings import SplitSettings
-from genebrain.common.files import make_private
+from genebrain.common.files import make_private, replacing
 from genebrain.common.run_folder import RunFolder, read_json, write_json
 from genebrain.common.types import IntArray, Metrics, UserError
 from genebrain.common.words import counted
@@ -90,6 +91,18 @@ def run_pretraining(
     objective_of(choice.brain.encoder)
     choice.trainer.on_gpu()  # what the machine lacks is said before any scan is read
     folder = RunFolder(run)
+    with folder.alone():
+        return _run(choice, workspace, folder, on_claim, progress)
+
+
+def _run(
+    choice: Pretraining,
+    workspace: Workspace,
+    folder: RunFolder,
+    on_claim: Callable[[Path], None] | None,
+    progress: bool,
+) -> Path:
+    run = folder.path
     with folder.stage("scans"):
         ingested = workspace.ingest(choice.brain)
     cohort = workspace.cohort
@@ -115,7 +128,7 @@ def run_pretraining(
         )  # fmt: skip
     if report is None:
         return run
-    write_json(run / "funnel.json", {**cohort.funnel, "ingest": ingested})
+    write_json(run / "funnel.json", {**cohort.funnel, "ingest": lasting(ingested)})
     write_json(run / REPORT, report)
     folder.finish({"cohort_fingerprint": cohort.fingerprint, "seed": choice.seed, "encoder": report["encoder"]})
     return run
@@ -170,7 +183,8 @@ def pretrain(
     best_epoch, history = train(module, data, folder.checkpoints, settings, seed=choice.seed, progress=progress)
     if module.trainer.global_rank > 0:
         return None
-    pd.DataFrame(history).to_csv(folder.path / "history.csv", index=False)
+    with replacing(folder.path / "history.csv", private=False) as partial:
+        pd.DataFrame(history).to_csv(partial, index=False)
     measured, families = _batches(module, data, people)
     report = compare(module.objective, start, measure(_placed(module, settings), measured), families, origin=origin)
     words = (

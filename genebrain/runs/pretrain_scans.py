@@ -17,6 +17,7 @@ from genebrain.brain.encoders.cache import SHELF
 from genebrain.brain.encoders.files import ENCODER
 from genebrain.brain.encoders.reading import options_name, scan_options
 from genebrain.brain.store.fill import fill_store
+from genebrain.brain.store.report import lasting
 from genebrain.brain.store.store import ScanStore
 from genebrain.brain.windows.bank import WindowBank
 from genebrain.common.run_folder import RunFolder, write_json
@@ -48,7 +49,20 @@ def run_pretraining_on_scans(
     UserError
         No usable scan, or too few people.
     """
-    folder, side = RunFolder(run), choice.brain
+    folder = RunFolder(run)
+    with folder.alone():
+        return _run(choice, source, folder, store, on_claim, progress)
+
+
+def _run(
+    choice: Pretraining,
+    source: ScanSource,
+    folder: RunFolder,
+    store: Path | None,
+    on_claim: Callable[[Path], None] | None,
+    progress: bool,
+) -> Path:
+    run, side = folder.path, choice.brain
     table = source.table()
     people, person = np.unique(table["participant_id"].astype(str), return_inverse=True)
     names = "\n".join(f"{p} {path}" for p, path in zip(table["participant_id"], table["path"], strict=True))
@@ -87,7 +101,7 @@ def run_pretraining_on_scans(
     if report is None:
         return run
     save_seen(run / ENCODER, scans, table, (key for listed in keys for key in listed), side.path)
-    write_json(run / "funnel.json", {"people": len(people), "ingest": ingested.summary()})
+    write_json(run / "funnel.json", {"people": len(people), "ingest": lasting(ingested.summary())})
     write_json(run / REPORT, report)
     folder.finish({"seed": choice.seed, "encoder": report["encoder"]})
     return run

@@ -13,6 +13,7 @@ from genebrain.alignment.model import AlignmentModel
 from genebrain.cohort.splits.splits import Split, load_split
 from genebrain.common.run_folder import read_json
 from genebrain.common.types import UserError
+from genebrain.runs.contents import claim_contents
 from genebrain.runs.fit import Experiment, gather_subjects
 from genebrain.runs.recipe import FittedAlignment, fit_recipe
 from genebrain.sides.people import Subjects
@@ -55,6 +56,7 @@ def fit_on_train(run: Path, experiment: Experiment, workspace: Workspace) -> tup
         See :func:`check_judged_on_validation`; or weights of the scan encoder have seen scans of validation people.
     """
     workspace.ingest(experiment.brain)
+    claim_contents(run, experiment, workspace)
     split = load_split(run / "split.json", workspace.cohort)
     check_judged_on_validation(run, split)
     refuse_seen_people(experiment.brain, workspace.cohort, workspace.store, split.validation, "the validation set")

@@ -17,6 +17,7 @@ import pandas as pd
 from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.participants import Cohort
 from genebrain.common.files import write_private
+from genebrain.common.reading import read_text
 from genebrain.common.types import IntArray, UserError
 from genebrain.common.words import counted
 from genebrain.sides.connectome import person_scans
@@ -92,7 +93,7 @@ def _known(weights: Path | str | None) -> set[str]:
     if weights is None:
         return set()
     folder = Path(weights) if Path(weights).is_dir() else Path(weights).parent
-    return set((folder / FILE).read_text().split()) if (folder / FILE).is_file() else set()
+    return set(read_text(folder / FILE).split()) if (folder / FILE).is_file() else set()
 
 
 def _marks(store: ScanStore, table: pd.DataFrame, keys: Iterable[str]) -> Iterable[set[str]]:

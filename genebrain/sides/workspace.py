@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
 from genebrain.brain.encoders.preflight import refuse_other_parcels
@@ -21,6 +20,8 @@ from genebrain.brain.store.report import dropped_frames
 from genebrain.cohort.notices import tell
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.restrict import restrict
+from genebrain.common.alone import refuse_links, waiting_for
+from genebrain.common.leftovers import sweep
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.common.words import told
 from genebrain.genetics.chunks.build import ChunkSet
@@ -52,12 +53,14 @@ class Workspace:
         self.progress = progress
         tell((problem.message for problem in self.cohort.warnings), "warning: ")
         self._kept: dict[Hashable, Any] = {}
+        self._swept = False
         try:
             self.store.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise UserError(
                 f"cannot make the store {self.store}: {error.strerror}; name another folder with store="
             ) from error
+        refuse_links(self.store)
         if not os.access(self.store, os.W_OK):
             raise UserError(f"the store {self.store} is read-only; name another folder with store=")
 
@@ -186,16 +189,12 @@ class Workspace:
     @contextmanager
     def _filling(self) -> Iterator[None]:
         """One process fills the store at a time; others wait, and then find it filled."""
-        lock = FileLock(self.store / ".filling.lock", mode=0o600)
-        try:
-            lock.acquire(timeout=1)
-        except Timeout:
-            print(f"another process is filling the store {self.store}; waiting for it")
-            lock.acquire()
-        try:
+        words = f"another process is filling the store {self.store}; waiting for it"
+        with waiting_for(self.store / ".filling.lock", words):
+            if not self._swept:
+                sweep(self.store)
+                self._swept = True
             yield
-        finally:
-            lock.release()
 
     def _once(self, key: Hashable, make: Any) -> Any:
         if key not in self._kept:

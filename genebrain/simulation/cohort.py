@@ -17,11 +17,13 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from genebrain.common.alone import waiting_for
+from genebrain.common.leftovers import sweep_folders, writer
 from genebrain.common.types import UserError
 from genebrain.simulation.genome.awkward import NEEDED_POLICIES
 from genebrain.simulation.genome.families import Pedigree, plan_families
 from genebrain.simulation.genome.sources import REAL_GENOMES, Genomes, RealGenomes, SimulatedGenomes
-from genebrain.simulation.known_answer import FILE, ORACLE_NOTE, ceilings, read_known_answer, write_known_answer
+from genebrain.simulation.known_answer import FILE, ORACLE_NOTE, ceilings, stands_already, write_known_answer
 from genebrain.simulation.mechanisms.registry import GeneticPart
 from genebrain.simulation.motion import READING
 from genebrain.simulation.scans import reliability
@@ -128,23 +130,40 @@ def simulate_cohort(
     if mechanism != DEFAULT_MECHANISM:
         settings |= {"mechanism": mechanism}
     chosen = checked(settings)
-    if _stands_already(out, settings):
+    if stands_already(out, settings):
         return out / "cohort.yaml"
-    work: Path | None = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-", dir=out.parent))
+    except OSError as error:
+        raise UserError(f"the cohort cannot be written to {out}: {error}; nothing was left there") from error
+    lock = out.parent / f".{out.name}.lock"
+    with waiting_for(lock, f"another process is simulating the cohort {out}; waiting for it"):
+        try:
+            if not stands_already(out, settings):  # else another process has made it meanwhile
+                _make(out, chosen, settings)
+        finally:
+            lock.unlink(missing_ok=True)
+    return out / "cohort.yaml"
+
+
+def _make(out: Path, chosen: Tier, settings: dict[str, Any]) -> None:
+    """Write the cohort beside its place and give it its name."""
+    work: Path | None = None
+    sweep_folders(out)
+    try:
+        work = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-{writer()}-", dir=out.parent))
         work.chmod(0o755)
         _write(work, chosen, settings)
         if out.is_dir():
             out.rmdir()
         work.rename(out)
     except OSError as error:
+        if out.is_dir() and stands_already(out, settings):
+            return
         raise UserError(f"the cohort cannot be written to {out}: {error}; nothing was left there") from error
     finally:
         if work is not None and work.exists():
             shutil.rmtree(work, ignore_errors=True)
-    return out / "cohort.yaml"
 
 
 def _write(folder: Path, tier: Tier, settings: dict[str, Any]) -> None:
@@ -237,24 +256,3 @@ def _answer(tier: Tier, settings: dict[str, Any], rel: float, loudness: float, g
         "model": asdict(tier),
         "settings": settings,
     }
-
-
-def _stands_already(out: Path, settings: dict[str, Any]) -> bool:
-    """Whether the very same cohort stands at ``out``; raises when something else does."""
-    if not out.exists():
-        return False
-    if not out.is_dir():
-        raise UserError(f"{out} is a file; give a folder for the cohort")
-    if not any(out.iterdir()):
-        return False
-    if not (out / FILE).is_file():
-        raise UserError(f"{out} is not empty and holds no simulated cohort; give another folder or empty it")
-    found = read_known_answer(out / FILE).get("settings", {})
-    if found == settings:
-        return True
-    differing = [
-        f"{key}: {found.get(key, False)} there, {settings.get(key, False)} wanted"
-        for key in settings | found
-        if found.get(key) != settings.get(key)
-    ]
-    raise UserError(f"{out} holds another simulated cohort ({'; '.join(differing)}); give another folder")

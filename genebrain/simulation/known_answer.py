@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.common.reading import read_record
 from genebrain.common.tensor_files import read_arrays, write_tensors
 from genebrain.common.types import UserError
 from genebrain.evaluation.ceiling import bayes_ceiling
@@ -48,12 +49,12 @@ def read_known_answer(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        answer = json.loads(path.read_text())
+        answer = read_record(path)
         for part in ("ceiling", "ceiling_within_strata"):
             if answer[part] is not None:
                 answer[part] = {int(size): values for size, values in answer[part].items()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{path} is not the known answer of a simulated cohort: {error!r}") from error
+    except (UserError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} is not the known answer of a simulated cohort: {error}") from error
     return dict(answer)
 
 
@@ -67,3 +68,24 @@ def read_truth(path: Path | str) -> dict[str, NDArray[np.float32]]:
     if not file.is_file():
         raise UserError(f"{file} is missing; simulate the cohort again")
     return read_arrays(file)
+
+
+def stands_already(out: Path, settings: dict[str, Any]) -> bool:
+    """Whether the very same cohort stands at ``out``; raises when something else does."""
+    if not out.exists():
+        return False
+    if not out.is_dir():
+        raise UserError(f"{out} is a file; give a folder for the cohort")
+    if not any(out.iterdir()):
+        return False
+    if not (out / FILE).is_file():
+        raise UserError(f"{out} is not empty and holds no simulated cohort; give another folder or empty it")
+    found = read_known_answer(out / FILE).get("settings", {})
+    if found == settings:
+        return True
+    differing = [
+        f"{key}: {found.get(key, False)} there, {settings.get(key, False)} wanted"
+        for key in settings | found
+        if found.get(key) != settings.get(key)
+    ]
+    raise UserError(f"{out} holds another simulated cohort ({'; '.join(differing)}); give another folder")

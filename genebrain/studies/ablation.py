@@ -18,7 +18,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from genebrain.cohort.participants import Cohort
-from genebrain.common.files import replacing
+from genebrain.common.alone import alone_in
+from genebrain.common.checksums import verify_run
+from genebrain.common.files import make_private, replacing, write_private
+from genebrain.common.private_table import harmless
+from genebrain.common.reading import read_text
 from genebrain.common.run_folder import FORMAT, read_json, run_format
 from genebrain.common.types import UserError
 from genebrain.runs.fit import Experiment
@@ -80,6 +84,21 @@ def run_ablation(
     if not seeds:
         raise UserError("seeds=[] leaves nothing to run")
     cells = _cells(base, arms, seeds, run)
+    make_private(run)
+    with alone_in(run, "folder of an ablation"):
+        return _run(workspace, cells, run, fit, evaluate, reference or next(iter(arms)), gallery_size, jobs)
+
+
+def _run(
+    workspace: Workspace,
+    cells: list[Cell],
+    run: Path,
+    fit: Callable[..., Path],
+    evaluate: Callable[..., Any],
+    reference: str,
+    gallery_size: int | None,
+    jobs: int,
+) -> Path:
     _refuse_older(cells, run)
     # Every arm sees the same people: those whose scans all arms can read.
     brains = tuple(dict.fromkeys(cell.experiment.brain for cell in cells))
@@ -90,7 +109,7 @@ def run_ablation(
         workspace.embed(gene)
     todo = [cell for cell in cells if not (cell.folder / "metrics.json").exists()]
     shared = (workspace.cohort.folder / "cohort.yaml", workspace.store, brains, gallery_size, fit, evaluate)
-    by_arm = [[cell for cell in todo if cell.arm == arm] for arm in arms]
+    by_arm = [[cell for cell in todo if cell.arm == arm] for arm in dict.fromkeys(cell.arm for cell in cells)]
     work = (joblib.delayed(_run_cells)(group, *shared) for group in by_arm if group)
     errors: dict[tuple[str, int], str] = {}
     with tqdm(total=len(cells), initial=len(cells) - len(todo), desc="cells", unit="cell") as bar:
@@ -98,17 +117,17 @@ def run_ablation(
             errors |= {key: message for key, message in outcome.items() if message}
             bar.update(len(outcome))
     results = pd.DataFrame([_row(cell, errors.get((cell.arm, cell.seed), "")) for cell in cells])
-    run.mkdir(parents=True, exist_ok=True)
     _write(results, run / "results.csv")
     failed = results[results["error"] != ""]
     for _, row in failed.iterrows():
         print(f"failed: {row['arm']} seed {row['seed']}: {row['error']}")
     if len(failed) == len(results):
         raise UserError(f"all {len(results)} cells failed (reasons above)")
-    table = compare(results[results["error"] == ""], reference or next(iter(arms)), METRICS[0])
+    table = compare(results[results["error"] == ""], reference, METRICS[0])
     _write(table, run / "comparison.csv")
     text = markdown(table, gallery_size)
-    (run / "comparison.md").write_text(text)
+    with replacing(run / "comparison.md", private=False) as partial:
+        partial.write_text(text, encoding="utf-8")
     figure(table, gallery_size, run / "comparison.png")
     print(text)
     return run / "results.csv"
@@ -186,7 +205,7 @@ def _run_cells(
                 cell.folder, gallery_size=gallery_size, comparisons=(), n_bootstrap=200, n_permutations=200,
                 workspace=workspace, progress=False,
             )  # fmt: skip
-            (cell.folder / "seconds.txt").write_text(f"{time.perf_counter() - started:.2f}\n")
+            write_private(cell.folder / "seconds.txt", f"{time.perf_counter() - started:.2f}\n".encode())
             outcome[cell.arm, cell.seed] = ""
         except Exception as error:  # any failure is shown; the other cells go on
             outcome[cell.arm, cell.seed] = f"{type(error).__name__}: {error}"
@@ -198,6 +217,7 @@ def _row(cell: Cell, error: str) -> dict[str, Any]:
     path = cell.folder / "metrics.json"
     if not path.exists():
         return {**row, "error": error or "not run"}
+    verify_run(cell.folder)
     metrics = read_json(path)
     for name in METRICS:
         one = metrics["retrieval"]["mean"][name]
@@ -209,7 +229,7 @@ def _row(cell: Cell, error: str) -> dict[str, Any]:
         "chance_recall@1": metrics["chance"]["recall@1"],
         "n_train": splits["train"] + splits["validation"],
         "n_test": metrics["n_subjects"],
-        "seconds": float(seconds.read_text()) if seconds.exists() else None,
+        "seconds": float(read_text(seconds)) if seconds.exists() else None,
         "run": str(cell.folder),
         "error": "",
     }
@@ -217,4 +237,4 @@ def _row(cell: Cell, error: str) -> dict[str, Any]:
 
 def _write(table: pd.DataFrame, path: Path) -> None:
     with replacing(path, private=False) as partial:
-        table.to_csv(partial, index=False)
+        harmless(table).to_csv(partial, index=False)

@@ -12,7 +12,7 @@ import numpy as np
 from genebrain.cohort.column_roles import column_roles
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.splits import load_split
-from genebrain.common.run_folder import FORMAT, RunFolder, read_json, write_json
+from genebrain.common.run_folder import FORMAT, RunFolder, read_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.report.figures import write_figures
@@ -83,6 +83,12 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
     if not (run / "provenance.json").exists():
         raise UserError(f"the fit in {run} is not finished: call 'genebrain fit' with this run folder again")
     folder = RunFolder(run)
+    with folder.alone():
+        return _judge(folder, experiment, workspace, settings)
+
+
+def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, settings: JudgementSettings) -> Metrics:
+    run = folder.path
     workspace.ingest(experiment.brain)  # row numbers of the split mean the people with a usable scan
     size = _check_early(run, workspace.cohort, settings)
     with folder.stage("evaluate"):
@@ -156,7 +162,7 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
     place = result_path(run, "metrics.json", settings.split)
     if kept := set_aside(place, metrics["question"]):
         print(f"note: {place.name} answered another question (other settings, or another version): now {kept.name}")
-    write_json(place, metrics)
+    folder.write_result(place.name, metrics)
     history = {k: [row[k] for row in fitted.history] for k in (fitted.history[0] if fitted.history else ())}
     funnel = read_json(run / "funnel.json")
     steps = {k: v for k, v in funnel.items() if isinstance(v, int)}

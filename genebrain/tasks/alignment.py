@@ -123,6 +123,7 @@ def fit(
     """
     from genebrain import stored_settings
     from genebrain.runs.fit import Experiment, run_fit, strata_columns
+    from genebrain.runs.places import kept_places
 
     experiment = Experiment(
         genetics or GeneSide(),
@@ -137,7 +138,7 @@ def fit(
     workspace = workspace or Workspace(path, store, progress=progress)
     if progress:
         print(roles_in_words(column_roles(workspace.cohort.table, strata_columns(workspace.cohort))))
-    record = {"cohort": path, "store": workspace.store, "experiment": experiment}
+    record = {**kept_places(Path(run), cohort=path, store=workspace.store), "experiment": experiment}
     folder = run_fit(
         experiment,
         workspace,
@@ -158,26 +159,36 @@ def evaluate(
     n_permutations: int = 1000,
     strata: str | Sequence[str] = "auto",
     comparisons: Sequence[str] | None = None,
+    cohort: Source | Mapping[str, Any] | None = None,
+    store: Path | str | None = None,
     workspace: Workspace | None = None,
     progress: bool = True,
 ) -> Metrics:
     """Judge a run on people it has not seen, against all comparisons or some; writes ``metrics.json``, ``figures/``.
 
     ``split=validation`` judges the closed form fitted on the train people alone; see
-    :mod:`genebrain.runs.train_only`.
+    :mod:`genebrain.runs.train_only`. ``cohort`` (and ``store``) say where they are when they were moved since the fit.
     """
     from genebrain import stored_settings
+    from genebrain.common.checksums import verify_run
+    from genebrain.runs.fit import Experiment
+    from genebrain.runs.places import found_places
     from genebrain.studies.baselines import COMPARISONS
     from genebrain.studies.judgement import JudgementSettings, judge_run
 
+    verify_run(run, results=False)
     stored = stored_settings.load(Path(run) / "config.yaml")
     named = tuple(COMPARISONS if comparisons is None else comparisons)
     settings = JudgementSettings(
         split, gallery_size, n_bootstrap, n_permutations,
         strata if isinstance(strata, str) else tuple(strata), named,
     )  # fmt: skip
-    workspace = workspace or Workspace(stored["cohort"], stored["store"], progress=progress)
-    metrics = judge_run(Path(run), stored["experiment"], workspace, settings)
+    experiment = stored.get("experiment")
+    if not isinstance(experiment, Experiment):
+        raise UserError(f"{run} is no run of 'genebrain fit': its config.yaml holds no experiment")
+    if workspace is None:
+        workspace = Workspace(*found_places(Path(run), stored, _place(cohort), store), progress=progress)
+    metrics = judge_run(Path(run), experiment, workspace, settings)
     if progress:
         print(roles_in_words(metrics["columns"]))
         print(metrics["verdict"])
@@ -253,6 +264,12 @@ def power(
         write_json(Path(out), result)
     print(result["sentence"])
     return result
+
+
+def _place(cohort: Source | Mapping[str, Any] | None) -> Path | None:
+    """Where a cohort is now, if it is said: also as ``cohort.path`` of a configuration."""
+    named = cohort.get("path") if isinstance(cohort, Mapping) else cohort
+    return None if named is None else _path(named)
 
 
 def _path(cohort: Source) -> Path:

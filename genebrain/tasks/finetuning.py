@@ -42,6 +42,7 @@ def finetune(
         The content of ``metrics.json``.
     """
     from genebrain import stored_settings
+    from genebrain.common.checksums import verify_run
     from genebrain.common.private_table import write_table
     from genebrain.common.run_folder import RunFolder, read_json, write_json
     from genebrain.genetics.finetuning.folds import judge, optimiser_for, parameter_line, run_folds, verdict
@@ -72,31 +73,43 @@ def finetune(
     }  # fmt: skip
     input_identity = _fingerprint(data.batch.sequences, input)
     settings = {"input": input_identity, "base": base.fingerprint, "seed": seed, **stored_settings.describe(decides)}
-    folder.claim(settings)
-    if not folder.finished:
+    with folder.alone():
+        folder.claim(settings)
+        if folder.finished:
+            verify_run(folder.path)
+        if not folder.finished:
+            if progress and _first_rank():
+                print("\n".join([*notes(data.report), parameter_line(base, recipe, data, training)]))
+            with folder.stage("train"):
+                results = run_folds(
+                    data,
+                    base,
+                    recipe,
+                    tokens,
+                    training,
+                    folder.path / "folds",
+                    seed=seed,
+                    merge=merge,
+                    progress=progress,
+                )
+            metrics, predictions = judge(task, data, results, n_bootstrap=n_bootstrap, seed=seed)
+            if not _first_rank():
+                return metrics
+            write_table(predictions, folder.path / "predictions.tsv")
+            write_json(folder.path / "metrics.json", metrics)
+            stored_settings.save({"settings": settings}, folder.path / "config.yaml")
+            folder.record({"tokens": data.report["tokens"]})
+            folder.finish({"seed": seed, "base": base.fingerprint})
+        metrics = dict(read_json(folder.path / "metrics.json"))
+        if predict is not None and _first_rank():
+            _predict(predict, folder.path, len(data.folds), base, table, progress)
         if progress and _first_rank():
-            print("\n".join([*notes(data.report), parameter_line(base, recipe, data, training)]))
-        with folder.stage("train"):
-            results = run_folds(
-                data, base, recipe, tokens, training, folder.path / "folds", seed=seed, merge=merge, progress=progress
+            print(verdict(metrics))
+            print(
+                "metrics.json, predictions.tsv and the model of each fold (folds/fold-0/model, ...) are in "
+                f"{folder.path}"
             )
-        metrics, predictions = judge(task, data, results, n_bootstrap=n_bootstrap, seed=seed)
-        if not _first_rank():
-            return metrics
-        write_table(predictions, folder.path / "predictions.tsv")
-        write_json(folder.path / "metrics.json", metrics)
-        stored_settings.save({"settings": settings}, folder.path / "config.yaml")
-        folder.record({"tokens": data.report["tokens"]})
-        folder.finish({"seed": seed, "base": base.fingerprint})
-    metrics = dict(read_json(folder.path / "metrics.json"))
-    if predict is not None and _first_rank():
-        _predict(predict, folder.path, len(data.folds), base, table, progress)
-    if progress and _first_rank():
-        print(verdict(metrics))
-        print(
-            f"metrics.json, predictions.tsv and the model of each fold (folds/fold-0/model, ...) are in {folder.path}"
-        )
-    return metrics
+        return metrics
 
 
 def _predict(source: Path | str, run: Path, n_folds: int, base: object, table: TableSettings, progress: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from genebrain.brain.pretraining.settings import ObjectiveSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
+from genebrain.common.reading import read_record
 from genebrain.common.types import Metrics, UserError
 from genebrain.runs.pretrain import Pretraining
 from genebrain.sides.scans import EncoderSide
@@ -51,6 +51,7 @@ def pretrain(
         ``provenance.json``, ``checkpoints/``.
     """
     from genebrain import stored_settings
+    from genebrain.runs.places import kept_places
     from genebrain.runs.pretrain import run_pretraining
 
     choice = Pretraining(
@@ -71,7 +72,7 @@ def pretrain(
         from genebrain.studies.probes import check_columns
 
         check_columns(workspace.cohort.table, targets)  # before hours of training
-    record = {"cohort": path, "store": workspace.store, "pretraining": choice}
+    record = {**kept_places(Path(run), cohort=path, store=workspace.store), "pretraining": choice}
     folder = run_pretraining(
         choice,
         workspace,
@@ -134,13 +135,15 @@ def _on_scans(
 ) -> Path:
     from genebrain import stored_settings
     from genebrain.runs.embed_scans import ScanSource
+    from genebrain.runs.places import kept_places
     from genebrain.runs.pretrain_scans import run_pretraining_on_scans
 
     if probe:
         raise UserError("probe= needs the participants table of a cohort; input= has none")
     atlas, parcel_coordinates = (None if p is None else Path(p) for p in (atlas, parcel_coordinates))
     source = ScanSource(input, atlas, parcel_coordinates)
-    record = {"input": input, "atlas": atlas, "parcel_coordinates": parcel_coordinates, "pretraining": choice}
+    places = kept_places(run, input=input, atlas=atlas, parcel_coordinates=parcel_coordinates)
+    record = {**places, "pretraining": choice}
     folder = run_pretraining_on_scans(
         choice, source, run, None if store is None else Path(store),
         on_claim=lambda f: stored_settings.save(record, f / "config.yaml"), progress=progress,
@@ -151,7 +154,7 @@ def _on_scans(
 
 def _tell(folder: Path, brain: EncoderSide, progress: bool) -> None:
     if progress:
-        print(json.loads((folder / "pretraining.json").read_text())["verdict"])
+        print(read_record(folder / "pretraining.json").get("verdict", ""))
         print(f"weights: use them with brain={brain.encoder} brain.path={folder / 'encoder'}")
 
 

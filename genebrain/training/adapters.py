@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from genebrain.common.files import replacing
 from genebrain.common.hashing import content_digest
+from genebrain.common.reading import read_record
 from genebrain.common.tensor_files import read_tensors, write_tensors
 from genebrain.common.types import UserError
 
@@ -206,7 +207,7 @@ def read_settings(folder: str | Path) -> tuple[LoraSettings, str]:
     if missing:
         raise UserError(f"{folder} holds no adapters: {' and '.join(missing)} missing")
     try:
-        content = json.loads((folder / DESCRIPTION).read_text())
+        content = read_record(folder / DESCRIPTION)
         settings, base, checksum = content["settings"], str(content["base_fingerprint"]), content["checksum"]
         settings = LoraSettings(**settings)
     except (ValueError, KeyError, TypeError) as error:

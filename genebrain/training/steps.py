@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.loggers import CSVLogger
 from tqdm import tqdm
 
@@ -62,6 +63,20 @@ class History(Callback):
         self.rows = state_dict["rows"]
 
 
+class Patience(EarlyStopping):
+    """Early stopping that knows, when a training goes on, that it had been over already."""
+
+    @property
+    def state_key(self) -> str:
+        """As of Lightning's own class, whose state older trainings hold."""
+        return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__, 1)
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Stop before an epoch that an undisturbed run would not have had."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
 class EpochBar(Callback):
     """One bar over epochs, with rate, time left and the last value of a logged number.
 
@@ -97,6 +112,16 @@ def quiet_lightning() -> None:
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)
+
+
+def named_loggers(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Several names, or one as a word."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def missing_loggers(names: Sequence[str]) -> list[str]:
+    """What must be installed for these loggers, in words."""
+    return [f"{name} is not installed (pip install {name})" for name in names if name != "csv" and not find_spec(name)]
 
 
 def make_loggers(names: Sequence[str], folder: Path) -> list[Any]:

@@ -20,10 +20,23 @@ from typing import Any, ClassVar
 import pytorch_lightning as lightning
 import torch
 import torch.distributed as dist
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 
+from genebrain.common.files import make_private
+from genebrain.common.leftovers import sweep
 from genebrain.common.types import UserError
-from genebrain.training.steps import LOGGERS, EpochBar, History, SeedSteps, make_loggers, quiet_lightning
+from genebrain.training.checkpoint_files import Checkpoints, WholeCheckpoints, read_training
+from genebrain.training.steps import (
+    LOGGERS,
+    EpochBar,
+    History,
+    Patience,
+    SeedSteps,
+    make_loggers,
+    missing_loggers,
+    named_loggers,
+    quiet_lightning,
+)
 
 if dist.is_available():
     # Its default arguments keep the process group of the moment for ever, so it is imported before there is one.
@@ -65,7 +78,7 @@ class DeviceSettings:
 
     def device_problems(self) -> list[str]:
         """What is misspelt or does not fit together, on whatever machine."""
-        object.__setattr__(self, "loggers", tuple(self.loggers))
+        object.__setattr__(self, "loggers", named_loggers(self.loggers))
         problems = []
         for key, known in (
             ("precision", PRECISIONS), ("accelerator", ACCELERATORS), ("strategy", self.strategies),
@@ -90,6 +103,7 @@ class DeviceSettings:
         """
         gpu = self.accelerator != "cpu" and torch.cuda.is_available()
         problems = [] if gpu else self._needs_gpu()
+        problems += [f"{self.section}.loggers: {words}" for words in missing_loggers(self.loggers)]
         if not gpu and self.accelerator in ("gpu", "cuda"):
             problems.append(
                 f"{self.section}.accelerator={self.accelerator}: this machine shows no CUDA GPU; use "
@@ -154,7 +168,7 @@ class Trained:
 
     def load_best(self, module: lightning.LightningModule) -> int:
         """Put the weights of the best epoch into the module; returns the epoch, counted from 1."""
-        best = torch.load(self.folder / BEST, map_location="cpu", weights_only=True)
+        best = read_training(self.folder / BEST)
         module.load_state_dict(best["state_dict"])
         return int(best["epoch"]) + 1
 
@@ -195,13 +209,18 @@ def train_resumably(
     """
     gpu = settings.on_gpu()
     history = History()
-    keep = ModelCheckpoint(
-        dirpath=folder, filename="best", monitor=watch.monitor if watch else None, mode=watch.mode if watch else "min",
-        save_last=True, enable_version_counter=False, save_on_train_epoch_end=True,
-    )  # fmt: skip
-    callbacks: list[Callback] = [SeedSteps(seed), history, keep]
+    make_private(folder)
+    sweep(folder)
+    often: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
     if watch:
-        callbacks.append(EarlyStopping(watch.monitor, mode=watch.mode, patience=watch.patience))
+        # The best epoch, and every epoch: the first of the two writes only when an epoch is the best so far.
+        best = Checkpoints(filename="best", monitor=watch.monitor, mode=watch.mode, **often)
+        kept = [best, Checkpoints(filename="last", **often)]
+    else:
+        kept = [Checkpoints(filename="best", save_last=True, **often)]
+    callbacks: list[Callback] = [SeedSteps(seed), history, *kept]
+    if watch:
+        callbacks.append(Patience(watch.monitor, mode=watch.mode, patience=watch.patience))
     if progress:
         callbacks.append(EpochBar(watch.monitor if watch else "", watch.words if watch else ""))
     quiet_lightning()
@@ -220,6 +239,8 @@ def train_resumably(
         "log_every_n_steps": 1,
         "use_distributed_sampler": False,  # our batches are already one rank's share
         "limit_val_batches": None if watch else 0,
+        # DeepSpeed writes folders by itself.
+        "plugins": [] if settings.strategy.startswith("deepspeed") else [WholeCheckpoints()],
     } | options)  # fmt: skip
     if trainer.world_size > 1:
         atexit.register(leave_process_group)

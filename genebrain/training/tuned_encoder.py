@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from genebrain.common.files import make_private, write_private
+from genebrain.common.reading import read_record
 from genebrain.common.tensor_files import read_tensors, write_tensors
 from genebrain.common.types import UserError
 from genebrain.training import adapters
@@ -97,7 +98,7 @@ class TunedEncoder(nn.Module):
         missing = [name for name in (WEIGHTS, DESCRIPTION) if not (folder / name).is_file()]
         if missing:
             raise UserError(f"{folder} holds no trained encoder: {' and '.join(missing)} missing")
-        self._check_base(folder, str(json.loads((folder / DESCRIPTION).read_text())["base_fingerprint"]))
+        self._check_base(folder, str(read_record(folder / DESCRIPTION).get("base_fingerprint")))
         self.model.load_state_dict(read_tensors(folder / WEIGHTS))
 
     def _check_base(self, folder: Path, base: str) -> None:

@@ -24,6 +24,7 @@ from genebrain.brain.encoders.plain import check_window_encoder
 from genebrain.brain.windows.bank import WindowBank
 from genebrain.brain.windows.policy import Window
 from genebrain.common.files import ArrayWriter, make_private, write_private
+from genebrain.common.reading import read_npy
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
 
@@ -41,7 +42,8 @@ class Embeddings(Mapping[str, NDArray[np.float32]]):
 
     def __getitem__(self, key: str) -> NDArray[np.float32]:
         """Read those of one scan."""
-        return np.asarray(np.load(self._files[key], allow_pickle=False))
+        advice = "delete that file and run the same command again: the scan is encoded anew"
+        return read_npy(self._files[key], advice)
 
     def __contains__(self, key: object) -> bool:
         """Whether the scan has windows; reads nothing."""
@@ -124,7 +126,7 @@ def embed_windows(
                     bad += 1
                     continue
                 targets[key].parent.mkdir(exist_ok=True, mode=0o700)
-                with ArrayWriter(targets[key], vectors.shape, np.float32) as array:
+                with ArrayWriter(targets[key], vectors.shape, np.float32, sealed=True) as array:
                     array.add(vectors)
         encoder.to(home)  # whoever keeps it does not keep the memory of the GPU
     if bad:

@@ -26,7 +26,7 @@ from genebrain.brain.store.job import REFUSED, Record, ScanJob, ScanOptions, pro
 from genebrain.brain.store.journal import Journal, array_path, claim_folder, scan_keys
 from genebrain.brain.store.parcel_names import quarantine_other_names
 from genebrain.brain.store.read_parcels import ReadingOptions
-from genebrain.brain.store.report import IngestReport, commonest_reasons, report_of
+from genebrain.brain.store.report import IngestReport, commonest_reasons, lasting, report_of
 from genebrain.brain.store.scan_table import IMAGE_SUFFIXES
 from genebrain.common.files import StorageError, make_private, write_private
 from genebrain.common.types import UserError
@@ -214,5 +214,5 @@ def _longest(records: list[Record]) -> str:
 
 def _provenance(settings: dict[str, Any], report: IngestReport) -> bytes:
     packages = {name: version(name) for name in ("genebrain", "numpy", "nibabel", "nilearn", "scipy")}
-    content = {"settings": settings, "report": report.summary(), "packages": packages}
+    content = {"settings": settings, "report": lasting(report.summary()), "packages": packages}
     return json.dumps(content, indent=1, default=str).encode()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,8 +18,11 @@ import pandas as pd
 
 from genebrain.brain.store.job import Record, ScanJob, ScanOptions, source_stamp
 from genebrain.common.files import explained, write_private
+from genebrain.common.reading import contents_of, read_record, read_text
 from genebrain.common.types import UserError
 
+CHECK = "check"
+"""Checksum of a line of the index, in the line."""
 INDEX, PARTIAL, SETTINGS, SECRET = "index.jsonl", "index.partial.jsonl", "settings.json", "secret"
 
 
@@ -42,7 +46,10 @@ def scan_keys(folder: Path, table: pd.DataFrame, *, create: bool = False) -> lis
         write_private(path, os.urandom(32).hex().encode())
     if not path.is_file():
         raise UserError(f"{folder} has no file named {SECRET}: it is not a scan store, or it was copied in part")
-    secret = bytes.fromhex(path.read_text())
+    with contents_of(path, "restore it from a copy, or delete the folder: scans are then read again"):
+        secret = bytes.fromhex(read_text(path, most=1000))
+        if len(secret) != 32:
+            raise ValueError(f"{len(secret)} bytes instead of 32")
     names = [
         "\0".join((str(participant), str(session), Path(scan).name))
         for participant, session, scan in zip(table.participant_id, table.session, table.path, strict=True)
@@ -63,7 +70,7 @@ def claim_folder(folder: Path, settings: dict[str, Any]) -> None:
     if not path.exists():
         write_private(path, json.dumps(settings, indent=1).encode())
         return
-    before = json.loads(path.read_text())
+    before = read_record(path, "restore it from a copy, or delete the folder: scans are then read again")
     differing = sorted(k for k in settings.keys() | before.keys() if settings.get(k) != before.get(k))
     if differing:
         changes = "; ".join(f"{k}: {before.get(k)} then, {settings.get(k)} now" for k in differing)
@@ -77,9 +84,15 @@ class Journal:
         self.folder = folder
         self.records: dict[str, Record] = {}
         for name in (INDEX, PARTIAL):
-            self.records |= {record["key"]: record for record in read_records(folder / name)}
+            found, damaged = _records(folder / name)
+            self.records |= {record["key"]: record for record in found}
+            if damaged and name == INDEX:
+                print(f"note: {damaged} damaged lines of {folder / name}: these scans are read again")
         with explained(folder):
-            self._file = os.fdopen(os.open(folder / PARTIAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a")
+            if (folder / PARTIAL).is_symlink():
+                raise UserError(f"{folder / PARTIAL} is a link, and nothing is written through links: delete it")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+            self._file = os.fdopen(os.open(folder / PARTIAL, flags, 0o600), "a")
         # After an interruption the last line may lack its end: the next record must not be glued to it.
         self._file.write("\n")
 
@@ -105,30 +118,70 @@ class Journal:
         """Note one finished scan, on disk before the next one is waited for."""
         self.records[record["key"]] = record
         with explained(self.folder):
-            self._file.write(json.dumps(record) + "\n")
+            self._file.write(_line(record))
             self._file.flush()
 
     def complete(self) -> None:
         """Turn the partial index into the index."""
-        lines = "".join(json.dumps(record) + "\n" for record in self.records.values())
-        write_private(self.folder / INDEX, lines.encode())
+        write_private(self.folder / INDEX, "".join(map(_line, self.records.values())).encode())
         with explained(self.folder):
             self._file.close()
         (self.folder / PARTIAL).unlink()
 
 
 def read_records(path: Path) -> list[Record]:
-    """Records of an index; lines that are cut are left out."""
+    """Records of a finished index.
+
+    Raises
+    ------
+    UserError
+        Lines are damaged; filling the store again reads their scans again.
+    """
+    records, damaged = _records(path)
+    if damaged:
+        raise UserError(
+            f"{damaged} lines of {path} are damaged: run the command that read the scans (fit, embed, ...) again, it "
+            "reads these scans anew"
+        )
+    return records
+
+
+def _records(path: Path) -> tuple[list[Record], int]:
+    """Records of an index, and how many lines are cut or do not have their checksum."""
     if not path.is_file():
-        return []
-    records = []
-    for line in path.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+        return [], 0
+    records, damaged = [], 0
+    for line in path.read_bytes().split(b"\n"):
+        if not line.strip():
             continue
-    records = [record for record in records if isinstance(record, dict) and "key" in record]
-    for record in records:
+        try:
+            record = json.loads(line)
+            check = record.pop(CHECK, None)
+            if check is not None and check != _check(record):  # older stores have none
+                raise ValueError("another checksum")
+            _whole(record)
+        except (ValueError, RecursionError, AttributeError, LookupError, TypeError):
+            damaged += 1
+            continue
+        records.append(record)
+    return records, damaged
+
+
+def _whole(record: Record) -> None:
+    """Raise for what is no record of a scan."""
+    if not (isinstance(record["key"], str) and re.fullmatch("[0-9a-f]+", record["key"])):
+        raise ValueError("no key")
+    if record["status"] == "stored":
         if "n_parcels" in record:
             record.setdefault("shape", [record["n_parcels"]])  # stores of before there were volumes
-    return records
+        for name in ("n_frames", "recorded", "sha256", "source", "tr", "dropped", "shape"):
+            record[name]
+
+
+def _line(record: Record) -> str:
+    return json.dumps(record | {CHECK: _check(record)}) + "\n"
+
+
+def _check(record: Record) -> str:
+    """Checksum of a line, so that one changed digit does not go unnoticed."""
+    return hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -99,6 +99,11 @@ def dropped_frames(summary: Mapping[str, Any]) -> str | None:
     )
 
 
+def lasting(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a :meth:`~IngestReport.summary` is the same whether or not the work was once interrupted."""
+    return {name: value for name, value in summary.items() if name != "n_reused"}
+
+
 def commonest_reasons(entries: list[dict[str, Any]]) -> dict[str, int]:
     """The five commonest reasons -> number of scans."""
     return dict(Counter(entry["reason"] for entry in entries).most_common(5))

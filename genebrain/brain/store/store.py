@@ -7,7 +7,6 @@ hashes: whoever gets single files learns no ids from them.
 
 from __future__ import annotations
 
-import json
 import resource
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from genebrain.brain.store.job import Record
 from genebrain.brain.store.journal import INDEX, SETTINGS, array_path, read_records, scan_keys
 from genebrain.brain.store.report import IngestReport
 from genebrain.common.hashing import sha256
+from genebrain.common.reading import read_npy, read_record
 from genebrain.common.types import BoolArray, UserError
 
 __all__ = ["IngestReport", "ScanStore", "fill_store", "ingest_scans"]
@@ -29,6 +29,11 @@ COMMON = ("n_frames", "tr", "recorded", "missing_voxels", "mean_fd", "moved")
 MOST_OPEN = {"parcels": 16_384, "volumes": 64}
 """Memory maps that stay open. Opening one takes longer than reading a window of parcels, and a tenth of the time of a
 window of volumes, where many open maps fragment the heap (about 3 MB per scan)."""
+LARGEST_COMPARED = 2**28
+"""Bytes of the largest scan whose checksum is compared when it is first read; :meth:`ScanStore.verify` compares all."""
+AGAIN = "restore it from a copy, or delete the folder: scans are then read again"
+AGAIN_SCAN = "delete that file and run the same command again: the scan is read anew"
+_COMPARED: set[tuple[str, int, int, str]] = set()
 OWN = {
     "parcels": ("n_parcels", "n_valid", "n_lost", "scale"),
     "volumes": ("mask_source", "stored_axes", "n_brain", "n_cut", "background"),
@@ -70,7 +75,7 @@ class ScanStore:
             raise UserError(f"{self.folder} holds no finished scan store ({INDEX} is missing): run the ingest again")
         records = [r for r in read_records(self.folder / INDEX) if r["status"] == "stored"]
         self._records = {record["key"]: record for record in records}
-        self.settings: dict[str, Any] = json.loads((self.folder / SETTINGS).read_text())
+        self.settings: dict[str, Any] = read_record(self.folder / SETTINGS, AGAIN)
         self._opened: dict[str, NDArray[np.float16]] = {}
         self.kind = str(self.settings.get("kind", "parcels"))
         self.shape: tuple[int, ...] = tuple(records[0]["shape"]) if records else ()
@@ -143,8 +148,22 @@ class ScanStore:
             while len(self._opened) >= self._most_open():
                 self._opened.pop(next(iter(self._opened)))
             # A plain array over the map: slices of a memmap object carry Python bookkeeping of their own.
-            array = self._opened[scan_key] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            array = read_npy(path, AGAIN_SCAN, mapped=True)
+            self._compare(path, scan_key, array)
+            self._opened[scan_key] = array
         return array
+
+    def _compare(self, path: Path, scan_key: str, array: NDArray[Any]) -> None:
+        """Compare the checksum of a scan, once per process and state of the file."""
+        record, facts = self._records[scan_key], path.stat()
+        if array.shape != (record["n_frames"], *record["shape"]) or array.dtype != np.float16:
+            raise UserError(f"{path} is damaged ({array.dtype} {array.shape}); {AGAIN_SCAN}")
+        seen = (str(path.absolute()), facts.st_size, facts.st_mtime_ns, record["sha256"])
+        if facts.st_size > LARGEST_COMPARED or seen in _COMPARED:
+            return
+        if sha256(path) != record["sha256"]:
+            raise UserError(f"{path} is damaged (its checksum differs); {AGAIN_SCAN}")
+        _COMPARED.add(seen)
 
     def _most_open(self) -> int:
         """Every map holds a file open, and a usual shell allows a process 1,024: half of them are left to others."""

@@ -6,7 +6,8 @@ Counts only, JSON-ready, no ids. Judges a split however it was made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 from scipy.stats import chi2_contingency
 
 from genebrain.cohort.participants import Cohort
-from genebrain.common.types import IntArray
+from genebrain.common.types import IntArray, UserError
 
 
 def audit_split(cohort: Cohort, side: IntArray, parts: Sequence[str], sites: pd.Series[str]) -> dict[str, Any]:
@@ -56,6 +57,46 @@ def audit_split(cohort: Cohort, side: IntArray, parts: Sequence[str], sites: pd.
         "site_table": {str(site): {part: int(row[part]) for part in parts} for site, row in table.iterrows()},
         "site_chi_square_p": _chi_square_p(table.to_numpy()),
     }
+
+
+def audit_saved(cohort: Cohort, rows: Mapping[str, IntArray], audit: Any, parts: Sequence[str], path: Path) -> None:
+    """Audit a split that was read back.
+
+    Parameters
+    ----------
+    rows : mapping
+        Rows of the cohort by side, and of ``left_out``.
+    audit : mapping
+        What was found when the split was made; a split of the user's own may have been let through then.
+
+    Raises
+    ------
+    UserError
+        Rows that are no people of the cohort, people on two sides or on none, families, genomes or relatives on two
+        sides that were not there when the split was made.
+    """
+    people = np.concatenate([values.reshape(-1) for values in rows.values()])
+    n, problems = len(cohort), []
+    if strange := int(((people < 0) | (people >= n)).sum()):
+        problems.append(f"{strange} rows are no people of this cohort of {n}")
+    if twice := int((np.unique(people, return_counts=True)[1] > 1).sum()):
+        problems.append(f"{twice} people are on two sides")
+    if not problems and len(people) < n:
+        problems.append(f"{n - len(people)} people are on no side")
+    if not problems:
+        side = np.full(n, -1, np.int64)
+        for code, part in enumerate(parts):
+            side[rows[part]] = code
+        found = audit_split(cohort, side, parts, pd.Series(["all"] * n, dtype=str))
+        before = audit if isinstance(audit, Mapping) else {}
+        for what in ("families", "genomes", "pairs"):
+            if found[f"{what}_crossing"] > (before.get(f"{what}_crossing") or 0):
+                problems.append(f"{found[f'{what}_crossing']} {what} are on two sides")
+    if problems:
+        raise UserError(
+            f"{path} was changed or damaged: {'; '.join(problems)}. Results would be too good, or of other people: "
+            "restore it from a copy, or fit again in another folder (run=)"
+        )
 
 
 def _crossing(labels: IntArray, side: IntArray) -> int:

@@ -16,9 +16,10 @@ import pandas as pd
 
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.allocation import allocate_families
-from genebrain.cohort.splits.audit import audit_split
+from genebrain.cohort.splits.audit import audit_saved, audit_split
 from genebrain.cohort.tables.problems import did_you_mean, named
 from genebrain.common.files import replacing
+from genebrain.common.reading import read_record
 from genebrain.common.types import IntArray, UserError
 
 PARTS = ("train", "validation", "test")
@@ -69,14 +70,15 @@ def load_split(path: Path, cohort: Cohort) -> Split:
     Raises
     ------
     UserError
-        When the file is no split, or was made for other people, families or files: its row numbers would then
+        When the file is no split, puts a person or a family on two sides, or was made for other people, families or
+        files: its row numbers would then
         mean other people.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_record(path)
         rows = {part: np.asarray(content[part], dtype=np.int64) for part in (*PARTS, "left_out")}
-        fingerprint = content["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        fingerprint = str(content["fingerprint"])
+    except (UserError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"{path} is not a saved split: {error}") from error
     if fingerprint != cohort.fingerprint:
         raise UserError(
@@ -84,7 +86,9 @@ def load_split(path: Path, cohort: Cohort) -> Split:
             f"{fingerprint[:8]}, this cohort {cohort.fingerprint[:8]}): people, families or files changed; make it "
             "anew"
         )
-    return Split(**rows, audit=content.get("audit", {}), fingerprint=fingerprint)
+    audit = content.get("audit", {})
+    audit_saved(cohort, rows, audit, PARTS, path)
+    return Split(**rows, audit=audit, fingerprint=fingerprint)
 
 
 def make_split(

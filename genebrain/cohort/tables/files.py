@@ -23,6 +23,8 @@ from genebrain.common.text_lines import text_lines
 from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.genotypes.source import GenotypeSource
 
+MOST_BYTES = 2**20
+"""Of the largest cohort file that is read."""
 REQUIRED_FILES = ("participants", "genotypes", "reference", "windows", "scans")
 OPTIONAL_FILES = ("atlas", "parcel_coordinates", "kinship", "genomewide", "known_answer", "exclude")
 SETTINGS = ("name", "split", "max_mean_fd", "choose", "exclude_unknown", "split_unknown")
@@ -65,8 +67,13 @@ def read_description(path: Path, problems: Problems) -> Description:
     if not path.is_file():
         raise UserError(f"no cohort file at {path}; it is a YAML file with the keys {', '.join(REQUIRED_FILES)}")
     try:
-        content = yaml.safe_load("\n".join(text_lines(path)))
-    except yaml.YAMLError as error:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes; a cohort.yaml has at most {MOST_BYTES:,}")
+        text = "\n".join(text_lines(path))
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise yaml.YAMLError("it uses YAML aliases, which could grow a small file beyond memory")
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold `key: value` lines with the keys {', '.join(REQUIRED_FILES)}")

@@ -8,9 +8,7 @@ no network and no scripts. What is missing is said on the page. Computes no resu
 from __future__ import annotations
 
 import base64
-import csv
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from genebrain.common.checksums import verify_run
 from genebrain.common.files import replacing
+from genebrain.common.reading import contents_of, read_history, read_record, read_text
 from genebrain.common.types import Metrics, UserError
 from genebrain.evaluation.disclosure import MIN_CELL, shown_count, shown_strata
 from genebrain.evaluation.limits import limits, older_judgement
@@ -55,6 +55,7 @@ def write_report(run_folder: str | Path, split: str = "test") -> Path:
         If ``metrics.json`` is missing, is not JSON or lacks the retrieval results.
     """
     folder = Path(run_folder)
+    verify_run(folder)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -63,7 +64,8 @@ def write_report(run_folder: str | Path, split: str = "test") -> Path:
         lstrip_blocks=True,
     )
     environment.filters.update(rate=rate, measured=measured, pretty=pretty, p=number, count=shown_count)
-    page = environment.get_template(TEMPLATE).render(context(folder, split))
+    with contents_of(result_path(folder, "metrics.json", split), "judge the run again (genebrain evaluate)"):
+        page = environment.get_template(TEMPLATE).render(context(folder, split))
     path = result_path(folder, "report.html", split)
     with replacing(path, private=False) as partial:
         partial.write_text(page, encoding="utf-8")
@@ -114,7 +116,7 @@ def context(folder: Path, split: str = "test") -> dict[str, Any]:
         "figures": figures,
         "limits": [*older_judgement(metrics), *limits(metrics)],
         "provenance": _json(folder / "provenance.json"),
-        "config": config.read_text(encoding="utf-8") if config.exists() else None,
+        "config": read_text(config) if config.exists() else None,
         "run_name": folder.resolve().name,
     }
 
@@ -182,20 +184,15 @@ def _metrics(folder: Path, split: str) -> Metrics:
 def _json(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
-    try:
-        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON: {error}.") from error
-    return read
+    return read_record(path)
 
 
 def _history(path: Path) -> dict[str, list[float]]:
     """Columns of a training log; an empty cell (not logged at that step) becomes NaN."""
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else {})}
+    rows = read_history(path)
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
 
 
 def _ceiling(metrics: Metrics) -> Metrics | None:

@@ -6,6 +6,7 @@ subject is kept.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,9 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.common.checksums import CHECKSUMS, compare_files, digests_below
+from genebrain.common.leftovers import sweep_folders, writer
+from genebrain.common.reading import contents_of, read_npy, read_record
 from genebrain.common.types import UserError
 
 FORMAT = 1
+KINDS = (".npy", ".json", ".txt")
+AGAIN = "delete its folder and run the same command again: it is built anew"
 _ARRAYS = ("keys", "index", "n_chunks")
 
 
@@ -80,13 +86,17 @@ class ChunkSet:
         if folder.exists() and any(folder.iterdir()) and not (folder / "report.json").is_file():
             raise UserError(f"{folder} exists and holds no chunk set; choose another folder")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        sweep_folders(folder)
+        scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-{writer()}-", dir=folder.parent))
         try:
             for name in _ARRAYS:
                 np.save(scratch / f"{name}.npy", getattr(self, name), allow_pickle=False)
             (scratch / "sequences.txt").write_bytes(b"".join(line + b"\n" for line in self.sequences))
             meta = {"format": FORMAT, "window_names": self.window_names, "report": self.report}
             (scratch / "report.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+            (scratch / CHECKSUMS).write_text(json.dumps(digests_below(scratch, KINDS)), encoding="utf-8")
+            for file in scratch.iterdir():
+                file.chmod(0o600)
             if folder.exists():
                 shutil.rmtree(folder)
             os.replace(scratch, folder)
@@ -103,15 +113,30 @@ class ChunkSet:
             Absent, unreadable or inconsistent files.
         """
         folder = Path(folder)
-        try:
-            meta = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-            arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
+        compare_files(folder, AGAIN)
+        meta = read_record(folder / "report.json", AGAIN)
+        arrays = {name: read_npy(folder / f"{name}.npy", AGAIN) for name in _ARRAYS}
+        with contents_of(folder / "sequences.txt", AGAIN):
             sequences = (folder / "sequences.txt").read_bytes().split(b"\n")[:-1]
-        except (OSError, ValueError) as error:
-            raise UserError(f"{folder} is no readable chunk set ({error}); delete it and build again") from error
         if meta.get("format") != FORMAT or len(sequences) != len(arrays["keys"]):
             raise UserError(
                 f"{folder}: format {meta.get('format')} (this version writes {FORMAT}), "
                 f"{len(sequences)} strings for {len(arrays['keys'])} keys; delete it to build it again"
             )
-        return cls(sequences=sequences, window_names=meta["window_names"], report=meta["report"], **arrays)
+        with contents_of(folder, AGAIN):
+            found = cls(sequences=sequences, window_names=meta["window_names"], report=meta["report"], **arrays)
+            found._check()
+        return found
+
+    def _check(self) -> None:
+        """Raise a ValueError where the arrays do not fit each other; sets of older versions have no checksums."""
+        n_windows = len(self.window_names)
+        if self.keys.dtype != np.uint8 or self.keys.shape != (self.n_unique, 16):
+            raise ValueError(f"keys of {self.keys.dtype} {self.keys.shape}")
+        if self.index.ndim != 4 or self.index.shape[1:3] != (2, n_windows) or self.n_chunks.shape != (n_windows,):
+            raise ValueError(f"an index of {self.index.shape} for {n_windows} windows")
+        if self.index.size and not -1 <= int(self.index.min()) <= int(self.index.max()) < self.n_unique:
+            raise ValueError(f"an index beyond the {self.n_unique} chunks")
+        digests = b"".join(hashlib.blake2b(one, digest_size=16).digest() for one in self.sequences)
+        if digests != self.keys.tobytes():
+            raise ValueError("sequences that do not have their keys")

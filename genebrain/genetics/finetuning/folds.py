@@ -21,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genebrain.common.files import make_private, write_private
+from genebrain.common.reading import contents_of, read_record
 from genebrain.common.tensor_files import read_tensors, write_tensors
 from genebrain.common.types import Metrics
 from genebrain.genetics.finetuning.batches import FinetuningData, TokenDataset, evaluation_batches
@@ -97,9 +98,10 @@ def run_folds(
                 _finish_fold(place, rows, found, about, data, base, recipe, tokens, merge=merge)
             results.append(FoldResult(rows, found, about))
             continue
-        stored = read_tensors(place / PREDICTIONS)
-        about = json.loads((place / RESULT).read_text(encoding="utf-8"))
-        results.append(FoldResult(stored["rows"], stored["predicted"], about))
+        advice = f"delete {place} and run the same command again"
+        stored, about = read_tensors(place / PREDICTIONS), read_record(place / RESULT, advice)
+        with contents_of(place / PREDICTIONS, advice):
+            results.append(FoldResult(stored["rows"], stored["predicted"], about))
     return results
 
 

@@ -11,13 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import LlamaConfig
 
 from genebrain.common.files import replacing
+from genebrain.common.reading import contents_of, read_record
 from genebrain.common.tensor_files import read_tensors, write_tensors
 from genebrain.common.types import UserError
 from genebrain.genetics.finetuning.labels import to_prediction
@@ -127,9 +127,13 @@ def load_finetuned(folder: Path, base: BaseModel, dtype: torch.dtype = torch.flo
     """
     if not (folder / DESCRIPTION).is_file():
         raise UserError(f"{folder} holds no fine-tuned model: {DESCRIPTION} is missing")
-    about: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    about = read_record(folder / DESCRIPTION)
     if about.get("format") != FORMAT:
         raise UserError(f"{folder / DESCRIPTION} has format {about.get('format')!r}, not {FORMAT!r}")
+    with contents_of(folder / DESCRIPTION):
+        for name in ("task", "tuning", "names", "head", "tokens", "max_tokens"):
+            about[name]
+        about["base"]["name"], about["base"]["fingerprint"]
     if about["task"] == "causal_lm":
         raise UserError(f"{folder} is a language model: load it with genetics.path={folder}, it predicts no labels")
     if about["tuning"] == "full":
@@ -145,11 +149,12 @@ def load_finetuned(folder: Path, base: BaseModel, dtype: torch.dtype = torch.flo
             )
     if about["tuning"] == "lora":
         load_adapters(backbone.model, folder, backbone.fingerprint)
-    predictor = SequencePredictor(backbone, HeadSettings(**about["head"]), len(about["names"]))
     tensors = read_tensors(folder / HEAD)
-    center, spread = tensors.pop("center"), tensors.pop("spread")
-    predictor.head.load_state_dict(tensors)
-    tokens = TokenSettings(**about["tokens"])
+    with contents_of(folder / HEAD):
+        predictor = SequencePredictor(backbone, HeadSettings(**about["head"]), len(about["names"]))
+        center, spread = tensors.pop("center"), tensors.pop("spread")
+        predictor.head.load_state_dict(tensors)
+        tokens = TokenSettings(**about["tokens"])
     return FinetunedModel(
         predictor.eval(), about["task"], tuple(about["names"]), tokens, int(about["max_tokens"]), center, spread
     )

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from genebrain.common.files import make_private, write_private
+from genebrain.common.reading import read_record
 from genebrain.common.types import Metrics
 from genebrain.genetics.generation.continuation import Prompt, check_length, last_six_mers
 from genebrain.genetics.generation.recovery import accuracy_table, matching_share, most_frequent_base, read_recovery_set
@@ -68,8 +69,8 @@ def recover_file(
     }
     result_path = out / "report.json"
     if result_path.exists():
-        done: Metrics = json.loads(result_path.read_text(encoding="utf-8"))
-        refuse_other_work(done["identity"], identity, out)
+        done: Metrics = read_record(result_path, f"delete {out} and run the same command again")
+        refuse_other_work(done.get("identity") or {}, identity, out)
         if progress:
             print(f"{out} is there already; delete it to test again")
         return done

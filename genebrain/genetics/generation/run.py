@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from genebrain.common.files import replacing, write_private
+from genebrain.common.private_table import harmless
 from genebrain.common.types import Metrics, UserError
 from genebrain.genetics.generation.continuation import (
     Prompt,
@@ -173,7 +174,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
             lines = [f">{r.id} sample={r.sample} prompt_bp={r.prompt_bp}\n{r.sequence}\n" for r in table.itertuples()]
             temporary.write_text("".join(lines), encoding="utf-8")
         else:
-            table.to_csv(temporary, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
+            harmless(table).to_csv(temporary, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
 
 
 def check_counts(**counts: int) -> None:

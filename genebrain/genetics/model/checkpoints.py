@@ -22,6 +22,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from genebrain.common.reading import contents_of, read_record
 from genebrain.common.types import UserError
 from genebrain.genetics.model.tokenizer import VOCAB_SIZE
 
@@ -108,9 +109,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no config.json in {folder}; expected config.json and {SINGLE} (or {INDEX} and its shards)")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_record(path)
         found = config.get("model_type"), config.get("vocab_size")
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+    except UserError as error:
         raise UserError(f"{path} is not a JSON object: {error}") from error
     if found != ("llama", VOCAB_SIZE):
         raise UserError(
@@ -131,7 +132,10 @@ def weight_files(folder: Path) -> list[Path]:
     """
     index = folder / INDEX
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        with contents_of(index, "is the download complete?"):
+            names = sorted({str(name) for name in read_record(index)["weight_map"].values()})
+        if outside := [name for name in names if Path(name).name != name]:
+            raise UserError(f"{index} names files of other folders ({', '.join(outside[:3])}): they are not read")
     else:
         names = [SINGLE]
     if missing := [name for name in names if not (folder / name).is_file()]:

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from genebrain import __version__
 from genebrain.common.files import make_private, private_stream, write_private
 from genebrain.common.hashing import content_digest, file_digest
+from genebrain.common.reading import contents_of, read_record
 from genebrain.common.types import UserError
 from genebrain.genetics.encoders.plain import AnyEncoder, reader_for
 from genebrain.genetics.encoders.protocol import ChunkReader
@@ -207,11 +208,13 @@ def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     path = out / _PROVENANCE
     if not path.is_file():
         return None
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    refuse_other_work(found["identity"], identity, out)
-    whole = all(
-        (out / name).is_file() and content_digest(out / name) == known for name, known in found["files"].items()
-    )
+    advice = f"delete {out} and run the same command again"
+    found = read_record(path, advice)
+    with contents_of(path, advice):
+        refuse_other_work(found["identity"], identity, out)
+        whole = all(
+            (out / name).is_file() and content_digest(out / name) == known for name, known in found["files"].items()
+        )
     return {name: found.get(name) for name in ("hygiene", "repeated_ids", "chunks", "shape")} if whole else None
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.common.files import private_stream, write_private
+from genebrain.common.reading import contents_of, read_npy
 from genebrain.common.types import UserError
 from genebrain.genetics.model.encode import POOLINGS
 from genebrain.genetics.sequences.files import with_whole_numbers
@@ -161,10 +162,9 @@ class SequenceEmbeddings:
         folder = Path(folder)
         if not (folder / "provenance.json").is_file():
             raise UserError(f"{folder} holds no finished embeddings of sequences; run genebrain embed-sequences")
-        vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-        return cls(
-            vectors, np.load(folder / MASK, allow_pickle=False), with_whole_numbers(pd.read_parquet(folder / TABLE))
-        )
+        vectors, mask = read_npy(folder / VECTORS, mapped=True), read_npy(folder / MASK)
+        with contents_of(folder / TABLE):
+            return cls(vectors, mask, with_whole_numbers(pd.read_parquet(folder / TABLE)))
 
     def padded(self, rows: Any = slice(None)) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Some sequences (any index of rows) as one block ``[sequence, chunk, width]`` with its mask."""

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from genebrain import __version__
 from genebrain.common.files import make_private, write_private
+from genebrain.common.reading import contents_of, read_record
 from genebrain.common.types import UserError
 from genebrain.genetics.encoders.options import EmbedOptions, table_name
 from genebrain.genetics.encoders.plain import AnyEncoder, reader_for
@@ -203,12 +204,18 @@ class ChunkStore:
             named).
         """
         folder = self._table_folder(fingerprint)
-        hidden = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["hidden_size"]
+        path, advice = folder / "provenance.json", "delete its folder and embed again"
+        with contents_of(path, advice):
+            hidden = int(read_record(path, advice)["hidden_size"])
+            if not 0 < hidden < 2**24:
+                raise ValueError(f"hidden_size {hidden}")
         shape = len(as_names(keys)), hidden
         result = np.empty(shape, np.float32) if out is None else out
         if result.shape != shape:
             raise ValueError(f"out has shape {result.shape}, needed is {shape}")
         for rows, vectors in self.parts(keys, pooling, fingerprint):
+            if vectors.shape[1] != hidden:
+                raise UserError(f"{path} is damaged: it says {hidden} numbers a chunk, stored are {vectors.shape[1]}")
             result[rows] = vectors
         return result
 

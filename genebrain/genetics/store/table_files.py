@@ -51,7 +51,7 @@ def read_array(path: Path, name: str) -> NDArray[Any]:
         with safe_open(path, framework="numpy") as stored:
             values = stored.get_tensor(name)
             expected = json.loads(stored.metadata()["checksums"])[name]
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError, LookupError, TypeError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     if _checksum(values) != expected:
         raise UserError(f"{path} is damaged: {name} does not match its checksum")
@@ -65,7 +65,9 @@ def writing_alone(folder: Path) -> Iterator[None]:
     The lock ends with the process, however that ends. File systems without locks are used without.
     """
     with explained(folder):
-        lock = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o600)
+        if (folder / ".lock").is_symlink():
+            raise UserError(f"{folder / '.lock'} is a link, and nothing is written through links: delete it")
+        lock = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with os.fdopen(lock, "w"):
         with explained(folder):
             _lock(lock, folder)

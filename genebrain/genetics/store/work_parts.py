@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from genebrain.common.files import make_private, write_private
+from genebrain.common.reading import read_record
 from genebrain.common.types import Metrics, UserError
 from genebrain.genetics.store.table_files import read_array, write_tensors
 
@@ -87,7 +88,7 @@ class WorkParts:
         with FileLock(folder / ".work.lock", mode=0o600):  # shares of one job start at the same moment
             if not path.exists():
                 write_private(path, json.dumps(dict(identity), indent=1, sort_keys=True).encode())
-        refuse_other_work(json.loads(path.read_text(encoding="utf-8")), identity, folder)
+        refuse_other_work(read_record(path, "delete the folder and run the same command again"), identity, folder)
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
@@ -179,8 +180,8 @@ def finished_report(out: Path, identity: Mapping[str, Any]) -> Metrics | None:
     """
     path = report_path(out)
     if out.exists() and path.exists():
-        report: Metrics = json.loads(path.read_text(encoding="utf-8"))
-        refuse_other_work(report["identity"], identity, out)
+        report: Metrics = read_record(path, f"delete it and {out}, and run the same command again")
+        refuse_other_work(report.get("identity") or {}, identity, out)
         return report
     if out.exists() and not parts_of(out).exists():
         raise UserError(f"{out} exists and was not made by this verb; choose another out=... or delete it")

@@ -20,6 +20,7 @@ import pysam
 from numpy.typing import NDArray
 
 from genebrain.common.files import replacing
+from genebrain.common.private_table import harmless
 from genebrain.common.types import UserError
 from genebrain.genetics.store.work_parts import WorkParts
 from genebrain.genetics.variants.files import Variant, VariantFile, open_vcf, records
@@ -118,7 +119,7 @@ def _write_parquet(path: Path, frames: Iterable[pd.DataFrame]) -> None:
 def _write_text(path: Path, frames: Iterable[pd.DataFrame], separator: str) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         for number, frame in enumerate(frames):
-            frame.to_csv(
+            harmless(frame).to_csv(
                 stream, sep=separator, index=False, header=number == 0, float_format="%.9g", lineterminator="\n"
             )
 

@@ -243,12 +243,23 @@ def test_a_store_that_cannot_be_written_stops_the_run_and_blames_no_scan(table, 
         np.testing.assert_array_equal(a.read(first), b.read(second))
 
 
-def test_a_journal_that_cannot_be_written_stops_the_run(table, tmp_path):
-    store = tmp_path / "store"
-    store.mkdir()
-    (store / PARTIAL).symlink_to("/dev/full")
-    with pytest.raises(StorageError, match=rf"write to {store}: No space left"):
+def test_a_journal_that_cannot_be_written_stops_the_run(table, tmp_path, monkeypatch):
+    store, opened = tmp_path / "store", os.open
+
+    def full(path, flags, *more):
+        return opened("/dev/full", os.O_WRONLY) if str(path).endswith(PARTIAL) else opened(path, flags, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("genebrain.brain.store.journal.os.open", full)
+        with pytest.raises(StorageError, match=rf"write to {store}: No space left"):
+            run(table, store)
+    store.mkdir(exist_ok=True)
+    (tmp_path / "victim").write_text("precious")
+    (store / PARTIAL).unlink(missing_ok=True)
+    (store / PARTIAL).symlink_to(tmp_path / "victim")
+    with pytest.raises(UserError, match=r"partial.jsonl is a link"):
         run(table, store)
+    assert (tmp_path / "victim").read_text() == "precious"
     (store / PARTIAL).unlink()
     assert run(table, store).n_stored == 5
 

@@ -148,10 +148,13 @@ def test_a_saved_set_comes_back_whole_and_holds_no_name(tmp_path):
     assert (back.n_unique, back.n_naive) == (len(built.sequences), int((built.index >= 0).sum()))
     assert not any(b"person" in path.read_bytes() for path in (tmp_path / "set").iterdir())
     (tmp_path / "set" / "sequences.txt").write_bytes(b"ACGT\n")
+    with pytest.raises(UserError, match=r"sequences.txt \(changed\); delete its folder"):
+        ChunkSet.load(tmp_path / "set")
+    (tmp_path / "set" / "checksums.json").unlink()  # as older versions left it
     with pytest.raises(UserError, match="1 strings for"):
         ChunkSet.load(tmp_path / "set")
     (tmp_path / "set" / "keys.npy").unlink()
-    with pytest.raises(UserError, match="delete it"):
+    with pytest.raises(UserError, match="delete its folder"):
         ChunkSet.load(tmp_path / "set")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")

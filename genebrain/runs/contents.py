@@ -1,0 +1,69 @@
+"""What a run was fitted on, as content: scans and genomes that were processed anew are noticed.
+
+The fingerprint of a cohort holds who is in it and how large its files are; here stands what these files became in the
+store. A digest, never ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genebrain.brain.store.store import ScanStore
+from genebrain.common.reading import read_record
+from genebrain.common.run_folder import write_json
+from genebrain.common.types import UserError
+from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.scans import EncoderSide
+from genebrain.sides.workspace import Workspace
+
+if TYPE_CHECKING:
+    from genebrain.runs.fit import Experiment
+
+CONTENTS = "contents.json"
+
+
+def contents(experiment: Experiment, workspace: Workspace) -> dict[str, str]:
+    """Digests of the stored scans of everybody, in the order of the scan table, and of everybody's chunks."""
+    cohort = workspace.cohort
+    brain = experiment.brain
+    store = brain.scans(cohort, workspace.store) if isinstance(brain, EncoderSide) else _stored(brain, workspace)
+    known = store.index["sha256"]
+    scans = hashlib.blake2b(digest_size=16)
+    for key in store.keys(cohort.scans):
+        scans.update(("-" if key is None else str(known[key])).encode())
+    chunks = workspace.chunks(experiment.genetics)
+    genomes = hashlib.blake2b(chunks.keys.tobytes(), digest_size=16)
+    genomes.update(np.ascontiguousarray(chunks.index).tobytes())
+    return {"scans": scans.hexdigest(), "genomes": genomes.hexdigest()}
+
+
+def _stored(brain: ConnectomeSide, workspace: Workspace) -> ScanStore:
+    return ScanStore(brain.folder(workspace.store))
+
+
+def claim_contents(run: Path, experiment: Experiment, workspace: Workspace) -> None:
+    """Note on what content a run is fitted, or compare with what was noted.
+
+    Runs of older versions, which noted nothing, are taken as they are once they are finished.
+
+    Raises
+    ------
+    UserError
+        Scans or genomes are not those that the run was fitted on.
+    """
+    path, now = run / CONTENTS, contents(experiment, workspace)
+    if not path.exists():
+        if not (run / "provenance.json").exists():
+            write_json(path, now)
+        return
+    before = read_record(path)
+    changed = [what for what in now if before.get(what) != now[what]]
+    if changed:
+        raise UserError(
+            f"the {' and '.join(changed)} of the cohort are not those that {run} was fitted on: they were processed "
+            "anew since, or by another version. Fit again in another folder (run=), or bring back the files of then"
+        )

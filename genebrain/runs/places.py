@@ -1,0 +1,53 @@
+"""Where the cohort and the store of a run lie, kept so that a run can be shared and moved together with them.
+
+Paths are written relative to the run folder: absolute ones name users, and paths relative to wherever a command once
+ran are found from there alone. Runs of older versions hold those.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genebrain.common.types import UserError
+
+PLACES = "places"
+FROM_RUN = "relative to this folder"
+
+
+def kept_places(run: Path, **places: Path | str | None) -> dict[str, Any]:
+    """Entries of ``config.yaml`` for files and folders by name; None stays None."""
+    base = run.resolve()
+    relative = {
+        name: None if path is None else os.path.relpath(Path(path).resolve(), base) for name, path in places.items()
+    }
+    return {PLACES: FROM_RUN, **relative}
+
+
+def found_places(
+    run: Path, stored: Mapping[str, Any], cohort: Path | None = None, store: Path | str | None = None
+) -> tuple[Path, Path | None]:
+    """Cohort file and store of a run; ``cohort`` and ``store`` where they are now, if they were moved.
+
+    Raises
+    ------
+    UserError
+        The cohort is not where it was at the fit.
+    """
+    base = run.resolve() if stored.get(PLACES) == FROM_RUN else Path()
+    if cohort is None:
+        named = stored.get("cohort")
+        if not isinstance(named, str):
+            raise UserError(f"the config.yaml of {run} names no cohort: say where it is with cohort.path=")
+        cohort = Path(os.path.normpath(base / named))
+        if not cohort.exists():
+            raise UserError(
+                f"the cohort of {run} is not at {cohort}: if it was moved, say where it is with "
+                "cohort.path=FOLDER/cohort.yaml"
+            )
+        kept = stored.get("store")
+        if store is None and isinstance(kept, str):
+            store = os.path.normpath(base / kept)
+    return cohort, None if store is None else Path(store)
