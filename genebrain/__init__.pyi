@@ -10,6 +10,11 @@ from .tasks.scans import convert_scan_encoder, embed_scans
 from .tasks.sequences import embed_sequences, models
 from .tasks.variants import generate, recover, score_variants
 
+from .tasks.vectors import export, search
+
+# a finished run
+from .runs.run import Run, load_run
+
 # settings of the verbs
 from .alignment.settings import AlignmentSettings, ProjectorSettings
 from .alignment.train import TrainerSettings

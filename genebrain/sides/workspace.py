@@ -104,6 +104,11 @@ class Workspace:
 
         return self._once(("blocks", gene, pooling), work)
 
+    def window_names(self, gene: GeneSide, n_blocks: int) -> list[str]:
+        """Names of the windows behind the blocks; a single block may hold all of them."""
+        names = [str(window["name"]) for window in self.chunks(gene).report["per_window"]]
+        return names if len(names) == n_blocks else [f"w{i}" for i in range(n_blocks)]
+
     def dosage_blocks(self, gene: GeneSide) -> list[FloatArray]:
         """True dosages of the variants, ``[people, variants]`` per window."""
         return self._once(("dosages", gene), lambda: gene.dosage_blocks(self.cohort))

@@ -1,0 +1,7 @@
+"""Files of vectors: one or several rows of numbers per person, with ids and names of columns."""
+
+from genebrain.common.vectors.columns import Windows, windows_of
+from genebrain.common.vectors.read import VectorTable, read_vectors
+from genebrain.common.vectors.write import write_vectors
+
+__all__ = ["VectorTable", "Windows", "read_vectors", "windows_of", "write_vectors"]
