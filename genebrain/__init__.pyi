@@ -36,6 +36,8 @@ from .sides.connectome import ConnectomeSide
 from .sides.genome import GeneSide
 from .sides.pooling import GenePooling
 from .sides.scans import EncoderSide
+from .sides.vectors.brains import VectorBrain
+from .sides.vectors.genes import VectorGenes
 from .simulation.source import CohortSource
 from .training.adapters import LoraSettings
 

@@ -20,10 +20,8 @@ from genebrain.common.files import replacing
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.tensor_files import write_tensors
 from genebrain.common.types import FloatArray, IntArray, UserError
-from genebrain.genetics.haplotypes.told import genotype_funnel
 from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
 from genebrain.runs.saved_features import FEATURES, read_features
-from genebrain.sides.genome import GeneSide
 from genebrain.sides.people import EncoderMaker, Subjects
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import BrainSide, EncoderSide
@@ -31,6 +29,8 @@ from genebrain.sides.seen_scans import refuse_seen_people
 from genebrain.sides.tuned.genomes import genome_encoder
 from genebrain.sides.tuned.save import save_tuned_scans
 from genebrain.sides.tuned.scans import scan_encoder
+from genebrain.sides.vectors.genes import VectorGenes, refuse_trained
+from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 
 STRATA = ("site", "ancestry")
@@ -44,7 +44,7 @@ COMMON_SHIFT = (
 class Experiment:
     """Everything that decides the numbers of a run, besides the cohort."""
 
-    genetics: GeneSide
+    genetics: GenomeSide
     brain: BrainSide
     pooling: GenePooling
     alignment: AlignmentSettings
@@ -54,6 +54,8 @@ class Experiment:
 
     def check(self) -> None:
         """Raise a UserError for parts that do not go together, before any work."""
+        if isinstance(self.genetics, VectorGenes):
+            refuse_trained(self.pooling)
         tuned = [f"{side}.tuning={getattr(self, side).tuning}" for side in self.tuned_sides]
         if getattr(self.brain, "aggregate", "mean") == "attention":
             tuned.append("brain.aggregate=attention")
@@ -133,11 +135,11 @@ def run_fit(
     write_tensors(folder.checkpoints / FEATURES, features[fitted.brain_name].state())
     with replacing(run / "history.csv", private=False) as partial:
         pd.DataFrame(fitted.history).to_csv(partial, index=False)
-    chunks = workspace.chunks(experiment.genetics)
-    folder.record(experiment.genetics.cost(chunks))
+    cost, genotypes = workspace.genome_facts(experiment.genetics)
+    folder.record(cost)
     write_json(
         run / "funnel.json",
-        {**cohort.funnel, "split": sizes(split), "ingest": ingested, **counts, **genotype_funnel(chunks.report)},
+        {**cohort.funnel, "split": sizes(split), "ingest": ingested, **counts, **genotypes},
     )
     brain = workspace.brain_description(experiment.brain)
     counted = {name: asdict(count) for name, count in fitted.parameters.items()}

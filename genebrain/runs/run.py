@@ -26,6 +26,7 @@ from genebrain.evaluation.result_files import result_path
 from genebrain.runs.fit import Experiment, load_fit
 from genebrain.runs.recipe import FittedAlignment
 from genebrain.sides.people import Subjects
+from genebrain.sides.vectors.cohorts import open_cohort
 from genebrain.sides.workspace import Workspace
 
 SPLITS = (*PARTS, "left_out", "all")
@@ -105,7 +106,8 @@ class Run:
     @cached_property
     def workspace(self) -> Workspace:
         """The cohort with what was computed from it."""
-        return Workspace(self.cohort_path, self.store, progress=self.progress)
+        cohort = open_cohort(self.cohort_path, self.experiment.genetics, self.experiment.brain)
+        return Workspace(cohort, self.store, progress=self.progress)
 
     @property
     def cohort(self) -> Cohort:

@@ -23,7 +23,7 @@ from genebrain.cohort.restrict import restrict
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.common.words import told
 from genebrain.genetics.chunks.build import ChunkSet
-from genebrain.genetics.haplotypes.told import told_genotypes
+from genebrain.genetics.haplotypes.told import genotype_funnel, told_genotypes
 from genebrain.genetics.store.work_parts import Shard
 from genebrain.sides.compact import compact
 from genebrain.sides.connectome import ConnectomeSide
@@ -31,6 +31,9 @@ from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
 from genebrain.sides.single_scans import SingleScans, single_scans
+from genebrain.sides.vectors.cohorts import check_sides
+from genebrain.sides.vectors.genes import VectorGenes
+from genebrain.sides.vectors.kinds import GenomeSide
 
 
 class Workspace:
@@ -62,6 +65,7 @@ class Workspace:
 
     def chunks(self, gene: GeneSide) -> ChunkSet:
         """Unique chunks and chunk index of the cohort."""
+        check_sides(self.cohort, genetics=gene)
         gene = gene.frozen
 
         def work() -> ChunkSet:
@@ -72,8 +76,10 @@ class Workspace:
 
         return self._once(("chunks", gene), work)
 
-    def embed(self, gene: GeneSide, shard: Shard | None = None) -> dict[str, Any]:
+    def embed(self, gene: GenomeSide, shard: Shard | None = None) -> dict[str, Any]:
         """Encode the chunks that are not stored yet; shares of the work run side by side, none waits for another."""
+        if isinstance(gene, VectorGenes):
+            return gene.embed(self.cohort)
         gene = gene.frozen
         chunks = self.chunks(gene)
         if shard is not None and shard.count > 1:
@@ -90,8 +96,10 @@ class Workspace:
         gene = gene.frozen
         return self._once(("table", gene, token), lambda: gene.table(self.chunks(gene), self.store, token))
 
-    def blocks(self, gene: GeneSide, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
+    def blocks(self, gene: GenomeSide, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
         """Pooled genomes, ``[people, features]`` per window, and the width of a chunk where chunks are kept apart."""
+        if isinstance(gene, VectorGenes):
+            return self._once(("blocks", gene, pooling), lambda: gene.blocks(self.cohort, pooling))
         chunks = self.chunks(gene)
 
         def work() -> tuple[list[FloatArray], int | None]:
@@ -104,9 +112,19 @@ class Workspace:
 
         return self._once(("blocks", gene, pooling), work)
 
-    def window_names(self, gene: GeneSide, n_blocks: int) -> list[str]:
+    def genome_facts(self, gene: GenomeSide) -> tuple[dict[str, int], dict[str, Any]]:
+        """What the encoder read, and what of the genotypes was used; of vectors there is nothing to say."""
+        if isinstance(gene, VectorGenes):
+            return {}, {}
+        chunks = self.chunks(gene)
+        return gene.cost(chunks), genotype_funnel(chunks.report)
+
+    def window_names(self, gene: GenomeSide, n_blocks: int) -> list[str]:
         """Names of the windows behind the blocks; a single block may hold all of them."""
-        names = [str(window["name"]) for window in self.chunks(gene).report["per_window"]]
+        if isinstance(gene, VectorGenes):
+            names = gene.window_names(self.cohort)
+        else:
+            names = [str(window["name"]) for window in self.chunks(gene).report["per_window"]]
         return names if len(names) == n_blocks else [f"w{i}" for i in range(n_blocks)]
 
     def dosage_blocks(self, gene: GeneSide) -> list[FloatArray]:
@@ -118,6 +136,7 @@ class Workspace:
 
         Comes before everything else: row numbers mean the people that are left.
         """
+        check_sides(self.cohort, brain=brain)
 
         def work() -> dict[str, Any]:
             with self._filling():

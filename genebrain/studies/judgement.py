@@ -29,6 +29,7 @@ from genebrain.evaluation.verdict import verdict
 from genebrain.runs.fit import Experiment, load_fit, sizes, strata_columns
 from genebrain.runs.recipe import FittedAlignment
 from genebrain.runs.train_only import check_judged_on_validation, fit_on_train
+from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
 from genebrain.studies.known_answers import best_readings, ceiling, oracle_vectors
@@ -103,6 +104,9 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
         )  # fmt: skip
         vectors = {"model": (gene, brain)}
         asked = [name for name in settings.comparisons if name not in SIMULATED or readings is not None]
+        if isinstance(experiment.genetics, VectorGenes) and "dosage" in asked:
+            print("left out: the comparison dosage (genetics=vectors: there are no genotypes)")
+            asked.remove("dosage")
         for name in asked:
             made = COMPARISONS[name](arena)
             if made is not None:

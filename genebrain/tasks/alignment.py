@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from genebrain.alignment.settings import AlignmentSettings
@@ -16,8 +17,11 @@ from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import BrainSide, EncoderSide
+from genebrain.sides.vectors.cohorts import open_cohort
+from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.source import CohortSource
+from genebrain.tasks.vector_inputs import VectorInput, open_sources, sources_of
 
 Source = CohortSource | Path | str
 
@@ -33,31 +37,38 @@ def simulate(out: Path | str, **settings: Any) -> Path:
 
 def check(
     cohort: Source,
-    genetics: GeneSide | None = None,
+    genetics: GenomeSide | None = None,
     brain: BrainSide | None = None,
     split: SplitSettings | None = None,
     seed: int = 0,
     most_scans: int | None = 50,
+    genes: VectorInput = None,
+    brains: VectorInput = None,
+    participants: VectorInput = None,
 ) -> None:
     """Print every problem of a cohort and its funnel; raises UserError when a problem forbids a run."""
     from genebrain.cohort.checks.check import check_cohort
+    from genebrain.sides.vectors.cohorts import vector_files
 
-    result = check_cohort(
-        _path(cohort),
-        most_scans=most_scans,
-        progress=True,
-        needs_time_step=(brain or ConnectomeSide()).needs_time_step,
-        unphased=(genetics or GeneSide()).unphased,
-        seed=seed,
-        **dataclasses.asdict(split or SplitSettings()),
-    )
+    with TemporaryDirectory() as folder:
+        given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(folder))
+        result = check_cohort(
+            _path(given.cohort),
+            most_scans=most_scans,
+            progress=True,
+            needs_time_step=given.brain.needs_time_step,
+            unphased=given.genetics.unphased,
+            seed=seed,
+            vectors=vector_files(given.genetics, given.brain),
+            **dataclasses.asdict(split or SplitSettings()),
+        )
     print(result.text)
     if not result.ok:
         count = len(result.problems.errors)
         raise UserError(f"{count} problem{'s' * (count > 1)} must be mended before a run (listed above)")
 
 
-def plan(cohort: Source, genetics: GeneSide | None = None, out: Path | str | None = None) -> Metrics:
+def plan(cohort: Source, genetics: GenomeSide | None = None, out: Path | str | None = None) -> Metrics:
     """Predict the encoder's work without running it; optionally writes JSON."""
     from genebrain.cohort.notices import tell
     from genebrain.cohort.participants import load_cohort
@@ -76,7 +87,7 @@ def plan(cohort: Source, genetics: GeneSide | None = None, out: Path | str | Non
 
 def embed(
     cohort: Source,
-    genetics: GeneSide | None = None,
+    genetics: GenomeSide | None = None,
     brain: BrainSide | None = None,
     store: Path | str | None = None,
     shard: str | None = None,
@@ -89,7 +100,8 @@ def embed(
     from genebrain.genetics.store.shares import shard_of_run
 
     share = shard_of_run(shard)
-    workspace, brain = Workspace(_path(cohort), store), brain or ConnectomeSide()
+    workspace = Workspace(open_cohort(_path(cohort), genetics or GeneSide(), brain or ConnectomeSide()), store)
+    brain = brain or ConnectomeSide()
     done = {"scans": workspace.ingest(brain)}
     if isinstance(brain, EncoderSide):
         waits = {"waits_for": "the same command without shard, which merges: shares divide the chunks of DNA only"}
@@ -100,10 +112,10 @@ def embed(
 
 
 def fit(
-    cohort: Source,
+    cohort: Source | None = None,
     run: Path | str = "runs/fit",
     seed: int = 0,
-    genetics: GeneSide | None = None,
+    genetics: GenomeSide | None = None,
     brain: BrainSide | None = None,
     pooling: GenePooling | None = None,
     alignment: AlignmentSettings | None = None,
@@ -112,8 +124,22 @@ def fit(
     store: Path | str | None = None,
     workspace: Workspace | None = None,
     progress: bool = True,
+    genes: VectorInput = None,
+    brains: VectorInput = None,
+    participants: VectorInput = None,
+    ids: Sequence[str] | None = None,
 ) -> Path:
     """Train an alignment and leave it in the run folder. A killed run goes on when called again.
+
+    Parameters
+    ----------
+    genes, brains : path, array or DataFrame, optional
+        Vectors in the place of genotypes and scans: files, arrays ``[people, columns]``, or frames whose index are ids;
+        see :mod:`genebrain.tasks.vector_inputs`. With both, no ``cohort`` is needed.
+    participants : path or DataFrame, optional
+        What is known of these people: families, site, ancestry, age, sex.
+    ids : sequence of str, optional
+        Of the rows of arrays; without them row i of both arrays is one person.
 
     Returns
     -------
@@ -123,17 +149,18 @@ def fit(
     from genebrain import stored_settings
     from genebrain.runs.fit import Experiment, run_fit
 
+    given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(run), ids)
     experiment = Experiment(
-        genetics or GeneSide(),
-        brain or ConnectomeSide(),
+        given.genetics,
+        given.brain,
         pooling or GenePooling(),
         alignment or AlignmentSettings(),
         trainer or TrainerSettings(),
         split or SplitSettings(),
         seed,
     )
-    path = _path(cohort)
-    workspace = workspace or Workspace(path, store, progress=progress)
+    path = _path(given.cohort)
+    workspace = workspace or Workspace(open_sources(path, given), store, progress=progress)
     record = {"cohort": path, "store": workspace.store, "experiment": experiment}
     folder = run_fit(
         experiment,
@@ -173,7 +200,10 @@ def evaluate(
         split, gallery_size, n_bootstrap, n_permutations,
         strata if isinstance(strata, str) else tuple(strata), named,
     )  # fmt: skip
-    workspace = workspace or Workspace(stored["cohort"], stored["store"], progress=progress)
+    if workspace is None:
+        experiment = stored["experiment"]
+        people = open_cohort(stored["cohort"], experiment.genetics, experiment.brain)
+        workspace = Workspace(people, stored["store"], progress=progress)
     metrics = judge_run(Path(run), stored["experiment"], workspace, settings)
     if progress:
         print(metrics["verdict"])
@@ -190,13 +220,13 @@ def report(run: Path | str, split: str = "test") -> Path:
 
 
 def ablate(
-    cohort: Source,
+    cohort: Source | None,
     ablation: Mapping[str, Any],
     run: Path | str = "runs/ablation",
     seeds: Sequence[int] = (0, 1, 2),
     reference: str | None = None,
     gallery_size: int | None = None,
-    genetics: GeneSide | None = None,
+    genetics: GenomeSide | None = None,
     brain: BrainSide | None = None,
     pooling: GenePooling | None = None,
     alignment: AlignmentSettings | None = None,
@@ -204,22 +234,27 @@ def ablate(
     split: SplitSettings | None = None,
     store: Path | str | None = None,
     jobs: int = 2,
+    genes: VectorInput = None,
+    brains: VectorInput = None,
+    participants: VectorInput = None,
 ) -> Path:
     """Run every arm with every seed on the same splits; writes ``results.csv``, a table and a figure."""
     from genebrain.runs.fit import Experiment
     from genebrain.studies.ablation import run_ablation
 
+    given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(run))
     base = Experiment(
-        genetics or GeneSide(),
-        brain or ConnectomeSide(),
+        given.genetics,
+        given.brain,
         pooling or GenePooling(),
         alignment or AlignmentSettings(train="none"),
         trainer or TrainerSettings(),
         split or SplitSettings(),
         0,
     )
+    workspace = Workspace(open_sources(_path(given.cohort), given), store)
     return run_ablation(
-        Workspace(_path(cohort), store), base, dict(ablation["arms"]), Path(run), list(seeds),
+        workspace, base, dict(ablation["arms"]), Path(run), list(seeds),
         reference=reference, gallery_size=gallery_size, jobs=jobs, fit=fit, evaluate=evaluate,
     )  # fmt: skip
 
