@@ -77,10 +77,8 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     scan_rows = scans["participant_id"].map(listed_row).to_numpy(dtype=np.int64)
     genotyped = genomes.rows >= 0
     scanned = np.isin(np.arange(len(listed)), scan_rows)
-    gene_words = "gene vectors" if "gene_vectors" in files else "genotypes"
-    _report_pairing(listed, genomes, "genotypes", samples, problems, gene_words)
-    scan_words = "brain vectors" if "brain_vectors" in files else "scans"
-    _report_pairing(listed, visits, "scans", scan_ids, problems, scan_words)
+    _report_pairing(listed, genomes, "genotypes", samples, parts)
+    _report_pairing(listed, visits, "scans", scan_ids, parts)
 
     kept = genotyped & scanned
     dropped = {
@@ -174,10 +172,11 @@ def _named_as_vectors(listed: pd.DataFrame, samples: list[str]) -> pd.DataFrame:
     return listed.assign(genotype_id=listed["participant_id"]) if better else listed
 
 
-def _report_pairing(
-    listed: pd.DataFrame, match: Match, what: str, names: list[str], problems: Problems, words: str
-) -> None:
+def _report_pairing(listed: pd.DataFrame, match: Match, what: str, names: list[str], parts: Assembly) -> None:
     """Say what did not match between the table and the genotype or scan side, in both directions."""
+    problems, files = parts.problems, parts.description.files
+    vectors = {"genotypes": "gene_vectors", "scans": "brain_vectors"}[what]
+    words = vectors.replace("_", " ") if vectors in files else what
     if what == "genotypes":
         without = listed["participant_id"][match.rows < 0]
         known = set(match.rows.tolist())

@@ -150,6 +150,8 @@ def _text(path: Path) -> tuple[list[str], list[str], Any]:
     table = pd.read_csv(path, sep=separator, dtype=labels, keep_default_na=True, na_values=["."])
     ids = [str(one) if isinstance(one, str) else "" for one in table[key]]
     numbers = table.drop(columns=list(labels))
+    if numbers.empty:
+        return ids, [str(name) for name in numbers.columns], np.empty(numbers.shape)
     _refuse_words(path, [str(name) for name in numbers if not pd.api.types.is_numeric_dtype(numbers[name])])
     return ids, [str(name) for name in numbers.columns], numbers.to_numpy(dtype=np.float64)
 
