@@ -174,7 +174,9 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
         if not genetics.delta:
             print(COMMON_SHIFT)
         chunks, means = workspace.chunks(genetics), [mean for _, mean in filled]
-        tuned["gene"] = genome_encoder(genetics, pooling, chunks, means, common.get("table"), experiment.seed)
+        tuned["gene"] = genome_encoder(  # vectors have nothing to tune
+            genetics, pooling, chunks, means, common.get("table"), experiment.seed  # type: ignore[arg-type]
+        )  # fmt: skip
     if isinstance(experiment.brain, EncoderSide) and experiment.brain.trained:
         tuned["brain"] = scan_encoder(
             experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]

@@ -27,7 +27,6 @@ from genebrain.genetics.haplotypes.told import genotype_funnel, told_genotypes
 from genebrain.genetics.store.work_parts import Shard
 from genebrain.sides.compact import compact
 from genebrain.sides.connectome import ConnectomeSide
-from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
 from genebrain.sides.single_scans import SingleScans, single_scans
@@ -63,8 +62,10 @@ class Workspace:
         if not os.access(self.store, os.W_OK):
             raise UserError(f"the store {self.store} is read-only; name another folder with store=")
 
-    def chunks(self, gene: GeneSide) -> ChunkSet:
+    def chunks(self, gene: GenomeSide) -> ChunkSet:
         """Unique chunks and chunk index of the cohort."""
+        if isinstance(gene, VectorGenes):
+            gene.no_encoder()
         check_sides(self.cohort, genetics=gene)
         gene = gene.frozen
 
@@ -91,8 +92,10 @@ class Workspace:
 
         return self._once(("embed", gene), work)
 
-    def table(self, gene: GeneSide, token: str) -> FloatArray:
+    def table(self, gene: GenomeSide, token: str) -> FloatArray:
         """Embeddings of the unique chunks, ``[unique, hidden]``."""
+        if isinstance(gene, VectorGenes):
+            gene.no_encoder()
         gene = gene.frozen
         return self._once(("table", gene, token), lambda: gene.table(self.chunks(gene), self.store, token))
 
@@ -127,8 +130,10 @@ class Workspace:
             names = [str(window["name"]) for window in self.chunks(gene).report["per_window"]]
         return names if len(names) == n_blocks else [f"w{i}" for i in range(n_blocks)]
 
-    def dosage_blocks(self, gene: GeneSide) -> list[FloatArray]:
+    def dosage_blocks(self, gene: GenomeSide) -> list[FloatArray]:
         """True dosages of the variants, ``[people, variants]`` per window."""
+        if isinstance(gene, VectorGenes):
+            gene.no_encoder()
         return self._once(("dosages", gene), lambda: gene.dosage_blocks(self.cohort))
 
     def ingest(self, brain: BrainSide) -> dict[str, Any]:

@@ -75,12 +75,16 @@ def sources_of(
         if cohort is None:
             raise UserError("give a cohort (cohort.path=...), or vectors of both sides (genes= and brains=)")
         return Sources(cohort, genetics, brain)
-    people = None if participants is None else _table(participants, folder)
-    named = [Path(side.path) if isinstance(side, kind) and side.path else None
-             for side, kind in ((genetics, VectorGenes), (brain, VectorBrain))]  # fmt: skip
-    path = write_vector_cohort(folder, *named, participants=people)
+    gene_path = genetics.path if isinstance(genetics, VectorGenes) else None
+    brain_path = brain.path if isinstance(brain, VectorBrain) else None
+    path = write_vector_cohort(
+        folder,
+        None if gene_path is None else Path(gene_path),
+        None if brain_path is None else Path(brain_path),
+        None if participants is None else _table(participants, folder),
+    )
     # The cohort names the files: sides that name none can be used on another cohort of vectors.
-    return Sources(path, replace(genetics, path=None), replace(brain, path=None))  # type: ignore[type-var]
+    return Sources(path, VectorGenes(), replace(brain, path=None))  # type: ignore[call-arg]
 
 
 def open_sources(path: Path, given: Sources) -> Cohort:
@@ -114,7 +118,7 @@ def _file(given: Any, folder: Path, name: str, ids: Sequence[str] | None) -> Pat
             )
         values = frame.to_numpy(dtype=np.float64)
     else:
-        values = np.asarray(given)
+        values: Any = np.asarray(given)
         if values.dtype.kind not in "fiub" or values.ndim not in (2, 3):
             raise UserError(
                 f"{name}: an array of numbers [people, columns] or [people, windows, columns] is wanted, not "

@@ -72,8 +72,7 @@ def vector_scans(path: Path, problems: Problems) -> pd.DataFrame | None:
             f"{named(scans['participant_id'][twice].unique())}; one scan cannot count twice",
             rows=int(twice.sum()),
         )
-    scans["path"] = [path] * len(scans)
-    return scans.assign(tr=np.nan, mask=None, confounds=None)
+    return scans.assign(path=pd.Series([path] * len(scans), dtype=object), tr=np.nan, mask=None, confounds=None)
 
 
 def people_of_ids(ids: list[str], problems: Problems) -> pd.DataFrame:

@@ -7,6 +7,7 @@ is said with its name, counts and the first five names; nothing is unpickled.
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 from collections import Counter
 from dataclasses import dataclass
@@ -195,9 +196,7 @@ def _h5ad(path: Path) -> tuple[list[str], list[str], Any]:
             f"vectors: {path.name} is an AnnData file, which the package anndata reads, and it is not installed: pip "
             "install anndata, or write its X as parquet"
         )
-    import anndata
-
-    data = anndata.read_h5ad(path)
+    data = importlib.import_module("anndata").read_h5ad(path)
     dense = data.X.toarray() if hasattr(data.X, "toarray") else np.asarray(data.X)
     return [str(one) for one in data.obs_names], [str(one) for one in data.var_names], dense
 
