@@ -39,6 +39,7 @@ from .sides.scans import EncoderSide
 from .sides.vectors.brains import VectorBrain
 from .sides.vectors.genes import VectorGenes
 from .simulation.source import CohortSource
+from .tasks.second_cohort import CohortPlace
 from .training.adapters import LoraSettings
 
 # the model: towers, losses, poolings, closed form

@@ -135,6 +135,7 @@ def run_fit(
     write_tensors(folder.checkpoints / FEATURES, features[fitted.brain_name].state())
     with replacing(run / "history.csv", private=False) as partial:
         pd.DataFrame(fitted.history).to_csv(partial, index=False)
+    _keep_coordinates(experiment, workspace, split, folder.checkpoints)
     cost, genotypes = workspace.genome_facts(experiment.genetics)
     folder.record(cost)
     write_json(
@@ -182,6 +183,12 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
             experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip
     return Subjects(blocks=[block for block, _ in filled], tuned=tuned, **common)
+
+
+def _keep_coordinates(experiment: Experiment, workspace: Workspace, split: Split, folder: Path) -> None:
+    from genebrain.runs.transfer import save_coordinates  # it reads runs too
+
+    save_coordinates(experiment, workspace, split, folder)
 
 
 def told_rows(experiment: Experiment, subjects: Subjects, training: IntArray) -> dict[str, int]:

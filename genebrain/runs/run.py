@@ -6,6 +6,7 @@ cohort and store must still be there; metrics and the model need the run folder 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from genebrain.cohort.splits.splits import PARTS, Split
 from genebrain.cohort.tables.names import match_names
 from genebrain.common.run_folder import read_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
+from genebrain.common.vectors import VectorInput, table_of
 from genebrain.evaluation.ranks import rank_counts
 from genebrain.evaluation.result_files import result_path
 from genebrain.runs.fit import Experiment, load_fit
@@ -147,6 +149,25 @@ class Run:
     def vectors(self, split: str = "test") -> PeopleVectors:
         """Score vectors of the people of a part."""
         return PeopleVectors(self.ids(split), *self.fitted.vectors(self.subjects, self.rows(split)))
+
+    def embed_genomes(self, vectors: VectorInput, ids: Sequence[str] | None = None) -> pd.DataFrame:
+        """Score vectors of new people, of a run that was fitted on vectors (``genetics=vectors``); ids as index.
+
+        Nothing is fitted: each row comes out the same whoever is beside it. People of a cohort with genotypes and scans
+        are judged by ``evaluate(run, cohort=..., out=...)``.
+        """
+        from genebrain.runs.embed_vectors import genome_vectors
+
+        return genome_vectors(self.path, self.experiment, self.model, table_of(vectors, ids, "genome vectors"))
+
+    def embed_scans(self, vectors: VectorInput, ids: Sequence[str] | None = None) -> pd.DataFrame:
+        """Score vectors of new people's scans, of a run that was fitted on vectors (``brain=vectors``); ids as index.
+
+        The dot product with a row of :meth:`embed_genomes` is the score of the pair.
+        """
+        from genebrain.runs.embed_vectors import scan_vectors
+
+        return scan_vectors(self.path, self.experiment, self.model, table_of(vectors, ids, "brain vectors"))
 
     @property
     def predictions(self) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from genebrain.common.words import told
 from genebrain.genetics.chunks.build import ChunkSet
 from genebrain.genetics.haplotypes.told import genotype_funnel, told_genotypes
 from genebrain.genetics.store.work_parts import Shard
-from genebrain.sides.compact import compact
+from genebrain.sides.compact import compact, in_bases, place_bases
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
@@ -114,6 +114,22 @@ class Workspace:
             return pooling.blocks(table, index, chunks.n_chunks), width
 
         return self._once(("blocks", gene, pooling), work)
+
+    def gene_bases(self, gene: GenomeSide, pooling: GenePooling) -> FloatArray | None:
+        """Bases of the coordinates of :meth:`blocks` in the space of the encoder; None where blocks lie in it."""
+        if isinstance(gene, VectorGenes) or not (pooling.linear and gene.tuning == "frozen"):
+            return None
+        return place_bases(self.table(gene, pooling.token), self.chunks(gene).index)
+
+    def blocks_in(
+        self, gene: GenomeSide, pooling: GenePooling, bases: FloatArray | None
+    ) -> tuple[list[FloatArray], int | None]:
+        """As :meth:`blocks`, in the coordinates of another cohort."""
+        if isinstance(gene, VectorGenes):
+            return self.blocks(gene, pooling)
+        chunks, table = self.chunks(gene), self.table(gene, pooling.token)
+        table, index = (table, chunks.index) if bases is None else in_bases(table, chunks.index, bases)
+        return pooling.blocks(table, index, chunks.n_chunks), table.shape[1] if pooling.keeps_chunks_apart else None
 
     def genome_facts(self, gene: GenomeSide) -> tuple[dict[str, int], dict[str, Any]]:
         """What the encoder read, and what of the genotypes was used; of vectors there is nothing to say."""

@@ -13,6 +13,7 @@ from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.train import TrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import Metrics, UserError
+from genebrain.common.vectors import VectorInput
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
@@ -21,7 +22,8 @@ from genebrain.sides.vectors.cohorts import open_cohort
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.source import CohortSource
-from genebrain.tasks.vector_inputs import VectorInput, open_sources, sources_of
+from genebrain.tasks.second_cohort import CohortPlace, evaluate_elsewhere, refuse_out
+from genebrain.tasks.vector_inputs import open_sources, sources_of
 
 Source = CohortSource | Path | str
 
@@ -42,9 +44,9 @@ def check(
     split: SplitSettings | None = None,
     seed: int = 0,
     most_scans: int | None = 50,
-    genes: VectorInput = None,
-    brains: VectorInput = None,
-    participants: VectorInput = None,
+    genes: VectorInput | None = None,
+    brains: VectorInput | None = None,
+    participants: VectorInput | None = None,
 ) -> None:
     """Print every problem of a cohort and its funnel; raises UserError when a problem forbids a run."""
     from genebrain.cohort.checks.check import check_cohort
@@ -100,13 +102,13 @@ def embed(
     from genebrain.genetics.store.shares import shard_of_run
 
     share = shard_of_run(shard)
-    workspace = Workspace(open_cohort(_path(cohort), genetics or GeneSide(), brain or ConnectomeSide()), store)
-    brain = brain or ConnectomeSide()
+    genetics, brain = genetics or GeneSide(), brain or ConnectomeSide()
+    workspace = Workspace(open_cohort(_path(cohort), genetics, brain), store)
     done = {"scans": workspace.ingest(brain)}
     if isinstance(brain, EncoderSide):
         waits = {"waits_for": "the same command without shard, which merges: shares divide the chunks of DNA only"}
         done["scan_embeddings"] = workspace.embed_scans(brain) if share.count == 1 else waits
-    done["chunks"] = workspace.embed(genetics or GeneSide(), share)
+    done["chunks"] = workspace.embed(genetics, share)
     print(json.dumps(done, indent=1))
     return done
 
@@ -124,9 +126,9 @@ def fit(
     store: Path | str | None = None,
     workspace: Workspace | None = None,
     progress: bool = True,
-    genes: VectorInput = None,
-    brains: VectorInput = None,
-    participants: VectorInput = None,
+    genes: VectorInput | None = None,
+    brains: VectorInput | None = None,
+    participants: VectorInput | None = None,
     ids: Sequence[str] | None = None,
 ) -> Path:
     """Train an alignment and leave it in the run folder. A killed run goes on when called again.
@@ -184,11 +186,15 @@ def evaluate(
     comparisons: Sequence[str] | None = None,
     workspace: Workspace | None = None,
     progress: bool = True,
+    cohort: CohortPlace | Path | str | None = None,
+    out: Path | str | None = None,
+    store: Path | str | None = None,
 ) -> Metrics:
     """Judge a run on people it has not seen, against all comparisons or some; writes ``metrics.json``, ``figures/``.
 
-    ``split=validation`` judges the closed form fitted on the train people alone; see
-    :mod:`genebrain.runs.train_only`.
+    ``cohort`` is a second cohort, everybody of which is judged and nothing of which is learned (``out``: folder of its
+    metrics); or the cohort of the run, where it has moved. ``split=validation`` judges the closed form fitted on the
+    train people alone; see :mod:`genebrain.runs.train_only`.
     """
     from genebrain import stored_settings
     from genebrain.studies.baselines import COMPARISONS
@@ -200,11 +206,16 @@ def evaluate(
         split, gallery_size, n_bootstrap, n_permutations,
         strata if isinstance(strata, str) else tuple(strata), named,
     )  # fmt: skip
-    if workspace is None:
-        experiment = stored["experiment"]
-        people = open_cohort(stored["cohort"], experiment.genetics, experiment.brain)
-        workspace = Workspace(people, stored["store"], progress=progress)
-    metrics = judge_run(Path(run), stored["experiment"], workspace, settings)
+    experiment = stored["experiment"]
+    place = cohort.path if isinstance(cohort, CohortPlace) else cohort
+    if place is not None:
+        metrics = evaluate_elsewhere(Path(run), experiment, Path(place), settings, out, store, progress=progress)
+    else:
+        refuse_out(out)
+        if workspace is None:
+            people = open_cohort(stored["cohort"], experiment.genetics, experiment.brain)
+            workspace = Workspace(people, store or stored["store"], progress=progress)
+        metrics = judge_run(Path(run), experiment, workspace, settings)
     if progress:
         print(metrics["verdict"])
     return metrics
@@ -234,9 +245,9 @@ def ablate(
     split: SplitSettings | None = None,
     store: Path | str | None = None,
     jobs: int = 2,
-    genes: VectorInput = None,
-    brains: VectorInput = None,
-    participants: VectorInput = None,
+    genes: VectorInput | None = None,
+    brains: VectorInput | None = None,
+    participants: VectorInput | None = None,
 ) -> Path:
     """Run every arm with every seed on the same splits; writes ``results.csv``, a table and a figure."""
     from genebrain.runs.fit import Experiment

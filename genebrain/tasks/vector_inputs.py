@@ -11,14 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from genebrain.cohort.participants import Cohort
 from genebrain.common.files import make_private, write_private
 from genebrain.common.types import UserError
-from genebrain.common.vectors.read import ID_COLUMNS, LABELS
-from genebrain.common.vectors.write import write_vectors
+from genebrain.common.vectors import VectorInput, table_of, write_vectors
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.scans import BrainSide
@@ -28,7 +26,6 @@ from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.simulation.source import CohortSource
 
-VectorInput = Path | str | np.ndarray[Any, Any] | pd.DataFrame | None
 FOLDER = "cohort"
 
 
@@ -45,9 +42,9 @@ def sources_of(
     cohort: CohortSource | Path | str | None,
     genetics: GenomeSide | None,
     brain: BrainSide | None,
-    genes: VectorInput,
-    brains: VectorInput,
-    participants: VectorInput,
+    genes: VectorInput | None,
+    brains: VectorInput | None,
+    participants: VectorInput | None,
     run: Path,
     ids: Sequence[str] | None = None,
 ) -> Sources:
@@ -84,7 +81,7 @@ def sources_of(
         None if participants is None else _table(participants, folder),
     )
     # The cohort names the files: sides that name none can be used on another cohort of vectors.
-    return Sources(path, VectorGenes(), replace(brain, path=None))  # type: ignore[call-arg]
+    return Sources(path, VectorGenes(), replace(brain, path=None))
 
 
 def open_sources(path: Path, given: Sources) -> Cohort:
@@ -103,41 +100,13 @@ def _file(given: Any, folder: Path, name: str, ids: Sequence[str] | None) -> Pat
     """File of vectors: the one that was named, or one that holds an array or frame."""
     if isinstance(given, str | Path):
         return Path(given).expanduser()
-    if isinstance(given, pd.DataFrame):
-        frame = given
-        key = next((column for column in ID_COLUMNS if column in frame.columns), None)
-        if key is not None:
-            frame = frame.set_index(key)
-        frame = frame.drop(columns=[label for label in LABELS if label in frame.columns])
-        people = [str(one) for one in (frame.index if ids is None else ids)]
-        columns = [str(one) for one in frame.columns]
-        words = [c for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])]
-        if words:
-            raise UserError(
-                f"{name}: {len(words)} columns hold words and not numbers: {', '.join(map(str, words[:5]))}"
-            )
-        values = frame.to_numpy(dtype=np.float64)
-    else:
-        values: Any = np.asarray(given)
-        if values.dtype.kind not in "fiub" or values.ndim not in (2, 3):
-            raise UserError(
-                f"{name}: an array of numbers [people, columns] or [people, windows, columns] is wanted, not "
-                f"{values.dtype} of shape {list(values.shape)}"
-            )
-        columns = [f"v{i}" for i in range(values.shape[1])]
-        if values.ndim == 3:
-            columns = [f"w{w}:{i}" for w in range(values.shape[1]) for i in range(values.shape[2])]
-            values = values.reshape(len(values), -1)
-        people = [f"row{i}" for i in range(len(values))] if ids is None else [str(one) for one in ids]
-    if len(people) != len(values):
-        raise UserError(f"{name}: {len(people):,} ids for {len(values):,} rows: one id per row is wanted")
+    table = table_of(given, ids, name)
     make_private(folder.parent)
     make_private(folder)
-    values = np.ascontiguousarray(values, np.float32)
-    digest = hashlib.sha256(values.tobytes() + repr((people, columns)).encode()).hexdigest()[:10]
+    digest = hashlib.sha256(table.values.tobytes() + repr((table.ids, table.columns)).encode()).hexdigest()[:10]
     path = folder / f"{name}-{digest}.parquet"
     if not path.exists():
-        write_vectors(path, people, values, columns)
+        write_vectors(path, table.ids, table.values, table.columns)
     return path
 
 

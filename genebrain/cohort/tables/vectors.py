@@ -20,19 +20,25 @@ WORDS = {"gene_vectors": "vectors of genomes", "brain_vectors": "vectors of scan
 
 
 def gene_vector_ids(path: Path, problems: Problems) -> list[str] | None:
-    """Ids of a file with one row per person; None (and an error) when it cannot be used.
-
-    A window of which a person has no number at all is missing, as windows with too few genotypes are; any other NaN is
-    an error.
-    """
+    """Ids of a file with one row per person; None (and an error) when it cannot be used."""
     table = _read(path, problems)
     if table is None:
         return None
+    check_gene_vectors(table, problems)
+    return list(dict.fromkeys(table.ids))
+
+
+def check_gene_vectors(table: VectorTable, problems: Problems) -> None:
+    """What is wrong with vectors of genomes.
+
+    A window of which a person has no number at all is missing, as windows with too few genotypes are; any other NaN is
+    an error, and so is a second row of a person.
+    """
     try:
-        windows = windows_of(table.columns, path.name)
+        windows = windows_of(table.columns, table.path.name)
     except UserError as error:
         problems.error("window names", str(error))
-        return None
+        return
     missing = np.isnan(table.values)
     for columns in windows.columns:
         whole = missing[:, columns].all(axis=1)
@@ -42,11 +48,10 @@ def gene_vector_ids(path: Path, problems: Problems) -> list[str] | None:
     if len(repeated):
         problems.error(
             "duplicate gene vector",
-            f"{path.name}: {len(repeated)} of {len(table)} rows repeat the id of an earlier row: "
+            f"{table.path.name}: {len(repeated)} of {len(table)} rows repeat the id of an earlier row: "
             f"{named(repeated.unique())}; one row per person is wanted",
             rows=len(repeated),
         )
-    return list(dict.fromkeys(table.ids))
 
 
 def vector_scans(path: Path, problems: Problems) -> pd.DataFrame | None:
@@ -60,19 +65,24 @@ def vector_scans(path: Path, problems: Problems) -> pd.DataFrame | None:
     table = _read(path, problems)
     if table is None:
         return None
-    _report_numbers(table, np.isnan(table.values), problems)
+    check_scan_vectors(table, problems)
     scans = pd.DataFrame({"participant_id": table.ids, "row": np.arange(len(table))})
     scans["session"] = (scans.groupby("participant_id").cumcount() + 1).astype(str)
+    return scans.assign(path=pd.Series([path] * len(scans), dtype=object), tr=np.nan, mask=None, confounds=None)
+
+
+def check_scan_vectors(table: VectorTable, problems: Problems) -> None:
+    """What is wrong with vectors of scans: numbers that are missing, the same row of a person twice."""
+    _report_numbers(table, np.isnan(table.values), problems)
     keys = [row.tobytes() for row in table.values]
     twice = pd.DataFrame({"id": table.ids, "key": keys}).duplicated()
     if twice.any():
         problems.error(
             "duplicate brain vector",
-            f"{path.name}: {int(twice.sum())} of {len(table)} rows repeat id and numbers of an earlier row: "
-            f"{named(scans['participant_id'][twice].unique())}; one scan cannot count twice",
+            f"{table.path.name}: {int(twice.sum())} of {len(table)} rows repeat id and numbers of an earlier row: "
+            f"{named(pd.Series(table.ids)[twice].unique())}; one scan cannot count twice",
             rows=int(twice.sum()),
         )
-    return scans.assign(path=pd.Series([path] * len(scans), dtype=object), tr=np.nan, mask=None, confounds=None)
 
 
 def people_of_ids(ids: list[str], problems: Problems) -> pd.DataFrame:

@@ -89,10 +89,11 @@ def _read(path: Path, _changed: int, _size: int) -> VectorTable:
         raise
     except Exception as error:
         raise UserError(f"vectors: {path.name} cannot be read: {' '.join(str(error).split())[:300]}") from error
-    return _checked(path, ids, columns, values)
+    return checked(path, ids, columns, values)
 
 
-def _checked(path: Path, ids: list[str], columns: list[str], values: Any) -> VectorTable:
+def checked(path: Path, ids: list[str], columns: list[str], values: Any) -> VectorTable:
+    """A table of these parts; a UserError where they do not make one."""
     if len(ids) != len(values):
         raise UserError(f"vectors: {path.name} has {len(ids):,} ids for {len(values):,} rows: one id per row is wanted")
     if not len(ids) or not columns:

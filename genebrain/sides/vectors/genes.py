@@ -68,26 +68,7 @@ class VectorGenes:
         UserError
             Windows of unequal width are to be averaged, or the pooling has weights to train.
         """
-        refuse_trained(pooling)
-        table, values = self.read(cohort)
-        windows = windows_of(table.columns, table.path.name)
-        blocks = [np.ascontiguousarray(values[:, columns]) for columns in windows.columns]
-        if pooling.window in ("components", "concat"):
-            return blocks, windows.item_width if pooling.keeps_chunks_apart else None
-        widths = sorted({block.shape[1] for block in blocks})
-        if len(widths) > 1:
-            raise UserError(
-                f"pooling.window={pooling.window} joins windows number by number, and {table.path.name} has windows of "
-                f"{widths[0]} to {widths[-1]} columns: use pooling.window=components"
-            )
-        stacked = np.stack(blocks, axis=1)
-        missing = np.isnan(stacked)
-        if pooling.window == "mean":
-            sums = np.where(missing, 0, stacked).sum(axis=1, dtype=np.float64)
-            joined = sums / np.maximum((~missing).sum(axis=1), 1)
-        else:
-            joined = np.where(missing, -np.inf, stacked).max(axis=1)
-        return [np.where(missing.all(axis=1), np.nan, joined).astype(np.float32)], None
+        return blocks_of(*self.read(cohort), pooling)
 
     def embed(self, cohort: Cohort) -> dict[str, Any]:
         """Nothing is embedded: rows and columns that are there."""
@@ -108,3 +89,26 @@ def refuse_trained(pooling: GenePooling) -> None:
             f"pooling.chunk={pooling.chunk}, pooling.window={pooling.window}: poolings that are trained read chunks of "
             "DNA, and genetics=vectors gives none; use pooling=components or pooling.window=mean or max"
         )
+
+
+def blocks_of(table: VectorTable, values: FloatArray, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
+    """Blocks of rows of a table; see :meth:`VectorGenes.blocks`."""
+    refuse_trained(pooling)
+    windows = windows_of(table.columns, table.path.name)
+    blocks = [np.ascontiguousarray(values[:, columns]) for columns in windows.columns]
+    if pooling.window in ("components", "concat"):
+        return blocks, windows.item_width if pooling.keeps_chunks_apart else None
+    widths = sorted({block.shape[1] for block in blocks})
+    if len(widths) > 1:
+        raise UserError(
+            f"pooling.window={pooling.window} joins windows number by number, and {table.path.name} has windows of "
+            f"{widths[0]} to {widths[-1]} columns: use pooling.window=components"
+        )
+    stacked = np.stack(blocks, axis=1)
+    missing = np.isnan(stacked)
+    if pooling.window == "mean":
+        sums = np.where(missing, 0, stacked).sum(axis=1, dtype=np.float64)
+        joined = sums / np.maximum((~missing).sum(axis=1), 1)
+    else:
+        joined = np.where(missing, -np.inf, stacked).max(axis=1)
+    return [np.where(missing.all(axis=1), np.nan, joined).astype(np.float32)], None
