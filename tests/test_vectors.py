@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import stat
 from pathlib import Path
 
@@ -320,3 +321,11 @@ def test_the_command_line_knows_the_short_form(verb):
     built = config.build(config.compose(verb, ["genetics=vectors", "genetics.path=a.parquet", "brain=vectors"]))
     assert built["genetics"] == genebrain.VectorGenes("a.parquet")
     assert built["brain"] == genebrain.VectorBrain()
+
+
+def test_the_example_aligns_two_arrays_in_fifteen_lines(capsys):
+    path = Path(__file__).parent.parent / "examples" / "align_two_arrays.py"
+    code = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith('"""')]
+    assert len(code) <= 15
+    runpy.run_path(str(path))
+    assert "Above chance" in capsys.readouterr().out

@@ -84,6 +84,7 @@ class Run:
             raise UserError(f"the fit in {self.path} is not finished: call 'genebrain fit' with this run folder again")
         self.experiment: Experiment = stored["experiment"]
         self.cohort_path = Path(cohort or stored["cohort"])
+        self.moved = cohort is not None or store is not None
         self.store = Path(store) if store else Path(stored["store"]) if cohort is None else None
         self.progress = progress
 
@@ -134,6 +135,9 @@ class Run:
 
     @cached_property
     def _loaded(self) -> tuple[FittedAlignment, Subjects, Split]:
+        if self.moved:  # the store may be new: what is missing is computed
+            self.workspace.ingest(self.experiment.brain)
+            self.workspace.embed(self.experiment.genetics)
         return load_fit(self.path, self.experiment, self.workspace)
 
     def rows(self, split: str = "test") -> IntArray:

@@ -23,6 +23,7 @@ from genebrain.common.hashing import content_digest
 from genebrain.common.run_folder import read_json, write_json
 from genebrain.common.tensor_files import read_arrays, write_tensors
 from genebrain.common.types import FloatArray, UserError
+from genebrain.genetics.genome.contigs import canonical
 from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.genetics.genome.reference import Reference
 from genebrain.runs.fit import Experiment
@@ -85,8 +86,9 @@ def coordinates(experiment: Experiment, workspace: Workspace) -> dict[str, Any]:
         found["columns"] = named_columns(genetics.read(cohort)[0].columns)
     else:
         windows = read_windows(cohort.windows)
-        found["windows"] = [[w.name, w.contig, w.start, w.end, w.strand] for w in windows]
+        found["windows"] = [[w.name, canonical(w.contig), w.start, w.end, w.strand] for w in windows]
         with Reference(cohort.reference) as reference:
+            reference.check(windows)
             letters = b"".join(reference.fetch(window) for window in windows)
         found["letters"] = hashlib.sha256(letters).hexdigest()
     if isinstance(brain, VectorBrain):

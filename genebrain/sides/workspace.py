@@ -97,7 +97,14 @@ class Workspace:
         if isinstance(gene, VectorGenes):
             gene.no_encoder()
         gene = gene.frozen
-        return self._once(("table", gene, token), lambda: gene.table(self.chunks(gene), self.store, token))
+        try:
+            return self._once(("table", gene, token), lambda: gene.table(self.chunks(gene), self.store, token))
+        except FileNotFoundError as error:
+            raise UserError(
+                f"the store {self.store} does not hold the embeddings of cohort {self.cohort.name} (any more); fill it "
+                f"with: genebrain embed cohort.path={self.cohort.folder / 'cohort.yaml'} store={self.store}, and the "
+                "genetics= and brain= of the run"
+            ) from error
 
     def blocks(self, gene: GenomeSide, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
         """Pooled genomes, ``[people, features]`` per window, and the width of a chunk where chunks are kept apart."""

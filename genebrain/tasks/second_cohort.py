@@ -58,6 +58,7 @@ def evaluate_elsewhere(
     if workspace.cohort.fingerprint == read_json(run / "provenance.json")["cohort_fingerprint"]:
         if out is not None:
             raise UserError(f"{cohort} is the cohort that {run} was fitted on: leave out= away")
+        workspace.embed(experiment.genetics)
         return judge_run(run, experiment, workspace, settings)
     if out is None:
         raise UserError(f"{cohort} is not the cohort of {run}: name a folder for what is found there (out=DIR)")

@@ -112,6 +112,7 @@ def test_a_second_cohort_is_judged_without_the_first(cohorts, run, tmp_path):
     assert "Second cohort, B" in metrics["verdict"]
     assert json.loads((tmp_path / "b" / "metrics.json").read_text())["n_subjects"] == metrics["n_subjects"]
     assert (tmp_path / "b" / "figures").is_dir()
+    assert "Second cohort, B" in tasks.report(tmp_path / "b").read_text()
     assert before == {file: file.read_bytes() for file in copied.rglob("*") if file.is_file()}, "the run stays as it is"
 
 
@@ -160,6 +161,17 @@ def test_the_run_s_own_cohort_may_have_moved(cohorts, run, tmp_path):
         tasks.evaluate(copied, cohort=cohorts[1], **JUDGE)
 
 
+def test_an_emptied_store_says_which_command_fills_it(cohorts, run, tmp_path):
+    shutil.copytree(cohorts[0].parent, tmp_path / "c")
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    config = (copied / "config.yaml").read_text().replace(str(cohorts[0].parent), str(tmp_path / "c"))
+    (copied / "config.yaml").write_text(config)
+    shutil.rmtree(tmp_path / "c" / "store" / "chunks")
+    with pytest.raises(UserError, match=r"fill it with: genebrain embed cohort\.path="):
+        tasks.evaluate(copied, **JUDGE)
+
+
 def test_runs_of_older_versions_say_what_to_do(cohorts, run, tmp_path):
     shutil.copytree(run, tmp_path / "old")
     (tmp_path / "old" / "checkpoints" / "coordinates.json").unlink()
@@ -198,9 +210,9 @@ def test_vectors_of_a_second_cohort(tmp_path):
     inside = opened.vectors("test")
     again = opened.embed_scans(first["brains"].loc[inside.ids])
     assert np.allclose(again.to_numpy(), inside.brain, atol=1e-6)
-    with pytest.raises(UserError, match="7 .* columns"):
+    with pytest.raises(UserError, match=r"7 columns were given.* 8 columns"):
         opened.embed_genomes(second["genes"].iloc[:, :7])
-    with pytest.raises(UserError, match="29 .* columns"):
+    with pytest.raises(UserError, match=r"29 columns were given.* 30 columns"):
         opened.embed_scans(second["brains"].iloc[:, :29])
     # People that were learned from, and other columns, are refused.
     mixed = {side: pd.concat([second[side], first[side]]) for side in second}
