@@ -15,6 +15,7 @@ import genebrain
 from genebrain import config, tasks
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.train import TrainerSettings
+from genebrain.cli import main
 from genebrain.common.types import UserError
 from genebrain.common.vectors import read_vectors, write_vectors
 from genebrain.sides.pooling import GenePooling
@@ -329,3 +330,33 @@ def test_the_example_aligns_two_arrays_in_fifteen_lines(capsys):
     assert len(code) <= 15
     runpy.run_path(str(path))
     assert "Above chance" in capsys.readouterr().out
+
+
+def test_every_command_of_the_page_runs(people, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("genes.parquet", "brains.npz"):
+        (tmp_path / name).write_bytes((people["folder"] / name).read_bytes())
+    (tmp_path / "participants.tsv").write_text((people["folder"] / "people.tsv").read_text())
+    rng = np.random.default_rng(7)  # cohort B: other people, the same truth
+    (tmp_path / "B").mkdir()
+    shared, ids = rng.normal(size=(60, 3)), [f"b{i}" for i in range(60)]
+    genes = np.concatenate([shared, rng.normal(size=(60, 5))], axis=1)
+    write_vectors(tmp_path / "B" / "g.parquet", ids, genes, [f"g{i // 2}:{i % 2}" for i in range(8)])
+    brains = np.concatenate([shared + 0.2 * rng.normal(size=(60, 3)), rng.normal(size=(60, 9))], axis=1)
+    write_vectors(tmp_path / "B" / "b.parquet", ids, brains)
+    (tmp_path / "B" / "cohort.yaml").write_text("gene_vectors: g.parquet\nbrain_vectors: b.parquet\n")
+    page = (Path(__file__).parent.parent / "docs" / "vectors.md").read_text()
+    lines = [line.removeprefix("genebrain ") for line in page.splitlines() if line.startswith("genebrain ")]
+    assert len(lines) == 10
+    quick = {
+        "fit": ["trainer.max_epochs=2"],
+        "evaluate": ["n_bootstrap=40", "n_permutations=40", "comparisons=[confound_only]"],
+    }
+    for line in lines:
+        verb, *words = [word.replace("=ID", "=p0009") for word in line.split()]
+        assert main([verb, *words, *quick.get(verb, [])]) == 0, line
+    assert (tmp_path / "runs/mine/report.html").is_file()
+    assert "Second cohort" in (tmp_path / "runs/mine-on-B/report.html").read_text()
+    metrics = json.loads((tmp_path / "runs/mine-on-B/metrics.json").read_text())
+    assert metrics["retrieval"]["mean"]["recall@1"]["value"] > 10 * metrics["chance"]["recall@1"]
+    assert len(pd.read_csv(tmp_path / "found.tsv", sep="\t")) == 10
