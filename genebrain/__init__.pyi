@@ -10,6 +10,11 @@ from .tasks.scans import convert_scan_encoder, embed_scans
 from .tasks.sequences import embed_sequences, models
 from .tasks.variants import generate, recover, score_variants
 
+from .tasks.vectors import export, search
+
+# a finished run
+from .runs.run import Run, load_run
+
 # settings of the verbs
 from .alignment.settings import AlignmentSettings, ProjectorSettings
 from .alignment.train import TrainerSettings
@@ -32,7 +37,10 @@ from .sides.genome import GeneSide
 from .sides.pooling import GenePooling
 from .sides.scans import EncoderSide
 from .sides.workspace import Workspace
+from .sides.vectors.brains import VectorBrain
+from .sides.vectors.genes import VectorGenes
 from .simulation.source import CohortSource
+from .tasks.second_cohort import CohortPlace
 from .training.adapters import LoraSettings
 
 # the model: towers, losses, poolings, closed form

@@ -27,6 +27,8 @@ VERBS = {
     "fit": "train an alignment (embeds what is missing first)",
     "evaluate": "judge a run on its test subjects: metrics.json and figures",
     "report": "one page to read: report.html",
+    "export": "vectors of the people of a run as parquet, for your own analysis",
+    "search": "which scans fit this genome best, or which genomes this scan",
     "ablate": "run a grid, e.g. over pooling strategies: results.csv",
     "embed-sequences": "vectors of the sequences of a FASTA, TSV or parquet file; no cohort needed",
     "score-variants": "how much less likely the DNA model finds each variant than the reference",

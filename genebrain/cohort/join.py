@@ -8,7 +8,7 @@ scans (except a ``genomewide:`` file, for kinship).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from genebrain.cohort.tables.id_lists import find_people, read_id_list
 from genebrain.cohort.tables.names import Match, match_names
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.cohort.tables.sources import genotype_samples, read_participants, read_scans
+from genebrain.cohort.tables.vectors import gene_vector_ids, people_of_ids, vector_scans
 from genebrain.common.types import BoolArray, UserError
 
 
@@ -40,10 +41,13 @@ class Assembly:
     funnel: dict[str, Any] = field(default_factory=dict)
 
 
-def assemble(path: Path) -> Assembly:
-    """Read ``cohort.yaml`` and join everything it names; see :class:`Assembly`."""
+def assemble(path: Path, vectors: Mapping[str, Path] | None = None) -> Assembly:
+    """Read ``cohort.yaml`` and join everything it names; see :class:`Assembly`.
+
+    ``vectors`` names files of vectors that are used instead, see :func:`read_description`.
+    """
     problems = Problems()
-    description = read_description(path, problems)
+    description = read_description(path, problems, vectors)
     parts = Assembly(description, problems)
     files = description.files
     if "participants" in files:
@@ -52,6 +56,12 @@ def assemble(path: Path) -> Assembly:
         parts.samples = genotype_samples(description.genotypes or files["genotypes"], problems)
     if "scans" in files:
         parts.scans = read_scans(files["scans"], problems, description.settings.get("choose"))
+    if "gene_vectors" in files:
+        parts.samples = gene_vector_ids(files["gene_vectors"], problems)
+        if parts.participants is None and parts.samples is not None and "participants" not in files:
+            parts.participants = people_of_ids(parts.samples, problems)
+    if "brain_vectors" in files:
+        parts.scans = vector_scans(files["brain_vectors"], problems)
     if parts.participants is not None and parts.samples is not None and parts.scans is not None:
         _join(parts, parts.participants, parts.samples, parts.scans)
     return parts
@@ -60,6 +70,8 @@ def assemble(path: Path) -> Assembly:
 def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.DataFrame) -> None:
     """Fill ``table``, ``person_scans``, ``relatives`` and ``funnel`` of ``parts``."""
     problems, files = parts.problems, parts.description.files
+    if "gene_vectors" in files:
+        listed = _named_as_vectors(listed, samples)
     genomes = match_names(list(listed["genotype_id"]), samples)
     scan_ids = list(pd.unique(scans["participant_id"]))
     visits = match_names(scan_ids, list(listed["participant_id"]))
@@ -67,8 +79,8 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     scan_rows = scans["participant_id"].map(listed_row).to_numpy(dtype=np.int64)
     genotyped = genomes.rows >= 0
     scanned = np.isin(np.arange(len(listed)), scan_rows)
-    _report_pairing(listed, genomes, "genotypes", samples, problems)
-    _report_pairing(listed, visits, "scans", scan_ids, problems)
+    _report_pairing(listed, genomes, "genotypes", samples, parts)
+    _report_pairing(listed, visits, "scans", scan_ids, parts)
 
     kept = genotyped & scanned
     dropped = {
@@ -183,8 +195,18 @@ def _too_much_motion(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[st
     yield f"mean_fd above {limit:g} mm or unknown", ~(listed["mean_fd"] <= limit).to_numpy()
 
 
-def _report_pairing(listed: pd.DataFrame, match: Match, what: str, names: list[str], problems: Problems) -> None:
+def _named_as_vectors(listed: pd.DataFrame, samples: list[str]) -> pd.DataFrame:
+    """Vectors of genomes may be named by genotype or by participant: by whichever finds more people."""
+    by_genotype, by_person = (match_names(list(listed[c]), samples) for c in ("genotype_id", "participant_id"))
+    better = by_person.n_matched > by_genotype.n_matched
+    return listed.assign(genotype_id=listed["participant_id"]) if better else listed
+
+
+def _report_pairing(listed: pd.DataFrame, match: Match, what: str, names: list[str], parts: Assembly) -> None:
     """Say what did not match between the table and the genotype or scan side, in both directions."""
+    problems, files = parts.problems, parts.description.files
+    vectors = {"genotypes": "gene_vectors", "scans": "brain_vectors"}[what]
+    words = vectors.replace("_", " ") if vectors in files else what
     if what == "genotypes":
         without = listed["participant_id"][match.rows < 0]
         known = set(match.rows.tolist())
@@ -196,10 +218,10 @@ def _report_pairing(listed: pd.DataFrame, match: Match, what: str, names: list[s
         wanted = list(listed["participant_id"])
     if match.n_matched == 0:
         column = "genotype_id" if what == "genotypes" else "participant_id"
-        hint = f" ({match.hint})" if match.hint else f". Column `{column}` must name people as the {what} do"
+        hint = f" ({match.hint})" if match.hint else f". Column `{column}` must name people as the {words} do"
         problems.error(
             "empty overlap",
-            f"no id of the participants table is in the {what}: {named(wanted)} against {named(names)}{hint}",
+            f"no id of the participants table is in the {words}: {named(wanted)} against {named(names)}{hint}",
             listed=len(wanted),
             found=len(names),
         )
@@ -207,22 +229,22 @@ def _report_pairing(listed: pd.DataFrame, match: Match, what: str, names: list[s
     if match.rule:
         problems.warning(
             "ids matched by rule",
-            f"{what}: {match.n_exact} ids are equal as written; {match.rule}, and {match.n_matched} match",
+            f"{words}: {match.n_exact} ids are equal as written; {match.rule}, and {match.n_matched} match",
             exact=match.n_exact,
             matched=match.n_matched,
         )
     if match.hint:
-        problems.warning("ids nearly match", f"{what}: {match.hint}")
+        problems.warning("ids nearly match", f"{words}: {match.hint}")
     if len(without):
         problems.warning(
             f"no {what}",
-            f"{len(without)} of {len(listed)} participants have no {what} (left out): {named(without)}",
+            f"{len(without)} of {len(listed)} participants have no {words} (left out): {named(without)}",
             people=len(without),
         )
     if strangers:
         problems.warning(
             f"unlisted {what}",
-            f"{len(strangers)} of {len(names)} ids of the {what} are not in the participants table (left out): "
+            f"{len(strangers)} of {len(names)} ids of the {words} are not in the participants table (left out): "
             f"{named(strangers)}",
             ids=len(strangers),
         )

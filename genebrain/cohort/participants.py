@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ import pandas as pd
 
 from genebrain.cohort.join import Assembly, assemble
 from genebrain.cohort.relatedness.kinship import Pairs
+from genebrain.cohort.tables.files import VECTOR_FILES
 from genebrain.cohort.tables.problems import Problem, did_you_mean
 from genebrain.cohort.tables.sources import LABELS
+from genebrain.common.hashing import sha256
 from genebrain.common.table_files import as_numbers
 from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.genotypes.source import GenotypeSource
@@ -58,6 +60,9 @@ class Cohort:
         What the user should read before believing a result.
     fingerprint : str
         Changes with people, their order, families or files; reveals no id. A copied cohort keeps it.
+    gene_vectors, brain_vectors : Path or None
+        Files of vectors in the place of genotypes (``genotypes``, ``reference`` and ``windows`` are this file then) or
+        of scans (``scans`` has one row per vector then, with its ``row`` in the file).
     """
 
     folder: Path
@@ -75,6 +80,8 @@ class Cohort:
     fingerprint: str
     warnings: list[Problem] = field(default_factory=list)
     parcel_coordinates: Path | None = None
+    gene_vectors: Path | None = None
+    brain_vectors: Path | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -97,20 +104,22 @@ class Cohort:
         return [" x ".join(parts) for parts in zip(*labels, strict=True)] if labels else ["all"] * len(self)
 
 
-def load_cohort(path: Path | str) -> Cohort:
+def load_cohort(path: Path | str, vectors: Mapping[str, Path] | None = None) -> Cohort:
     """Read a cohort.
 
     Parameters
     ----------
     path : Path or str
         ``cohort.yaml``, or the folder that holds it.
+    vectors : mapping, optional
+        Files of vectors (``gene_vectors``, ``brain_vectors``) that are used instead of what ``cohort.yaml`` names.
 
     Raises
     ------
     UserError
         With all problems of files, keys, columns and ids together.
     """
-    parts = assemble(Path(path))
+    parts = assemble(Path(path), vectors)
     parts.problems.raise_errors(f"cohort {parts.description.name}")
     return cohort_of(parts)
 
@@ -120,14 +129,15 @@ def cohort_of(parts: Assembly) -> Cohort:
     files, table, scans, relatives = parts.description.files, parts.table, parts.person_scans, parts.relatives
     if table is None or scans is None or relatives is None:
         raise ValueError("the cohort is not complete; read its problems first")
+    genes = files.get("gene_vectors")
     return Cohort(
         folder=parts.description.folder,
         name=parts.description.name,
         table=table,
         scans=scans,
-        genotypes=parts.description.genotypes or files["genotypes"],
-        reference=files["reference"],
-        windows=files["windows"],
+        genotypes=genes or parts.description.genotypes or files["genotypes"],
+        reference=genes or files["reference"],
+        windows=genes or files["windows"],
         atlas=files.get("atlas"),
         known_answer=files.get("known_answer"),
         funnel=parts.funnel,
@@ -136,6 +146,8 @@ def cohort_of(parts: Assembly) -> Cohort:
         fingerprint=_fingerprint(parts, table, scans),
         warnings=parts.problems.warnings,
         parcel_coordinates=files.get("parcel_coordinates"),
+        gene_vectors=genes,
+        brain_vectors=files.get("brain_vectors"),
     )
 
 
@@ -182,4 +194,7 @@ def _fingerprint(parts: Assembly, table: pd.DataFrame, scans: pd.DataFrame) -> s
                 digest.update(stream.read(EDGE_BYTES))
                 stream.seek(max(0, file.stat().st_size - EDGE_BYTES))
                 digest.update(stream.read())
+    for key in VECTOR_FILES:
+        if key in parts.description.files:
+            digest.update(f"{key} {sha256(parts.description.files[key])}".encode())
     return digest.hexdigest()[:32]

@@ -17,7 +17,10 @@ from genebrain.common.reading import read_record
 from genebrain.common.run_folder import write_json
 from genebrain.common.types import UserError
 from genebrain.sides.connectome import ConnectomeSide
-from genebrain.sides.scans import EncoderSide
+from genebrain.sides.scans import BrainSide, EncoderSide
+from genebrain.sides.vectors.brains import VectorBrain
+from genebrain.sides.vectors.genes import VectorGenes
+from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -27,18 +30,32 @@ CONTENTS = "contents.json"
 
 
 def contents(experiment: Experiment, workspace: Workspace) -> dict[str, str]:
-    """Digests of the stored scans of everybody, in the order of the scan table, and of everybody's chunks."""
+    """Digests of the stored scans of everybody, in the order of the scan table, and of everybody's chunks.
+
+    Vectors of a file are in the fingerprint of the cohort, content included.
+    """
+    return {"scans": _scans(experiment.brain, workspace), "genomes": _genomes(experiment.genetics, workspace)}
+
+
+def _scans(brain: BrainSide, workspace: Workspace) -> str:
     cohort = workspace.cohort
-    brain = experiment.brain
+    if isinstance(brain, VectorBrain):
+        return cohort.fingerprint
     store = brain.scans(cohort, workspace.store) if isinstance(brain, EncoderSide) else _stored(brain, workspace)
     known = store.index["sha256"]
     scans = hashlib.blake2b(digest_size=16)
     for key in store.keys(cohort.scans):
         scans.update(("-" if key is None else str(known[key])).encode())
-    chunks = workspace.chunks(experiment.genetics)
+    return scans.hexdigest()
+
+
+def _genomes(genetics: GenomeSide, workspace: Workspace) -> str:
+    if isinstance(genetics, VectorGenes):
+        return workspace.cohort.fingerprint
+    chunks = workspace.chunks(genetics)
     genomes = hashlib.blake2b(chunks.keys.tobytes(), digest_size=16)
     genomes.update(np.ascontiguousarray(chunks.index).tobytes())
-    return {"scans": scans.hexdigest(), "genomes": genomes.hexdigest()}
+    return genomes.hexdigest()
 
 
 def _stored(brain: ConnectomeSide, workspace: Workspace) -> ScanStore:

@@ -37,6 +37,7 @@ from genebrain.common.words import counted
 from genebrain.runs.scan_vectors import CorrelationVectors, EncoderVectors, Vectors
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.scans import BrainSide, EncoderSide
+from genebrain.sides.vectors.brains import VectorBrain
 
 BESIDE = "parcel_coordinates.tsv"
 """Name under which a cohort keeps the centres of its parcels beside its scan table."""
@@ -113,6 +114,8 @@ def embed_scans(
     UserError
         No scan can be embedded, with the reasons.
     """
+    if isinstance(brain, VectorBrain):
+        raise UserError("brain=vectors reads no scans: choose brain=connectome, correlation or an encoder")
     if isinstance(brain, EncoderSide) and brain.scaling == "cohort":
         raise UserError("brain.scaling=cohort takes statistics of training scans, and there are none here")
     table = source.table()
@@ -160,6 +163,7 @@ def _embed(
                 "instead"
             )
     else:
+        assert isinstance(brain, EncoderSide)  # vectors of a file need no encoder and were refused above
         rows = EncoderVectors(brain, source.shape(store), store, stored, out / "cache", progress=progress)
     mask = np.array([key is not None and key in rows.windows for key in keys])
     if not mask.any():
@@ -192,7 +196,7 @@ def _embed(
     return counts
 
 
-def chosen_cleaning(source: ScanSource, brain: BrainSide) -> Cleaning:
+def chosen_cleaning(source: ScanSource, brain: ConnectomeSide | EncoderSide) -> Cleaning:
     """The one place where cleaning is set: beside the scans, or in the brain side as for ``fit``."""
     own = brain.cleaning
     if own.active and source.cleaning.active:

@@ -25,11 +25,9 @@ from genebrain.common.reading import read_history
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.tensor_files import write_tensors
 from genebrain.common.types import FloatArray, IntArray, UserError
-from genebrain.genetics.haplotypes.told import genotype_funnel
 from genebrain.runs.contents import claim_contents
 from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
 from genebrain.runs.saved_features import FEATURES, read_features
-from genebrain.sides.genome import GeneSide
 from genebrain.sides.people import EncoderMaker, Subjects
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.readings import Readings
@@ -38,6 +36,8 @@ from genebrain.sides.seen_scans import refuse_seen_people
 from genebrain.sides.tuned.genomes import genome_encoder
 from genebrain.sides.tuned.save import save_tuned_scans
 from genebrain.sides.tuned.scans import scan_encoder
+from genebrain.sides.vectors.genes import VectorGenes, refuse_trained
+from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 
 COMMON_SHIFT = (
@@ -50,7 +50,7 @@ COMMON_SHIFT = (
 class Experiment:
     """Everything that decides the numbers of a run, besides the cohort."""
 
-    genetics: GeneSide
+    genetics: GenomeSide
     brain: BrainSide
     pooling: GenePooling
     alignment: AlignmentSettings
@@ -60,6 +60,8 @@ class Experiment:
 
     def check(self) -> None:
         """Raise a UserError for parts that do not go together, before any work."""
+        if isinstance(self.genetics, VectorGenes):
+            refuse_trained(self.pooling)
         tuned = [f"{side}.tuning={getattr(self, side).tuning}" for side in self.tuned_sides]
         if getattr(self.brain, "aggregate", "mean") == "attention":
             tuned.append("brain.aggregate=attention")
@@ -154,17 +156,12 @@ def _fit(
     write_tensors(folder.checkpoints / FEATURES, joined(features, fitted.brain_name).state())
     with replacing(run / "history.csv", private=False) as partial:
         pd.DataFrame(fitted.history).to_csv(partial, index=False)
-    chunks = workspace.chunks(experiment.genetics)
-    folder.record(experiment.genetics.cost(chunks))
+    _keep_coordinates(experiment, workspace, split, folder.checkpoints)
+    cost, genotypes = workspace.genome_facts(experiment.genetics)
+    folder.record(cost)
     write_json(
         run / "funnel.json",
-        {
-            **cohort.funnel,
-            "split": sizes(split),
-            "ingest": lasting(ingested),
-            **counts,
-            **genotype_funnel(chunks.report),
-        },
+        {**cohort.funnel, "split": sizes(split), "ingest": lasting(ingested), **counts, **genotypes},
     )
     brain = workspace.brain_description(experiment.brain)
     counted = {name: asdict(count) for name, count in fitted.parameters.items()}
@@ -199,12 +196,20 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
         if not genetics.delta:
             print(COMMON_SHIFT)
         chunks, means = workspace.chunks(genetics), [mean for _, mean in filled]
-        tuned["gene"] = genome_encoder(genetics, pooling, chunks, means, common.get("table"), experiment.seed)
+        tuned["gene"] = genome_encoder(  # vectors have nothing to tune
+            genetics, pooling, chunks, means, common.get("table"), experiment.seed  # type: ignore[arg-type]
+        )  # fmt: skip
     if isinstance(experiment.brain, EncoderSide) and experiment.brain.trained:
         tuned["brain"] = scan_encoder(
             experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip
     return Subjects(blocks=[block for block, _ in filled], tuned=tuned, **common)
+
+
+def _keep_coordinates(experiment: Experiment, workspace: Workspace, split: Split, folder: Path) -> None:
+    from genebrain.runs.transfer import save_coordinates  # it reads runs too
+
+    save_coordinates(experiment, workspace, split, folder)
 
 
 def told_rows(experiment: Experiment, subjects: Subjects, training: IntArray) -> dict[str, int]:

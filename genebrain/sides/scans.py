@@ -1,8 +1,7 @@
 """The scans of a cohort through a scan encoder, one vector per person.
 
-Same interface as the connectome (``brain_side``): scans into the store, numbers of every person, features fitted on
-training people. A frozen encoder runs once per scan; its embeddings lie in the store and are found again by content.
-Window -> scan -> person: the mean over windows, then over scans.
+Same interface as the connectome. A frozen encoder runs once per scan; its embeddings lie in the store and are found
+again by content. Window -> scan -> person: the mean over windows, then over scans.
 """
 
 from __future__ import annotations
@@ -48,6 +47,8 @@ from genebrain.sides.options import (
     positives_problems,
 )
 from genebrain.sides.person_vectors import PersonVectors, motion_weights, unknown_motion
+from genebrain.sides.vectors.brains import VectorBrain
+from genebrain.sides.vectors.features import VectorFeature
 from genebrain.training.adapters import ALL_LINEAR, LoraSettings
 
 EVERY_LAYER = LoraSettings(targets=(ALL_LINEAR,))
@@ -296,5 +297,5 @@ class EncoderSide:
         return motion_weights(cohort.scans, self.scans(cohort, store).keys(cohort.scans))
 
 
-BrainSide = ConnectomeSide | EncoderSide
-AnyFeature = Feature | WindowFeature
+BrainSide = ConnectomeSide | EncoderSide | VectorBrain
+AnyFeature = Feature | WindowFeature | VectorFeature

@@ -25,14 +25,16 @@ from genebrain.common.leftovers import sweep
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.common.words import told
 from genebrain.genetics.chunks.build import ChunkSet
-from genebrain.genetics.haplotypes.told import told_genotypes
+from genebrain.genetics.haplotypes.told import genotype_funnel, told_genotypes
 from genebrain.genetics.store.work_parts import Shard
-from genebrain.sides.compact import compact
+from genebrain.sides.compact import compact, in_bases, place_bases
 from genebrain.sides.connectome import ConnectomeSide
-from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
 from genebrain.sides.single_scans import SingleScans, single_scans
+from genebrain.sides.vectors.cohorts import check_sides
+from genebrain.sides.vectors.genes import VectorGenes
+from genebrain.sides.vectors.kinds import GenomeSide
 
 
 class Workspace:
@@ -64,8 +66,11 @@ class Workspace:
         if not os.access(self.store, os.W_OK):
             raise UserError(f"the store {self.store} is read-only; name another folder with store=")
 
-    def chunks(self, gene: GeneSide) -> ChunkSet:
+    def chunks(self, gene: GenomeSide) -> ChunkSet:
         """Unique chunks and chunk index of the cohort."""
+        if isinstance(gene, VectorGenes):
+            gene.no_encoder()
+        check_sides(self.cohort, genetics=gene)
         gene = gene.frozen
 
         def work() -> ChunkSet:
@@ -76,8 +81,10 @@ class Workspace:
 
         return self._once(("chunks", gene), work)
 
-    def embed(self, gene: GeneSide, shard: Shard | None = None) -> dict[str, Any]:
+    def embed(self, gene: GenomeSide, shard: Shard | None = None) -> dict[str, Any]:
         """Encode the chunks that are not stored yet; shares of the work run side by side, none waits for another."""
+        if isinstance(gene, VectorGenes):
+            return gene.embed(self.cohort)
         gene = gene.frozen
         chunks = self.chunks(gene)
         if shard is not None and shard.count > 1:
@@ -89,13 +96,24 @@ class Workspace:
 
         return self._once(("embed", gene), work)
 
-    def table(self, gene: GeneSide, token: str) -> FloatArray:
+    def table(self, gene: GenomeSide, token: str) -> FloatArray:
         """Embeddings of the unique chunks, ``[unique, hidden]``."""
+        if isinstance(gene, VectorGenes):
+            gene.no_encoder()
         gene = gene.frozen
-        return self._once(("table", gene, token), lambda: gene.table(self.chunks(gene), self.store, token))
+        try:
+            return self._once(("table", gene, token), lambda: gene.table(self.chunks(gene), self.store, token))
+        except FileNotFoundError as error:
+            raise UserError(
+                f"the store {self.store} does not hold the embeddings of cohort {self.cohort.name} (any more); fill it "
+                f"with: genebrain embed cohort.path={self.cohort.folder / 'cohort.yaml'} store={self.store}, and the "
+                "genetics= and brain= of the run"
+            ) from error
 
-    def blocks(self, gene: GeneSide, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
+    def blocks(self, gene: GenomeSide, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
         """Pooled genomes, ``[people, features]`` per window, and the width of a chunk where chunks are kept apart."""
+        if isinstance(gene, VectorGenes):
+            return self._once(("blocks", gene, pooling), lambda: gene.blocks(self.cohort, pooling))
         chunks = self.chunks(gene)
 
         def work() -> tuple[list[FloatArray], int | None]:
@@ -108,8 +126,41 @@ class Workspace:
 
         return self._once(("blocks", gene, pooling), work)
 
-    def dosage_blocks(self, gene: GeneSide) -> list[FloatArray]:
+    def gene_bases(self, gene: GenomeSide, pooling: GenePooling) -> FloatArray | None:
+        """Bases of the coordinates of :meth:`blocks` in the space of the encoder; None where blocks lie in it."""
+        if isinstance(gene, VectorGenes) or not (pooling.linear and gene.tuning == "frozen"):
+            return None
+        return place_bases(self.table(gene, pooling.token), self.chunks(gene).index)
+
+    def blocks_in(
+        self, gene: GenomeSide, pooling: GenePooling, bases: FloatArray | None
+    ) -> tuple[list[FloatArray], int | None]:
+        """As :meth:`blocks`, in the coordinates of another cohort."""
+        if isinstance(gene, VectorGenes):
+            return self.blocks(gene, pooling)
+        chunks, table = self.chunks(gene), self.table(gene, pooling.token)
+        table, index = (table, chunks.index) if bases is None else in_bases(table, chunks.index, bases)
+        return pooling.blocks(table, index, chunks.n_chunks), table.shape[1] if pooling.keeps_chunks_apart else None
+
+    def genome_facts(self, gene: GenomeSide) -> tuple[dict[str, int], dict[str, Any]]:
+        """What the encoder read, and what of the genotypes was used; of vectors there is nothing to say."""
+        if isinstance(gene, VectorGenes):
+            return {}, {}
+        chunks = self.chunks(gene)
+        return gene.cost(chunks), genotype_funnel(chunks.report)
+
+    def window_names(self, gene: GenomeSide, n_blocks: int) -> list[str]:
+        """Names of the windows behind the blocks; a single block may hold all of them."""
+        if isinstance(gene, VectorGenes):
+            names = gene.window_names(self.cohort)
+        else:
+            names = [str(window["name"]) for window in self.chunks(gene).report["per_window"]]
+        return names if len(names) == n_blocks else [f"w{i}" for i in range(n_blocks)]
+
+    def dosage_blocks(self, gene: GenomeSide) -> list[FloatArray]:
         """True dosages of the variants, ``[people, variants]`` per window."""
+        if isinstance(gene, VectorGenes):
+            gene.no_encoder()
         return self._once(("dosages", gene), lambda: gene.dosage_blocks(self.cohort))
 
     def ingest(self, brain: BrainSide) -> dict[str, Any]:
@@ -117,6 +168,7 @@ class Workspace:
 
         Comes before everything else: row numbers mean the people that are left.
         """
+        check_sides(self.cohort, brain=brain)
 
         def work() -> dict[str, Any]:
             if isinstance(brain, ConnectomeSide):  # encoders compare them with their weights too

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import pandas as pd
@@ -27,6 +27,8 @@ from genebrain.common.run_folder import FORMAT, read_json, run_format
 from genebrain.common.types import UserError
 from genebrain.runs.fit import Experiment
 from genebrain.sides.scans import BrainSide
+from genebrain.sides.vectors.cohorts import open_cohort
+from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.comparison import compare, figure, markdown
 from genebrain.studies.judgement import fitting_gallery
@@ -108,7 +110,7 @@ def _run(
     for gene in {cell.experiment.genetics for cell in cells}:
         workspace.embed(gene)
     todo = [cell for cell in cells if not (cell.folder / "metrics.json").exists()]
-    shared = (workspace.cohort.folder / "cohort.yaml", workspace.store, brains, gallery_size, fit, evaluate)
+    shared = (_Place.of(workspace, cells[0].experiment), brains, gallery_size, fit, evaluate)
     by_arm = [[cell for cell in todo if cell.arm == arm] for arm in dict.fromkeys(cell.arm for cell in cells)]
     work = (joblib.delayed(_run_cells)(group, *shared) for group in by_arm if group)
     errors: dict[tuple[str, int], str] = {}
@@ -177,16 +179,28 @@ def _gallery(asked: int | None, cohort: Cohort, cells: list[Cell]) -> int:
     return min(sizes)
 
 
+class _Place(NamedTuple):
+    """From where a worker process reads the cohort."""
+
+    cohort: Path
+    store: Path
+    genetics: GenomeSide
+    brain: BrainSide
+
+    @classmethod
+    def of(cls, workspace: Workspace, base: Experiment) -> _Place:
+        return cls(workspace.cohort.folder / "cohort.yaml", workspace.store, base.genetics, base.brain)
+
+
 @lru_cache(maxsize=1)
-def _workspace(cohort: Path, store: Path) -> Workspace:
+def _workspace(place: _Place) -> Workspace:
     """One per worker process: arms that follow each other share scans, connectomes and chunk tables."""
-    return Workspace(cohort, store, progress=False)
+    return Workspace(open_cohort(place.cohort, place.genetics, place.brain), place.store, progress=False)
 
 
 def _run_cells(
     cells: list[Cell],
-    cohort: Path,
-    store: Path,
+    place: _Place,
     brains: tuple[BrainSide, ...],
     gallery_size: int,
     fit: Any,
@@ -195,12 +209,12 @@ def _run_cells(
     outcome = {}
     for cell in cells:
         try:
-            workspace = _workspace(cohort, store)
+            workspace = _workspace(place)
             for brain in brains:
                 workspace.ingest(brain)
             made = {f.name: getattr(cell.experiment, f.name) for f in fields(Experiment)}
             started = time.perf_counter()
-            fit(cohort, run=cell.folder, workspace=workspace, progress=False, **made)
+            fit(place.cohort, run=cell.folder, workspace=workspace, progress=False, **made)
             evaluate(
                 cell.folder, gallery_size=gallery_size, comparisons=(), n_bootstrap=200, n_permutations=200,
                 workspace=workspace, progress=False,

@@ -30,6 +30,7 @@ from genebrain.evaluation.verdict import verdict
 from genebrain.runs.fit import Experiment, load_fit, sizes, strata_columns
 from genebrain.runs.recipe import FittedAlignment
 from genebrain.runs.train_only import check_judged_on_validation, fit_on_train
+from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
 from genebrain.studies.known_answers import best_readings, ceiling, oracle_vectors
@@ -98,11 +99,9 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
         choosing = split.validation if test else split.validation[:0]
         cohort = workspace.cohort
         table = cohort.table.iloc[rows]
-        who = _Judged(
-            table["family"].to_numpy(np.int64), table["genome"].to_numpy(np.int64), settings.n_bootstrap, size
-        )
+        who = Judged(table["family"].to_numpy(np.int64), table["genome"].to_numpy(np.int64), settings.n_bootstrap, size)
         gene, brain = fitted.vectors(subjects, rows)
-        strata = _strata(cohort, rows, settings.strata)
+        strata = strata_labels(cohort, rows, settings.strata)
         readings = best_readings(cohort)
         arena = Arena(
             fitted, subjects, split.train, choosing, rows, cohort.table,
@@ -111,6 +110,9 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
         )  # fmt: skip
         vectors = {"model": (gene, brain)}
         asked = [name for name in settings.comparisons if name not in SIMULATED or readings is not None]
+        if isinstance(experiment.genetics, VectorGenes) and "dosage" in asked:
+            print("left out: the comparison dosage (genetics=vectors: there are no genotypes)")
+            asked.remove("dosage")
         for name in asked:
             made = COMPARISONS[name](arena)
             if made is not None:
@@ -145,7 +147,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
                 for name in asked if name not in VARIANTS
             },
             "model": {
-                **_model(fitted, experiment, _arms(fitted, subjects, rows, who, retrieval)),
+                **model_facts(fitted, experiment, _arms(fitted, subjects, rows, who, retrieval)),
                 "parameters": read_json(run / "provenance.json").get("parameters", {}) if test else {},
             },
             "splits": sizes(split),
@@ -153,8 +155,8 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
             "oracle_pair": {
                 name: one["value"] for name, one in who.retrieval(*oracle)["mean"].items()
             } if oracle else None,
-            "strata_columns": _columns(cohort, settings.strata),
-            "columns": column_roles(cohort.table, _columns(cohort, settings.strata)),
+            "strata_columns": strata_names(cohort, settings.strata),
+            "columns": column_roles(cohort.table, strata_names(cohort, settings.strata)),
             "scan_readings": scan_readings(experiment.brain, workspace, fitted, subjects, split.training),
         }  # fmt: skip
     metrics["cost"] = folder.cost()
@@ -185,7 +187,7 @@ def _check_early(run: Path, cohort: Cohort, settings: JudgementSettings) -> int:
     rows = split.test if settings.split == "test" else split.validation
     if settings.split == "validation":
         check_judged_on_validation(run, split)
-    cohort.strata(_columns(cohort, settings.strata))
+    cohort.strata(strata_names(cohort, settings.strata))
     return fitting_gallery(settings.gallery_size, cohort, rows, f"{settings.split} set")
 
 
@@ -209,7 +211,7 @@ def fitting_gallery(asked: int | None, cohort: Cohort, rows: IntArray, what: str
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """The people of the judged set: families for the intervals, genomes for who matches whom."""
 
     family: IntArray
@@ -218,6 +220,7 @@ class _Judged:
     gallery_size: int
 
     def retrieval(self, gene: FloatArray, brain: FloatArray, gallery_size: int | None = None) -> Metrics:
+        """Both directions with intervals."""
         return evaluate_retrieval(
             gene, brain, families=self.family, genome_id=self.genome,
             gallery_size=gallery_size or self.gallery_size, n_bootstrap=self.n_bootstrap,
@@ -229,6 +232,7 @@ class _Judged:
         return {"gallery_size": size, **self.retrieval(gene, brain, size)}
 
     def curve(self, gene: FloatArray, brain: FloatArray) -> Metrics:
+        """Recall by k."""
         return recall_curve(
             gene, brain, families=self.family, genome_id=self.genome,
             gallery_size=self.gallery_size, n_bootstrap=self.n_bootstrap,
@@ -236,7 +240,7 @@ class _Judged:
 
 
 def _arms(
-    fitted: FittedAlignment, subjects: Any, rows: IntArray, who: _Judged, retrieval: dict[str, Metrics]
+    fitted: FittedAlignment, subjects: Any, rows: IntArray, who: Judged, retrieval: dict[str, Metrics]
 ) -> dict[str, Metrics]:
     arms = {"closed_form": who.retrieval(*fitted.vectors(subjects, rows, "closed_form"))["mean"]}
     if fitted.model.towers is not None:
@@ -245,7 +249,8 @@ def _arms(
     return arms
 
 
-def _model(fitted: FittedAlignment, experiment: Experiment, arms: dict[str, Metrics]) -> dict[str, Any]:
+def model_facts(fitted: FittedAlignment, experiment: Experiment, arms: dict[str, Metrics]) -> dict[str, Any]:
+    """What ``metrics.json`` says of the model."""
     settings = fitted.model.settings
     return {
         "start": settings.start,
@@ -260,12 +265,14 @@ def _model(fitted: FittedAlignment, experiment: Experiment, arms: dict[str, Metr
     }
 
 
-def _columns(cohort: Cohort, wanted: str | Sequence[str]) -> list[str]:
+def strata_names(cohort: Cohort, wanted: str | Sequence[str]) -> list[str]:
+    """Columns that strata are made of."""
     return strata_columns(cohort) if wanted == "auto" else [wanted] if isinstance(wanted, str) else list(wanted)
 
 
-def _strata(cohort: Cohort, rows: IntArray, wanted: str | Sequence[str]) -> list[str] | None:
-    columns = _columns(cohort, wanted)
+def strata_labels(cohort: Cohort, rows: IntArray, wanted: str | Sequence[str]) -> list[str] | None:
+    """Stratum of each of these people; None where there is nothing to stratify by."""
+    columns = strata_names(cohort, wanted)
     if not columns:
         return None
     labels = cohort.strata(columns)

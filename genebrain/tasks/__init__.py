@@ -16,6 +16,7 @@ from genebrain.tasks.scan_quality import scan_report
 from genebrain.tasks.scans import convert_scan_encoder, embed_scans
 from genebrain.tasks.sequences import embed_sequences, models
 from genebrain.tasks.variants import generate, recover, score_variants
+from genebrain.tasks.vectors import export, search
 
 __all__ = [
     "ablate",
@@ -25,6 +26,7 @@ __all__ = [
     "embed_scans",
     "embed_sequences",
     "evaluate",
+    "export",
     "finetune",
     "fit",
     "generate",
@@ -37,5 +39,6 @@ __all__ = [
     "report",
     "scan_report",
     "score_variants",
+    "search",
     "simulate",
 ]

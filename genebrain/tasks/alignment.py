@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from genebrain.alignment.settings import AlignmentSettings
@@ -13,12 +14,17 @@ from genebrain.alignment.train import TrainerSettings
 from genebrain.cohort.column_roles import column_roles, roles_in_words
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import Metrics, UserError
+from genebrain.common.vectors import VectorInput
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import BrainSide, EncoderSide
+from genebrain.sides.vectors.cohorts import open_cohort
+from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.source import CohortSource
+from genebrain.tasks.second_cohort import CohortPlace, evaluate_elsewhere, refuse_out
+from genebrain.tasks.vector_inputs import open_sources, sources_of
 
 Source = CohortSource | Path | str
 
@@ -34,31 +40,38 @@ def simulate(out: Path | str, **settings: Any) -> Path:
 
 def check(
     cohort: Source,
-    genetics: GeneSide | None = None,
+    genetics: GenomeSide | None = None,
     brain: BrainSide | None = None,
     split: SplitSettings | None = None,
     seed: int = 0,
     most_scans: int | None = 50,
+    genes: VectorInput | None = None,
+    brains: VectorInput | None = None,
+    participants: VectorInput | None = None,
 ) -> None:
     """Print every problem of a cohort and its funnel; raises UserError when a problem forbids a run."""
     from genebrain.cohort.checks.check import check_cohort
+    from genebrain.sides.vectors.cohorts import vector_files
 
-    result = check_cohort(
-        _path(cohort),
-        most_scans=most_scans,
-        progress=True,
-        needs_time_step=(brain or ConnectomeSide()).needs_time_step,
-        unphased=(genetics or GeneSide()).unphased,
-        seed=seed,
-        **dataclasses.asdict(split or SplitSettings()),
-    )
+    with TemporaryDirectory() as folder:
+        given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(folder))
+        result = check_cohort(
+            _path(given.cohort),
+            most_scans=most_scans,
+            progress=True,
+            needs_time_step=given.brain.needs_time_step,
+            unphased=given.genetics.unphased,
+            seed=seed,
+            vectors=vector_files(given.genetics, given.brain),
+            **dataclasses.asdict(split or SplitSettings()),
+        )
     print(result.text)
     if not result.ok:
         count = len(result.problems.errors)
         raise UserError(f"{count} problem{'s' * (count > 1)} must be mended before a run (listed above)")
 
 
-def plan(cohort: Source, genetics: GeneSide | None = None, out: Path | str | None = None) -> Metrics:
+def plan(cohort: Source, genetics: GenomeSide | None = None, out: Path | str | None = None) -> Metrics:
     """Predict the encoder's work without running it; optionally writes JSON."""
     from genebrain.cohort.notices import tell
     from genebrain.cohort.participants import load_cohort
@@ -77,7 +90,7 @@ def plan(cohort: Source, genetics: GeneSide | None = None, out: Path | str | Non
 
 def embed(
     cohort: Source,
-    genetics: GeneSide | None = None,
+    genetics: GenomeSide | None = None,
     brain: BrainSide | None = None,
     store: Path | str | None = None,
     shard: str | None = None,
@@ -90,21 +103,22 @@ def embed(
     from genebrain.genetics.store.shares import shard_of_run
 
     share = shard_of_run(shard)
-    workspace, brain = Workspace(_path(cohort), store), brain or ConnectomeSide()
+    genetics, brain = genetics or GeneSide(), brain or ConnectomeSide()
+    workspace = Workspace(open_cohort(_path(cohort), genetics, brain), store)
     done = {"scans": workspace.ingest(brain)}
     if isinstance(brain, EncoderSide):
         waits = {"waits_for": "the same command without shard, which merges: shares divide the chunks of DNA only"}
         done["scan_embeddings"] = workspace.embed_scans(brain) if share.count == 1 else waits
-    done["chunks"] = workspace.embed(genetics or GeneSide(), share)
+    done["chunks"] = workspace.embed(genetics, share)
     print(json.dumps(done, indent=1))
     return done
 
 
 def fit(
-    cohort: Source,
+    cohort: Source | None = None,
     run: Path | str = "runs/fit",
     seed: int = 0,
-    genetics: GeneSide | None = None,
+    genetics: GenomeSide | None = None,
     brain: BrainSide | None = None,
     pooling: GenePooling | None = None,
     alignment: AlignmentSettings | None = None,
@@ -113,8 +127,21 @@ def fit(
     store: Path | str | None = None,
     workspace: Workspace | None = None,
     progress: bool = True,
+    genes: VectorInput | None = None,
+    brains: VectorInput | None = None,
+    participants: VectorInput | None = None,
+    ids: Sequence[str] | None = None,
 ) -> Path:
     """Train an alignment and leave it in the run folder. A killed run goes on when called again.
+
+    Parameters
+    ----------
+    genes, brains : path, array or DataFrame, optional
+        Vectors in the place of genotypes and scans: files, arrays ``[people, columns]``, or frames whose index are ids;
+        see :mod:`genebrain.tasks.vector_inputs`. With both, no ``cohort`` is needed.
+    participants, ids : optional
+        Table (file or frame) of these people: families, site, ancestry, age, sex; ids of the rows of arrays, without
+        which row i of both arrays is one person.
 
     Returns
     -------
@@ -125,17 +152,18 @@ def fit(
     from genebrain.runs.fit import Experiment, run_fit, strata_columns
     from genebrain.runs.places import kept_places
 
+    given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(run), ids)
     experiment = Experiment(
-        genetics or GeneSide(),
-        brain or ConnectomeSide(),
+        given.genetics,
+        given.brain,
         pooling or GenePooling(),
         alignment or AlignmentSettings(),
         trainer or TrainerSettings(),
         split or SplitSettings(),
         seed,
     )
-    path = _path(cohort)
-    workspace = workspace or Workspace(path, store, progress=progress)
+    path = _path(given.cohort)
+    workspace = workspace or Workspace(open_sources(path, given), store, progress=progress)
     if progress:
         print(roles_in_words(column_roles(workspace.cohort.table, strata_columns(workspace.cohort))))
     record = {**kept_places(Path(run), cohort=path, store=workspace.store), "experiment": experiment}
@@ -159,15 +187,17 @@ def evaluate(
     n_permutations: int = 1000,
     strata: str | Sequence[str] = "auto",
     comparisons: Sequence[str] | None = None,
-    cohort: Source | Mapping[str, Any] | None = None,
-    store: Path | str | None = None,
     workspace: Workspace | None = None,
     progress: bool = True,
+    cohort: CohortPlace | Path | str | None = None,
+    out: Path | str | None = None,
+    store: Path | str | None = None,
 ) -> Metrics:
     """Judge a run on people it has not seen, against all comparisons or some; writes ``metrics.json``, ``figures/``.
 
-    ``split=validation`` judges the closed form fitted on the train people alone; see
-    :mod:`genebrain.runs.train_only`. ``cohort`` (and ``store``) say where they are when they were moved since the fit.
+    ``cohort`` is a second cohort, everybody of which is judged and nothing of which is learned (``out``: folder of its
+    metrics); or the cohort of the run, where it has moved. ``split=validation`` judges the closed form fitted on the
+    train people alone; see :mod:`genebrain.runs.train_only`.
     """
     from genebrain import stored_settings
     from genebrain.common.checksums import verify_run
@@ -186,9 +216,15 @@ def evaluate(
     experiment = stored.get("experiment")
     if not isinstance(experiment, Experiment):
         raise UserError(f"{run} is no run of 'genebrain fit': its config.yaml holds no experiment")
-    if workspace is None:
-        workspace = Workspace(*found_places(Path(run), stored, _place(cohort), store), progress=progress)
-    metrics = judge_run(Path(run), experiment, workspace, settings)
+    place = cohort.path if isinstance(cohort, CohortPlace) else cohort
+    if place is not None:
+        metrics = evaluate_elsewhere(Path(run), experiment, Path(place), settings, out, store, progress=progress)
+    else:
+        refuse_out(out)
+        if workspace is None:
+            path, store = found_places(Path(run), stored, store=store)
+            workspace = Workspace(open_cohort(path, experiment.genetics, experiment.brain), store, progress=progress)
+        metrics = judge_run(Path(run), experiment, workspace, settings)
     if progress:
         print(roles_in_words(metrics["columns"]))
         print(metrics["verdict"])
@@ -205,13 +241,13 @@ def report(run: Path | str, split: str = "test") -> Path:
 
 
 def ablate(
-    cohort: Source,
+    cohort: Source | None,
     ablation: Mapping[str, Any],
     run: Path | str = "runs/ablation",
     seeds: Sequence[int] = (0, 1, 2),
     reference: str | None = None,
     gallery_size: int | None = None,
-    genetics: GeneSide | None = None,
+    genetics: GenomeSide | None = None,
     brain: BrainSide | None = None,
     pooling: GenePooling | None = None,
     alignment: AlignmentSettings | None = None,
@@ -219,22 +255,27 @@ def ablate(
     split: SplitSettings | None = None,
     store: Path | str | None = None,
     jobs: int = 2,
+    genes: VectorInput | None = None,
+    brains: VectorInput | None = None,
+    participants: VectorInput | None = None,
 ) -> Path:
     """Run every arm with every seed on the same splits; writes ``results.csv``, a table and a figure."""
     from genebrain.runs.fit import Experiment
     from genebrain.studies.ablation import run_ablation
 
+    given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(run))
     base = Experiment(
-        genetics or GeneSide(),
-        brain or ConnectomeSide(),
+        given.genetics,
+        given.brain,
         pooling or GenePooling(),
         alignment or AlignmentSettings(train="none"),
         trainer or TrainerSettings(),
         split or SplitSettings(),
         0,
     )
+    workspace = Workspace(open_sources(_path(given.cohort), given), store)
     return run_ablation(
-        Workspace(_path(cohort), store), base, dict(ablation["arms"]), Path(run), list(seeds),
+        workspace, base, dict(ablation["arms"]), Path(run), list(seeds),
         reference=reference, gallery_size=gallery_size, jobs=jobs, fit=fit, evaluate=evaluate,
     )  # fmt: skip
 
@@ -264,12 +305,6 @@ def power(
         write_json(Path(out), result)
     print(result["sentence"])
     return result
-
-
-def _place(cohort: Source | Mapping[str, Any] | None) -> Path | None:
-    """Where a cohort is now, if it is said: also as ``cohort.path`` of a configuration."""
-    named = cohort.get("path") if isinstance(cohort, Mapping) else cohort
-    return None if named is None else _path(named)
 
 
 def _path(cohort: Source) -> Path:

@@ -103,6 +103,35 @@ class EncodedTower(nn.Module):
         return out
 
 
+class ProjectorBody(nn.Module):
+    """A trained tower up to the output of its projector, before anything is made of it for the score.
+
+    Parameters
+    ----------
+    tower : ResidualTower
+    encoder : nn.Module, optional
+        Encoder that was trained in front of it.
+    """
+
+    def __init__(self, tower: ResidualTower, encoder: nn.Module | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.tower = tower
+
+    @classmethod
+    def of(cls, tower: nn.Module) -> ProjectorBody | None:
+        """Body of a tower; None for a tower whose score vectors are the projector's output already."""
+        encoder = tower.encoder if isinstance(tower, EncodedTower) else None
+        inner = tower.tower if isinstance(tower, EncodedTower) else tower
+        return cls(inner, encoder) if isinstance(inner, ResidualTower) else None
+
+    def forward(self, items: Tensor) -> Tensor:
+        """``[batch, ...] -> [batch, width]``."""
+        features = items if self.encoder is None else self.encoder(items)
+        out: Tensor = self.tower.projector(self.tower.standardiser(features))
+        return out
+
+
 class PooledChunks(nn.Module):
     """Chunk embeddings of each subject, pooled with trainable weights: chunk -> diploid -> window -> subject.
 

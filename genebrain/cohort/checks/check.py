@@ -7,6 +7,7 @@ into an exit code.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from genebrain.cohort.join import Assembly, assemble
 from genebrain.cohort.participants import Cohort, cohort_of
 from genebrain.cohort.relatedness.kinship import SECOND_DEGREE
 from genebrain.cohort.splits.splits import PARTS, make_split
-from genebrain.cohort.tables.files import REQUIRED_FILES
 from genebrain.cohort.tables.problems import Problems, named
+from genebrain.cohort.tables.vectors import told_vectors
 from genebrain.common.types import UserError
 from genebrain.genetics.haplotypes.told import told_windows
 
@@ -60,6 +61,7 @@ def check_cohort(
     unphased: str = "error",
     needs_time_step: bool = False,
     progress: bool = False,
+    vectors: Mapping[str, Path] | None = None,
     **split: Any,
 ) -> CheckResult:
     """Check the cohort of ``path``.
@@ -76,6 +78,8 @@ def check_cohort(
         Policy for unphased heterozygous calls that the run will use; with ``error`` they are an error here.
     needs_time_step : bool
         Whether the brain side of the run needs the time step of every scan.
+    vectors : mapping, optional
+        Files of vectors (``gene_vectors``, ``brain_vectors``) that are used instead of what ``cohort.yaml`` names.
     split
         Arguments of :func:`~genebrain.cohort.splits.splits.make_split`, to try the split that will be used.
 
@@ -84,7 +88,7 @@ def check_cohort(
     UserError
         Only when there is no readable ``cohort.yaml``; everything else is in the result.
     """
-    parts = assemble(Path(path))
+    parts = assemble(Path(path), vectors)
     problems, files, funnel = parts.problems, parts.description.files, dict(parts.funnel)
     genotypes = None
     if {"genotypes", "reference", "windows"} <= files.keys() and parts.samples is not None:
@@ -101,7 +105,7 @@ def check_cohort(
         funnel["records_looked_at"] = genotypes.records
         funnel["genotypes"] = genotypes.windows
     scans = parts.person_scans if parts.person_scans is not None else parts.scans
-    if scans is not None:
+    if scans is not None and "scans" in files:
         funnel["scans_looked_at"] = check_scans(
             scans,
             problems,
@@ -110,7 +114,7 @@ def check_cohort(
             centres=files.get("parcel_coordinates"),
             progress=progress,
         )
-    if parts.table is not None and set(REQUIRED_FILES) <= files.keys():
+    if parts.table is not None and parts.description.complete:
         cohort = cohort_of(parts)
         _check_confounding(cohort, problems)
         _check_relatives(cohort, problems)
@@ -195,6 +199,7 @@ def _text(parts: Assembly, funnel: dict[str, Any]) -> str:
         lines.append(f"  looked at: {funnel['records_looked_at']:,} variant records")
     if windows := funnel.get("genotypes"):
         lines.append(f"  {told_windows(windows)}")
+    lines += [f"  {words}" for words in told_vectors(parts.description.files)]
     if "scans_looked_at" in funnel:
         looked = funnel["scans_looked_at"]
         lines.append(f"  looked at: {looked['headers']:,} scan headers, {looked['values']:,} scans to the end")

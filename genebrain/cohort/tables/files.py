@@ -7,7 +7,7 @@ shape of the files; does not know which person of one file is which person of an
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ MOST_BYTES = 2**20
 """Of the largest cohort file that is read."""
 REQUIRED_FILES = ("participants", "genotypes", "reference", "windows", "scans")
 OPTIONAL_FILES = ("atlas", "parcel_coordinates", "kinship", "genomewide", "known_answer", "exclude")
+VECTOR_FILES = {"gene_vectors": ("genotypes", "reference", "windows"), "brain_vectors": ("scans",)}
+"""Files of vectors, and the files that they stand in the place of."""
 SETTINGS = ("name", "split", "max_mean_fd", "choose", "exclude_unknown", "split_unknown")
 KNOWN_COLUMNS = (
     *("participant_id", "genotype_id", "family_id", "genome_id", "site", "sex", "age", "ancestry", "mean_fd"),
@@ -52,9 +54,26 @@ class Description:
         """Folder that relative paths start from."""
         return self.path.parent
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything that a run needs is named."""
+        return set(required_files(self.files)) <= self.files.keys()
 
-def read_description(path: Path, problems: Problems) -> Description:
+
+def required_files(given: Collection[str]) -> list[str]:
+    """Keys of ``cohort.yaml`` that must be there, where these are; vectors stand in the place of other files."""
+    replaced = {key for name, keys in VECTOR_FILES.items() if name in given for key in keys}
+    replaced |= {"participants"} if "gene_vectors" in given else set()
+    return [key for key in REQUIRED_FILES if key not in replaced]
+
+
+def read_description(path: Path, problems: Problems, vectors: Mapping[str, Path] | None = None) -> Description:
     """Read ``cohort.yaml``; relative paths are relative to it.
+
+    Parameters
+    ----------
+    vectors
+        Files of vectors by key (``gene_vectors``, ``brain_vectors``) that are used instead of what the file names.
 
     Raises
     ------
@@ -77,18 +96,23 @@ def read_description(path: Path, problems: Problems) -> Description:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold `key: value` lines with the keys {', '.join(REQUIRED_FILES)}")
+    content |= {key: str(Path(file).absolute()) for key, file in (vectors or {}).items()}
+    for name in [name for name in VECTOR_FILES if content.get(name) is not None]:
+        for key in VECTOR_FILES[name]:
+            content.pop(key, None)
+    required = required_files([key for key, value in content.items() if value is not None])
     genotypes = take_genotypes(content, path.parent, problems)
-    known = (*REQUIRED_FILES, *OPTIONAL_FILES, *SETTINGS, *GENOTYPE_KEYS)
+    known = (*REQUIRED_FILES, *OPTIONAL_FILES, *VECTOR_FILES, *SETTINGS, *GENOTYPE_KEYS)
     for key in content:
         if key not in known:
             hint = did_you_mean(str(key), known)
             add = problems.error if hint else problems.warning
             add("unknown key", f"unknown key `{key}` in {path.name}{hint}; it is not used")
     files: dict[str, Path] = {}
-    for key in (*REQUIRED_FILES, *OPTIONAL_FILES):
+    for key in (*REQUIRED_FILES, *OPTIONAL_FILES, *VECTOR_FILES):
         value = content.get(key)
         if value is None:
-            if key in REQUIRED_FILES:
+            if key in required:
                 problems.error("missing key", f"key `{key}` is missing in {path.name}")
             continue
         target = path.parent / Path(str(value)).expanduser()

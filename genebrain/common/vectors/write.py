@@ -1,0 +1,41 @@
+"""Writer of vectors as parquet, whole or not at all, readable by its owner alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from genebrain.common.files import replacing
+from genebrain.common.types import FloatArray
+
+ID = "participant_id"
+
+
+def write_vectors(
+    path: Path,
+    ids: Sequence[str],
+    values: FloatArray,
+    columns: Sequence[str] | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Write a table with ``participant_id``, labels (such as ``split``) and one float32 column per number.
+
+    Parameters
+    ----------
+    values : float array
+        ``[people, columns]``.
+    columns : names, optional
+        ``v0``, ``v1``, ... by default.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    values = np.asarray(values, np.float32)
+    names = [f"v{i}" for i in range(values.shape[1])] if columns is None else [str(one) for one in columns]
+    parts = {ID: pyarrow.array([str(one) for one in ids], pyarrow.string())}
+    parts |= {name: pyarrow.array(list(words), pyarrow.string()) for name, words in (labels or {}).items()}
+    parts |= {name: pyarrow.array(np.ascontiguousarray(values[:, i])) for i, name in enumerate(names)}
+    with replacing(path) as partial:
+        parquet.write_table(pyarrow.table(parts), partial)

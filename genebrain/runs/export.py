@@ -1,0 +1,101 @@
+"""Vectors of the people of a run as parquet files, for any other analysis.
+
+Individual-level data: files are readable by their owner alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from genebrain.alignment.model import Towers
+from genebrain.alignment.towers.towers import ProjectorBody
+from genebrain.cohort.splits.splits import PARTS
+from genebrain.common.files import make_private
+from genebrain.common.run_folder import write_json
+from genebrain.common.types import FloatArray, UserError
+from genebrain.common.vectors import write_vectors
+from genebrain.runs.run import Run
+
+NOTE = "export.json"
+
+
+def export_run(run: Run, out: Path, *, features: bool = False) -> dict[str, str]:
+    """Write the vectors of everybody; returns what each file holds, by name.
+
+    Parameters
+    ----------
+    run : Run
+    out : Path
+        ``genome.parquet`` and ``brain.parquet``: ``participant_id``, ``split``, and the score vectors ``v0``, ``v1``...
+        whose dot product is the score. Of trained towers also ``genome_projector.parquet`` and
+        ``brain_projector.parquet``. ``export.json`` says which is which.
+    features : bool
+        Also what the model takes in: ``genome_features.parquet`` (columns ``window:piece:number``) and
+        ``brain_features.parquet`` (fitted on the training people); ``fit genes= brains=`` of these two is the same fit.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"out={out} is a file; name a folder")
+    people, subjects, fitted = run.vectors("all"), run.subjects, run.fitted
+    make_private(out)
+    split = np.full(len(people.ids), "left_out", dtype=object)
+    for part in PARTS:
+        split[run.rows(part)] = part
+    labels = {"split": [str(one) for one in split]}
+    width, kept = people.genome.shape[1], fitted.model.kept
+    score = fitted.model.settings.score
+    written = {
+        f"{side}.parquet": f"score vectors of the {kept} model, {width} columns: the dot product of a {side} vector "
+        f"and one of the other side is the score ({score})"
+        for side in ("genome", "brain")
+    }
+    tables: dict[str, tuple[FloatArray, list[str] | None]] = {
+        "genome.parquet": (people.genome, None),
+        "brain.parquet": (people.brain, None),
+    }
+    for side, values in _projected(run).items():
+        tables[f"{side}_projector.parquet"] = values, None
+        written[f"{side}_projector.parquet"] = (
+            f"output of the projector of the trained {side} tower, {values.shape[1]} columns: a representation for "
+            "other analyses; not scored itself"
+        )
+    if features:
+        blocks, columns = _blocks(run)
+        tables["genome_features.parquet"] = blocks, columns
+        tables["brain_features.parquet"] = subjects.brain[fitted.brain_name], None
+        written["genome_features.parquet"] = f"pooled genomes before the tower, {blocks.shape[1]} columns, by window"
+        written["brain_features.parquet"] = f"features {fitted.brain_name} of the scans, fitted on the training people"
+    for name, (values, columns_) in tables.items():
+        write_vectors(out / name, people.ids, values, columns_, labels)
+    write_json(out / NOTE, {"run": str(run.path), "people": len(people.ids), "files": written}, private=True)
+    return written
+
+
+def _projected(run: Run) -> dict[str, FloatArray]:
+    """Outputs of the projectors of towers that are kept; nothing where they are the score vectors already."""
+    fitted, subjects = run.fitted, run.subjects
+    towers = fitted.model.towers
+    if towers is None or fitted.model.kept != "trained":
+        return {}
+    gene, brain = ProjectorBody.of(towers.gene), ProjectorBody.of(towers.brain)
+    if gene is None or brain is None:
+        return {}
+    closed = fitted.model.closed_form
+    bodies = replace(towers, gene=gene, brain=brain)
+    assert isinstance(bodies, Towers)
+    vectors = bodies.vectors(subjects.gene_input(closed), subjects.brain_input(closed))
+    return dict(zip(("genome", "brain"), vectors, strict=True))
+
+
+def _blocks(run: Run) -> tuple[FloatArray, list[str]]:
+    """Blocks of all windows side by side, and names of their columns."""
+    subjects, names = run.subjects, run.workspace.window_names(run.experiment.genetics, len(run.subjects.blocks))
+    columns: list[str] = []
+    for name, block in zip(names, subjects.blocks, strict=True):
+        width = subjects.item_width
+        columns += [
+            f"{name}:{i}" if width is None else f"{name}:c{i // width}:{i % width}" for i in range(block.shape[1])
+        ]
+    return np.concatenate(subjects.blocks, axis=1), columns

@@ -1,0 +1,209 @@
+"""A fitted model on other people: what a run keeps for that, and the features of another cohort in its coordinates.
+
+``fit`` leaves ``checkpoints/coordinates.json`` (which windows, letters, parcels or columns the model reads),
+``gene_bases.safetensors`` (gene coordinates in the space of the encoder) and marks of the scans that were learned from.
+Nothing of the cohort of the run is needed afterwards, and nothing of the other cohort is fitted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genebrain.alignment.model import AlignmentModel
+from genebrain.brain.store.store import ScanStore
+from genebrain.cohort.participants import Cohort
+from genebrain.cohort.splits.splits import Split
+from genebrain.common.files import write_private
+from genebrain.common.hashing import content_digest
+from genebrain.common.run_folder import read_json, write_json
+from genebrain.common.tensor_files import read_arrays, write_tensors
+from genebrain.common.types import FloatArray, UserError
+from genebrain.genetics.genome.contigs import canonical
+from genebrain.genetics.genome.gene_windows import read_windows
+from genebrain.genetics.genome.reference import Reference
+from genebrain.runs.fit import Experiment
+from genebrain.runs.recipe import FittedAlignment
+from genebrain.runs.saved_features import FEATURES
+from genebrain.sides.connectome import ConnectomeSide, person_scans
+from genebrain.sides.people import Subjects
+from genebrain.sides.scans import BrainSide, EncoderSide
+from genebrain.sides.seen_scans import FILE, refuse_seen, save_seen
+from genebrain.sides.vectors.brains import VectorBrain
+from genebrain.sides.vectors.genes import VectorGenes
+from genebrain.sides.workspace import Workspace
+
+COORDINATES, BASES = "coordinates.json", "gene_bases.safetensors"
+WORDS = {
+    "windows": "windows (name, contig, start, end, strand)",
+    "letters": "letters of the reference in the windows (another genome build?)",
+    "columns": "columns of the gene vectors",
+    "parcels": "parcels",
+    "atlas": "atlas",
+    "brain_columns": "columns of the brain vectors",
+    "time_step": "seconds between two frames",
+}
+
+
+def not_transferable(experiment: Experiment) -> str:
+    """Why a model of this experiment cannot read other people; empty where it can."""
+    if experiment.tuned_sides or getattr(experiment.brain, "aggregate", "mean") == "attention":
+        return "an encoder was trained inside fit"
+    if experiment.pooling.trainable:
+        return "its pooling was trained, on chunks of its own cohort"
+    if getattr(experiment.brain, "scaling", "window") == "cohort":
+        return "brain.scaling=cohort scales by scans of its own cohort"
+    return ""
+
+
+def save_coordinates(experiment: Experiment, workspace: Workspace, split: Split, folder: Path) -> None:
+    """Keep what other people will need, beside the checkpoints of a fit; nothing where they cannot be read."""
+    if not_transferable(experiment):
+        return
+    bases = workspace.gene_bases(experiment.genetics, experiment.pooling)
+    if bases is not None:
+        write_tensors(folder / BASES, {"bases": bases})
+    brain, cohort = experiment.brain, workspace.cohort
+    if isinstance(brain, VectorBrain):
+        (values,) = brain.inputs(cohort, workspace.store, split.training)
+        write_private(folder / FILE, "".join(f"{mark}\n" for mark in sorted(_marks(values[split.training]))).encode())
+    else:
+        scans = _scan_store(brain, workspace)
+        keys = person_scans(cohort, scans)
+        save_seen(folder, scans, cohort.scans, (key for row in split.training for key in keys[row]))
+    write_json(folder / COORDINATES, coordinates(experiment, workspace), private=True)
+
+
+def coordinates(experiment: Experiment, workspace: Workspace) -> dict[str, Any]:
+    """What a model reads of a cohort, in names and hashes that must be the same elsewhere; None is not known."""
+    cohort, genetics, brain = workspace.cohort, experiment.genetics, experiment.brain
+    found: dict[str, Any] = {}
+    if isinstance(genetics, VectorGenes):
+        found["columns"] = named_columns(genetics.read(cohort)[0].columns)
+    else:
+        windows = read_windows(cohort.windows)
+        found["windows"] = [[w.name, canonical(w.contig), w.start, w.end, w.strand] for w in windows]
+        with Reference(cohort.reference) as reference:
+            reference.check(windows)
+            letters = b"".join(reference.fetch(window) for window in windows)
+        found["letters"] = hashlib.sha256(letters).hexdigest()
+    if isinstance(brain, VectorBrain):
+        found["brain_columns"] = named_columns(brain.read(cohort).columns)
+        return found
+    report = workspace.ingest(brain)
+    found["parcels"] = report.get("n_parcels") or None
+    found["atlas"] = None if cohort.atlas is None else content_digest(cohort.atlas)
+    steps = [float(step) for step in report.get("time_steps", {}) if step != "unknown"]
+    # Encoders resample to a time step of their own, or refuse by themselves.
+    found["time_step"] = steps[0] if steps and isinstance(brain, ConnectomeSide) else None
+    return found
+
+
+def load_elsewhere(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[FittedAlignment, Subjects]:
+    """The model of a run, and another cohort's people in its coordinates.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Of the other cohort; its chunks are embedded and its scans read where that was not done yet.
+
+    Raises
+    ------
+    UserError
+        Another build, windows, atlas, number of parcels or columns, time step; people that the model has learned from;
+        a run of an older version or with a part that knows its own people only.
+    """
+    reason, folder = not_transferable(experiment), run / "checkpoints"
+    if reason:
+        raise UserError(f"the model of {run} reads its own cohort only: {reason}")
+    if not (folder / COORDINATES).is_file():
+        raise UserError(
+            f"{run} was fitted by an older version, which did not keep how other people are read: fit it again in "
+            "another folder (run=)"
+        )
+    workspace.ingest(experiment.brain)
+    refuse_others(read_json(folder / COORDINATES), coordinates(experiment, workspace), run, workspace.cohort)
+    refuse_known(folder, experiment.brain, workspace)
+    workspace.embed(experiment.genetics)
+    bases = read_arrays(folder / BASES)["bases"] if (folder / BASES).is_file() else None
+    model = AlignmentModel.load(folder)
+    blocks, item_width = workspace.blocks_in(experiment.genetics, experiment.pooling, bases)
+    table = workspace.cohort.table
+    subjects = Subjects(
+        blocks=blocks,  # windows that a person lacks take the mean of the training people in the model
+        brain=_brain(run, experiment.brain, model, workspace),
+        genome=np.array(table["genome"], dtype=np.int64),
+        family=np.array(table["family"], dtype=np.int64),
+        item_width=item_width,
+    )
+    return FittedAlignment(model, []), subjects
+
+
+def _brain(run: Path, side: BrainSide, model: AlignmentModel, workspace: Workspace) -> dict[str, FloatArray]:
+    name = str(model.closed_form.chosen["brain"])
+    feature = side.restore(name, read_arrays(run / "checkpoints" / FEATURES))
+    nobody = np.empty(0, np.int64)
+    return {name: feature.transform(*workspace.brain_inputs(side, nobody))}
+
+
+def refuse_others(wanted: Mapping[str, Any], found: Mapping[str, Any], run: Path, cohort: Cohort) -> None:
+    """Refuse a cohort whose numbers would mean something else to the model, naming all that differs."""
+    differ = []
+    for key, value in wanted.items():
+        other = found.get(key)
+        if value is None or other is None or _same(value, other):
+            continue
+        shown = f"{value:g} and {other:g}" if isinstance(value, int | float) else ""
+        if key in ("columns", "brain_columns"):
+            shown = f"{value['n']:,} and {other['n']:,}" if value["n"] != other["n"] else "other names"
+        if key == "windows":
+            common = sum(one in other for one in value)
+            shown = f"{len(value)} and {len(other)}, {common} the same"
+        differ.append(f"{WORDS[key]}{f': {shown}' if shown else ''}")
+    if differ:
+        raise UserError(f"the model of {run} does not fit cohort {cohort.name}; other {'; other '.join(differ)}")
+
+
+def refuse_known(folder: Path, side: BrainSide, workspace: Workspace) -> None:
+    """Refuse a cohort that holds scans which the model has learned from."""
+    cohort, where = workspace.cohort, f"cohort {workspace.cohort.name}"
+    if isinstance(side, VectorBrain):
+        (values,) = side.inputs(cohort, workspace.store, np.empty(0, np.int64))
+        known = set((folder / FILE).read_text().split())
+        shared = sum(mark in known for mark in _marks(values))
+        if shared:
+            raise UserError(
+                f"{shared} of {len(cohort)} people of {where} were learned from when {folder.parent} was fitted, so a "
+                "result on them would be too good: leave them out (`exclude:` in cohort.yaml)"
+            )
+        return
+    scans = _scan_store(side, workspace)
+    keys = [key for person in person_scans(cohort, scans) for key in person]
+    refuse_seen(folder, scans, cohort.scans, keys, where)
+
+
+def _scan_store(side: ConnectomeSide | EncoderSide, workspace: Workspace) -> ScanStore:
+    if isinstance(side, EncoderSide):
+        return side.scans(workspace.cohort, workspace.store)
+    return ScanStore(side.folder(workspace.store))
+
+
+def _marks(values: FloatArray) -> list[str]:
+    """What each person's vector is known by."""
+    rows = np.ascontiguousarray(values, np.float32)
+    return [hashlib.blake2b(b"seen vector " + row.tobytes(), digest_size=12).hexdigest() for row in rows]
+
+
+def named_columns(columns: list[str]) -> dict[str, Any]:
+    """Number of columns and a hash of their names, in order."""
+    return {"n": len(columns), "names": hashlib.sha256("\n".join(columns).encode()).hexdigest()}
+
+
+def _same(value: Any, other: Any) -> bool:
+    if isinstance(value, float) or isinstance(other, float):
+        return abs(float(value) - float(other)) <= 0.01 * abs(float(value))
+    return bool(value == other)

@@ -1,0 +1,114 @@
+"""The genomes of a cohort as a file of vectors: blocks of numbers per window, without letters or an encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+import numpy as np
+
+from genebrain.common.types import FloatArray, UserError
+from genebrain.common.vectors import VectorTable, read_vectors, windows_of
+
+if TYPE_CHECKING:  # settings are made before anything heavy is imported
+    from genebrain.cohort.participants import Cohort
+    from genebrain.sides.pooling import GenePooling
+
+
+@dataclass(frozen=True)
+class VectorGenes:
+    """One row of numbers per person, made elsewhere.
+
+    Columns called ``window:number`` (or ``window/number``) are grouped by window, and ``window:piece:number`` by the
+    pieces of a window, so that the sparse gene side can choose among them; without such names there is one window.
+    The numbers are taken as they are: principal components per window (or piece), fitted on training people.
+
+    Parameters
+    ----------
+    path : str, optional
+        File of vectors, see :func:`genebrain.common.vectors.read.read_vectors`. None: ``gene_vectors`` of
+        ``cohort.yaml``.
+    """
+
+    path: str | None = None
+    tuning: ClassVar[str] = "frozen"
+    delta: ClassVar[bool] = False
+    unphased: ClassVar[str] = "error"
+    name: ClassVar[str] = "vectors"
+
+    @property
+    def frozen(self) -> VectorGenes:
+        """The same side: nothing of it can be trained."""
+        return self
+
+    def read(self, cohort: Cohort) -> tuple[VectorTable, FloatArray]:
+        """The file, and its values in the order of the cohort's people, ``[people, columns]``."""
+        if cohort.gene_vectors is None:
+            raise UserError(
+                f"genetics=vectors: cohort {cohort.name} names no file of vectors; give genetics.path=FILE, or "
+                "`gene_vectors: FILE` in cohort.yaml"
+            )
+        table = read_vectors(cohort.gene_vectors)
+        row = {name: number for number, name in enumerate(table.ids)}
+        return table, table.values[[row[name] for name in cohort.table["genotype_id"]]]
+
+    def window_names(self, cohort: Cohort) -> list[str]:
+        """Names of the windows in the order of the blocks."""
+        table, _ = self.read(cohort)
+        return windows_of(table.columns, table.path.name).names
+
+    def blocks(self, cohort: Cohort, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
+        """Blocks ``[people, numbers]`` per window, NaN where a person lacks one, and the width of a piece.
+
+        Of the pooling only ``window`` has a meaning: ``components`` and ``concat`` keep windows apart, ``mean`` and
+        ``max`` join windows of equal width. Pieces are decomposed one by one where ``chunk`` is ``flatten``.
+
+        Raises
+        ------
+        UserError
+            Windows of unequal width are to be averaged, or the pooling has weights to train.
+        """
+        return blocks_of(*self.read(cohort), pooling)
+
+    def embed(self, cohort: Cohort) -> dict[str, Any]:
+        """Nothing is embedded: rows and columns that are there."""
+        table, _ = self.read(cohort)
+        return {"vectors": len(table), "columns": len(table.columns)}
+
+    def no_encoder(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse work that needs an encoder of DNA."""
+        raise UserError("genetics=vectors has no encoder of DNA to run: choose another genetics=")
+
+    plan = backbone = language_model = no_encoder
+
+
+def refuse_trained(pooling: GenePooling) -> None:
+    """Refuse poolings with weights: they read chunks, and vectors are pooled already."""
+    if pooling.trainable:
+        raise UserError(
+            f"pooling.chunk={pooling.chunk}, pooling.window={pooling.window}: poolings that are trained read chunks of "
+            "DNA, and genetics=vectors gives none; use pooling=components or pooling.window=mean or max"
+        )
+
+
+def blocks_of(table: VectorTable, values: FloatArray, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
+    """Blocks of rows of a table; see :meth:`VectorGenes.blocks`."""
+    refuse_trained(pooling)
+    windows = windows_of(table.columns, table.path.name)
+    blocks = [np.ascontiguousarray(values[:, columns]) for columns in windows.columns]
+    if pooling.window in ("components", "concat"):
+        return blocks, windows.item_width if pooling.keeps_chunks_apart else None
+    widths = sorted({block.shape[1] for block in blocks})
+    if len(widths) > 1:
+        raise UserError(
+            f"pooling.window={pooling.window} joins windows number by number, and {table.path.name} has windows of "
+            f"{widths[0]} to {widths[-1]} columns: use pooling.window=components"
+        )
+    stacked = np.stack(blocks, axis=1)
+    missing = np.isnan(stacked)
+    if pooling.window == "mean":
+        sums = np.where(missing, 0, stacked).sum(axis=1, dtype=np.float64)
+        joined = sums / np.maximum((~missing).sum(axis=1), 1)
+    else:
+        joined = np.where(missing, -np.inf, stacked).max(axis=1)
+    return [np.where(missing.all(axis=1), np.nan, joined).astype(np.float32)], None

@@ -1,0 +1,71 @@
+"""A run on people of another cohort, or of its own cohort at another place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from genebrain.common.run_folder import read_json
+from genebrain.common.types import Metrics, UserError
+
+
+@dataclass(frozen=True)
+class CohortPlace:
+    """Where a cohort lies.
+
+    Parameters
+    ----------
+    path : str, optional
+        A ``cohort.yaml``; None: the one that was used before.
+    """
+
+    path: str | None = None
+
+
+def evaluate_elsewhere(
+    run: Path,
+    experiment: Any,
+    cohort: Path,
+    settings: Any,
+    out: Path | str | None,
+    store: Path | str | None,
+    *,
+    progress: bool,
+) -> Metrics:
+    """Judge a run on the cohort at this path: as its own where it is the same one, else as a second one.
+
+    Raises
+    ------
+    UserError
+        A second cohort without ``out``, or one that the model does not fit.
+    """
+    from genebrain.sides.vectors.brains import VectorBrain
+    from genebrain.sides.vectors.cohorts import open_cohort
+    from genebrain.sides.vectors.genes import VectorGenes
+    from genebrain.sides.workspace import Workspace
+    from genebrain.studies.judgement import judge_run
+    from genebrain.studies.transfer import judge_elsewhere
+
+    # Files of vectors that the sides name belong to the cohort of the run.
+    sides = [
+        replace(side, path=None) if isinstance(side, VectorGenes | VectorBrain) else side
+        for side in (experiment.genetics, experiment.brain)
+    ]
+    experiment = replace(experiment, genetics=sides[0], brain=sides[1])
+    workspace = Workspace(open_cohort(cohort, *sides), store, progress=progress)
+    workspace.ingest(experiment.brain)
+    if workspace.cohort.fingerprint == read_json(run / "provenance.json")["cohort_fingerprint"]:
+        if out is not None:
+            raise UserError(f"{cohort} is the cohort that {run} was fitted on: leave out= away")
+        workspace.embed(experiment.genetics)
+        return judge_run(run, experiment, workspace, settings)
+    if out is None:
+        raise UserError(f"{cohort} is not the cohort of {run}: name a folder for what is found there (out=DIR)")
+    return judge_elsewhere(run, experiment, workspace, settings, Path(out))
+
+
+def refuse_out(out: Path | str | None) -> None:
+    """Refuse a folder for the metrics of a run's own people."""
+    if out is not None:
+        raise UserError("out= is for a second cohort (cohort.path=...); the metrics of a run stay in its folder")
