@@ -39,6 +39,7 @@ from .sides.scans import EncoderSide
 from .sides.workspace import Workspace
 from .sides.vectors.brains import VectorBrain
 from .sides.vectors.genes import VectorGenes
+from .simulation.mechanisms import MECHANISMS, Mechanism, register_mechanism
 from .simulation.source import CohortSource
 from .tasks.second_cohort import CohortPlace
 from .training.adapters import LoraSettings
@@ -85,6 +86,7 @@ from .genetics.store.store import ChunkStore
 # scans
 from .brain.connectome.base import ConnectomeFeature
 from .brain.connectome.correlation import Correlation, PartialCorrelation
+from .brain.connectome.features import FEATURES, register_kind
 from .brain.connectome.moments import Moments
 from .brain.connectome.tangent import InnovationTangent, Lag0Tangent
 from .brain.encoders.base import WindowEncoder

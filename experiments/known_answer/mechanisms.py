@@ -31,7 +31,6 @@ from genebrain.alignment.closed_form.fit import ClosedFormSettings, fit_closed_f
 from genebrain.alignment.closed_form.latents import kind_of
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.cohort.splits.settings import SplitSettings
-from genebrain.evaluation.learner import learner_vectors
 from genebrain.evaluation.rank_metrics import recalls
 from genebrain.evaluation.ranks import rank_counts
 from genebrain.sides.connectome import ConnectomeSide
@@ -41,7 +40,7 @@ from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.simulation.known_answer import read_known_answer
 from genebrain.simulation.tiers import TIERS
-from genebrain.studies.known_answers import oracle_vectors, true_values
+from genebrain.studies.known_answers import learner_pair, oracle_vectors
 
 RESULTS = Path(__file__).parent / "mechanisms.tsv"
 GALLERY = 64
@@ -106,11 +105,8 @@ def rows_of(name: str, seed: int, kinds: list[str], args: argparse.Namespace) ->
         facts["ceiling"] = ceiling[GALLERY]["recall@1"] if ceiling else None
         if (pair := oracle_vectors(workspace.cohort, split.test)) is not None:
             facts["oracle_pair"] = recall(*pair, genome)
-            truth = true_values(workspace.cohort)
-            if truth is not None and "design" in truth:
-                r2 = read_known_answer(path.parent / "known_answer.json")["r2"]
-                vectors = learner_vectors(truth["design"], truth["u"], r2, split.training, split.test)
-                facts["learner"] = recall(*vectors, genome)
+            if (pair := learner_pair(workspace.cohort, split.training, split.test)) is not None:
+                facts["learner"] = recall(*pair, genome)
         for kind in kinds:
             start = time.process_time()
             side = SIDES[kind]

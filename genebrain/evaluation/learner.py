@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from genebrain.common.types import FloatArray
+from genebrain.common.types import FloatArray, IntArray
 
 
 def learner_vectors(
-    design: FloatArray, u: FloatArray, r2: float, training: FloatArray, judged: FloatArray
+    design: FloatArray, u: FloatArray, r2: float, training: IntArray, judged: IntArray
 ) -> tuple[FloatArray, FloatArray]:
     """Two-tower vectors of the judged people whose dot product is the posterior log-likelihood ratio.
 

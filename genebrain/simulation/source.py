@@ -17,7 +17,7 @@ class CohortSource:
     ----------
     path : str, optional
         A ``cohort.yaml``. When given, the other settings have no meaning.
-    tier, n_subjects, seed, genomes, scans, n_parcels
+    tier, n_subjects, seed, genomes, scans, n_parcels, mechanism
         Settings of :func:`genebrain.simulation.cohort.simulate_cohort`.
     folder : str
         Where simulated cohorts are kept, one folder each, made once.
@@ -31,12 +31,14 @@ class CohortSource:
     scans: Literal["parcels", "nifti"] = "parcels"
     n_parcels: int = 80
     folder: str = "runs/cohorts"
+    mechanism: str = "modes"
 
     def resolve(self) -> Path:
         """Return the path of ``cohort.yaml``, simulating the cohort if it does not exist yet."""
         if self.path is not None:
             return Path(self.path)
-        name = f"{self.genomes}-{self.tier}-{self.n_subjects}-seed{self.seed}"
+        kind = self.tier if self.mechanism == "modes" else self.mechanism
+        name = f"{self.genomes}-{kind}-{self.n_subjects}-seed{self.seed}"
         name += "" if self.scans == "parcels" else f"-{self.scans}"
         name += "" if self.n_parcels == 80 else f"-{self.n_parcels}parcels"
         out = Path(self.folder) / name
@@ -51,4 +53,5 @@ class CohortSource:
             genomes=self.genomes,
             scans=self.scans,
             n_parcels=self.n_parcels,
+            mechanism=self.mechanism,
         )

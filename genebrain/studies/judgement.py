@@ -33,7 +33,7 @@ from genebrain.runs.train_only import check_judged_on_validation, fit_on_train
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
-from genebrain.studies.known_answers import best_readings, ceiling, oracle_vectors
+from genebrain.studies.known_answers import best_readings, ceiling, learner_pair, oracle_vectors
 from genebrain.studies.scan_readings import scan_readings
 
 VARIANTS = ("residualised",)
@@ -119,7 +119,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
                 vectors[name] = made
         curves = {name: who.curve(*pair) for name, pair in vectors.items()}
         retrieval = {name: who.retrieval(*pair) for name, pair in vectors.items()}
-        oracle = oracle_vectors(cohort, rows)
+        oracle, learner = oracle_vectors(cohort, rows), learner_pair(cohort, split.training, rows)
         metrics: Metrics = {
             "schema": 1,
             "run_format": FORMAT,
@@ -155,6 +155,9 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
             "oracle_pair": {
                 name: one["value"] for name, one in who.retrieval(*oracle)["mean"].items()
             } if oracle else None,
+            "learners_ceiling": {
+                name: one["value"] for name, one in who.retrieval(*learner)["mean"].items()
+            } if learner else None,
             "strata_columns": strata_names(cohort, settings.strata),
             "columns": column_roles(cohort.table, strata_names(cohort, settings.strata)),
             "scan_readings": scan_readings(experiment.brain, workspace, fitted, subjects, split.training),

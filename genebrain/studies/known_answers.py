@@ -11,6 +11,7 @@ from genebrain.cohort.tables.files import read_table
 from genebrain.cohort.tables.problems import Problems
 from genebrain.common.types import FloatArray, IntArray, Metrics
 from genebrain.evaluation.ceiling import bayes_ceiling, oracle_pair_vectors
+from genebrain.evaluation.learner import learner_vectors
 from genebrain.simulation.known_answer import read_known_answer, read_truth
 
 
@@ -45,6 +46,15 @@ def best_readings(cohort: Cohort) -> FloatArray | None:
     """Optimal readings of the scans ``[people, k]`` in the order of the cohort; None where no effect is simulated."""
     truth = true_values(cohort)
     return None if truth is None else truth["u"]
+
+
+def learner_pair(cohort: Cohort, training: IntArray, rows: IntArray) -> tuple[FloatArray, FloatArray] | None:
+    """Score vectors of the best possible learner from these training people; None where it is not known."""
+    truth = true_values(cohort)
+    if truth is None or cohort.known_answer is None or "design" not in truth:
+        return None
+    r2 = read_known_answer(cohort.known_answer)["r2"]
+    return learner_vectors(truth["design"], truth["u"], r2, training, rows)
 
 
 def true_values(cohort: Cohort) -> dict[str, FloatArray] | None:
