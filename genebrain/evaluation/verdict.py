@@ -79,16 +79,7 @@ def judge(metrics: Metrics) -> Verdict:
     inside = _within(metrics)
     exchangeable = permutation.get("exchangeable_stratified", 1.0)
     if p_stratified is not None and p_stratified > LEVEL and exchangeable < FEWEST_EXCHANGEABLE:
-        text = (
-            (
-                f"Above chance, but cannot be tested within these strata ({_strata(metrics)}): {score}; only "
-                f"{100 * exchangeable:.0f} % of the test subjects could be dealt another scan of their stratum, "
-                f"{100 * FEWEST_EXCHANGEABLE:.0f} % are needed to say anything. Choose coarser strata ({tests})."
-            )
-            .replace("%", " %")
-            .replace("95  %", "95 %")
-        )
-        return Verdict("open", text)
+        return Verdict("open", _untestable(metrics, score, exchangeable, tests))
     if p_stratified is not None and p_stratified > LEVEL:
         if inside != "above":
             text = (
@@ -114,6 +105,14 @@ def judge(metrics: Metrics) -> Verdict:
         )
         return Verdict("open", text)
     return _against_confounds(mean, metrics, f"{score}{possible} ({tests})")
+
+
+def _untestable(metrics: Metrics, score: str, exchangeable: float, tests: str) -> str:
+    return (
+        f"Above chance, but cannot be tested within these strata ({_strata(metrics)}): {score}; only "
+        f"{100 * exchangeable:.0f} % of the test subjects could be dealt another scan of their stratum, "
+        f"{100 * FEWEST_EXCHANGEABLE:.0f} % are needed to say anything. Choose coarser strata ({tests})."
+    )
 
 
 def number(value: float) -> str:

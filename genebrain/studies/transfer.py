@@ -6,6 +6,7 @@ the confounds of the second cohort retrieve of the model's own brain latents, cr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def judge_elsewhere(
         "schema": 1,
         "run_format": FORMAT,
         "split": "test",
-        "cohort": {"name": cohort.name, "second": True, "run": str(run)},
+        "cohort": {"name": cohort.name, "second": True, "run": run.name},
         "fitted_on": {
             "parts": "train and validation of another cohort",
             "people": len(trained_on["train"]) + len(trained_on["validation"]),
@@ -98,18 +99,22 @@ def judge_elsewhere(
         "cost": {},
     }  # fmt: skip
     metrics["verdict"] = f"Second cohort, {cohort.name}: {verdict(metrics)} Nothing was learned from them."
-    make_private(out)
-    place = out / "metrics.json"
-    if kept := set_aside(place, metrics["question"]):
-        print(f"note: {place.name} answered another question: now {kept.name}")
-    write_json(place, metrics)
-    write_json(out / "funnel.json", cohort.funnel)
+    _write(metrics, cohort.funnel, out)
     curves = {name: who.curve(*pair) for name, pair in vectors.items()}
     funnel = {k: v for k, v in cohort.funnel.items() if isinstance(v, int)}
     write_figures(
         out / "figures", metrics, gene=gene, brain=brain, strata=strata, curves=curves, history={}, funnel=funnel
     )
     return metrics
+
+
+def _write(metrics: Metrics, funnel: Mapping[str, Any], out: Path) -> None:
+    make_private(out)
+    place = out / "metrics.json"
+    if kept := set_aside(place, metrics["question"]):
+        print(f"note: {place.name} answered another question: now {kept.name}")
+    write_json(place, metrics)
+    write_json(out / "funnel.json", dict(funnel))
 
 
 def confound_latents(table: Any, latents: FloatArray, families: IntArray, seed: int) -> FloatArray | None:
