@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import genebrain
-from genebrain import DNA_ENCODERS, LOSSES, POOLINGS, SCAN_ENCODERS, UserError
+from genebrain import DNA_ENCODERS, LOSSES, POOLINGS, SCAN_ENCODERS, UserError, config
 from genebrain.brain.encoders.build import EncoderSettings
 from genebrain.common import registry
 from genebrain.genetics.encoders.plain import PROBES, check_dna_encoder, make_encoder
@@ -71,6 +71,14 @@ def test_every_block_is_short_and_is_run():
     assert {"my_dna.py", "my_loss.py", "my_pooling.py", "my_scans.py"} <= set(BLOCKS)
     for name, text in BLOCKS.items():
         assert len(text.splitlines()) < 30, name
+
+
+@pytest.mark.parametrize("command", re.findall(r"^genebrain fit (.+)$", PAGE, re.MULTILINE))
+def test_the_commands_beside_them_compose(command, plugins):
+    words = command.split()
+    (named,) = [word for word in words if word.startswith("plugins=")]
+    assert named.removeprefix("plugins=[").removesuffix("]") in BLOCKS
+    config.compose("fit", [word for word in words if word != named])
 
 
 def test_a_fit_takes_all_of_them(run, cohort):
