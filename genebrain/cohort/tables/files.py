@@ -18,7 +18,7 @@ import yaml
 
 from genebrain.cohort.tables.genotype_keys import GENOTYPE_KEYS, take_genotypes
 from genebrain.cohort.tables.problems import Problems, did_you_mean, named
-from genebrain.common.reading import read_text
+from genebrain.common.reading import read_text, refuse_deep
 from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.genotypes.source import GenotypeSource
 
@@ -68,6 +68,7 @@ def read_description(path: Path, problems: Problems) -> Description:
         raise UserError(f"no cohort file at {path}; it is a YAML file with the keys {', '.join(REQUIRED_FILES)}")
     try:
         text = read_text(path, "write it anew", most=MOST_BYTES)
+        refuse_deep(text)
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise yaml.YAMLError("it uses YAML aliases, which could grow a small file beyond memory")
         content = yaml.safe_load(text)
