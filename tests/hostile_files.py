@@ -48,10 +48,10 @@ def torch_file(content: object) -> Callable[[Path], None]:
 def _bomb() -> bytes:
     """A quarter of a megabyte that becomes a quarter of a gigabyte; made once, since it takes seconds."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
-        with out.open("archive/data.pkl", "w") as packed:
-            for _ in range(256):
-                packed.write(bytes(2**20))
+    out = zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with out, out.open("archive/data.pkl", "w") as packed:
+        for _ in range(256):
+            packed.write(bytes(2**20))
     return stream.getvalue()
 
 
