@@ -18,6 +18,7 @@ import yaml
 
 import genebrain
 from genebrain.common.files import replacing
+from genebrain.common.reading import refuse_deep
 from genebrain.common.types import UserError
 
 TARGET = "_target_"
@@ -106,12 +107,14 @@ def load(path: Path) -> dict[str, Any]:
     UserError
         If the file is missing (the folder is not a run), damaged, too large, or names what is no settings class.
     """
-    if not path.exists():
+    if not path.is_file():
         raise UserError(f"{path.parent} is not a run folder: it has no {path.name}; make one with 'genebrain fit'")
     try:
         if path.stat().st_size > MOST_BYTES:
             raise UserError(f"{path} has {path.stat().st_size:,} bytes; settings have at most {MOST_BYTES:,}")
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader without aliases
+        text = path.read_text(encoding="utf-8")
+        refuse_deep(text)
+        values = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader without aliases
     except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({_line(error)}); restore it or make the run again") from error
     if not isinstance(values, dict):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import struct
 import tokenize
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ SEAL = b"\0genebrain sha256\0"
 
 _WRONG = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RecursionError,
-    RuntimeError, SyntaxError, TypeError, ValueError, struct.error, tokenize.TokenError,
+    RuntimeError, SyntaxError, TypeError, ValueError, struct.error, tokenize.TokenError, csv.Error,
 )  # fmt: skip
 
 
@@ -80,6 +81,15 @@ def read_record(path: Path, advice: str = AGAIN) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{path} is damaged (a JSON object is wanted); {advice}")
     return found
+
+
+def refuse_deep(text: str, most: int = 100) -> None:
+    """Raise a ValueError for brackets nested deeper than any settings: a YAML reader needs hours for many."""
+    depth = 0
+    for one in re.findall(r"[\[{}\]]", text):
+        depth += 1 if one in "[{" else -1
+        if depth > most:
+            raise ValueError(f"brackets are nested more than {most} deep")
 
 
 def read_history(path: Path, advice: str = AGAIN) -> list[dict[str, float]]:

@@ -18,6 +18,7 @@ import yaml
 from genebrain.cohort.tables.genotype_keys import GENOTYPE_KEYS, take_genotypes
 from genebrain.cohort.tables.problems import Problems, did_you_mean, named
 from genebrain.common import table_files
+from genebrain.common.reading import refuse_deep
 from genebrain.common.table_files import as_numbers, decimal_comma, usual_names
 from genebrain.common.text_lines import text_lines
 from genebrain.common.types import FloatArray, UserError
@@ -89,6 +90,7 @@ def read_description(path: Path, problems: Problems, vectors: Mapping[str, Path]
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it has {path.stat().st_size:,} bytes; a cohort.yaml has at most {MOST_BYTES:,}")
         text = "\n".join(text_lines(path))
+        refuse_deep(text)
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise yaml.YAMLError("it uses YAML aliases, which could grow a small file beyond memory")
         content = yaml.safe_load(text)

@@ -47,6 +47,8 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
 
 def read_array(path: Path, name: str) -> NDArray[Any]:
     """Read one array and compare its checksum. ``UserError`` names the file if they differ."""
+    if not path.is_file():
+        raise UserError(f"{path} is {'no plain file' if path.exists() else 'missing'}")
     try:
         with safe_open(path, framework="numpy") as stored:
             values = stored.get_tensor(name)

@@ -123,6 +123,31 @@ def test_a_saved_split_holds_no_ids_and_belongs_to_its_cohort(cohort, tmp_path):
         load_split(tmp_path / "broken.json", cohort)
 
 
+def test_a_saved_split_is_audited_when_it_is_read(cohort, tmp_path):
+    split, path = make_split(cohort), tmp_path / "split.json"
+    family = cohort.table["family"].to_numpy()
+    kin = next(row for row in split.train if (family == family[row]).sum() == 2)
+    single = next(row for row in split.test if (family == family[row]).sum() == 1)
+    rows = {part: getattr(split, part).tolist() for part in ("train", "validation", "test", "left_out")}
+    changes = {
+        r"20 people are on two sides": {"test": rows["train"][:20]},
+        r"1 rows are no people of this cohort of 60": {"test": [*rows["test"], 60]},
+        r"20 people are on no side": {"test": []},
+        r"1 families are on two sides; 1 pairs are on two sides": {
+            "train": [single if row == kin else row for row in rows["train"]],
+            "test": [kin if row == single else row for row in rows["test"]],
+        },
+    }
+    for told, change in changes.items():
+        dataclasses.replace(split, **{part: np.array(r, np.int64) for part, r in (rows | change).items()}).save(path)
+        with pytest.raises(UserError, match=rf"split.json was changed or damaged: {told}"):
+            load_split(path, cohort)
+    # What was known and let through when the split was made is let through again.
+    crossing = {part: np.array(r, np.int64) for part, r in (rows | change).items()}
+    dataclasses.replace(split, audit={"families_crossing": 1, "pairs_crossing": 1}, **crossing).save(path)
+    assert kin in load_split(path, cohort).test
+
+
 def test_too_few_people_and_impossible_shares_are_refused_with_numbers(tmp_path):
     cohort = load_cohort(SmallCohort(tmp_path, n=9).write())
     with pytest.raises(UserError, match=r"9 people are too few.*train 5 \(at least 10\).*test 3 \(at least 5\)"):
