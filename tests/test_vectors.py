@@ -168,6 +168,7 @@ def test_files_of_vectors_go_the_whole_way_and_the_losses_are_counted(people, tm
     said = capsys.readouterr().out
     assert "vectors of genomes: 157 rows x 8 columns, in 4 windows" in said
     assert "`sub-` prefix was ignored" in said
+    assert "known of people: site, age; not known: family_id, ancestry, sex, mean_fd" in said
     assert "3 of 160 participants have no gene vectors" in said
     assert "5 of 160 participants have no brain vectors" in said
     run = tasks.fit(run=tmp_path / "r", alignment=CLOSED, progress=False, **given)

@@ -183,7 +183,7 @@ def refuse_known(folder: Path, side: BrainSide, workspace: Workspace) -> None:
         return
     scans = _scan_store(side, workspace)
     keys = [key for person in person_scans(cohort, scans) for key in person]
-    refuse_seen(folder, scans, cohort.scans, keys, where)
+    refuse_seen(folder, scans, cohort.scans, keys, where, "leave these people out (`exclude:` in cohort.yaml)")
 
 
 def _scan_store(side: ConnectomeSide | EncoderSide, workspace: Workspace) -> ScanStore:

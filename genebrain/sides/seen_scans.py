@@ -49,7 +49,12 @@ def save_seen(
 
 
 def refuse_seen(
-    weights: Path | str | None, store: ScanStore, table: pd.DataFrame, keys: Iterable[str], where: str
+    weights: Path | str | None,
+    store: ScanStore,
+    table: pd.DataFrame,
+    keys: Iterable[str],
+    where: str,
+    advice: str = "use the seed and the split of that training (seed=, split.*), or train again",
 ) -> None:
     """Refuse scans that the weights were trained on.
 
@@ -59,8 +64,8 @@ def refuse_seen(
         File or folder of weights; without a list beside it (published weights, random ones) nothing is known.
     store, table, keys
         The scans that are to be judged, as in :func:`save_seen`.
-    where : str
-        What they are, in words.
+    where, advice : str
+        What they are, and what to do, in words.
 
     Raises
     ------
@@ -74,8 +79,7 @@ def refuse_seen(
     if any(found):
         raise UserError(
             f"{sum(found)} of {counted(len(found), 'scan')} of {where} were seen when {weights} was trained, so a "
-            "result on them would be too good: use the seed and the split of that training (seed=, split.*), or "
-            "train again"
+            f"result on them would be too good: {advice}"
         )
 
 

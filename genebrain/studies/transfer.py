@@ -6,7 +6,6 @@ the confounds of the second cohort retrieve of the model's own brain latents, cr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,17 +52,15 @@ def judge_elsewhere(
     if settings.split != "test":
         raise UserError(f"split={settings.split}: everybody of another cohort is judged; leave split out")
     fitted, subjects = load_elsewhere(run, experiment, workspace)
-    cohort = workspace.cohort
-    rows = np.arange(len(cohort))
+    cohort, rows = workspace.cohort, np.arange(len(workspace.cohort))
     size = fitting_gallery(settings.gallery_size, cohort, rows, f"cohort {cohort.name}")
     who = Judged(subjects.family, subjects.genome, settings.n_bootstrap, size)
     gene, brain = fitted.vectors(subjects, rows)
     strata = strata_labels(cohort, rows, settings.strata)
     vectors = {"model": (gene, brain)}
     latents = fitted.model.closed_form.observed_latents(subjects.brain[fitted.brain_name])
-    guessed = None
-    if "confound_only" in settings.comparisons:
-        guessed = confound_latents(cohort.table, latents, subjects.family, experiment.seed)
+    wanted = "confound_only" in settings.comparisons
+    guessed = confound_latents(cohort.table, latents, subjects.family, experiment.seed) if wanted else None
     if guessed is not None:
         vectors["confound_only"] = guessed, latents.astype(np.float32)
     retrieval = {name: who.retrieval(*pair) for name, pair in vectors.items()}
@@ -99,22 +96,28 @@ def judge_elsewhere(
         "cost": {},
     }  # fmt: skip
     metrics["verdict"] = f"Second cohort, {cohort.name}: {verdict(metrics)} Nothing was learned from them."
-    _write(metrics, cohort.funnel, out)
-    curves = {name: who.curve(*pair) for name, pair in vectors.items()}
-    funnel = {k: v for k, v in cohort.funnel.items() if isinstance(v, int)}
+    write_metrics(out, metrics, cohort.funnel)
     write_figures(
-        out / "figures", metrics, gene=gene, brain=brain, strata=strata, curves=curves, history={}, funnel=funnel
+        out / "figures",
+        metrics,
+        gene=gene,
+        brain=brain,
+        strata=strata,
+        curves={name: who.curve(*pair) for name, pair in vectors.items()},
+        history={},
+        funnel={k: v for k, v in cohort.funnel.items() if isinstance(v, int)},
     )
     return metrics
 
 
-def _write(metrics: Metrics, funnel: Mapping[str, Any], out: Path) -> None:
+def write_metrics(out: Path, metrics: Metrics, funnel: dict[str, Any]) -> None:
+    """Write metrics and funnel into a private folder; metrics that answer another question are kept beside them."""
     make_private(out)
     place = out / "metrics.json"
     if kept := set_aside(place, metrics["question"]):
         print(f"note: {place.name} answered another question: now {kept.name}")
     write_json(place, metrics)
-    write_json(out / "funnel.json", dict(funnel))
+    write_json(out / "funnel.json", funnel)
 
 
 def confound_latents(table: Any, latents: FloatArray, families: IntArray, seed: int) -> FloatArray | None:

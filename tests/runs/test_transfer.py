@@ -92,7 +92,7 @@ def test_the_same_people_have_the_same_vectors_whoever_is_beside_them(cohorts, r
     fitted, subjects = load_elsewhere(run, opened.experiment, Workspace(alone, progress=False))
     vectors = fitted.vectors(subjects, np.arange(len(inside.ids)))
     for now, before in zip(vectors, (inside.genome, inside.brain), strict=True):
-        assert np.abs(now - before).max() < 1e-4 * np.abs(before).max()
+        assert np.abs(now - before).max() < 1e-6 * np.abs(before).max()
 
 
 def test_a_second_cohort_is_judged_without_the_first(cohorts, run, tmp_path):

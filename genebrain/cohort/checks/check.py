@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
+from genebrain.cohort.checks.columns import told_columns
 from genebrain.cohort.checks.genotypes import GenotypeFindings, check_genotypes
 from genebrain.cohort.checks.scans import check_scans
 from genebrain.cohort.column_roles import STRATA, column_roles, roles_in_words
@@ -195,6 +196,8 @@ def _text(parts: Assembly, funnel: dict[str, Any]) -> str:
             lines += [f"    {part:<{widest - 2}}  {funnel['split'][part]:>8,}" for part in PARTS]
         lines += [f"  {'scans of these people':<{widest}}  {funnel['scans']:>8,}", ""]
         lines += [f"  left out: {count:,} {reason}" for reason, count in funnel["dropped"].items() if count]
+    if parts.table is not None:
+        lines.append(f"  {told_columns(parts.table)}")
     if "records_looked_at" in funnel:
         lines.append(f"  looked at: {funnel['records_looked_at']:,} variant records")
     if windows := funnel.get("genotypes"):
