@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from genebrain.alignment.model import AlignmentModel
-from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.cohort.splits.splits import Split, load_split

@@ -9,26 +9,22 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from genebrain.brain.connectome.features import (
-    FEATURES,
-    Correlation,
-    InnovationTangent,
-    Moments,
-    moments_from_store,
-)
 from genebrain.brain.images.cleaning import Cleaning
-from genebrain.brain.store.fill import ingest_scans
-from genebrain.brain.store.store import ScanStore
-from genebrain.cohort.participants import Cohort
 from genebrain.common.types import IntArray, UserError
-from genebrain.sides.options import component_list, component_problems, count_problems, positives_problems
+from genebrain.sides.options import Positives, component_list, component_problems, count_problems, positives_problems
 
-Feature = InnovationTangent | Correlation
+if TYPE_CHECKING:
+    from genebrain.brain.connectome.features import Correlation, InnovationTangent, Moments
+    from genebrain.brain.store.store import ScanStore
+    from genebrain.cohort.participants import Cohort
+
+Feature: TypeAlias = "InnovationTangent | Correlation"
 """A connectome feature; the other two are kinds of these."""
+Kind = Literal["innovation", "lag0", "correlation", "partial_correlation"]
 
 WIDEST = 128  # parcels; "all" components above it would give more features than any cohort can carry
 
@@ -40,34 +36,35 @@ class ConnectomeSide:
     Parameters
     ----------
     kind : {"innovation", "lag0", "correlation", "partial_correlation"}
-        ``innovation``: tangent space of the innovation covariance of a group first-order autoregression.
+        Tangent space of the innovation covariance of a group autoregression, or of the ordinary covariance; Fisher-z
+        correlations, plain or partial.
     components : sequence
-        Numbers of leading components to try; the alignment chooses by cross-validation inside training. ``all``
-        keeps every parcel (left out above 128 parcels). The two correlations use all parcels.
+        Numbers of leading components to try, or all; chosen by cross-validation inside training. ``all`` keeps every
+        parcel (left out above 128 parcels). The two correlations use all parcels.
     shrinkage : float
         Towards the training mean, in the tangent space.
     min_frames : int
-        Shorter scans are left out, counted in the ingest report.
+        Shorter scans are left out and counted.
     cleaning : Cleaning
         What is removed from the series; each way of cleaning has its own folder in the store.
     positives : {"people", "scans"}
-        Rows of contrastive training: one per person, or one per scan, so that the scans of a person are positives of
-        one genome and of one another. Everything else reads people.
+        Rows of contrastive training: one per person, or one per scan (those of a person: positives of one another).
+        Everything else reads people.
     """
 
-    kind: str = "innovation"
+    kind: Kind = "innovation"
     components: tuple[int | str, ...] = (15, 25, 40, "all")
     shrinkage: float = 0.05
     min_frames: int = 40
     cleaning: Cleaning = field(default_factory=Cleaning)
-    positives: str = "people"
+    positives: Positives = "people"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "components", component_list(self.components))
         problems = positives_problems(self.positives) + component_problems(self.components)
         problems += count_problems(2, min_frames=self.min_frames)  # one frame does not vary
-        if self.kind not in FEATURES:
-            problems.append(f"brain.kind={self.kind}: use one of {', '.join(FEATURES)}")
+        if self.kind not in get_args(Kind):
+            problems.append(f"brain.kind={self.kind}: use one of {', '.join(get_args(Kind))}")
         if not 0 <= self.shrinkage < 1:
             problems.append(f"brain.shrinkage={self.shrinkage} must lie in [0, 1)")
         if problems:
@@ -85,6 +82,9 @@ class ConnectomeSide:
 
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with a usable scan."""
+        from genebrain.brain.store.fill import ingest_scans
+        from genebrain.brain.store.store import ScanStore
+
         report = ingest_scans(
             cohort.scans,
             self.folder(store),
@@ -100,6 +100,8 @@ class ConnectomeSide:
 
     def inputs(self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True) -> Moments:
         """Lag moments of every person; ``training`` rows are not looked at."""
+        from genebrain.brain.store.store import ScanStore
+
         return stored_moments(cohort, ScanStore(self.folder(store)), progress=progress)
 
     def folder(self, store: Path) -> Path:
@@ -108,6 +110,8 @@ class ConnectomeSide:
 
     def features(self, n_parcels: int) -> dict[str, Feature]:
         """Unfitted candidates by name, for scans of ``n_parcels``."""
+        from genebrain.brain.connectome.features import FEATURES, InnovationTangent
+
         kind = FEATURES[self.kind]
         if not issubclass(kind, InnovationTangent):
             return {self.kind: kind()}
@@ -116,11 +120,15 @@ class ConnectomeSide:
 
     def fit(self, moments: Moments, rows: IntArray) -> dict[str, Feature]:
         """Fit every candidate on the given (training) rows."""
+        from genebrain.brain.connectome.features import Moments
+
         training = Moments(moments.C0[rows], moments.C1[rows], moments.edges[rows], moments.frames[rows])
         return {name: f.fit(*training) for name, f in self.features(moments.C0.shape[-1]).items()}
 
     def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> Feature:
         """Take a fitted candidate back from a checkpoint."""
+        from genebrain.brain.connectome.features import FEATURES
+
         restored: Feature = FEATURES[name.split("-")[0]].from_state(state)
         return restored
 
@@ -161,6 +169,8 @@ def stored_moments(cohort: Cohort, store: ScanStore, *, progress: bool = True) -
     UserError
         If a person has no scan in the store: the cohort must be restricted to people with usable scans first.
     """
+    from genebrain.brain.connectome.features import moments_from_store
+
     return moments_from_store(store, person_scans(cohort, store), progress=progress)
 
 

@@ -7,26 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from genebrain.cohort.participants import Cohort
 from genebrain.common.types import FloatArray, UserError
-from genebrain.genetics.chunks.build import ChunkSet, build_chunks, content_fingerprint, dosages
-from genebrain.genetics.chunks.reference import pair_with_reference
-from genebrain.genetics.chunks.work import predict
-from genebrain.genetics.genome.gene_windows import read_windows
-from genebrain.genetics.haplotypes.resolve import Policies
-from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
-from genebrain.genetics.model.checkpoints import TRAINED_TOKENS
-from genebrain.genetics.model.language_model import GeneratorLanguageModel, load_language_model
+from genebrain.genetics.haplotypes.policies import Policies, ReferenceMismatch, Symbolic, Unphased
 from genebrain.genetics.model.options import ModelOptions
-from genebrain.genetics.store.plan import EmbedOptions
-from genebrain.genetics.store.store import ChunkStore
-from genebrain.genetics.store.work_parts import Shard
-from genebrain.training.adapters import LoraSettings
-from genebrain.training.tuned_encoder import TUNINGS
+from genebrain.genetics.model.tokenizer import FrameRule
+from genebrain.training.settings import TUNINGS, LoraSettings, Tuning
+
+if TYPE_CHECKING:
+    from genebrain.cohort.participants import Cohort
+    from genebrain.genetics.chunks.build import ChunkSet
+    from genebrain.genetics.model.backbone import GeneratorBackbone
+    from genebrain.genetics.model.language_model import GeneratorLanguageModel
+    from genebrain.genetics.store.plan import EmbedOptions
+    from genebrain.genetics.store.work_parts import Shard
 
 
 @dataclass(frozen=True)
@@ -36,34 +33,50 @@ class GeneSide:
     Parameters
     ----------
     name : str
-        ``generator_tiny`` (random weights, offline) or a published checkpoint.
+        generator_tiny (random weights, offline) or a published checkpoint, see ``genebrain models``.
     path : str, optional
-        Local folder with ``config.json`` and safetensors weights.
+        Local folder with config.json and safetensors weights; None: the hub cache.
     revision : str, optional
-        Hub revision; the pinned one by default.
+        Commit on the hub; None: the pinned one.
     weights_seed : int
-        Seed of the random weights of ``generator_tiny``.
+        Of the random weights of generator_tiny.
     chunk_bp : int
-        Bases of reference per chunk, a multiple of 6. Work grows with it: 1.5 kb needs 8 times fewer tokens
-        than 12 kb.
-    cut_origin : str
-        ``genome`` (cuts at multiples of ``chunk_bp``, so cohorts share chunks) or ``window``.
-    unphased, symbolic, reference_mismatch : str
-        Policies, see :class:`genebrain.genetics.haplotypes.resolve.Policies`.
+        Bases per chunk, a multiple of 6; longer chunks cost more tokens: 1.5 kb needs 8 times fewer than 12 kb.
+    cut_origin : {"genome", "window"}
+        Cuts at multiples of ``chunk_bp`` of the genome (so that cohorts share chunks), or of the window.
+    unphased : {"error", "as_written", "random"}
+        Heterozygous genotypes without phase; random draws are seeded.
+    symbolic : {"drop", "error"}
+        Records such as <DEL>.
+    reference_mismatch : {"error", "report"}
+        REF differs from the FASTA.
     missing_threshold : float
         A window of a subject with a larger share of missing genotypes is masked.
     allow_download : bool
-        Whether weights may be fetched from the hub.
+        Fetch weights that are not in the cache (with HF_HUB_OFFLINE=0 in the environment).
     model : ModelOptions
-        Kernels and long context of the encoder.
-    strand, phases, layer, last_layers, opening_mark, closing_mark, length_rule
-        How a chunk becomes a vector, see :class:`~genebrain.genetics.store.plan.EmbedOptions` (``length_rule`` is
-        its ``frame``). Each choice has its own table in the store.
+        Kernels and long context of the encoder; of these only context, context_tokens and window change numbers.
+    strand : {"forward", "both_mean", "both_concat"}
+        Read the other strand too, and average or put side by side. This and the options down to ``length_rule`` say how
+        a chunk becomes a vector, see :class:`~genebrain.genetics.store.plan.EmbedOptions`; each choice has its own
+        table in the store.
+    phases : sequence of int
+        Frames of the 6-mers, some of 0..5; their vectors are averaged.
+    layer : int
+        Hidden layer from the end; -1 is the last, behind the final norm.
+    last_layers : int
+        Mean of the last k layers (with layer=-1).
+    opening_mark : bool
+        <s> in front of every chunk.
+    closing_mark : bool
+        <s> behind every chunk.
+    length_rule : {"pad_right", "pad_left", "trim_right", "trim_left"}
+        Lengths that are no multiple of 6 (``frame`` of the embedding options).
     delta : bool
-        Subtract the vector of the reference chunk of the same place: 0 where a person carries the reference. The
-        vectors themselves are stored once, whether or not they are subtracted.
+        Cohorts: subtract the vector of the reference chunk of the same place, so 0 where a person carries the
+        reference. The vectors themselves are stored once, whether or not they are subtracted.
     tuning : {"frozen", "lora", "full"}
-        Whether the encoder is trained inside ``fit``: not, by low-rank adapters, or all its weights.
+        Whether ``fit`` trains the encoder: not, by low-rank adapters, or all its weights (use delta then).
     lora : LoraSettings
         Form of the adapters, for ``tuning=lora``.
     """
@@ -73,22 +86,22 @@ class GeneSide:
     revision: str | None = None
     weights_seed: int = 0
     chunk_bp: int = 1500
-    cut_origin: str = "genome"
-    unphased: str = "error"
-    symbolic: str = "drop"
-    reference_mismatch: str = "error"
+    cut_origin: Literal["genome", "window"] = "genome"
+    unphased: Unphased = "error"
+    symbolic: Symbolic = "drop"
+    reference_mismatch: ReferenceMismatch = "error"
     missing_threshold: float = 0.1
     allow_download: bool = False
     model: ModelOptions = field(default_factory=ModelOptions)
-    strand: str = "forward"
+    strand: Literal["forward", "both_mean", "both_concat"] = "forward"
     phases: tuple[int, ...] = (0,)
     layer: int = -1
     last_layers: int = 1
     opening_mark: bool = True
     closing_mark: bool = True
-    length_rule: str = "pad_right"
+    length_rule: FrameRule = "pad_right"
     delta: bool = False
-    tuning: str = "frozen"
+    tuning: Tuning = "frozen"
     lora: LoraSettings = field(default_factory=LoraSettings)
 
     def __post_init__(self) -> None:
@@ -107,6 +120,8 @@ class GeneSide:
 
     def _check_length(self, options: EmbedOptions) -> None:
         """Chunks that no published model can take are refused before genotypes are read; a local folder says later."""
+        from genebrain.genetics.model.checkpoints import TRAINED_TOKENS
+
         limit = {"chunks": TRAINED_TOKENS, "yarn": self.model.context_tokens}.get(self.model.context)
         tokens = int(options.n_tokens(np.array([self.chunk_bp]))[0])
         if self.path is None and limit is not None and tokens > limit:
@@ -117,11 +132,13 @@ class GeneSide:
 
     def options(self) -> EmbedOptions:
         """How a chunk becomes a vector."""
+        from genebrain.genetics.store.plan import EmbedOptions
+
         return EmbedOptions(
             opening_mark=self.opening_mark,
             closing_mark=self.closing_mark,
-            frame=self.length_rule,  # type: ignore[arg-type]
-            strand=self.strand,  # type: ignore[arg-type]
+            frame=self.length_rule,
+            strand=self.strand,
             phases=self.phases,
             layer=self.layer,
             last_layers=self.last_layers,
@@ -129,13 +146,15 @@ class GeneSide:
 
     def _policies(self) -> Policies:
         return Policies(
-            unphased=self.unphased,  # type: ignore[arg-type]
-            symbolic=self.symbolic,  # type: ignore[arg-type]
-            reference_mismatch=self.reference_mismatch,  # type: ignore[arg-type]
+            unphased=self.unphased,
+            symbolic=self.symbolic,
+            reference_mismatch=self.reference_mismatch,
             missing_threshold=self.missing_threshold,
         )
 
     def _inputs(self, cohort: Cohort) -> dict[str, Any]:
+        from genebrain.genetics.genome.gene_windows import read_windows
+
         return {
             "genotypes": cohort.genotypes,
             "reference": cohort.reference,
@@ -148,6 +167,8 @@ class GeneSide:
 
     def chunk_set(self, cohort: Cohort, store: Path, *, progress: bool = True) -> ChunkSet:
         """Unique chunks and the chunk index of a cohort's people, in the order of its table; built once."""
+        from genebrain.genetics.chunks.build import ChunkSet, build_chunks, content_fingerprint
+
         inputs = self._inputs(cohort)
         folder = store / "chunk_index" / content_fingerprint(**inputs)
         if (folder / "report.json").exists():
@@ -158,11 +179,16 @@ class GeneSide:
         return self._paired(chunks, inputs) if self.delta else chunks
 
     def _paired(self, chunks: ChunkSet, inputs: dict[str, Any]) -> ChunkSet:
+        from genebrain.genetics.chunks.reference import pair_with_reference
+
         places = {name: inputs[name] for name in ("reference", "windows", "chunk_bp", "cut_origin")}
         return pair_with_reference(chunks, **places)
 
     def plan(self, cohort: Cohort) -> dict[str, Any]:
         """Predict the encoder's work: naive and unique chunks, tokens."""
+        from genebrain.genetics.chunks.build import build_chunks
+        from genebrain.genetics.chunks.work import predict
+
         options = self.options()
         marks = options.opening_mark + options.closing_mark
         inputs = self._inputs(cohort)
@@ -177,10 +203,14 @@ class GeneSide:
 
     def backbone(self, **more: Any) -> GeneratorBackbone:
         """Load the encoder; ``more`` goes to :func:`genebrain.genetics.model.backbone.load_generator`."""
+        from genebrain.genetics.model.backbone import load_generator
+
         return load_generator(**self.checkpoint, **more)
 
     def language_model(self, **more: Any) -> GeneratorLanguageModel:
         """The same encoder with its output head, as it was published: whatever ``tuning`` says, nothing is trained."""
+        from genebrain.genetics.model.language_model import load_language_model
+
         return load_language_model(**self.checkpoint, **more)
 
     @property
@@ -199,6 +229,8 @@ class GeneSide:
         self, chunks: ChunkSet, store: Path, *, progress: bool = True, shard: Shard | None = None
     ) -> dict[str, Any]:
         """Encode the chunks (or one share of them) that the store does not hold yet; returns what was done."""
+        from genebrain.genetics.store.store import ChunkStore
+
         report = ChunkStore(store / "chunks").embed(
             chunks.keys, chunks.sequences, self.backbone(), self.options(), progress=progress, shard=shard
         )
@@ -206,6 +238,8 @@ class GeneSide:
 
     def table(self, chunks: ChunkSet, store: Path, pooling: str) -> FloatArray:
         """Stored embeddings, ``[rows, width]`` in the order that the index of the chunk set speaks of."""
+        from genebrain.genetics.store.store import ChunkStore
+
         fingerprint = self.options().fingerprint(self.backbone())
         vectors = ChunkStore(store / "chunks").table(chunks.keys, pooling, fingerprint)
         return vectors if chunks.pairs is None else vectors[chunks.pairs[:, 0]] - vectors[chunks.pairs[:, 1]]
@@ -219,4 +253,7 @@ class GeneSide:
 
     def dosage_blocks(self, cohort: Cohort) -> list[FloatArray]:
         """True dosages of all variants, one block ``[subjects, variants]`` per window."""
+        from genebrain.genetics.chunks.build import dosages
+        from genebrain.genetics.genome.gene_windows import read_windows
+
         return dosages(cohort.genotypes, read_windows(cohort.windows), cohort.table["genotype_id"].tolist())

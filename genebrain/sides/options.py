@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
-import torch
+from genebrain.training.settings import TUNINGS
 
-from genebrain.training.tuned_encoder import TUNINGS
-
-POSITIVES = ("people", "scans")
+Positives = Literal["people", "scans"]
+POSITIVES: tuple[Positives, ...] = get_args(Positives)
 Aggregate = Literal["mean", "motion", "attention"]
 
 
@@ -63,8 +62,16 @@ def encoder_problems(aggregate: str, summary: str, tuning: str, device: str) -> 
         )
     if tuning not in TUNINGS:
         problems.append(f"brain.tuning={tuning} is none of {', '.join(TUNINGS)}")
-    try:
-        torch.device("cpu" if device == "auto" else device)
-    except RuntimeError:
+    if device not in ("auto", "cpu", "cuda") and not _is_device(device):
         problems.append(f"brain.device={device} is none of auto, cpu, cuda")
     return problems
+
+
+def _is_device(name: str) -> bool:
+    import torch
+
+    try:
+        torch.device(name)
+    except RuntimeError:
+        return False
+    return True

@@ -16,7 +16,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from genebrain.brain.connectome.token_connectivity import token_connectivity
 from genebrain.brain.encoders.families import READS, Size, frames_problem
+from genebrain.brain.encoders.settings import Reads, Summary
 from genebrain.brain.models.base import ScanEncoder
 from genebrain.brain.models.brainlm.canvas import Canvas
 from genebrain.brain.models.brainlm.image import ViTMAE
@@ -31,10 +32,6 @@ from genebrain.brain.models.brainlm.region_time import BrainLM
 from genebrain.brain.models.parcel_input import ParcelInput
 from genebrain.brain.models.scaling import CohortScaling
 from genebrain.common.types import UserError
-
-Summary = Literal["own", "cls", "mean", "connectivity"]
-SUMMARIES: tuple[Summary, ...] = get_args(Summary)
-Reads = Literal["parcels", "volumes"]
 
 
 class WindowEncoder(nn.Module, ABC):

@@ -9,17 +9,16 @@ What it does NOT know: how scans are cut into windows, subjects, training.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genebrain.brain.encoders.base import SUMMARIES, ParcelWindowEncoder, Summary, WindowEncoder
-from genebrain.brain.encoders.families import NAMES, READS, SIZES, Box, Size, get_size
+from genebrain.brain.encoders.base import ParcelWindowEncoder, WindowEncoder
+from genebrain.brain.encoders.families import Box, Size, get_size
 from genebrain.brain.encoders.files import LoadedEncoder, read_encoder
+from genebrain.brain.encoders.settings import EncoderSettings
 from genebrain.brain.encoders.volumes import BrainMTWindowEncoder, SwiFTWindowEncoder
 from genebrain.brain.models.base import ScanEncoder
 from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
@@ -36,66 +35,6 @@ from genebrain.common.types import UserError
 PARCEL_TOLERANCE_MM = 25.0
 """How far a parcel's centre may lie from where the weights were trained; two tables of A424 differ by up to 13 mm."""
 RANDOM = "random weights (seed {seed}): a control, not a published model"
-
-
-@dataclass(frozen=True)
-class EncoderSettings:
-    """Which encoder, with which weights.
-
-    Attributes
-    ----------
-    name
-        ``brainlm``, ``brainlm_vit``, ``swift`` or ``brainmt``.
-    path
-        Checkpoint; None: random weights.
-    size
-        ``auto``: that of the checkpoint, tiny without one. Else one of the sizes of the encoder, with random weights.
-    seed
-        Of random weights.
-    summary
-        What a window's vector is of its tokens.
-    scaling
-        Of parcels: ``window`` (each window by its own median and quartiles) or ``cohort`` (statistics of training
-        scans, which whoever trains must give by ``with_scaling``).
-    formula
-        ``paper`` or ``toolkit``, see :class:`ParcelInput`.
-    """
-
-    name: str
-    path: Path | None = None
-    size: str = "auto"
-    seed: int = 0
-    summary: Summary = "own"
-    scaling: Literal["window", "cohort"] = "window"
-    formula: Literal["paper", "toolkit"] = "paper"
-
-    def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise UserError(f"encoder {self.name} is none of {', '.join(NAMES)}")
-        problems = []
-        if self.size not in ("auto", *SIZES[self.name]):
-            problems.append(f"size={self.size} is none of auto, {', '.join(SIZES[self.name])}")
-        if self.path is not None and self.size != "auto":
-            problems.append(
-                f"size={self.size} has no meaning with a path, the checkpoint has its own: use brain={self.name} (not "
-                f"{self.name}_{self.size})"
-            )
-        for key, allowed in (
-            ("summary", SUMMARIES),
-            ("scaling", ("window", "cohort")),
-            ("formula", ("paper", "toolkit")),
-        ):
-            if getattr(self, key) not in allowed:
-                problems.append(f"{key}={getattr(self, key)} is none of {', '.join(allowed)}")
-        if self.summary == "cls" and self.name == "swift":
-            problems.append("summary=cls: swift has no class token; use own, mean or connectivity")
-        if problems:
-            raise UserError(f"encoder {self.name}: " + "; ".join(problems))
-
-    @property
-    def reads(self) -> Literal["parcels", "volumes"]:
-        """What a scan must be."""
-        return READS[self.name]
 
 
 def build_encoder(

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
 from genebrain.brain.models.brainmt.config import BrainMTConfig
-from genebrain.brain.models.parcel_input import UK_BIOBANK_TR
 from genebrain.brain.models.swift.config import SwiFTConfig
 
 Config = BrainLMConfig | ViTMAEConfig | SwiFTConfig | BrainMTConfig
@@ -145,6 +144,8 @@ def published_size(name: str, config: Config) -> Size:
         return Size(config, config.img_size[3], None, True)
     if isinstance(config, BrainMTConfig):
         return Size(config, config.num_frames, None, True)
+    from genebrain.brain.models.parcel_input import UK_BIOBANK_TR
+
     return Size(config, 200, UK_BIOBANK_TR, True)
 
 

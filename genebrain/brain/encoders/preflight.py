@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genebrain.brain.encoders.build import EncoderSettings
 from genebrain.brain.encoders.cache import SHELF
 from genebrain.brain.encoders.families import Size, frames_problem
-from genebrain.brain.encoders.reading import VolumeSettings
+from genebrain.brain.encoders.settings import EncoderSettings, VolumeSettings
 from genebrain.brain.encoders.volumes import config_box
 from genebrain.brain.images.array_files import open_array
 from genebrain.brain.images.atlas import Atlas

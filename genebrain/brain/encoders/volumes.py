@@ -15,8 +15,9 @@ from abc import abstractmethod
 from torch import Tensor
 from torch.nn import functional
 
-from genebrain.brain.encoders.base import Summary, WindowEncoder
+from genebrain.brain.encoders.base import WindowEncoder
 from genebrain.brain.encoders.families import Box, Size
+from genebrain.brain.encoders.settings import Summary
 from genebrain.brain.models.brainmt.config import BrainMTConfig
 from genebrain.brain.models.brainmt.model import BrainMT
 from genebrain.brain.models.swift.config import SwiFTConfig

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.common.types import BoolArray, UserError
@@ -25,6 +24,8 @@ def framewise_displacement(path: Path | None) -> NDArray[np.float64] | None:
     """Displacement of every frame, NaN where there is none (the first); None without a table or such a column."""
     if path is None:
         return None
+    import pandas as pd
+
     try:
         separator = "," if str(path).endswith(".csv") else "\t"
         # Of the hundreds of columns of a confounds table, one is wanted.

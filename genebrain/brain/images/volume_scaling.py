@@ -10,7 +10,7 @@ What it does NOT know: files, where the brain mask comes from, encoders.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from genebrain.common.types import BoolArray, FloatArray, UserError
 
 Normalisation = Literal["z-norm", "minmax", "voxel"]
+MaskChoice = Literal["auto", "given", "zeros", "computed"]
+MASKS: tuple[MaskChoice, ...] = get_args(MaskChoice)
 Box = tuple[int, int, int]
 
 

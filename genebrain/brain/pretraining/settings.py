@@ -7,19 +7,15 @@ encoder and refuses options that mean nothing for it. What it does NOT know: dat
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-
-from genebrain.brain.encoders.base import WindowEncoder
-from genebrain.brain.models.brainlm.image import ViTMAE
-from genebrain.brain.models.brainlm.region_time import BrainLM
-from genebrain.brain.models.brainmt.model import BrainMT
-from genebrain.brain.models.swift.model import SwiFT
-from genebrain.brain.pretraining.augmentation import VolumeAugmentation
-from genebrain.brain.pretraining.masked import MaskedFrames
-from genebrain.brain.pretraining.objectives import ClipContrast, MaskedPicture, MaskedSeries, Objective
 from genebrain.common.types import UserError
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+    from genebrain.brain.encoders.base import WindowEncoder
+    from genebrain.brain.pretraining.objectives import Objective
 
 MASK_RATIO = {"brainlm": 0.2, "brainlm_vit": 0.75, "brainmt": 0.5}
 """Share that is hidden where the settings name none; the published one where there is one."""
@@ -32,27 +28,73 @@ CHOICES = {
 
 
 @dataclass(frozen=True)
+class VolumeAugmentation:
+    """Strength of the random changes; the defaults are the published ones.
+
+    Parameters
+    ----------
+    rotation : float
+        Largest angle around each axis, radians.
+    scaling : float
+        Largest change of size along each axis, as a share.
+    noise : float
+        Largest standard deviation of the noise, in units of the scaled scan; drawn per clip, each frame has its own.
+    noise_share : float
+        Share of the clips with noise.
+    smoothing : float
+        Largest width of the Gaussian filter: standard deviation in voxels, drawn per clip and axis.
+    smoothing_share : float
+        Share of the clips that are smoothed.
+    """
+
+    rotation: float = 0.175
+    scaling: float = 0.1
+    noise: float = 0.1
+    noise_share: float = 0.3
+    smoothing: float = 0.5
+    smoothing_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name}={getattr(self, name):g}"
+            for name in ("rotation", "scaling", "noise", "noise_share", "smoothing", "smoothing_share")
+            if getattr(self, name) < 0
+        ]
+        problems += [f"{n}={getattr(self, n):g} above 1" for n in ("noise_share", "smoothing_share", "scaling")
+                     if getattr(self, n) > 1]  # fmt: skip
+        if problems:
+            raise UserError(f"augmentation: no negative strengths, shares and scaling at most 1: {', '.join(problems)}")
+
+    def __call__(self, clips: Tensor, generator: Generator) -> Tensor:
+        """A random view of every clip, ``[batch, channels, X, Y, Z, frames]``."""
+        from genebrain.brain.pretraining.augmentation import random_view
+
+        return random_view(self, clips, generator)
+
+
+@dataclass(frozen=True)
 class ObjectiveSettings:
     """What an encoder is pretrained on.
 
     Parameters
     ----------
     mask_ratio : float, optional
-        BrainLM, BrainMT: share of the tokens, patches or stretches of frames that is hidden; None: 0.2 for
-        ``brainlm``, 0.75 for ``brainlm_vit``, 0.5 for ``brainmt``.
+        Share of tokens, patches or stretches of frames that is hidden; None: brainlm 0.2, brainlm_vit 0.75,
+        brainmt 0.5.
     order : {"raster", "shuffled"}
-        ``brainlm``: order in which the encoder sees the visible tokens.
+        brainlm: order in which the encoder sees the visible tokens (shuffled as published).
     mode : {"auto_encode", "predict_last", "predict_last_pixel"}
-        ``brainlm_vit``: random patches, or the last frames.
+        brainlm_vit: random patches, or the last frames.
     span : int
-        ``brainmt``: frames of a hidden stretch.
+        brainmt: frames of a hidden stretch.
     contrast : {"instance", "local", "both"}
-        ``swift``: pairs against other people, views within a scan, or the sum.
+        swift: pairs against other people, views within a scan, or the sum.
     temperature : float
+        swift: divides the similarities.
     negatives : {"all_ranks", "local"}
-        ``swift``: clips of all devices or of one's own.
+        swift: clips of all devices or of one's own.
     augmentation : VolumeAugmentation or None
-        ``swift``: random changes of the clips.
+        swift: random changes of a clip; None leaves clips as they are.
     """
 
     mask_ratio: float | None = None
@@ -81,6 +123,15 @@ class ObjectiveSettings:
 
     def build(self, windows: WindowEncoder, seed: int) -> Objective:
         """The objective around the published module of an encoder; what it adds starts from ``seed``."""
+        import torch
+
+        from genebrain.brain.models.brainlm.image import ViTMAE
+        from genebrain.brain.models.brainlm.region_time import BrainLM
+        from genebrain.brain.models.brainmt.model import BrainMT
+        from genebrain.brain.models.swift.model import SwiFT
+        from genebrain.brain.pretraining.masked import MaskedFrames
+        from genebrain.brain.pretraining.objectives import ClipContrast, MaskedPicture, MaskedSeries
+
         module, ratio = windows.encoder, self.mask_ratio or MASK_RATIO.get(windows.name, 0.0)
         # Decoders and heads draw from the global generator when they are made.
         with torch.random.fork_rng(devices=[]):
