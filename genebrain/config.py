@@ -65,15 +65,16 @@ def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
         group_overrides = [o for o in parsed if _is_group(o, choices, plain)]
         good_groups = [o for o in group_overrides if _check_choice(o, choices, problems)]
         chosen = [_choice_words(o) for o in good_groups]
-        base = hydra_compose(file, chosen)
+        base = hydra_compose(file, chosen) if chosen else plain
         keys = [o for o in parsed if o not in group_overrides]
         good_keys = [o for o in keys if _check_key(o, base, choices, problems)]
         try:
-            own = [o for o in good_keys if o.key_or_group in choices]
-            config = hydra_compose(file, [*chosen, *(o.input_line or "" for o in good_keys if o not in own)])
+            own = [o for o in good_keys if o.key_or_group in groups()]
+            words = [o.input_line or "" for o in good_keys if o not in own]
+            config = hydra_compose(file, [*chosen, *words]) if words or own else base
             for option in own:  # Hydra would take the word for a choice of the group
                 OmegaConf.update(config, option.key_or_group, option.value())
-            problems += check(config, verb, plain)
+            problems += check(config, verb, good=plain)
         except (HydraException, OmegaConfBaseException) as error:
             problems.append(str(error))
     if problems:
@@ -88,14 +89,14 @@ def compose_choices(verb: str, overrides: Iterable[str] = ()) -> tuple[DictConfi
     choices, problems = choices_of(file), list[str]()
     config_files.register(file)
     with initialize(config_path=None, version_base="1.3"):
-        plain = hydra_compose(file, return_hydra_config=True)
+        plain = hydra_compose(file)
         words = [o for o in _parse(overrides, []) if _is_group(o, choices, plain)]
         good = [_choice_words(o) for o in words if _check_choice(o, choices, problems)]
         composed = hydra_compose(file, good, return_hydra_config=True)
     chosen = {str(group): str(choice) for group, choice in composed.hydra.runtime.choices.items()}
     if problems:
         raise UserError("; ".join(problems))
-    options = OmegaConf.create({key: composed[key] for key in composed if key != "hydra"})
+    options = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
     return options, {group: chosen.get(group, "null") for group in choices}
 
 
