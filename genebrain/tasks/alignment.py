@@ -6,19 +6,19 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.train import TrainerSettings
-from genebrain.cohort.column_roles import column_roles, roles_in_words
+from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import Metrics, UserError
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import BrainSide, EncoderSide
-from genebrain.sides.workspace import Workspace
 from genebrain.simulation.source import CohortSource
+
+if TYPE_CHECKING:
+    from genebrain.sides.workspace import Workspace
 
 Source = CohortSource | Path | str
 
@@ -88,6 +88,7 @@ def embed(
     call without it merges all shares.
     """
     from genebrain.genetics.store.shares import shard_of_run
+    from genebrain.sides.workspace import Workspace
 
     share = shard_of_run(shard)
     workspace, brain = Workspace(_path(cohort), store), brain or ConnectomeSide()
@@ -122,7 +123,9 @@ def fit(
         The run folder: ``config.yaml``, ``split.json``, ``checkpoints/``, ``history.csv``, ``provenance.json``.
     """
     from genebrain import stored_settings
+    from genebrain.cohort.column_roles import column_roles, roles_in_words
     from genebrain.runs.fit import Experiment, run_fit, strata_columns
+    from genebrain.sides.workspace import Workspace
 
     experiment = Experiment(
         genetics or GeneSide(),
@@ -167,6 +170,8 @@ def evaluate(
     :mod:`genebrain.runs.train_only`.
     """
     from genebrain import stored_settings
+    from genebrain.cohort.column_roles import roles_in_words
+    from genebrain.sides.workspace import Workspace
     from genebrain.studies.baselines import COMPARISONS
     from genebrain.studies.judgement import JudgementSettings, judge_run
 
@@ -211,6 +216,7 @@ def ablate(
 ) -> Path:
     """Run every arm with every seed on the same splits; writes ``results.csv``, a table and a figure."""
     from genebrain.runs.fit import Experiment
+    from genebrain.sides.workspace import Workspace
     from genebrain.studies.ablation import run_ablation
 
     base = Experiment(

@@ -8,11 +8,15 @@ from pathlib import Path
 
 from genebrain.common.hashing import content_digest
 from genebrain.common.types import Metrics, UserError
-from genebrain.genetics.finetuning.predictor import HeadSettings
-from genebrain.genetics.finetuning.splits import FoldSettings
-from genebrain.genetics.finetuning.table import HUB, TASKS, TableSettings
-from genebrain.genetics.finetuning.tokens import TokenSettings
-from genebrain.genetics.finetuning.train import TrainingSettings
+from genebrain.genetics.finetuning.settings import (
+    HUB,
+    TASKS,
+    FoldSettings,
+    HeadSettings,
+    TableSettings,
+    TokenSettings,
+    TrainingSettings,
+)
 from genebrain.sides.genome import GeneSide
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genebrain.common.types import Metrics, UserError
-from genebrain.genetics.model.language_model import GeneratorLanguageModel
 from genebrain.sides.genome import GeneSide
+
+if TYPE_CHECKING:
+    from genebrain.genetics.model.language_model import GeneratorLanguageModel
 
 
 def score_variants(

@@ -17,8 +17,6 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import CSVLogger
 from tqdm import tqdm
 
-LOGGERS = ("csv", "tensorboard", "wandb")
-
 
 class SeedSteps(Callback):
     """Seed torch from (seed, step, rank), so that a resumed step draws the dropout of an undisturbed one.

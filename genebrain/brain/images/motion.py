@@ -23,6 +23,7 @@ def framewise_displacement(path: Path | None) -> NDArray[np.float64] | None:
     """Displacement of every frame, NaN where there is none (the first); None without a table or such a column."""
     if path is None:
         return None
+
     try:
         table = read_table(path)
     except UserError:  # a broken table matters to cleaning, which says so
