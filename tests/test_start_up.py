@@ -10,8 +10,8 @@ import textwrap
 import pytest
 
 HEAVY = (
-    "torch", "pytorch_lightning", "lightning", "transformers", "peft", "pandas", "scipy", "sklearn", "nilearn", "nibabel",
-    "matplotlib", "cyvcf2", "pysam", "pgenlib", "msprime", "pyarrow", "joblib", "torchmetrics",
+    "torch", "pytorch_lightning", "lightning", "transformers", "peft", "pandas", "scipy", "sklearn", "nilearn",
+    "nibabel", "matplotlib", "cyvcf2", "pysam", "pgenlib", "msprime", "pyarrow", "joblib", "torchmetrics",
 )  # fmt: skip
 SETTINGS = (
     "genebrain.alignment.settings",
