@@ -236,8 +236,8 @@ def _hint(key: str, known: list[str], choices: Mapping[str, list[str]]) -> str:
 
 
 def _choice(group: str, choice: str) -> DictConfig:
-    found: DictConfig = hydra_compose(overrides=[f"+{group}={choice}"])
-    return found[group]  # type: ignore[no-any-return]
+    found: DictConfig = hydra_compose(overrides=[f"+{group}={choice}"])[group]
+    return found
 
 
 def _dotted(config: DictConfig, prefix: str = "") -> dict[str, Any]:

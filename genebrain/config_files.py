@@ -10,7 +10,7 @@ begin with an underscore are shared parts, not choices.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,20 +86,21 @@ def defaults_of(kind: type) -> dict[str, Any]:
     for field in dataclasses.fields(kind):
         if not field.init:
             continue
+        factory: Any = field.default_factory
         if field.default is not dataclasses.MISSING:
             node[field.name] = stored_settings.describe(field.default)
-        elif field.default_factory is dataclasses.MISSING:
+        elif factory is dataclasses.MISSING:
             node[field.name] = "???"
-        elif isinstance(field.default_factory, type) and dataclasses.is_dataclass(field.default_factory):
-            node[field.name] = defaults_of(field.default_factory)
+        elif isinstance(factory, type) and dataclasses.is_dataclass(factory):
+            node[field.name] = defaults_of(factory)
         else:
-            node[field.name] = stored_settings.describe(field.default_factory())
+            node[field.name] = stored_settings.describe(factory())
     return node
 
 
 def first_comment(path: Path) -> str:
     """What a choice is, in the first comment of its file."""
-    lines: Iterable[str] = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     return next((line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line), "")
 
 

@@ -51,7 +51,8 @@ def assert_printed_is_composed(verb: str, words: list[str]) -> dict[str, tuple[s
     options = printed(help_pages.help_page(verb, VERBS[verb], words))
     assert options.keys() == wanted.keys()
     for name, (value, _) in options.items():
-        assert yaml.load(value, stored_settings._Loader) == wanted[name], name  # noqa: S506 - a SafeLoader
+        read = yaml.load(value, stored_settings._Loader)  # noqa: S506 - a SafeLoader that reads 1e-05 as a number
+        assert read == wanted[name], name
     return options
 
 

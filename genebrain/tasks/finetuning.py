@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Literal
 
 from genebrain.common.hashing import content_digest
 from genebrain.common.types import Metrics, UserError
@@ -18,13 +19,14 @@ from genebrain.genetics.finetuning.settings import (
     TrainingSettings,
 )
 from genebrain.sides.genome import GeneSide
+from genebrain.training.settings import Tuning
 
 
 def finetune(
     input: Path | str,
     out: Path | str = "runs/finetune",
-    task: str = "classification",
-    tuning: str = "lora",
+    task: Literal["classification", "multilabel", "regression", "causal_lm"] = "classification",
+    tuning: Tuning = "lora",
     seed: int = 0,
     genetics: GeneSide | None = None,
     table: TableSettings | None = None,
