@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.brain.images.motion import still_frames
-from genebrain.common.table_files import as_numbers, decimal_comma
 from genebrain.common.types import FloatArray, UserError
 from genebrain.common.words import counted
 
@@ -246,7 +245,9 @@ def _confounds(
     elif cleaning.confound_columns:
         if confounds is None:
             raise UserError("confound_columns are asked for, but the scan has no confounds file")
-        from genebrain.common.table_files import read_table
+        import pandas as pd
+
+        from genebrain.common.table_files import as_numbers, decimal_comma, read_table
 
         source = read_table(confounds)
         lacking = [c for c in cleaning.confound_columns if c not in source.columns]
