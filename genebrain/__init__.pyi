@@ -2,7 +2,8 @@
 # checkers read this file. A public name never moves: settings files and run folders call things by it.
 
 # verbs
-from .tasks.alignment import ablate, check, embed, evaluate, fit, plan, power, report, simulate
+from .tasks.alignment import ablate, check, embed, evaluate, fit, report, simulate
+from .tasks.before import plan, power
 from .tasks.finetuning import finetune
 from .tasks.pretraining import pretrain, probe
 from .tasks.scan_quality import scan_report
@@ -17,19 +18,19 @@ from .runs.run import Run, load_run
 
 # settings of the verbs
 from .alignment.settings import AlignmentSettings, ProjectorSettings
-from .alignment.train import TrainerSettings
-from .brain.encoders.reading import VolumeSettings
+from .alignment.settings import TrainerSettings
+from .brain.encoders.settings import VolumeSettings
 from .brain.images.cleaning import Cleaning
-from .brain.pretraining.augmentation import VolumeAugmentation
+from .brain.pretraining.settings import VolumeAugmentation
 from .brain.pretraining.settings import ObjectiveSettings
 from .brain.pretraining.trainer import PretrainerSettings
 from .brain.windows.policy import WindowPolicy
 from .cohort.splits.settings import SplitSettings
-from .genetics.finetuning.predictor import HeadSettings
-from .genetics.finetuning.splits import FoldSettings
-from .genetics.finetuning.table import TableSettings
-from .genetics.finetuning.tokens import TokenSettings
-from .genetics.finetuning.train import TrainingSettings
+from .genetics.finetuning.settings import HeadSettings
+from .genetics.finetuning.settings import FoldSettings
+from .genetics.finetuning.settings import TableSettings
+from .genetics.finetuning.settings import TokenSettings
+from .genetics.finetuning.settings import TrainingSettings
 from .genetics.model.options import ModelOptions
 from .runs.fit import Experiment
 from .sides.connectome import ConnectomeSide
@@ -42,7 +43,7 @@ from .sides.vectors.genes import VectorGenes
 from .simulation.mechanisms import MECHANISMS, Mechanism, register_mechanism
 from .simulation.source import CohortSource
 from .tasks.second_cohort import CohortPlace
-from .training.adapters import LoraSettings
+from .training.settings import LoraSettings
 
 # the model: towers, losses, poolings, closed form
 from .alignment.closed_form.fit import ClosedForm, fit_closed_form
@@ -53,18 +54,8 @@ from .alignment.losses.siglip import SigLIP
 from .alignment.losses.temperature import LogitScale
 from .alignment.model import AlignmentModel, Towers
 from .alignment.module import AlignmentModule
-from .alignment.towers.pooling import (
-    POOLINGS,
-    Attention,
-    DiploidPooling,
-    Flatten,
-    GatedAttention,
-    GeM,
-    Last,
-    Max,
-    Mean,
-    Pooling,
-)
+from .alignment.towers.pooling import Attention, DiploidPooling, Flatten, GatedAttention, GeM, Last, Max, Mean, Pooling
+from .alignment.towers.registry import POOLINGS
 from .alignment.towers.projector import Projector
 from .alignment.towers.standardiser import Standardiser
 from .alignment.towers.towers import ProjectorTower, ResidualTower
@@ -93,7 +84,7 @@ from .brain.encoders.base import WindowEncoder
 from .brain.encoders.build import build_encoder
 from .brain.encoders.families import EncoderFamily, InputShape
 from .brain.encoders.plain import check_window_encoder
-from .brain.encoders.published import SCAN_ENCODERS
+from .brain.encoders.families import SCAN_ENCODERS
 from .brain.models.brainlm.image import ViTMAE
 from .brain.models.brainlm.region_time import BrainLM
 from .brain.models.brainmt.model import BrainMT

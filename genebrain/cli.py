@@ -90,7 +90,9 @@ def _run(verb: str, rest: list[str]) -> int:
     if verb not in VERBS:
         raise UserError(f"no such verb{config.nearest(verb, VERBS)} (verbs: {', '.join(VERBS)})")
     if {"-h", "--help"} & set(rest):
-        print(_help(verb, config))
+        from genebrain.help_pages import help_page
+
+        print(help_page(verb, VERBS[verb], [word for word in rest if word not in ("-h", "--help")]))
         return 0
     plugins, rest = _plugins(rest)
     load_plugins(plugins)
@@ -157,7 +159,7 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
         f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]",
         *[o for o in overrides if not o.startswith("run=")],
     ]
-    hydra.main(config_path=str(config.config_folder()), config_name=config.file_name(verb), version_base="1.3")(job)()
+    hydra.main(config_path=None, config_name=config.file_name(verb), version_base="1.3")(job)()
     return 0
 
 
@@ -174,55 +176,6 @@ def _overview() -> str:
         f"usage: genebrain VERB [key=value ...] [plugins=[my_module]]\n\n{lines}\n\n"
         "genebrain VERB --help explains a verb and its options. Start with: genebrain fit"
     )
-
-
-def _help(verb: str, config: Any) -> str:
-    """Build the help of a verb from its YAML file: the comments there are the documentation."""
-    folder = config.config_folder()
-    text = (folder / f"{config.file_name(verb)}.yaml").read_text()
-    header: list[str] = []
-    options: list[str] = []
-    used: list[str] = []
-    node = ""
-    for line in text.splitlines():
-        if line.startswith("#") and not options and not used:
-            header.append(line[1:].removeprefix(" "))
-        elif line.startswith("  - ") and ":" in line:
-            used.append(line[4:].split(":")[0].replace("optional ", "").strip())
-        elif line.endswith(":") and not line.startswith((" ", "defaults")):
-            node = line.removesuffix(":")
-        elif line.startswith("  ") and node and ":" in line and "_target_" not in line:
-            options.append(f"  {node}." + line.strip().replace(": ", "=", 1))
-        elif line and not line.startswith((" ", "#", "defaults")):
-            node = ""
-            options.append("  " + line.replace(": ", "=", 1))
-    parts = [f"genebrain {verb}: {VERBS[verb]}\n", *header, "", "options (key=default):", *options]
-    choices = config.groups()
-    for group in [g for g in used if g in choices]:
-        parts += ["", f"group {group}= one of:"]
-        for choice in choices[group]:
-            lines = (folder / group / f"{choice}.yaml").read_text().splitlines()
-            first = next((x.lstrip("# ") for x in lines if x.startswith("#") and "@package" not in x), "")
-            parts.append(f"  {choice:<24} {first}")
-        default = next((c for c in choices[group] if f"{group}: {c}" in text), choices[group][0])
-        parts += _options_of_group(group, (folder / group / f"{default}.yaml").read_text())
-    return "\n".join(parts)
-
-
-def _options_of_group(group: str, text: str) -> list[str]:
-    """Lines of a group's file as typed: ``group.key=default``, and ``group.key.inner=default`` one level down."""
-    found, parent = [], ""
-    for line in text.splitlines():
-        if not line or line.lstrip().startswith(("#", "_target_", "defaults", "- ")):
-            continue
-        name, _, rest = line.partition(":")
-        if line.startswith(" "):
-            found.append(f"    {group}.{parent}.{name.strip()}={rest.lstrip()}")
-        elif not rest.split("#")[0].strip():
-            parent = name
-        else:
-            found.append(f"    {group}.{name}={rest.lstrip()}")
-    return found
 
 
 if __name__ == "__main__":

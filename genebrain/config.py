@@ -10,29 +10,23 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
+from hydra import initialize
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from genebrain import stored_settings, tasks
+import genebrain
+from genebrain import config_files, stored_settings
 from genebrain.common.types import UserError
+from genebrain.config_files import groups
 from genebrain.typed_words import as_typed
 
-
-def config_folder() -> Path:
-    """Folder of the shipped YAML files: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).parent
-    for folder in (package / "configs", package.parent / "configs"):
-        if (folder / "fit.yaml").exists():
-            return folder
-    raise UserError(f"the configuration files are missing: looked in {package} and {package.parent}")
+__all__ = ["build", "check", "choices_of", "compose", "file_name", "groups", "nearest"]
 
 
 def file_name(verb: str) -> str:
@@ -40,13 +34,10 @@ def file_name(verb: str) -> str:
     return verb.replace("-", "_")
 
 
-def groups() -> dict[str, list[str]]:
-    """Config groups and their choices, e.g. ``{"pooling": ["components", "mean", ...]}``."""
-    return {
-        folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
-        for folder in sorted(config_folder().iterdir())
-        if folder.is_dir()
-    }
+def choices_of(file: str) -> dict[str, list[str]]:
+    """Groups that a verb chooses from, and their choices."""
+    known = groups()
+    return {group: known[group] for group in config_files.groups_of(file) if group in known}
 
 
 def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
@@ -67,21 +58,24 @@ def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
     """
     problems: list[str] = []
     parsed = _parse(overrides, problems)
-    choices = groups()
     file = file_name(verb)
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    choices = choices_of(file)
+    config_files.register(file)
+    with initialize(config_path=None, version_base="1.3"):
         plain = hydra_compose(file)
         group_overrides = [o for o in parsed if _is_group(o, choices, plain)]
         good_groups = [o for o in group_overrides if _check_choice(o, choices, problems)]
-        base = hydra_compose(file, [o.input_line or "" for o in good_groups])
-        keys = [as_typed(o, base, getattr(tasks, file)) for o in parsed if o not in group_overrides]
+        chosen = [_choice_words(o) for o in good_groups]
+        base = hydra_compose(file, chosen) if chosen else plain
+        keys = [as_typed(o, base, getattr(genebrain, file)) for o in parsed if o not in group_overrides]
         good_keys = [o for o in keys if _check_key(o, base, choices, problems)]
         try:
-            own = [o for o in good_keys if o.key_or_group in choices]
-            config = hydra_compose(file, [o.input_line or "" for o in good_groups + good_keys if o not in own])
+            own = [o for o in good_keys if o.key_or_group in groups()]
+            words = [o.input_line or "" for o in good_keys if o not in own]
+            config = hydra_compose(file, [*chosen, *words]) if words or own else base
             for option in own:  # Hydra would take the word for a choice of the group
                 OmegaConf.update(config, option.key_or_group, option.value())
-            problems += check(config, verb)
+            problems += check(config, verb, good=plain)
         except (HydraException, OmegaConfBaseException) as error:
             problems.append(str(error))
     if problems:
@@ -90,14 +84,39 @@ def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
     return config
 
 
-def check(config: DictConfig, verb: str) -> list[str]:
+def compose_choices(verb: str, overrides: Iterable[str] = ()) -> tuple[DictConfig, dict[str, str]]:
+    """Configuration of a verb with the groups' choices of a command line; and the choice of every group."""
+    file = file_name(verb)
+    choices, problems = choices_of(file), list[str]()
+    config_files.register(file)
+    with initialize(config_path=None, version_base="1.3"):
+        plain = hydra_compose(file)
+        words = [o for o in _parse(overrides, []) if _is_group(o, choices, plain)]
+        good = [_choice_words(o) for o in words if _check_choice(o, choices, problems)]
+        composed = hydra_compose(file, good, return_hydra_config=True)
+    chosen = {str(group): str(choice) for group, choice in composed.hydra.runtime.choices.items()}
+    if problems:
+        raise UserError("; ".join(problems))
+    options = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+    return options, {group: chosen.get(group, "null") for group in choices}
+
+
+def check(config: DictConfig, verb: str, good: DictConfig | None = None) -> list[str]:
     """Bind every ``_target_`` node to its signature, then try each constructor; return all problems.
 
-    Constructors of configuration nodes are cheap by rule: they check their values and load nothing.
+    Constructors of configuration nodes are cheap by rule: they check their values and load no data. Some import
+    libraries to do so, so of a command line only the nodes that it changes are tried; all are when they are built.
+
+    Parameters
+    ----------
+    good : DictConfig, optional
+        A configuration known to be right: constructors of top-level nodes that are the same there are not tried.
     """
     container = OmegaConf.to_container(config, resolve=True)
+    right = {} if good is None else OmegaConf.to_container(good, resolve=True)
     assert isinstance(container, dict)
-    task = getattr(tasks, file_name(verb))
+    assert isinstance(right, dict)
+    task = getattr(genebrain, file_name(verb))
     problems = _bind(task, {k: v for k, v in container.items() if k != "hydra"}, verb)
     failed: dict[str, str] = {}
     for path, node in _nodes(container):
@@ -108,7 +127,8 @@ def check(config: DictConfig, verb: str) -> list[str]:
             continue
         wrong = _bind(callable_, {k: v for k, v in node.items() if not k.startswith("_")}, path)
         problems += wrong
-        if not wrong:
+        top = path.split(".")[0]
+        if not wrong and container[top] != right.get(top):
             try:
                 stored_settings.build(node)
             except Exception as error:
@@ -165,6 +185,10 @@ def _check_choice(override: Override, choices: Mapping[str, list[str]], problems
     return False
 
 
+def _choice_words(override: Override) -> str:
+    return (override.input_line or "").lstrip("+")  # every group of a verb is in its file: there is none to add
+
+
 def _check_key(override: Override, base: DictConfig, choices: Mapping[str, list[str]], problems: list[str]) -> bool:
     key = override.key_or_group
     if override.is_add() or override.is_delete() or key.startswith("hydra"):
@@ -212,8 +236,7 @@ def _hint(key: str, known: list[str], choices: Mapping[str, list[str]]) -> str:
 
 
 def _choice(group: str, choice: str) -> DictConfig:
-    found = OmegaConf.load(config_folder() / group / f"{choice}.yaml")
-    assert isinstance(found, DictConfig)
+    found: DictConfig = hydra_compose(overrides=[f"+{group}={choice}"])[group]
     return found
 
 

@@ -76,13 +76,24 @@ def _kinds(key: str, base: DictConfig, task: Callable[..., Any]) -> tuple[Any, .
 
 
 def _hints(target: Any) -> dict[str, Any]:
-    """Types of the arguments of a function or class."""
+    """Types of the arguments of a function or class; of those that can be resolved, each on its own.
+
+    Types that only type checkers import (what a function returns, say) say nothing of what is typed.
+    """
     if target is None:
         return {}
-    try:
-        return get_type_hints(getattr(target, "__init__") if isinstance(target, type) else target)  # noqa: B009
-    except (NameError, TypeError):
-        return {}
+    own = target.__mro__[::-1] if isinstance(target, type) else ()
+    owners = [getattr(one, "__init__") for one in own] or [target]  # noqa: B009
+    found: dict[str, Any] = {}
+    for owner in owners:
+        names = getattr(owner, "__globals__", None)
+        for name, annotation in getattr(owner, "__annotations__", {}).items():
+            one = types.SimpleNamespace(__annotations__={name: annotation})
+            try:
+                found[name] = get_type_hints(one, globalns=names)[name]
+            except (NameError, TypeError):
+                continue
+    return found
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

@@ -17,8 +17,7 @@ import pandas as pd
 import pytest
 
 from genebrain import tasks
-from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import UserError
 from genebrain.sides.pooling import GenePooling

@@ -12,13 +12,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from genebrain import tasks
-from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings, TrainerSettings
 from genebrain.common.types import UserError
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.simulation.cohort import simulate_cohort
-from genebrain.training.adapters import LoraSettings
+from genebrain.training.settings import LoraSettings
 from tests.broken_fit import whole_and_broken
 
 SMALL = {"n_windows": 2, "window_bp": 6000, "n_frames": 120, "n_parcels": 20, "n_genomewide": 60}

@@ -28,10 +28,11 @@ from scipy.io import loadmat
 
 from genebrain.brain.connectome.features import moments_from_store
 from genebrain.brain.connectome.token_connectivity import TokenTangent
-from genebrain.brain.encoders.base import Summary, WindowEncoder
-from genebrain.brain.encoders.build import EncoderSettings, build_encoder
+from genebrain.brain.encoders.base import WindowEncoder
+from genebrain.brain.encoders.build import build_encoder
 from genebrain.brain.encoders.embed import embed_windows, embeddings_folder
 from genebrain.brain.encoders.published import SCAN_ENCODERS
+from genebrain.brain.encoders.settings import EncoderSettings, Summary
 from genebrain.brain.pretraining.data import LookDataset, LookModule
 from genebrain.brain.pretraining.loop import make_module, train
 from genebrain.brain.pretraining.settings import ObjectiveSettings

@@ -12,55 +12,10 @@ from pathlib import Path
 import pytorch_lightning as lightning
 
 from genebrain.alignment.module import AlignmentModule
-from genebrain.common.types import UserError
-from genebrain.training.trainer import DeviceSettings, Watch, train_resumably
+from genebrain.alignment.settings import TrainerSettings
+from genebrain.training.trainer import Watch, train_resumably
 
 MONITOR = "validation_recall"
-
-
-@dataclass(frozen=True)
-class TrainerSettings(DeviceSettings):
-    """How long, how fast and on what to train.
-
-    Parameters
-    ----------
-    max_epochs, patience : int
-        Training stops after ``patience`` epochs without a better validation recall.
-    batch_size : int
-        Subjects per step over all devices (scans, where these are the rows of training).
-    learning_rate, weight_decay : float
-    encoder_learning_rate : float
-        Of encoders that are trained with the towers (``tuning`` of a side). Much smaller: what people share of an
-        embedding is a hundred times larger than what tells them apart, and the towers read the latter.
-    sampler : {"random", "within_stratum"}
-    precision, accelerator, devices, strategy, loggers
-        As in :class:`~genebrain.training.trainer.DeviceSettings`.
-    """
-
-    max_epochs: int = 200
-    patience: int = 20
-    batch_size: int = 1024
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.01
-    encoder_learning_rate: float = 1e-5
-    sampler: str = "random"
-
-    def __post_init__(self) -> None:
-        problems = self.device_problems()
-        if self.sampler not in ("random", "within_stratum"):
-            problems.append(f"trainer.sampler={self.sampler}: use random or within_stratum")
-        if min(self.max_epochs, self.patience) < 1 or self.batch_size < 2:
-            problems.append(
-                f"trainer: max_epochs={self.max_epochs} and patience={self.patience} must be at least 1, "
-                f"batch_size={self.batch_size} at least 2"
-            )
-        if min(self.learning_rate, self.encoder_learning_rate) <= 0 or self.weight_decay < 0:
-            problems.append(
-                f"trainer: learning_rate={self.learning_rate} and encoder_learning_rate={self.encoder_learning_rate} "
-                f"must be positive, weight_decay={self.weight_decay} not negative"
-            )
-        if problems:
-            raise UserError("; ".join(problems))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,9 @@ class Registry(Mapping[str, T], Generic[T]):
     ----------
     kind : str
         What an entry is, for messages: "pooling", "loss".
+    built_in : mapping of str to str, optional
+        Names of the package's own entries, and the module that registers each: they are known, and stand first, before
+        that module is imported; asking for one imports it.
 
     Examples
     --------
@@ -40,8 +43,9 @@ class Registry(Mapping[str, T], Generic[T]):
     'hello'
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, built_in: Mapping[str, str] | None = None) -> None:
         self.kind = kind
+        self._built_in = dict(built_in or {})
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -56,6 +60,9 @@ class Registry(Mapping[str, T], Generic[T]):
             raise UserError(f"'{name}' cannot name a {self.kind}: use letters, digits, - and _")
 
         def enter(entry: T) -> T:
+            if name in self._built_in and name not in self._entries:
+                # Another entry of its name is then seen to be one. Where the home itself registers it, nothing happens.
+                importlib.import_module(self._built_in[name])
             known = self._entries.get(name)
             if known is not None and _home(known) != _home(entry):
                 raise UserError(
@@ -73,31 +80,37 @@ class Registry(Mapping[str, T], Generic[T]):
     def remove(self, name: str) -> None:
         """Take an entry out again, as tests of plugins do."""
         del self._entries[name]
+        self._built_in.pop(name, None)
 
     def __getitem__(self, name: str) -> T:
         """Entry of a name; a ``UserError`` with the nearest known names, since names come from users."""
+        if name in self._built_in and name not in self._entries:
+            importlib.import_module(self._built_in[name])
         if name not in self._entries:
             raise UserError(self.unknown(name))
         return self._entries[name]
 
     def get(self, name: str, default: T | None = None) -> T | None:  # type: ignore[override]
         """Entry of a name, or the default."""
-        return self._entries.get(name, default)
+        try:
+            return self[name]
+        except UserError:
+            return default
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._entries or name in self._built_in
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(dict.fromkeys([*self._built_in, *self._entries]))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries.keys() | self._built_in.keys())
 
     def unknown(self, name: str) -> str:
         """One sentence about a name that is not there."""
-        close = difflib.get_close_matches(str(name), self._entries, n=1, cutoff=0.6)
+        close = difflib.get_close_matches(str(name), list(self), n=1, cutoff=0.6)
         hint = f"; did you mean '{close[0]}'?" if close else ""
-        return f"no {self.kind} '{name}'{hint} (known: {', '.join(self._entries)}; plugins=[...] adds your own)"
+        return f"no {self.kind} '{name}'{hint} (known: {', '.join(self)}; plugins=[...] adds your own)"
 
 
 def load_plugins(plugins: Iterable[str] = ()) -> list[str]:

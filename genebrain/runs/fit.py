@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from genebrain.alignment.model import AlignmentModel
-from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.brain.connectome.side_by_side import joined
 from genebrain.brain.store.report import lasting
 from genebrain.cohort.column_roles import STRATA

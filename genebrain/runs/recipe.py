@@ -28,8 +28,8 @@ from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, 
 from genebrain.alignment.closed_form.latents import JOINED
 from genebrain.alignment.model import AlignmentModel, Towers, untrained_towers
 from genebrain.alignment.module import AlignmentModule
-from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.train import TrainerSettings, TrainingResult, train
+from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
+from genebrain.alignment.train import TrainingResult, train
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.evaluation.rank_metrics import recalls
 from genebrain.evaluation.ranks import rank_counts

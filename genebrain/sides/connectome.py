@@ -9,28 +9,22 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from genebrain.brain.connectome.base import ConnectomeFeature
-from genebrain.brain.connectome.features import (
-    FEATURES,
-    Moments,
-    ScanSummary,
-    SideBySide,
-    moments_from_store,
-    summaries_from_store,
-)
-from genebrain.brain.connectome.side_by_side import JOINED
+from genebrain.brain.connectome.base import FEATURES, ConnectomeFeature
 from genebrain.brain.images.cleaning import Cleaning
-from genebrain.brain.store.fill import ingest_scans
-from genebrain.brain.store.store import ScanStore
-from genebrain.cohort.participants import Cohort
 from genebrain.common.types import IntArray, UserError
-from genebrain.sides.options import component_list, component_problems, count_problems, positives_problems
+from genebrain.sides.options import Positives, component_list, component_problems, count_problems, positives_problems
 
-Feature = ConnectomeFeature | SideBySide
+if TYPE_CHECKING:
+    from genebrain.brain.connectome.features import Moments, ScanSummary
+    from genebrain.brain.connectome.side_by_side import SideBySide
+    from genebrain.brain.store.store import ScanStore
+    from genebrain.cohort.participants import Cohort
+
+Feature: TypeAlias = "ConnectomeFeature | SideBySide"
 """A connectome feature, or several next to each other."""
 
 DEFAULT_KINDS = ("innovation", "lag0", "spectrum")
@@ -46,25 +40,24 @@ class ConnectomeSide:
     Parameters
     ----------
     kind : str or sequence of str
-        Kinds of features in :data:`~genebrain.brain.connectome.features.FEATURES`; cross-validation inside training
-        chooses among several, and adds a second where that pays. ``innovation``: tangent space of the innovation
-        covariance of a
-        group first-order autoregression; ``lag0``: of the covariance; ``spectrum``: log spectra of the parcels.
+        One or several of innovation (tangent space of the innovation covariance of a group autoregression), lag0 (of
+        the covariance), spectrum (log spectra of the parcels), correlation and partial_correlation. Cross-validation
+        inside training chooses among several, and adds a second where that pays. Kinds of a plugin are entered by
+        :func:`~genebrain.brain.connectome.features.register_kind`.
     components : sequence, optional
-        Numbers of leading components to try; the alignment chooses by cross-validation inside training. ``all``
-        keeps every parcel (left out above 128 parcels). The two correlations use all parcels. None: 15, 25 and 40, and
-        of a single kind ``all`` as well.
+        Leading components to try, chosen by cross-validation inside training; None: 15, 25, 40, and of a single kind
+        all as well. ``all`` keeps every parcel (left out above 128 parcels). The two correlations use all parcels.
     shrinkage : float
         Towards the training mean, in the tangent space.
     min_frames : int
-        Shorter scans are left out, counted in the ingest report.
+        Shorter scans are left out and counted.
     cleaning : Cleaning
         What is removed from the series; each way of cleaning has its own folder in the store.
-    despike : bool, optional
-        Interpolate motion spikes that the series show by themselves. None: with several kinds yes, with one no.
     positives : {"people", "scans"}
-        Rows of contrastive training: one per person, or one per scan, so that the scans of a person are positives of
-        one genome and of one another. Everything else reads people.
+        Rows of contrastive training: one per person, or one per scan (those of a person: positives of one another).
+        Everything else reads people.
+    despike : bool, optional
+        Interpolate motion spikes that the series show by themselves; None: with several kinds yes, with one no.
     """
 
     kind: str | tuple[str, ...] = DEFAULT_KINDS
@@ -72,7 +65,7 @@ class ConnectomeSide:
     shrinkage: float = 0.05
     min_frames: int = 40
     cleaning: Cleaning = field(default_factory=Cleaning)
-    positives: str = "people"
+    positives: Positives = "people"
     despike: bool | None = None
 
     def __post_init__(self) -> None:
@@ -125,6 +118,9 @@ class ConnectomeSide:
 
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with a usable scan."""
+        from genebrain.brain.store.fill import ingest_scans
+        from genebrain.brain.store.store import ScanStore
+
         report = ingest_scans(
             cohort.scans,
             self.folder(store),
@@ -142,6 +138,8 @@ class ConnectomeSide:
         self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True
     ) -> Moments | ScanSummary:
         """Lag moments, and where a kind needs them band powers, of every person; ``training`` is not looked at."""
+        from genebrain.brain.store.store import ScanStore
+
         scans = ScanStore(self.folder(store))
         return self.summaries(scans, person_scans(cohort, scans), progress=progress)
 
@@ -149,6 +147,8 @@ class ConnectomeSide:
         self, scans: ScanStore, keys: list[list[str]] | list[str], *, progress: bool = True
     ) -> Moments | ScanSummary:
         """What the features are made of, for people or single scans named by their keys in the store."""
+        from genebrain.brain.connectome.features import moments_from_store, summaries_from_store
+
         if not self.despikes and not self.needs_powers:
             return moments_from_store(scans, keys, progress=progress)
         steps = {str(key): float(tr) for key, tr in scans.index["tr"].items()}
@@ -189,6 +189,8 @@ class ConnectomeSide:
 
     def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> Feature:
         """Take a fitted candidate, or the stack of several, back from a checkpoint."""
+        from genebrain.brain.connectome.side_by_side import JOINED, SideBySide
+
         if JOINED in name:
             return SideBySide.from_state(name, state, FEATURES)
         return FEATURES[name.split("-")[0]].from_state(state)

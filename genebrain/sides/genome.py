@@ -5,34 +5,28 @@ Joins the DNA room (haplotypes, chunks, encoder, store) with the people of a coh
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from genebrain.cohort.participants import Cohort
 from genebrain.common.types import FloatArray, UserError
-from genebrain.genetics.chunks.build import ChunkSet, build_chunks, content_fingerprint, dosages
-from genebrain.genetics.chunks.reference import pair_with_reference
-from genebrain.genetics.chunks.work import BASES_PER_TOKEN, predict
-from genebrain.genetics.encoders.generator import GeneratorEncoder
-from genebrain.genetics.encoders.options import EmbedOptions, table_name
-from genebrain.genetics.encoders.plain import make_encoder, reader_for
-from genebrain.genetics.encoders.protocol import DNA_ENCODERS, ChunkReader, DNAEncoder, DNAWeights
-from genebrain.genetics.genome.gene_windows import read_windows
-from genebrain.genetics.haplotypes.resolve import Policies
-from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
-from genebrain.genetics.model.checkpoints import TRAINED_TOKENS
-from genebrain.genetics.model.language_model import GeneratorLanguageModel, load_language_model
+from genebrain.genetics.encoders.protocol import DNA_ENCODERS, GENERATORS, DNAWeights
+from genebrain.genetics.haplotypes.policies import Policies, ReferenceMismatch, Symbolic, Unphased
 from genebrain.genetics.model.options import ModelOptions
-from genebrain.genetics.store.store import ChunkStore
-from genebrain.genetics.store.work_parts import Shard
-from genebrain.training.adapters import LoraSettings
-from genebrain.training.tuned_encoder import TUNINGS
+from genebrain.genetics.model.tokenizer import FrameRule
+from genebrain.sides.options import refuse_options_of_generator
+from genebrain.training.settings import TUNINGS, LoraSettings, Tuning
 
-ONLY_GENERATOR = ("model", "layer", "last_layers", "opening_mark", "closing_mark", "length_rule", "tuning", "lora")
-"""Options that an encoder of a plugin does not have."""
+if TYPE_CHECKING:
+    from genebrain.cohort.participants import Cohort
+    from genebrain.genetics.chunks.build import ChunkSet
+    from genebrain.genetics.encoders.options import EmbedOptions
+    from genebrain.genetics.encoders.protocol import ChunkReader, DNAEncoder
+    from genebrain.genetics.model.backbone import GeneratorBackbone
+    from genebrain.genetics.model.language_model import GeneratorLanguageModel
+    from genebrain.genetics.store.work_parts import Shard
 
 
 @dataclass(frozen=True)
@@ -42,35 +36,50 @@ class GeneSide:
     Parameters
     ----------
     name : str
-        ``generator_tiny`` (random weights, offline), a published checkpoint, or an encoder of a plugin
-        (:data:`~genebrain.genetics.encoders.protocol.DNA_ENCODERS`).
+        generator_tiny (random weights, offline), a published checkpoint, see ``genebrain models``, or an encoder of a
+        plugin (:data:`~genebrain.genetics.encoders.protocol.DNA_ENCODERS`).
     path : str, optional
-        Local folder with ``config.json`` and safetensors weights.
+        Local folder with config.json and safetensors weights; None: the hub cache.
     revision : str, optional
-        Hub revision; the pinned one by default.
+        Commit on the hub; None: the pinned one.
     weights_seed : int
-        Seed of the random weights of ``generator_tiny``.
+        Of the random weights of generator_tiny.
     chunk_bp : int
-        Bases of reference per chunk, a multiple of 6. Work grows with it: 1.5 kb needs 8 times fewer tokens
-        than 12 kb.
-    cut_origin : str
-        ``genome`` (cuts at multiples of ``chunk_bp``, so cohorts share chunks) or ``window``.
-    unphased, symbolic, reference_mismatch : str
-        Policies, see :class:`genebrain.genetics.haplotypes.resolve.Policies`.
+        Bases per chunk, a multiple of 6; longer chunks cost more tokens: 1.5 kb needs 8 times fewer than 12 kb.
+    cut_origin : {"genome", "window"}
+        Cuts at multiples of ``chunk_bp`` of the genome (so that cohorts share chunks), or of the window.
+    unphased : {"error", "as_written", "random"}
+        Heterozygous genotypes without phase; random draws are seeded.
+    symbolic : {"drop", "error"}
+        Records such as <DEL>.
+    reference_mismatch : {"error", "report"}
+        REF differs from the FASTA.
     missing_threshold : float
         A window of a subject with a larger share of missing genotypes is masked.
     allow_download : bool
-        Whether weights may be fetched from the hub.
+        Fetch weights that are not in the cache (with HF_HUB_OFFLINE=0 in the environment).
     model : ModelOptions
-        Kernels and long context of the encoder.
-    strand, phases, layer, last_layers, opening_mark, closing_mark, length_rule
-        How a chunk becomes a vector, see :class:`~genebrain.genetics.store.plan.EmbedOptions` (``length_rule`` is
-        its ``frame``). Each choice has its own table in the store.
+        Kernels and long context of the encoder; of these only context, context_tokens and window change numbers.
+    strand : {"forward", "both_mean", "both_concat"}
+        Read the other strand too, and average or put side by side. This and the options down to ``length_rule`` are
+        :class:`~genebrain.genetics.encoders.options.EmbedOptions`; each choice has its own table in the store.
+    phases : sequence of int
+        Frames of the 6-mers, some of 0..5; their vectors are averaged.
+    layer : int
+        Hidden layer from the end; -1 is the last, behind the final norm.
+    last_layers : int
+        Mean of the last k layers (with layer=-1).
+    opening_mark : bool
+        <s> in front of every chunk.
+    closing_mark : bool
+        <s> behind every chunk.
+    length_rule : {"pad_right", "pad_left", "trim_right", "trim_left"}
+        Lengths that are no multiple of 6 (``frame`` of the embedding options).
     delta : bool
-        Subtract the vector of the reference chunk of the same place: 0 where a person carries the reference. The
-        vectors themselves are stored once, whether or not they are subtracted.
+        Cohorts: subtract the vector of the reference chunk of the same place, so 0 where a person carries the
+        reference. The vectors themselves are stored once, whether or not they are subtracted.
     tuning : {"frozen", "lora", "full"}
-        Whether the encoder is trained inside ``fit``: not, by low-rank adapters, or all its weights.
+        Whether ``fit`` trains the encoder: not, by low-rank adapters, or all its weights (use delta then).
     lora : LoraSettings
         Form of the adapters, for ``tuning=lora``.
     """
@@ -80,22 +89,22 @@ class GeneSide:
     revision: str | None = None
     weights_seed: int = 0
     chunk_bp: int = 1500
-    cut_origin: str = "genome"
-    unphased: str = "error"
-    symbolic: str = "drop"
-    reference_mismatch: str = "error"
+    cut_origin: Literal["genome", "window"] = "genome"
+    unphased: Unphased = "error"
+    symbolic: Symbolic = "drop"
+    reference_mismatch: ReferenceMismatch = "error"
     missing_threshold: float = 0.1
     allow_download: bool = False
     model: ModelOptions = field(default_factory=ModelOptions)
-    strand: str = "forward"
+    strand: Literal["forward", "both_mean", "both_concat"] = "forward"
     phases: tuple[int, ...] = (0,)
     layer: int = -1
     last_layers: int = 1
     opening_mark: bool = True
     closing_mark: bool = True
-    length_rule: str = "pad_right"
+    length_rule: FrameRule = "pad_right"
     delta: bool = False
-    tuning: str = "frozen"
+    tuning: Tuning = "frozen"
     lora: LoraSettings = field(default_factory=LoraSettings)
 
     def __post_init__(self) -> None:
@@ -115,7 +124,7 @@ class GeneSide:
         self._policies()
         object.__setattr__(self, "phases", tuple(self.phases))  # YAML gives a list
         if self.own:
-            self._refuse_options_of_generator()
+            refuse_options_of_generator(self)
             self.options()
         else:
             self._check_length(self.options())
@@ -123,20 +132,12 @@ class GeneSide:
     @property
     def own(self) -> bool:
         """Whether the encoder is one of a plugin, which reads letters in its own way."""
-        make = DNA_ENCODERS.get(self.name)
-        return make is not None and make is not GeneratorEncoder
-
-    def _refuse_options_of_generator(self) -> None:
-        known = {one.name: one for one in fields(self)}
-        changed = [name for name in ONLY_GENERATOR if getattr(self, name) != _default(known[name])]
-        if changed:
-            raise UserError(
-                f"genetics.name={self.name} reads chunks in its own way: leave out "
-                f"{', '.join(f'genetics.{name}' for name in changed)}, which GENERator alone has"
-            )
+        return self.name in DNA_ENCODERS and self.name not in GENERATORS
 
     def _check_length(self, options: EmbedOptions) -> None:
         """Chunks that no published model can take are refused before genotypes are read; a local folder says later."""
+        from genebrain.genetics.model.checkpoints import TRAINED_TOKENS
+
         limit = {"chunks": TRAINED_TOKENS, "yarn": self.model.context_tokens}.get(self.model.context)
         tokens = int(options.n_tokens(np.array([self.chunk_bp]))[0])
         if self.path is None and limit is not None and tokens > limit:
@@ -147,11 +148,13 @@ class GeneSide:
 
     def options(self) -> EmbedOptions:
         """How a chunk becomes a vector."""
+        from genebrain.genetics.encoders.options import EmbedOptions
+
         return EmbedOptions(
             opening_mark=self.opening_mark,
             closing_mark=self.closing_mark,
-            frame=self.length_rule,  # type: ignore[arg-type]
-            strand=self.strand,  # type: ignore[arg-type]
+            frame=self.length_rule,
+            strand=self.strand,
             phases=self.phases,
             layer=self.layer,
             last_layers=self.last_layers,
@@ -159,13 +162,15 @@ class GeneSide:
 
     def _policies(self) -> Policies:
         return Policies(
-            unphased=self.unphased,  # type: ignore[arg-type]
-            symbolic=self.symbolic,  # type: ignore[arg-type]
-            reference_mismatch=self.reference_mismatch,  # type: ignore[arg-type]
+            unphased=self.unphased,
+            symbolic=self.symbolic,
+            reference_mismatch=self.reference_mismatch,
             missing_threshold=self.missing_threshold,
         )
 
     def _inputs(self, cohort: Cohort) -> dict[str, Any]:
+        from genebrain.genetics.genome.gene_windows import read_windows
+
         return {
             "genotypes": cohort.genotypes,
             "reference": cohort.reference,
@@ -178,21 +183,23 @@ class GeneSide:
 
     def chunk_set(self, cohort: Cohort, store: Path, *, progress: bool = True) -> ChunkSet:
         """Unique chunks and the chunk index of a cohort's people, in the order of its table; built once."""
+        from genebrain.genetics.chunks.build import stored_chunks
+
         inputs = self._inputs(cohort)
-        folder = store / "chunk_index" / content_fingerprint(**inputs)
-        if (folder / "report.json").exists():
-            chunks = ChunkSet.load(folder)
-        else:
-            chunks = build_chunks(**inputs, progress=progress)
-            chunks.save(folder)
+        chunks = stored_chunks(store / "chunk_index", progress=progress, **inputs)
         return self._paired(chunks, inputs) if self.delta else chunks
 
     def _paired(self, chunks: ChunkSet, inputs: dict[str, Any]) -> ChunkSet:
+        from genebrain.genetics.chunks.reference import pair_with_reference
+
         places = {name: inputs[name] for name in ("reference", "windows", "chunk_bp", "cut_origin")}
         return pair_with_reference(chunks, **places)
 
     def plan(self, cohort: Cohort) -> dict[str, Any]:
         """Predict the encoder's work: naive and unique chunks, tokens."""
+        from genebrain.genetics.chunks.build import build_chunks
+        from genebrain.genetics.chunks.work import BASES_PER_TOKEN, predict
+
         options = self.options()
         marks = 0 if self.own else options.opening_mark + options.closing_mark
         inputs = self._inputs(cohort)
@@ -210,25 +217,31 @@ class GeneSide:
 
     def encoder(self) -> DNAEncoder:
         """The encoder, known by its fingerprint; weights are loaded when it first reads."""
+        from genebrain.genetics.encoders.plain import make_encoder
+
         return make_encoder(self.weights)
 
     def reader(self) -> ChunkReader:
         """How the encoder reads chunks under these options."""
+        from genebrain.genetics.encoders.plain import reader_for
+
         return reader_for(self.encoder(), self.options(), self.name)
 
     @property
     def weights(self) -> DNAWeights:
         """Which weights the encoder is made with."""
-        return DNAWeights(
-            self.name, self.path, self.revision, self.weights_seed, self.allow_download, self.model
-        )  # fmt: skip
+        return DNAWeights(self.name, self.path, self.revision, self.weights_seed, self.allow_download, self.model)
 
     def backbone(self, **more: Any) -> GeneratorBackbone:
         """Load the encoder; ``more`` goes to :func:`genebrain.genetics.model.backbone.load_generator`."""
+        from genebrain.genetics.model.backbone import load_generator
+
         return load_generator(**self.checkpoint, **more)
 
     def language_model(self, **more: Any) -> GeneratorLanguageModel:
         """The same encoder with its output head, as it was published: whatever ``tuning`` says, nothing is trained."""
+        from genebrain.genetics.model.language_model import load_language_model
+
         return load_language_model(**self.checkpoint, **more)
 
     @property
@@ -246,26 +259,25 @@ class GeneSide:
                 "embed-sequences; this needs a GENERator (generator_tiny, or a published one)"
             )
         return {
-            "name": self.name,
-            "path": self.path,
-            "revision": self.revision,
-            "seed": self.weights_seed,
-            "allow_download": self.allow_download,
-            "options": self.model,
-        }
+            "name": self.name, "path": self.path, "revision": self.revision, "seed": self.weights_seed,
+            "allow_download": self.allow_download, "options": self.model,
+        }  # fmt: skip
 
     def embed(
         self, chunks: ChunkSet, store: Path, *, progress: bool = True, shard: Shard | None = None
     ) -> dict[str, Any]:
         """Encode the chunks (or one share of them) that the store does not hold yet; returns what was done."""
-        report = ChunkStore(store / "chunks").embed(
-            chunks.keys, chunks.sequences, self.encoder(), self.options(), progress=progress, shard=shard,
-            name=self.name,
-        )  # fmt: skip
+        from genebrain.genetics.store.store import ChunkStore
+
+        read = chunks.keys, chunks.sequences, self.encoder(), self.options()
+        report = ChunkStore(store / "chunks").embed(*read, progress=progress, shard=shard, name=self.name)
         return {"chunks_naive": chunks.n_naive, "chunks_unique": chunks.n_unique, **report.as_dict()}
 
     def table(self, chunks: ChunkSet, store: Path, pooling: str) -> FloatArray:
         """Stored embeddings, ``[rows, width]`` in the order that the index of the chunk set speaks of."""
+        from genebrain.genetics.encoders.options import table_name
+        from genebrain.genetics.store.store import ChunkStore
+
         reader = self.reader()
         if pooling not in reader.poolings:
             raise UserError(f"pooling.token={pooling}: {self.name} gives {', '.join(reader.poolings)}")
@@ -281,9 +293,7 @@ class GeneSide:
 
     def dosage_blocks(self, cohort: Cohort) -> list[FloatArray]:
         """True dosages of all variants, one block ``[subjects, variants]`` per window."""
+        from genebrain.genetics.chunks.build import dosages
+        from genebrain.genetics.genome.gene_windows import read_windows
+
         return dosages(cohort.genotypes, read_windows(cohort.windows), cohort.table["genotype_id"].tolist())
-
-
-def _default(one: Field[Any]) -> Any:
-    """Default value of a setting."""
-    return one.default_factory() if one.default_factory is not MISSING else one.default

@@ -6,14 +6,20 @@ Values in, a list of problems out, so that they are told together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Literal, get_args
 
-import torch
+from genebrain.common.types import UserError
+from genebrain.training.settings import TUNINGS
 
-from genebrain.training.tuned_encoder import TUNINGS
+if TYPE_CHECKING:
+    from genebrain.sides.genome import GeneSide
 
-POSITIVES = ("people", "scans")
+Positives = Literal["people", "scans"]
+POSITIVES: tuple[Positives, ...] = get_args(Positives)
 Aggregate = Literal["mean", "motion", "attention"]
+ONLY_GENERATOR = ("model", "layer", "last_layers", "opening_mark", "closing_mark", "length_rule", "tuning", "lora")
+"""Options of genomes that an encoder of a plugin does not have."""
 
 
 def component_list(components: int | str | Iterable[int | str]) -> tuple[int | str, ...]:
@@ -62,8 +68,33 @@ def encoder_problems(aggregate: str, summary: str, tuning: str, device: str) -> 
         )
     if tuning not in TUNINGS:
         problems.append(f"brain.tuning={tuning} is none of {', '.join(TUNINGS)}")
-    try:
-        torch.device("cpu" if device == "auto" else device)
-    except RuntimeError:
+    if device not in ("auto", "cpu", "cuda") and not _is_device(device):
         problems.append(f"brain.device={device} is none of auto, cpu, cuda")
     return problems
+
+
+def _is_device(name: str) -> bool:
+    import torch
+
+    try:
+        torch.device(name)
+    except RuntimeError:
+        return False
+    return True
+
+
+def refuse_options_of_generator(side: GeneSide) -> None:
+    """Refuse options that GENERator alone has, for an encoder of a plugin.
+
+    Raises
+    ------
+    UserError
+        Some are not at their defaults; all are named.
+    """
+    usual = {one.name: one.default if one.default_factory is MISSING else one.default_factory() for one in fields(side)}
+    changed = [f"genetics.{name}" for name in ONLY_GENERATOR if getattr(side, name) != usual[name]]
+    if changed:
+        raise UserError(
+            f"genetics.name={side.name} reads chunks in its own way: leave out {', '.join(changed)}, which GENERator "
+            "alone has"
+        )

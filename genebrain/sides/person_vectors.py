@@ -1,18 +1,33 @@
-"""Average of window embeddings as one vector per person, with fixed weights.
+"""Scans into the store, their windows through the encoder, and averages of these: one vector per person.
 
-Window -> scan -> person; scans weigh the same, or by the inverse of their motion. Vectors are averaged when they are
-asked for, block by block, so that a cohort of wide ones (``summary=connectivity``) need not fit into memory.
+Nothing is learned here. Window -> scan -> person; scans weigh the same, or by the inverse of their motion. Vectors are
+averaged when they are asked for, block by block, so that a cohort of wide ones (``summary=connectivity``) need not fit
+into memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
+from genebrain.brain.encoders.embed import embed_windows, embeddings_folder, say_encoder
+from genebrain.brain.encoders.preflight import refuse_misfits
+from genebrain.brain.models.scaling import CohortScaling
+from genebrain.brain.store.fill import fill_store
 from genebrain.common.types import IntArray, UserError
+from genebrain.sides.connectome import person_scans
+
+if TYPE_CHECKING:
+    from genebrain.brain.encoders.base import WindowEncoder
+    from genebrain.brain.encoders.embed import Embeddings
+    from genebrain.brain.windows.bank import WindowBank
+    from genebrain.cohort.participants import Cohort
+    from genebrain.sides.scans import EncoderSide
 
 LEAST_MOTION_MM = 0.05
 """Mean framewise displacement below which a scan weighs no more."""
@@ -96,3 +111,52 @@ class PersonVectors:
     def of(self, rows: IntArray) -> PersonVectors:
         """The vectors of these people only, not computed yet."""
         return PersonVectors(self._vectors, [self._scans[row] for row in rows], self._weights)
+
+
+def ingest_windows(
+    side: EncoderSide, cohort: Cohort, store: Path, *, progress: bool
+) -> tuple[dict[str, Any], set[int]]:
+    """See :meth:`~genebrain.sides.scans.EncoderSide.ingest`."""
+    places = {"atlas": cohort.atlas, "centres": cohort.parcel_coordinates}
+    refuse_misfits(side.settings, side.windows, cohort.scans, volumes=side.volumes, **places)
+    unknown = {"scans_without_mean_fd": unknown_motion(cohort.scans)} if side.aggregate == "motion" else {}
+    options = side.options(cohort)
+    report = fill_store(cohort.scans, store / side.folder(options), options, short="skip", progress=progress)
+    bank = side.bank(side.shared(cohort, store), cohort, store)
+    keys = side.scans(cohort, store).keys(cohort.scans)
+    known = [key for key in keys if key is not None]
+    planned = bank.plan(known)
+    usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key in planned}
+    return {**report.summary(), "windows": bank.describe(known, planned), **unknown}, usable
+
+
+def ready_encoder(
+    side: EncoderSide, cohort: Cohort, store: Path, training: IntArray, encoder: WindowEncoder | None
+) -> tuple[WindowEncoder, WindowBank]:
+    """See :meth:`~genebrain.sides.scans.EncoderSide.ready`."""
+    encoder = encoder or side.shared(cohort, store)
+    bank = side.bank(encoder, cohort, store)
+    if side.scaling == "cohort":
+        scans = person_scans(cohort, side.scans(cohort, store))
+        fitted = CohortScaling.fit(bank.store.read(key) for row in training for key in scans[row])
+        encoder = encoder.with_scaling(fitted)
+    return encoder, bank
+
+
+def vectors_of_windows(
+    side: EncoderSide,
+    cohort: Cohort,
+    store: Path,
+    training: IntArray,
+    *,
+    encoder: WindowEncoder | None,
+    progress: bool,
+) -> tuple[Embeddings, WindowBank]:
+    """See :meth:`~genebrain.sides.scans.EncoderSide.window_vectors`."""
+    encoder, bank = side.ready(cohort, store, training, encoder)
+    planned = bank.plan([key for keys in person_scans(cohort, side.scans(cohort, store)) for key in keys])
+    folder = embeddings_folder(store / "scan_embeddings", encoder, bank)
+    say_encoder(encoder, bank)
+    return embed_windows(
+        encoder, bank, planned, folder, batch=side.batch, device=side.device, progress=progress
+    ), bank  # fmt: skip

@@ -8,15 +8,19 @@ the one before gave, per haplotype up to ``diploid``, per gene window up to ``wi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from genebrain.alignment.towers.pooling import DIPLOID_KINDS, POOLINGS, DiploidPooling, build, is_trainable
+from genebrain.alignment.towers.registry import DIPLOID_KINDS, POOLINGS
 from genebrain.common.types import FloatArray, IntArray, UserError
 
-TOKEN = ("last", "mean", "max")
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from genebrain.alignment.towers.pooling import DiploidPooling
+
+Token = Literal["last", "mean", "max"]
 WINDOW = ("components", "concat", "mean", "max")
 """Ways to join windows without weights; every trainable pooling joins them too."""
 
@@ -28,28 +32,28 @@ class GenePooling:
     Parameters
     ----------
     token : {"last", "mean", "max"}
-        Tokens of a chunk -> chunk vector (all three are stored; no encoder call).
+        Tokens of a chunk, to the vector of the chunk (all three are stored).
     chunk : str
-        Chunks of a window -> window vector of one haplotype; ``flatten`` keeps their order.
-    diploid : str
-        The two haplotypes -> one window vector; symmetric in the two unless ``concat``.
+        Chunks of a window, to the window vector of one haplotype: flatten (keeps their order), mean, max, last,
+        attention, gated_attention, gem, or one of a plugin.
+    diploid : {"sum", "mean", "mean_absdiff", "max", "concat"}
+        The two haplotypes, to one window vector; symmetric in the two unless ``concat``.
     window : str
-        Windows -> subject: ``components`` (principal components per window, fitted on training subjects, kept
-        apart so that a sparse gene side can choose), ``concat``, ``mean``, ``max``, ``attention``.
+        Windows of a subject: components (principal components per window, fitted on training subjects), concat, mean,
+        max, attention, gated_attention, or a trained one of a plugin. Components stay apart, so that a sparse gene side
+        can choose.
     """
 
-    token: str = "mean"
+    token: Token = "mean"
     chunk: str = "flatten"
-    diploid: str = "sum"
+    diploid: Literal["sum", "mean", "mean_absdiff", "max", "concat"] = "sum"
     window: str = "components"
 
     def __post_init__(self) -> None:
-        allowed = {
-            "token": TOKEN,
-            "chunk": tuple(POOLINGS),
-            "diploid": DIPLOID_KINDS,
-            "window": (*WINDOW, *(name for name in POOLINGS if is_trainable(name))),
-        }
+        allowed: dict[str, tuple[str, ...]] = {
+            "token": get_args(Token), "chunk": tuple(POOLINGS), "diploid": DIPLOID_KINDS,
+            "window": WINDOW if self.window in WINDOW else (*WINDOW, *filter(_is_trainable, POOLINGS)),
+        }  # fmt: skip
         wrong = [
             f"pooling.{level}={getattr(self, level)}: use one of {', '.join(names)}"
             for level, names in allowed.items()
@@ -61,7 +65,7 @@ class GenePooling:
     @property
     def trainable(self) -> bool:
         """Whether any level has weights, so that pooling happens inside training."""
-        return any(name in POOLINGS and is_trainable(name) for name in (self.chunk, self.window))
+        return any(name in POOLINGS and _is_trainable(name) for name in (self.chunk, self.window))
 
     @property
     def levels(self) -> dict[str, str]:
@@ -96,6 +100,8 @@ class GenePooling:
             ``[subjects, features]``, one per window; a single one when windows are averaged. A window that a
             subject lacks is NaN: how it is filled is fitted on training subjects, not decided here.
         """
+        import torch
+
         rows = torch.from_numpy(np.ascontiguousarray(table))
         parts = []
         with torch.no_grad():
@@ -122,6 +128,10 @@ class GenePooling:
         list of Tensor
             As :meth:`blocks`.
         """
+        import torch
+
+        from genebrain.alignment.towers.pooling import DiploidPooling, build
+
         if self.trainable:
             raise ValueError("this pooling has trainable weights; use it inside a tower")
         hidden, per_window = rows.shape[1], []
@@ -140,7 +150,15 @@ class GenePooling:
         return [pooled.masked_fill(missing.all(dim=1), torch.nan)]
 
 
+def _is_trainable(name: str) -> bool:
+    from genebrain.alignment.towers.pooling import is_trainable
+
+    return is_trainable(name)
+
+
 def _pool(rows: Tensor, picked: Tensor, chunk_pool: nn.Module, diploid: DiploidPooling) -> Tensor:
+    import torch
+
     exists = picked >= 0
     haplotypes = exists.any(dim=-1)
     windows = haplotypes.any(dim=-1)

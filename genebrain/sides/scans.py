@@ -1,55 +1,43 @@
-"""The scans of a cohort through a scan encoder, one vector per person.
-
-Same interface as the connectome. A frozen encoder runs once per scan; its embeddings lie in the store and are found
-again by content. Window -> scan -> person: the mean over windows, then over scans.
-"""
+"""Scans of a cohort through a scan encoder: one vector per person, embeddings of frozen encoders kept in the store."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.brain.encoders.base import WindowEncoder
-from genebrain.brain.encoders.build import EncoderSettings
-from genebrain.brain.encoders.cache import SHELF, ScanShape
-from genebrain.brain.encoders.embed import Embeddings, embed_windows, embeddings_folder, say_encoder
-from genebrain.brain.encoders.families import Summary
-from genebrain.brain.encoders.preflight import refuse_misfits
-from genebrain.brain.encoders.reading import (
-    VolumeSettings,
-    options_name,
-    scan_options,
-    scan_shape,
-    volume_cleaning_problem,
-)
+from genebrain.brain.encoders.settings import EncoderSettings, Summary, VolumeSettings, volume_cleaning_problem
 from genebrain.brain.images.cleaning import Cleaning
-from genebrain.brain.models.scaling import CohortScaling
-from genebrain.brain.store.fill import fill_store
-from genebrain.brain.store.job import ScanOptions
-from genebrain.brain.store.store import ScanStore
-from genebrain.brain.windows.bank import WindowBank
 from genebrain.brain.windows.policy import WindowPolicy
-from genebrain.cohort.participants import Cohort
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.sides.connectome import ConnectomeSide, Feature, parcels_folder, person_scans
-from genebrain.sides.embedding_feature import WindowFeature, restored_feature, window_features
 from genebrain.sides.options import (
     Aggregate,
+    Positives,
     component_list,
     component_problems,
     count_problems,
     encoder_problems,
     positives_problems,
 )
-from genebrain.sides.person_vectors import PersonVectors, motion_weights, unknown_motion
 from genebrain.sides.vectors.brains import VectorBrain
-from genebrain.sides.vectors.features import VectorFeature
-from genebrain.training.adapters import ALL_LINEAR, LoraSettings
+from genebrain.training.settings import ALL_LINEAR, LoraSettings, Tuning
+
+if TYPE_CHECKING:
+    from genebrain.brain.encoders.base import WindowEncoder
+    from genebrain.brain.encoders.cache import EncoderShelf, ScanShape
+    from genebrain.brain.encoders.embed import Embeddings
+    from genebrain.brain.store.job import ScanOptions
+    from genebrain.brain.store.store import ScanStore
+    from genebrain.brain.windows.bank import WindowBank
+    from genebrain.cohort.participants import Cohort
+    from genebrain.sides.embedding_feature import WindowFeature
+    from genebrain.sides.person_vectors import PersonVectors
+    from genebrain.sides.vectors.features import VectorFeature
 
 EVERY_LAYER = LoraSettings(targets=(ALL_LINEAR,))
 """Adapters for encoders whose layers have no common names."""
@@ -61,21 +49,21 @@ class EncoderSide:
 
     Parameters
     ----------
-    encoder : {"brainlm", "brainlm_vit", "swift", "brainmt"} or one of a plugin
+    encoder : str
+        brainlm, brainlm_vit, swift, brainmt, or one of a plugin.
     path : str, optional
-        Published or own weights (file or folder); None: random weights, a control.
+        Weights: published file or folder, or own; None: random weights, a control.
     size : str
-        ``auto``: that of the weights, tiny without them. Or ``tiny``, ``published`` and others of the encoder.
+        auto (that of the weights, tiny without them), tiny, published, or another size of the encoder.
     weights_seed : int
         Of random weights.
     summary : {"own", "cls", "mean", "connectivity"}
-        What a window's vector is: as the encoder does it, its class token, the mean over its tokens, or how the tokens
-        of different places vary together; the last is averaged over windows and scans, then mapped to the tangent
-        space at the mean of the training people.
+        Vector of a window: as the encoder does it, its class token, the mean over its tokens, or how the tokens of
+        different places vary together. The last is averaged, then mapped to the tangent space of the training people.
     scaling : {"window", "cohort"}
-        Of parcel series: each window by its own median and quartiles, or by those of the training scans.
+        Parcel series: each window by its own median and quartiles, or by those of the training scans.
     formula : {"paper", "toolkit"}
-        Of the scaling; the second repeats a slip of the published toolkit.
+        Of the scaling; toolkit repeats a slip of the published code.
     windows : WindowPolicy
         How scans are cut.
     volumes : VolumeSettings
@@ -84,24 +72,25 @@ class EncoderSide:
         What is removed from parcel series; each way of cleaning has its own folder in the store, which the connectome
         shares. Of volumes only frames of motion can be left out (``fd_threshold``).
     aggregate : {"mean", "motion", "attention"}
-        Over the scans of a person: plain, weighted by the inverse of the scan's mean framewise displacement, or by
-        weights of windows that training learns, from the plain ones on.
+        Over a person's scans: plain, by the inverse mean framewise displacement, or by weights of windows that fit
+        learns, from the plain ones on.
     components : sequence
-        Numbers of components of the embeddings (for ``connectivity``: of places) to try; the alignment chooses by
-        cross-validation inside training. ``all`` keeps every column.
+        Numbers of components of the embeddings to try, or all; chosen by cross-validation inside training. For
+        ``connectivity``: of places.
     tuning : {"frozen", "lora", "full"}
-        Whether the encoder is trained inside ``fit``: not, by low-rank adapters, or all its weights.
+        Whether ``fit`` trains the encoder: not, by low-rank adapters, or all its weights.
     lora : LoraSettings
         Form of the adapters, for ``tuning=lora``.
     train_windows : int
-        Windows of a person that a training step sees, drawn anew every time; in evaluation all count.
+        Windows of a person that a training step sees, drawn anew; evaluation takes all.
     batch : int
         Windows that pass the encoder at a time.
     device : {"auto", "cpu", "cuda"}
+        auto: a GPU where there is one.
     min_frames : int
         Shorter scans are left out and counted.
     positives : {"people", "scans"}
-        As for :class:`~genebrain.sides.connectome.ConnectomeSide`; where nothing before the tower is trained.
+        Rows of contrastive training, as for :class:`~genebrain.sides.connectome.ConnectomeSide`.
     """
 
     encoder: str = "brainlm"
@@ -116,13 +105,13 @@ class EncoderSide:
     cleaning: Cleaning = field(default_factory=Cleaning)
     aggregate: Aggregate = "mean"
     components: tuple[int | str, ...] = (16, 64, "all")
-    tuning: str = "frozen"
+    tuning: Tuning = "frozen"
     lora: LoraSettings = EVERY_LAYER
     train_windows: int = 2
     batch: int = 16
     device: str = "auto"
     min_frames: int = 10
-    positives: str = "people"
+    positives: Positives = "people"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "components", component_list(self.components))
@@ -170,34 +159,46 @@ class EncoderSide:
         """Whether the time between two frames must be known: for weights trained at one, seconds, or a band-pass."""
         if self.windows.in_seconds or self.cleaning.filters:
             return True
-        return SHELF.expected(self.settings).tr is not None
+        return _shelf().expected(self.settings).tr is not None
 
     def build(self, cohort: Cohort, store: Path) -> WindowEncoder:
         """An encoder for the scans of a cohort (those in the store), in evaluation mode, for the caller alone."""
-        return SHELF.take(self.settings, **self._shape(cohort, store))
+        return _shelf().take(self.settings, **self._shape(cohort, store))
 
     def shared(self, cohort: Cohort, store: Path) -> WindowEncoder:
         """The same encoder for all who ask, built once: it must not be changed."""
-        return SHELF.get(self.settings, **self._shape(cohort, store))
+        return _shelf().get(self.settings, **self._shape(cohort, store))
 
     def _shape(self, cohort: Cohort, store: Path) -> ScanShape:
+        from genebrain.brain.encoders.reading import scan_shape
+
         return scan_shape(self.scans(cohort, store), cohort.parcel_coordinates, cohort.atlas)
 
     def bank(self, encoder: WindowEncoder, cohort: Cohort, store: Path) -> WindowBank:
         """The windows of the scans in the store, as this encoder wants them."""
+        from genebrain.brain.windows.bank import WindowBank
+
         return WindowBank(self.scans(cohort, store), self.windows, encoder.frames, encoder.tr, encoder.check_frames)
 
     def scans(self, cohort: Cohort, store: Path) -> ScanStore:
         """The store of what the encoder reads."""
-        return ScanStore(store / self._folder(self._options(cohort)))
+        from genebrain.brain.store.store import ScanStore
 
-    def _options(self, cohort: Cohort) -> ScanOptions:
+        return ScanStore(store / self.folder(self.options(cohort)))
+
+    def options(self, cohort: Cohort) -> ScanOptions:
+        """How the scans are read."""
+        from genebrain.brain.encoders.reading import scan_options
+
         return scan_options(
             self.settings, cohort.scans, atlas=cohort.atlas, volumes=self.volumes, cleaning=self.cleaning,
             min_frames=self.min_frames,
         )  # fmt: skip
 
-    def _folder(self, options: ScanOptions) -> str:
+    def folder(self, options: ScanOptions) -> str:
+        """Name of the folder of the scans in the store."""
+        from genebrain.brain.encoders.reading import options_name
+
         # Parcels are shared with the connectome; volumes of another box or scale lie apart.
         if self.settings.reads == "parcels":
             return parcels_folder(self.cleaning)
@@ -205,17 +206,9 @@ class EncoderSide:
 
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with at least one window."""
-        places = {"atlas": cohort.atlas, "centres": cohort.parcel_coordinates}
-        refuse_misfits(self.settings, self.windows, cohort.scans, volumes=self.volumes, **places)
-        unknown = {"scans_without_mean_fd": unknown_motion(cohort.scans)} if self.aggregate == "motion" else {}
-        options = self._options(cohort)
-        report = fill_store(cohort.scans, store / self._folder(options), options, short="skip", progress=progress)
-        bank = self.bank(self.shared(cohort, store), cohort, store)
-        keys = self.scans(cohort, store).keys(cohort.scans)
-        known = [key for key in keys if key is not None]
-        planned = bank.plan(known)
-        usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key in planned}
-        return {**report.summary(), "windows": bank.describe(known, planned), **unknown}, usable
+        from genebrain.sides.person_vectors import ingest_windows
+
+        return ingest_windows(self, cohort, store, progress=progress)
 
     def inputs(
         self,
@@ -231,6 +224,8 @@ class EncoderSide:
         Those of ``summary=connectivity`` are read and averaged when a block of them is asked for. ``training`` rows are
         looked at only for ``scaling=cohort``; ``encoder`` replaces the one of these settings.
         """
+        from genebrain.sides.person_vectors import PersonVectors
+
         vectors, _ = self.window_vectors(cohort, store, training, encoder=encoder, progress=progress)
         scans = person_scans(cohort, self.scans(cohort, store))
         people = PersonVectors(vectors, scans, self.scan_weights(cohort, store))
@@ -246,56 +241,59 @@ class EncoderSide:
         progress: bool = True,
     ) -> tuple[Embeddings, WindowBank]:
         """Vectors of the windows of every scan, by its key, computed once; and how the scans are cut."""
-        encoder, bank = self.ready(cohort, store, training, encoder)
-        planned = bank.plan([key for keys in person_scans(cohort, self.scans(cohort, store)) for key in keys])
-        folder = embeddings_folder(store / "scan_embeddings", encoder, bank)
-        say_encoder(encoder, bank)
-        return embed_windows(
-            encoder, bank, planned, folder, batch=self.batch, device=self.device, progress=progress
-        ), bank  # fmt: skip
+        from genebrain.sides.person_vectors import vectors_of_windows
+
+        return vectors_of_windows(self, cohort, store, training, encoder=encoder, progress=progress)
 
     def features(self, width: int) -> Mapping[str, WindowFeature]:
         """Unfitted candidates by name, for embeddings of so many columns."""
+        from genebrain.sides.embedding_feature import window_features
+
         return window_features(self.components, width, tangent=self.summary == "connectivity")
 
     def fit(self, inputs: tuple[FloatArray | PersonVectors], rows: IntArray) -> dict[str, WindowFeature]:
         """Fit every candidate on the given (training) rows."""
+        from genebrain.sides.person_vectors import PersonVectors
+
         (embeddings,) = inputs
         training = embeddings.of(rows) if isinstance(embeddings, PersonVectors) else embeddings[rows]
+        features = self.features(embeddings.shape[1])
         # Vectors that are averaged when asked for are those of connectivity, whose feature reads them block by block.
-        return {
-            name: feature.fit(training)  # type: ignore[arg-type]
-            for name, feature in self.features(embeddings.shape[1]).items()
-        }
+        return {name: feature.fit(training) for name, feature in features.items()}  # type: ignore[arg-type]
 
     def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> WindowFeature:
         """Take a fitted candidate back from a checkpoint."""
+        from genebrain.sides.embedding_feature import restored_feature
+
         return restored_feature(name, state)
 
     def description(self, cohort: Cohort, store: Path) -> dict[str, Any]:
         """What a run records of its brain side: encoder, weights and windows in words and numbers."""
-        cleaning = self.cleaning.describe() if self.cleaning.active else None
-        facts = SHELF.facts(self.settings, **self._shape(cohort, store))
-        return {**facts, "tuning": self.tuning, "cleaning": cleaning}
+        facts = _shelf().facts(self.settings, **self._shape(cohort, store))
+        return {**facts, "tuning": self.tuning, "cleaning": self.cleaning.describe() if self.cleaning.active else None}
 
     def ready(
         self, cohort: Cohort, store: Path, training: IntArray, encoder: WindowEncoder | None = None
     ) -> tuple[WindowEncoder, WindowBank]:
         """The encoder behind the scaling asked for, fitted on ``training`` rows, and its windows."""
-        encoder = encoder or self.shared(cohort, store)
-        bank = self.bank(encoder, cohort, store)
-        if self.scaling == "cohort":
-            scans = person_scans(cohort, self.scans(cohort, store))
-            fitted = CohortScaling.fit(bank.store.read(key) for row in training for key in scans[row])
-            encoder = encoder.with_scaling(fitted)
-        return encoder, bank
+        from genebrain.sides.person_vectors import ready_encoder
+
+        return ready_encoder(self, cohort, store, training, encoder)
 
     def scan_weights(self, cohort: Cohort, store: Path) -> dict[str, float]:
         """Weight of each scan in its person's vector; those that are not named weigh 1."""
         if self.aggregate != "motion":
             return {}
+        from genebrain.sides.person_vectors import motion_weights
+
         return motion_weights(cohort.scans, self.scans(cohort, store).keys(cohort.scans))
 
 
 BrainSide = ConnectomeSide | EncoderSide | VectorBrain
-AnyFeature = Feature | WindowFeature | VectorFeature
+AnyFeature: TypeAlias = "Feature | WindowFeature | VectorFeature"
+
+
+def _shelf() -> EncoderShelf:
+    from genebrain.brain.encoders.cache import SHELF
+
+    return SHELF

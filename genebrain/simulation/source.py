@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from genebrain.simulation.cohort import simulate_cohort
-
 
 @dataclass(frozen=True)
 class CohortSource:
@@ -16,9 +14,21 @@ class CohortSource:
     Parameters
     ----------
     path : str, optional
-        A ``cohort.yaml``. When given, the other settings have no meaning.
-    tier, n_subjects, seed, genomes, scans, n_parcels, mechanism
-        Settings of :func:`genebrain.simulation.cohort.simulate_cohort`.
+        A ``cohort.yaml``; when given, the other settings have no meaning.
+    tier : str
+        What to simulate, see ``genebrain simulate --help``.
+    n_subjects : int
+        People.
+    seed : int
+        Of the simulation.
+    genomes : {"msprime", "chr20_1000g"}
+        Simulated genomes, or real ones.
+    scans : {"parcels", "nifti"}
+        One table per scan, or 4D images for encoders of volumes.
+    n_parcels : int
+        Parcels of a scan; 424: those of A424, which BrainLM reads.
+    mechanism : str
+        How genomes shape a trait and the trait a scan, see ``genebrain simulate --help``.
     folder : str
         Where simulated cohorts are kept, one folder each, made once.
     """
@@ -45,6 +55,8 @@ class CohortSource:
         print(f"no cohort.path given: using the simulated cohort {out}")
         if (out / "cohort.yaml").exists():
             return out / "cohort.yaml"
+        from genebrain.simulation.cohort import simulate_cohort
+
         return simulate_cohort(
             out,
             tier=self.tier,

@@ -23,8 +23,7 @@ from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedFormSettings, TooManyColumnsError, fit_closed_form
 from genebrain.alignment.closed_form.latents import JOINED
 from genebrain.alignment.closed_form.ridge_cca import fit_ridge_cca
-from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings, TrainerSettings
 from genebrain.cohort.column_roles import confound_columns
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.runs.recipe import FittedAlignment, fit_alignment

@@ -9,7 +9,8 @@ hyphen is a function and a file with an underscore: ``embed-scans`` is ``tasks.e
 ``configs/embed_scans.yaml``.
 """
 
-from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, plan, power, report, simulate
+from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, report, simulate
+from genebrain.tasks.before import plan, power
 from genebrain.tasks.finetuning import finetune
 from genebrain.tasks.pretraining import pretrain, probe
 from genebrain.tasks.scan_quality import scan_report

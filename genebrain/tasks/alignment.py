@@ -1,4 +1,4 @@
-"""The verbs of an alignment study: simulate, check, plan, embed, fit, evaluate, report, ablate, power."""
+"""The verbs of an alignment study: simulate, check, embed, fit, evaluate, report, ablate."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.train import TrainerSettings
-from genebrain.cohort.column_roles import column_roles, roles_in_words
+from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import Metrics, UserError
-from genebrain.common.vectors import VectorInput
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import BrainSide, EncoderSide
-from genebrain.sides.vectors.cohorts import open_cohort
-from genebrain.sides.vectors.kinds import GenomeSide
-from genebrain.sides.workspace import Workspace
 from genebrain.simulation.source import CohortSource
 from genebrain.tasks.second_cohort import CohortPlace, evaluate_elsewhere, refuse_out
-from genebrain.tasks.vector_inputs import open_sources, sources_of
+
+if TYPE_CHECKING:
+    from genebrain.common.vectors import VectorInput
+    from genebrain.sides.vectors.kinds import GenomeSide
+    from genebrain.sides.workspace import Workspace
 
 Source = CohortSource | Path | str
 
@@ -52,6 +50,7 @@ def check(
     """Print every problem of a cohort and its funnel; raises UserError when a problem forbids a run."""
     from genebrain.cohort.checks.check import check_cohort
     from genebrain.sides.vectors.cohorts import vector_files
+    from genebrain.tasks.vector_inputs import sources_of
 
     with TemporaryDirectory() as folder:
         given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(folder))
@@ -71,23 +70,6 @@ def check(
         raise UserError(f"{count} problem{'s' * (count > 1)} must be mended before a run (listed above)")
 
 
-def plan(cohort: Source, genetics: GenomeSide | None = None, out: Path | str | None = None) -> Metrics:
-    """Predict the encoder's work without running it; optionally writes JSON."""
-    from genebrain.cohort.notices import tell
-    from genebrain.cohort.participants import load_cohort
-    from genebrain.common.run_folder import write_json
-    from genebrain.genetics.haplotypes.told import told_genotypes
-
-    people = load_cohort(_path(cohort))
-    tell((problem.message for problem in people.warnings), "warning: ")
-    predicted = (genetics or GeneSide()).plan(people)
-    tell(told_genotypes(predicted["report"]))
-    if out is not None:
-        write_json(Path(out), predicted)
-    print(json.dumps({k: v for k, v in predicted.items() if not isinstance(v, (list, dict))}, indent=1))
-    return predicted
-
-
 def embed(
     cohort: Source,
     genetics: GenomeSide | None = None,
@@ -101,6 +83,8 @@ def embed(
     call without it merges all shares.
     """
     from genebrain.genetics.store.shares import shard_of_run
+    from genebrain.sides.vectors.cohorts import open_cohort
+    from genebrain.sides.workspace import Workspace
 
     share = shard_of_run(shard)
     genetics, brain = genetics or GeneSide(), brain or ConnectomeSide()
@@ -149,8 +133,11 @@ def fit(
         The run folder: ``config.yaml``, ``split.json``, ``checkpoints/``, ``history.csv``, ``provenance.json``.
     """
     from genebrain import stored_settings
+    from genebrain.cohort.column_roles import column_roles, roles_in_words
     from genebrain.runs.fit import Experiment, run_fit, strata_columns
     from genebrain.runs.places import kept_places
+    from genebrain.sides.workspace import Workspace
+    from genebrain.tasks.vector_inputs import open_sources, sources_of
 
     given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(run), ids)
     experiment = Experiment(
@@ -200,9 +187,12 @@ def evaluate(
     train people alone; see :mod:`genebrain.runs.train_only`.
     """
     from genebrain import stored_settings
+    from genebrain.cohort.column_roles import roles_in_words
     from genebrain.common.checksums import verify_run
     from genebrain.runs.fit import Experiment
     from genebrain.runs.places import found_places
+    from genebrain.sides.vectors.cohorts import open_cohort
+    from genebrain.sides.workspace import Workspace
     from genebrain.studies.baselines import COMPARISONS
     from genebrain.studies.judgement import JudgementSettings, judge_run
 
@@ -261,7 +251,9 @@ def ablate(
 ) -> Path:
     """Run every arm with every seed on the same splits; writes ``results.csv``, a table and a figure."""
     from genebrain.runs.fit import Experiment
+    from genebrain.sides.workspace import Workspace
     from genebrain.studies.ablation import run_ablation
+    from genebrain.tasks.vector_inputs import open_sources, sources_of
 
     given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(run))
     base = Experiment(
@@ -278,33 +270,6 @@ def ablate(
         workspace, base, dict(ablation["arms"]), Path(run), list(seeds),
         reference=reference, gallery_size=gallery_size, jobs=jobs, fit=fit, evaluate=evaluate,
     )  # fmt: skip
-
-
-def power(
-    n_train: int = 1000,
-    n_test: int = 500,
-    gallery_size: int | None = None,
-    n_columns: int = 200,
-    alpha: float = 0.05,
-    power: float = 0.8,
-    out: Path | str | None = None,
-) -> Metrics:
-    """Say which effect a cohort of this size can detect."""
-    from genebrain.common.run_folder import write_json
-    from genebrain.evaluation.power import detectable_effect
-
-    result = detectable_effect(
-        n_train=n_train,
-        n_test=n_test,
-        gene_columns=n_columns,
-        gallery_size=gallery_size,
-        alpha=alpha,
-        power=power,
-    )
-    if out is not None:
-        write_json(Path(out), result)
-    print(result["sentence"])
-    return result
 
 
 def _path(cohort: Source) -> Path:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Literal
 
 from genebrain.common.hashing import content_digest
 from genebrain.common.types import Metrics, UserError
-from genebrain.genetics.finetuning.predictor import HeadSettings
-from genebrain.genetics.finetuning.splits import FoldSettings
-from genebrain.genetics.finetuning.table import HUB, TASKS, TableSettings
-from genebrain.genetics.finetuning.tokens import TokenSettings
-from genebrain.genetics.finetuning.train import TrainingSettings
+from genebrain.genetics.finetuning.settings import (
+    HUB,
+    TASKS,
+    FoldSettings,
+    HeadSettings,
+    TableSettings,
+    TokenSettings,
+    TrainingSettings,
+)
 from genebrain.sides.genome import GeneSide
+from genebrain.training.settings import Tuning
 
 
 def finetune(
     input: Path | str,
     out: Path | str = "runs/finetune",
-    task: str = "classification",
-    tuning: str = "lora",
+    task: Literal["classification", "multilabel", "regression", "causal_lm"] = "classification",
+    tuning: Tuning = "lora",
     seed: int = 0,
     genetics: GeneSide | None = None,
     table: TableSettings | None = None,

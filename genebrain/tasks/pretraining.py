@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genebrain.brain.pretraining.settings import ObjectiveSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.reading import read_record
 from genebrain.common.types import Metrics, UserError
-from genebrain.runs.pretrain import Pretraining
 from genebrain.sides.scans import EncoderSide
-from genebrain.sides.workspace import Workspace
 from genebrain.simulation.source import CohortSource
+
+if TYPE_CHECKING:
+    from genebrain.runs.pretrain import Pretraining
+    from genebrain.sides.workspace import Workspace
 
 Source = CohortSource | Path | str
 
@@ -52,7 +55,8 @@ def pretrain(
     """
     from genebrain import stored_settings
     from genebrain.runs.places import kept_places
-    from genebrain.runs.pretrain import run_pretraining
+    from genebrain.runs.pretrain import Pretraining, run_pretraining
+    from genebrain.sides.workspace import Workspace
 
     choice = Pretraining(
         _encoder(brain),
@@ -110,6 +114,7 @@ def probe(
 ) -> Metrics:
     """Ask embeddings for columns of the participants table, on people whom no probe has seen; see ``probe_encoder``."""
     from genebrain.common.run_folder import write_json
+    from genebrain.sides.workspace import Workspace
     from genebrain.studies.probing import ProbeSettings, probe_encoder, table
 
     targets = (target,) if isinstance(target, str) else tuple(target)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from genebrain.common.types import Metrics, UserError
+from genebrain.genetics.sequences.hygiene import Unreadable, Uracil
 from genebrain.sides.genome import GeneSide
+from genebrain.sides.pooling import Token
 
 
 def models(out: Path | str | None = None) -> list[dict[str, Any]]:
@@ -37,12 +39,12 @@ def embed_sequences(
     genetics: GeneSide | None = None,
     column: str | None = None,
     id_column: str | None = None,
-    uracil: str = "error",
-    unreadable: str = "error",
+    uracil: Uracil = "error",
+    unreadable: Unreadable = "error",
     overlap_bp: int = 0,
     parity: bool = False,
-    token_pooling: str = "mean",
-    chunk_pooling: str = "none",
+    token_pooling: Token = "mean",
+    chunk_pooling: Literal["none", "mean", "weighted_mean", "max", "last"] = "none",
     padded: bool = False,
     store: Path | str | None = None,
     shard: str | None = None,
@@ -71,10 +73,10 @@ def embed_sequences(
         raise UserError("genetics.delta=true subtracts the reference chunk of a window; sequences of a file have none")
     options = dataclasses.replace(gene.options(), tokens_per_batch=tokens_per_batch)
     done = embed_sequence_file(
-        SequenceFile(input, column, id_column, uracil, unreadable),  # type: ignore[arg-type]
+        SequenceFile(input, column, id_column, uracil, unreadable),
         out,
         cutting=Cutting(gene.chunk_bp, overlap_bp, options.frame, parity),
-        layout=VectorLayout(token_pooling, chunk_pooling, padded),  # type: ignore[arg-type]
+        layout=VectorLayout(token_pooling, chunk_pooling, padded),
         shard=shard_of_run(shard),
         encoder=gene.encoder(),
         name=gene.name,

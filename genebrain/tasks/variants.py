@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from genebrain.common.types import Metrics, UserError
-from genebrain.genetics.model.language_model import GeneratorLanguageModel
+from genebrain.genetics.generation.sampling import Policy
+from genebrain.genetics.sequences.hygiene import Uracil
 from genebrain.sides.genome import GeneSide
+
+if TYPE_CHECKING:
+    from genebrain.genetics.model.language_model import GeneratorLanguageModel
 
 
 def score_variants(
@@ -16,7 +21,7 @@ def score_variants(
     genetics: GeneSide | None = None,
     label: str | None = None,
     context_bp: int = 8192,
-    strands: str = "both",
+    strands: Literal["both", "forward", "reverse"] = "both",
     downstream_bp: int = 30,
     max_allele_bp: int = 1000,
     max_mismatch_share: float = 0.05,
@@ -40,7 +45,7 @@ def score_variants(
     share = shard_of_run(shard)  # picks this rank's GPU, so before the model is loaded
     rule = ScoreRule(
         context_bp=context_bp,
-        strands=strands,  # type: ignore[arg-type]
+        strands=strands,
         downstream_bp=downstream_bp,
         max_allele_bp=max_allele_bp,
         parity=parity,
@@ -69,15 +74,15 @@ def generate(
     prompt: str | None = None,
     genetics: GeneSide | None = None,
     column: str | None = None,
-    uracil: str = "error",
+    uracil: Uracil = "error",
     n_bp: int = 300,
     samples: int = 1,
     seed: int = 0,
-    policy: str = "token",
+    policy: Policy = "token",
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
-    prompt_rule: str = "error",
+    prompt_rule: Literal["error", "trim_left", "pad_left"] = "error",
     max_prompt_bp: int = 6144,
     with_prompt: bool = False,
     shard: str | None = None,
@@ -98,7 +103,7 @@ def generate(
     if (input is None) == (prompt is None):
         raise UserError("give either input=FILE (sequences to continue) or prompt=LETTERS")
     share = shard_of_run(shard)  # picks this rank's GPU, so before the model is loaded
-    settings = SamplingSettings(policy, temperature, top_k, top_p)  # type: ignore[arg-type]
+    settings = SamplingSettings(policy, temperature, top_k, top_p)
     report = generate_file(
         str(prompt) if input is None else input,
         Path(out),
@@ -106,11 +111,11 @@ def generate(
         settings,
         is_prompt=input is None,
         column=column,
-        uracil=uracil,  # type: ignore[arg-type]
+        uracil=uracil,
         n_bp=n_bp,
         samples=samples,
         seed=seed,
-        prompt_rule=prompt_rule,  # type: ignore[arg-type]
+        prompt_rule=prompt_rule,
         max_prompt_bp=max_prompt_bp,
         with_prompt=with_prompt,
         tokens_per_batch=tokens_per_batch,
@@ -129,12 +134,12 @@ def recover(
     out: Path | str,
     genetics: GeneSide | None = None,
     column: str | None = None,
-    uracil: str = "error",
+    uracil: Uracil = "error",
     label: str = "label",
     type: str | None = None,
     n_bp: int = 30,
     max_prompt_bp: int = 6144,
-    policy: str = "token",
+    policy: Policy = "token",
     shard: str | None = None,
     tokens_per_batch: int | None = None,
     progress: bool = True,
@@ -155,9 +160,9 @@ def recover(
         Path(input),
         Path(out),
         _language_model(genetics),
-        SamplingSettings(policy, temperature=0),  # type: ignore[arg-type]
+        SamplingSettings(policy, temperature=0),
         column=column,
-        uracil=uracil,  # type: ignore[arg-type]
+        uracil=uracil,
         label_column=label,
         type_column=type,
         n_bp=n_bp,

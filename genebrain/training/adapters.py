@@ -23,51 +23,10 @@ from genebrain.common.hashing import content_digest
 from genebrain.common.reading import read_record
 from genebrain.common.tensor_files import read_tensors, write_tensors
 from genebrain.common.types import UserError
-
-LLAMA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
-ALL_LINEAR = "all-linear"
-"""As the only target: every linear layer of the model."""
+from genebrain.training.settings import ALL_LINEAR, LoraSettings
 
 WEIGHTS, DESCRIPTION = "adapters.safetensors", "adapters.json"
 _NAME = "default"
-
-
-@dataclass(frozen=True)
-class LoraSettings:
-    """Which linear layers get an adapter, and how large.
-
-    Parameters
-    ----------
-    rank : int
-        Columns of A; each target of ``[out, in]`` gets ``rank * (out + in)`` trainable numbers.
-    alpha : float
-        The adapter is scaled by ``alpha / rank``.
-    dropout : float
-        On the input of the adapter, in training only; in [0, 1).
-    targets : sequence of str
-        Names of linear layers, whole or their last parts (``q_proj``, ``layers.0.self_attn.q_proj``), or
-        ``("all-linear",)``. The default is the four projections of Llama's attention.
-    """
-
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    targets: Sequence[str] = LLAMA_TARGETS
-
-    def __post_init__(self) -> None:
-        targets = (self.targets,) if isinstance(self.targets, str) else tuple(self.targets)
-        object.__setattr__(self, "targets", targets)
-        problems = []
-        if self.rank < 1:
-            problems.append(f"lora.rank={self.rank}: must be at least 1")
-        if self.alpha <= 0:
-            problems.append(f"lora.alpha={self.alpha}: must be positive")
-        if not 0 <= self.dropout < 1:
-            problems.append(f"lora.dropout={self.dropout}: must be in [0, 1)")
-        if not targets:
-            problems.append(f"lora.targets is empty: name linear layers, or {ALL_LINEAR}")
-        if problems:
-            raise UserError("; ".join(problems))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.loggers import CSVLogger
 from tqdm import tqdm
-
-LOGGERS = ("csv", "tensorboard", "wandb")
 
 
 class SeedSteps(Callback):
@@ -112,16 +109,6 @@ def quiet_lightning() -> None:
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)
-
-
-def named_loggers(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Several names, or one as a word."""
-    return (names,) if isinstance(names, str) else tuple(names)
-
-
-def missing_loggers(names: Sequence[str]) -> list[str]:
-    """What must be installed for these loggers, in words."""
-    return [f"{name} is not installed (pip install {name})" for name in names if name != "csv" and not find_spec(name)]
 
 
 def make_loggers(names: Sequence[str], folder: Path) -> list[Any]:

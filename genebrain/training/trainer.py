@@ -15,117 +15,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytorch_lightning as lightning
-import torch
 import torch.distributed as dist
 from pytorch_lightning.callbacks import Callback
 
 from genebrain.common.files import make_private
 from genebrain.common.leftovers import sweep
-from genebrain.common.types import UserError
 from genebrain.training.checkpoint_files import Checkpoints, WholeCheckpoints, read_training
-from genebrain.training.steps import (
-    LOGGERS,
-    EpochBar,
-    History,
-    Patience,
-    SeedSteps,
-    make_loggers,
-    missing_loggers,
-    named_loggers,
-    quiet_lightning,
-)
+from genebrain.training.settings import DeviceSettings
+from genebrain.training.steps import EpochBar, History, Patience, SeedSteps, make_loggers, quiet_lightning
 
 if dist.is_available():
     # Its default arguments keep the process group of the moment for ever, so it is imported before there is one.
-    import torch.distributed.nn.functional
+    pass
 
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
-SHARDED = ("fsdp", "deepspeed")
 BEST, LAST = "best.ckpt", "last.ckpt"
-
-
-@dataclass(frozen=True)
-class DeviceSettings:
-    """On what to train, and where the log goes; base of the settings of every training.
-
-    Parameters
-    ----------
-    precision : str
-        One of ``PRECISIONS``; ``auto`` is float32 on CPU and bfloat16 (mixed) on GPU.
-    accelerator : str
-        One of ``ACCELERATORS``; ``auto`` is a CUDA GPU where there is one, else the CPU.
-    devices : int or "auto"
-        GPUs, or processes on the CPU; -1 and ``auto`` take all.
-    strategy : str
-        One of ``strategies``, as Lightning names them.
-    loggers : sequence of {"csv", "tensorboard", "wandb"}
-        ``wandb`` sends data away and is opt-in.
-    """
-
-    section: ClassVar[str] = "trainer"
-    """Name of these settings in a configuration, for messages."""
-    strategies: ClassVar[tuple[str, ...]] = ("auto", "ddp")
-
-    precision: str = "32-true"
-    accelerator: str = "auto"
-    devices: int | str = 1
-    strategy: str = "auto"
-    loggers: tuple[str, ...] = ("csv",)
-
-    def device_problems(self) -> list[str]:
-        """What is misspelt or does not fit together, on whatever machine."""
-        object.__setattr__(self, "loggers", named_loggers(self.loggers))
-        problems = []
-        for key, known in (
-            ("precision", PRECISIONS), ("accelerator", ACCELERATORS), ("strategy", self.strategies),
-        ):  # fmt: skip
-            if (word := getattr(self, key)) not in known:
-                problems.append(f"{self.section}.{key}={word}: use one of {', '.join(known)}")
-        if self.devices != "auto" and not (isinstance(self.devices, int) and (self.devices >= 1 or self.devices == -1)):
-            problems.append(f"{self.section}.devices={self.devices}: use a whole number from 1 on, -1 or auto (all)")
-        if unknown := sorted(set(self.loggers) - set(LOGGERS)):
-            problems.append(f"{self.section}.loggers={unknown}: use csv, tensorboard or wandb")
-        if self.accelerator == "cpu":
-            problems += self._needs_gpu()
-        return problems
-
-    def on_gpu(self) -> bool:
-        """Whether training will run on a GPU.
-
-        Raises
-        ------
-        UserError
-            Everything this machine cannot provide; not in ``device_problems``, as settings may be made elsewhere.
-        """
-        gpu = self.accelerator != "cpu" and torch.cuda.is_available()
-        problems = [] if gpu else self._needs_gpu()
-        problems += [f"{self.section}.loggers: {words}" for words in missing_loggers(self.loggers)]
-        if not gpu and self.accelerator in ("gpu", "cuda"):
-            problems.append(
-                f"{self.section}.accelerator={self.accelerator}: this machine shows no CUDA GPU; use "
-                f"{self.section}.accelerator=auto"
-                + (" and trainer=default instead of trainer=ddp" if self.section == "trainer" else "")
-            )
-        if gpu and isinstance(self.devices, int) and self.devices > torch.cuda.device_count():
-            problems.append(
-                f"{self.section}.devices={self.devices}, but this machine shows {torch.cuda.device_count()} GPUs; "
-                f"use {self.section}.devices=auto for all of them"
-            )
-        if problems:
-            raise UserError("; ".join(problems))
-        return gpu
-
-    def _needs_gpu(self) -> list[str]:
-        problems = []
-        if self.strategy.startswith(SHARDED):
-            problems.append(f"{self.section}.strategy={self.strategy} needs GPUs; on CPU use auto or ddp")
-        if self.precision.startswith("16"):
-            problems.append(f"{self.section}.precision={self.precision} needs a GPU; on CPU use 32-true or bf16-mixed")
-        return problems
 
 
 @dataclass(frozen=True)

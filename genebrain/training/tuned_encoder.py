@@ -19,9 +19,8 @@ from genebrain.common.reading import read_record
 from genebrain.common.tensor_files import read_tensors, write_tensors
 from genebrain.common.types import UserError
 from genebrain.training import adapters
-from genebrain.training.adapters import LoraSettings
+from genebrain.training.settings import TUNINGS, LoraSettings
 
-TUNINGS = ("frozen", "lora", "full")
 WEIGHTS, DESCRIPTION = "weights.safetensors", "weights.json"
 
 

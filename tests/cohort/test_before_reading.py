@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from genebrain import tasks
-from genebrain.brain.encoders.build import EncoderSettings, build_encoder
+from genebrain.brain.encoders.build import build_encoder
 from genebrain.brain.encoders.files import save_encoder
-from genebrain.brain.encoders.reading import VolumeSettings
+from genebrain.brain.encoders.settings import EncoderSettings, VolumeSettings
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.store import fill as ingest
 from genebrain.brain.store.scan_table import known_steps, read_scan_table

@@ -34,7 +34,8 @@ def test_a_name_taken_twice_is_refused_and_both_owners_are_named():
 
 
 PLUGIN = """
-from genebrain.alignment.towers.pooling import POOLINGS, Pooling
+from genebrain.alignment.towers.pooling import Pooling
+from genebrain.alignment.towers.registry import POOLINGS
 
 @POOLINGS.register("{name}")
 class Own(Pooling):
@@ -45,7 +46,7 @@ class Own(Pooling):
 
 @pytest.mark.parametrize("form", ["file", "module"])
 def test_a_plugin_of_the_user_adds_its_entry(form, tmp_path, monkeypatch):
-    from genebrain.alignment.towers.pooling import POOLINGS
+    from genebrain.alignment.towers.registry import POOLINGS
     from genebrain.sides.pooling import GenePooling
 
     (tmp_path / f"plugin_{form}.py").write_text(PLUGIN.format(name=f"own_{form}"))

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from genebrain.genetics.finetuning.labels import task_loss
-from genebrain.genetics.finetuning.predictor import HeadSettings, SequencePredictor
-from genebrain.genetics.finetuning.tokens import TokenSettings, collate, tokenize
+from genebrain.genetics.finetuning.predictor import SequencePredictor, task_loss
+from genebrain.genetics.finetuning.settings import HeadSettings, TokenSettings
+from genebrain.genetics.finetuning.tokens import collate, tokenize
 from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
 from genebrain.genetics.model.base_pair_loss import base_pair_loss
 from genebrain.genetics.model.encode import cut, encode_batch, encode_chunks, final_representation

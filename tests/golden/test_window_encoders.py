@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from genebrain.brain.encoders.base import WindowEncoder
-from genebrain.brain.encoders.build import EncoderSettings, build_encoder
+from genebrain.brain.encoders.build import build_encoder
 from genebrain.brain.encoders.files import read_encoder
+from genebrain.brain.encoders.settings import EncoderSettings
 
 GOLDEN = Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent))
 CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 2e-5, "check_dtype": False}

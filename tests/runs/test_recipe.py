@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from genebrain.alignment.model import AlignmentModel
-from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.runs.recipe import fit_alignment
 from genebrain.sides.people import Subjects
 

@@ -13,8 +13,7 @@ import torch
 
 from genebrain import stored_settings, tasks
 from genebrain.alignment.model import AlignmentModel
-from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.brain.connectome.moments import Moments, scan_moments, stack_moments
 from genebrain.brain.models.parcel_input import ParcelInput
 from genebrain.brain.models.scaling import CohortScaling
@@ -29,7 +28,7 @@ from genebrain.sides.embedding_feature import EmbeddingFeature, restored_feature
 from genebrain.sides.people import Subjects
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.known_answer import read_truth, write_known_answer
-from genebrain.training.adapters import LoraSettings
+from genebrain.training.settings import LoraSettings
 from genebrain.training.tuned_encoder import TunedEncoder
 from tests.directed_cohort import directed
 

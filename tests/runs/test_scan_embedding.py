@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from genebrain import config, tasks
-from genebrain.brain.encoders.build import EncoderSettings, build_encoder
+from genebrain.brain.encoders.build import build_encoder
 from genebrain.brain.encoders.files import read_encoder, save_encoder
+from genebrain.brain.encoders.settings import EncoderSettings
 from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.common.types import UserError
 from genebrain.sides.connectome import ConnectomeSide

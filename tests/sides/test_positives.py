@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from genebrain import config, tasks
-from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings, TrainerSettings
 from genebrain.brain.connectome.features import moments_from_store
 from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.splits.settings import SplitSettings

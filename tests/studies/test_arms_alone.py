@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genebrain import tasks
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import TrainerSettings
 from genebrain.common.types import UserError
 from genebrain.studies import ablation
 from tests.directed_cohort import directed

@@ -13,8 +13,7 @@ from scipy.stats import binom
 from genebrain import config, tasks
 from genebrain.alignment.closed_form.fit import fit_closed_form
 from genebrain.alignment.model import AlignmentModel
-from genebrain.alignment.settings import AlignmentSettings
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.common.types import UserError
 from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.retrieval import chance, evaluate_retrieval

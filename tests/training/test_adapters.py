@@ -11,7 +11,6 @@ from torch import nn
 from genebrain.common.types import UserError
 from genebrain.genetics.model.backbone import load_generator
 from genebrain.training.adapters import (
-    LoraSettings,
     adapter_state,
     add_adapters,
     count_parameters,
@@ -21,6 +20,7 @@ from genebrain.training.adapters import (
     merge_adapters,
     save_adapters,
 )
+from genebrain.training.settings import LoraSettings
 
 IDS = torch.tensor([[1, 40, 500, 4000, 77, 3000]])
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import TrainerSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.common.types import UserError
-from genebrain.genetics.finetuning.train import TrainingSettings
-from genebrain.training.trainer import BEST, DeviceSettings, Watch, train_resumably
+from genebrain.genetics.finetuning.settings import TrainingSettings
+from genebrain.training.settings import DeviceSettings
+from genebrain.training.trainer import BEST, Watch, train_resumably
 
 ALL = (TrainerSettings, PretrainerSettings, TrainingSettings)
 CPU = DeviceSettings(accelerator="cpu", loggers=())

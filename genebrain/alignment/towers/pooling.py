@@ -20,10 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genebrain.common.registry import Registry
-
-POOLINGS: Registry[type[Pooling]] = Registry("pooling")
-"""Poolings by the names that settings use; ``POOLINGS.register(name)`` adds one."""
+from genebrain.alignment.towers.registry import DIPLOID_KINDS, POOLINGS
 
 
 def check_items(mask: Tensor) -> None:
@@ -234,9 +231,6 @@ class GeM(Pooling):
         powers = (self.p * x.clamp(min=self.floor).log()).masked_fill(~mask[..., None], -math.inf)
         count = mask.sum(dim=-1, keepdim=True).clamp(min=1)
         return ((powers.logsumexp(dim=-2) - count.log()) / self.p).exp()
-
-
-DIPLOID_KINDS = ("mean_absdiff", "mean", "sum", "max", "concat")
 
 
 class DiploidPooling(Pooling):

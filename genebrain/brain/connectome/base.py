@@ -13,6 +13,7 @@ import numpy as np
 
 from genebrain.brain.connectome.missing_parcels import Float64, SharedParcels
 from genebrain.brain.connectome.moments import Float32
+from genebrain.common.registry import Registry
 from genebrain.common.types import FloatArray, IntArray, UserError
 
 BATCH_ENTRIES = 2**22  # numbers per stacked matrix: 32 MB in float64, whatever the number of parcels
@@ -129,3 +130,12 @@ class ConnectomeFeature:
         used = np.asarray(state["used"]).astype(bool)
         self.shared = SharedParcels(used, np.asarray(state["mean_C0"]), np.asarray(state["mean_C1"]))
         return self
+
+
+_HOME = "genebrain.brain.connectome.features"
+FEATURES: Registry[type[ConnectomeFeature]] = Registry(
+    "kind of scan features",
+    dict.fromkeys(("innovation", "lag0", "spectrum", "correlation", "partial_correlation"), _HOME),
+)
+"""All kinds of features by the name that configurations and checkpoints use; see
+:func:`~genebrain.brain.connectome.features.register_kind`."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from genebrain.brain.connectome.base import ConnectomeFeature
+from genebrain.brain.connectome.base import FEATURES, ConnectomeFeature
 from genebrain.brain.connectome.correlation import Correlation, PartialCorrelation
 from genebrain.brain.connectome.moments import (
     Moments,
@@ -50,9 +50,6 @@ __all__ = [
     "summaries_from_store",
 ]
 
-FEATURES: dict[str, type[ConnectomeFeature]] = {}
-"""All kinds of features by the name that configurations and checkpoints use; see :func:`register_kind`."""
-
 
 def register_kind(name: str) -> Callable[[type[ConnectomeFeature]], type[ConnectomeFeature]]:
     """Enter a feature under a name for ``brain.kind`` (class decorator).
@@ -71,8 +68,7 @@ def register_kind(name: str) -> Callable[[type[ConnectomeFeature]], type[Connect
     def enter(kind: type[ConnectomeFeature]) -> type[ConnectomeFeature]:
         if name in FEATURES or not name.isidentifier():
             raise ValueError(f"a kind of scan features cannot be called {name!r}: taken, or not one word")
-        FEATURES[name] = kind
-        return kind
+        return FEATURES.add(name, kind)
 
     return enter
 
@@ -84,4 +80,4 @@ for _name, _kind in {
     "correlation": Correlation,
     "partial_correlation": PartialCorrelation,
 }.items():
-    register_kind(_name)(_kind)
+    FEATURES.add(_name, _kind)

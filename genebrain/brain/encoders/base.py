@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from genebrain.brain.connectome.token_connectivity import token_connectivity
-from genebrain.brain.encoders.families import SCAN_ENCODERS, Reads, Size, Summary, frames_problem
+from genebrain.brain.encoders.families import SCAN_ENCODERS, Size, frames_problem
+from genebrain.brain.encoders.settings import Reads, Summary
 from genebrain.brain.models.base import ScanEncoder
 from genebrain.brain.models.parcel_input import ParcelInput
 from genebrain.brain.models.scaling import CohortScaling

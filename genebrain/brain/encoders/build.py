@@ -7,9 +7,7 @@ and ``origin`` says it. Published weights refuse a parcellation they were not tr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,10 +15,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from genebrain.brain.encoders.base import WindowEncoder
-from genebrain.brain.encoders.families import SUMMARIES, Box, EncoderFamily, Reads, Size, Summary, get_size
+from genebrain.brain.encoders.families import SCAN_ENCODERS, Size, get_size
 from genebrain.brain.encoders.files import LoadedEncoder, read_encoder
 from genebrain.brain.encoders.plain import PlainWindowEncoder
-from genebrain.brain.encoders.published import SCAN_ENCODERS
+from genebrain.brain.encoders.settings import EncoderSettings
+from genebrain.brain.images.volume_scaling import Box
 from genebrain.brain.models.parcel_input import ParcelInput
 from genebrain.brain.parcels.a424 import A424_PARCELS, a424_coordinates
 from genebrain.common.types import UserError
@@ -28,76 +27,6 @@ from genebrain.common.types import UserError
 PARCEL_TOLERANCE_MM = 25.0
 """How far a parcel's centre may lie from where the weights were trained; two tables of A424 differ by up to 13 mm."""
 RANDOM = "random weights (seed {seed}): a control, not a published model"
-
-
-@dataclass(frozen=True)
-class EncoderSettings:
-    """Which encoder, with which weights.
-
-    Attributes
-    ----------
-    name
-        ``brainlm``, ``brainlm_vit``, ``swift``, ``brainmt``, or one of a plugin.
-    path
-        Checkpoint; None: random weights.
-    size
-        ``auto``: that of the checkpoint, tiny without one. Else one of the sizes of the encoder, with random weights.
-    seed
-        Of random weights.
-    summary
-        What a window's vector is of its tokens.
-    scaling
-        Of parcels: ``window`` (each window by its own median and quartiles) or ``cohort`` (statistics of training
-        scans, which whoever trains must give by ``with_scaling``).
-    formula
-        ``paper`` or ``toolkit``, see :class:`ParcelInput`.
-    """
-
-    name: str
-    path: Path | None = None
-    size: str = "auto"
-    seed: int = 0
-    summary: Summary = "own"
-    scaling: Literal["window", "cohort"] = "window"
-    formula: Literal["paper", "toolkit"] = "paper"
-
-    def __post_init__(self) -> None:
-        if self.name not in SCAN_ENCODERS:
-            raise UserError(f"encoder {self.name} is none of {', '.join(SCAN_ENCODERS)} (plugins=[...] adds your own)")
-        problems = []
-        if self.size not in ("auto", *self.family.sizes):
-            problems.append(f"size={self.size} is none of auto, {', '.join(self.family.sizes)}")
-        if self.path is not None and self.size != "auto":
-            problems.append(
-                f"size={self.size} has no meaning with a path, the checkpoint has its own: use brain={self.name} (not "
-                f"{self.name}_{self.size})"
-            )
-        for key, allowed in (
-            ("summary", SUMMARIES),
-            ("scaling", ("window", "cohort")),
-            ("formula", ("paper", "toolkit")),
-        ):
-            if getattr(self, key) not in allowed:
-                problems.append(f"{key}={getattr(self, key)} is none of {', '.join(allowed)}")
-        if self.summary in SUMMARIES and self.summary not in self.family.summaries:
-            lack = "has no class token" if self.summary == "cls" else "gives one vector per window, no tokens"
-            *others, last = self.family.summaries
-            either = f"{', '.join(others)} or {last}" if others else last
-            problems.append(f"summary={self.summary}: {self.name} {lack}; use {either}")
-        if self.scaling == "cohort" and self.reads == "parcels" and self.family.parcel_divisor is None:
-            problems.append(f"scaling=cohort: {self.name} scales its input itself")
-        if problems:
-            raise UserError(f"encoder {self.name}: " + "; ".join(problems))
-
-    @property
-    def family(self) -> EncoderFamily:
-        """What is special about the encoder."""
-        return SCAN_ENCODERS[self.name]
-
-    @property
-    def reads(self) -> Reads:
-        """What a scan must be."""
-        return self.family.reads
 
 
 def build_encoder(

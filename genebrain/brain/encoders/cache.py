@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.brain.encoders.base import WindowEncoder
-from genebrain.brain.encoders.build import EncoderSettings, build_encoder
-from genebrain.brain.encoders.families import Box, Size, get_size
+from genebrain.brain.encoders.build import build_encoder
+from genebrain.brain.encoders.families import Size, get_size
 from genebrain.brain.encoders.files import CONFIG, CONTRACT, LoadedEncoder, read_encoder, weights_file
+from genebrain.brain.encoders.settings import EncoderSettings
+from genebrain.brain.images.volume_scaling import Box
 
 
 class ScanShape(TypedDict, total=False):

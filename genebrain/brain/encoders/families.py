@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
+from genebrain.brain.encoders.settings import Reads, Summary
+from genebrain.brain.images.volume_scaling import Box
 from genebrain.common.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Config = Any
 """Sizes of a module: a frozen dataclass of its family. An attribute ``frame_lengths`` (a range) says what windows it
 takes, any without one; ``box`` the voxels along X, Y and Z of a network with a fixed box."""
-Box = tuple[int, int, int]
-Reads = Literal["parcels", "volumes"]
-Summary = Literal["own", "cls", "mean", "connectivity"]
-SUMMARIES: tuple[Summary, ...] = get_args(Summary)
 PATCH = 8
 
 
@@ -139,8 +138,11 @@ class EncoderFamily:
         return Size(config, frames, tr, True)
 
 
-SCAN_ENCODERS: Registry[EncoderFamily] = Registry("scan encoder")
-"""Families by the names that ``brain.encoder`` takes."""
+_HOME = "genebrain.brain.encoders.published"
+SCAN_ENCODERS: Registry[EncoderFamily] = Registry(
+    "scan encoder", dict.fromkeys(("brainlm", "brainlm_vit", "swift", "brainmt"), _HOME)
+)
+"""Families by the names that ``brain.encoder`` takes; the names are known without loading the published ones."""
 
 
 def get_size(name: str, size: str, n_parcels: int | None = None, grid: Box | None = None) -> Size:

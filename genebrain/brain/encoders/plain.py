@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from genebrain.brain.encoders.base import WindowEncoder
-from genebrain.brain.encoders.families import Size, Summary
+from genebrain.brain.encoders.families import Size
+from genebrain.brain.encoders.settings import Summary
 from genebrain.common.types import UserError
 
 SAME = 1e-3

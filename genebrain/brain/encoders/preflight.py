@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genebrain.brain.encoders.build import EncoderSettings
 from genebrain.brain.encoders.cache import SHELF
-from genebrain.brain.encoders.families import Box, Size, frames_problem
-from genebrain.brain.encoders.reading import VolumeSettings
+from genebrain.brain.encoders.families import Size, frames_problem
+from genebrain.brain.encoders.settings import EncoderSettings, VolumeSettings
 from genebrain.brain.images.atlas import Atlas
 from genebrain.brain.images.cifti_files import is_series
+from genebrain.brain.images.volume_scaling import Box
 from genebrain.brain.parcels.centres import known_centres, read_centres
 from genebrain.brain.parcels.series import series_shape
 from genebrain.brain.store.scan_table import IMAGE_SUFFIXES, known_steps

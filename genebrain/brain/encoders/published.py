@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from genebrain.brain.encoders.families import PATCH, SCAN_ENCODERS, SUMMARIES, EncoderFamily, InputShape, up
+from genebrain.brain.encoders.families import PATCH, SCAN_ENCODERS, EncoderFamily, InputShape, up
 from genebrain.brain.encoders.parcels import PictureWindowEncoder, RegionTimeWindowEncoder
+from genebrain.brain.encoders.settings import SUMMARIES
 from genebrain.brain.encoders.volumes import BrainMTWindowEncoder, SwiFTWindowEncoder
 from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
 from genebrain.brain.models.brainlm.image import ViTMAE

@@ -10,66 +10,27 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from genebrain.brain.encoders.build import EncoderSettings
 from genebrain.brain.encoders.cache import SHELF, ScanShape
-from genebrain.brain.encoders.families import Box, get_size
+from genebrain.brain.encoders.families import get_size
+from genebrain.brain.encoders.settings import EncoderSettings, VolumeSettings, volume_cleaning_problem
 from genebrain.brain.images.cifti_files import is_parcel_series, is_series
 from genebrain.brain.images.cleaning import Cleaning
-from genebrain.brain.images.mask import MaskChoice
 from genebrain.brain.images.nifti import open_image
 from genebrain.brain.images.orientation import Turn
-from genebrain.brain.images.volume_scaling import Normalisation
+from genebrain.brain.images.volume_scaling import Box
 from genebrain.brain.parcels.centres import known_centres
 from genebrain.brain.store.job import ScanOptions, without_names
 from genebrain.brain.store.read_parcels import ReadingOptions
-from genebrain.brain.store.read_volumes import VolumeOptions
 from genebrain.brain.store.scan_table import IMAGE_SUFFIXES
 from genebrain.brain.store.store import ScanStore
 from genebrain.common.types import UserError
 from genebrain.common.words import counted, told
-
-
-@dataclass(frozen=True)
-class VolumeSettings:
-    """How volumes are read; see :class:`~genebrain.brain.store.read_volumes.VolumeOptions`.
-
-    Attributes
-    ----------
-    box
-        Voxels of a stored frame; None: those of the encoder, and of the first scan for a tiny one.
-    """
-
-    box: tuple[int, ...] | None = None
-    normalisation: Normalisation = "z-norm"
-    mask: MaskChoice = "auto"
-    centre: Literal["image", "brain"] = "image"
-    axes: str = "RAS"
-    downsample: int = 1
-    allow_cut: bool = False
-
-    def __post_init__(self) -> None:
-        if self.box is not None:
-            object.__setattr__(self, "box", tuple(self.box))
-        self.options((1, 1, 1))
-
-    def options(self, box: Box) -> VolumeOptions:
-        """Reading options with this box, unless one is set."""
-        return VolumeOptions(
-            box=box if self.box is None else self.box,  # type: ignore[arg-type]
-            normalisation=self.normalisation,
-            mask=self.mask,
-            centre=self.centre,
-            axes=self.axes,
-            downsample=self.downsample,
-            allow_cut=self.allow_cut,
-        )
 
 
 def scan_options(
@@ -109,17 +70,6 @@ def scan_options(
 
 def _needs_atlas(path: Path | str) -> bool:
     return str(path).endswith(IMAGE_SUFFIXES) and not is_parcel_series(path)
-
-
-def volume_cleaning_problem(name: str, cleaning: Cleaning) -> str | None:
-    """What an encoder of volumes cannot have of a cleaning, in words; None: it can have all of it."""
-    if not cleaning.changes_values:
-        return None
-    return (
-        f"{name} reads volumes, and these are taken as the pipeline left them: of the cleaning only fd_threshold "
-        "(leave out frames of motion) is possible; clean the images before, or take an encoder of parcels (brainlm, "
-        "brainlm_vit, connectome)"
-    )
 
 
 def options_name(options: ScanOptions) -> str:

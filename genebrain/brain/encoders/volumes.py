@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from genebrain.brain.encoders.base import WindowEncoder
-from genebrain.brain.encoders.families import Box, Size, Summary
+from genebrain.brain.encoders.families import Size
+from genebrain.brain.encoders.settings import Summary
+from genebrain.brain.images.volume_scaling import Box
 from genebrain.brain.models.brainmt.model import BrainMT
 from genebrain.brain.models.swift.model import SwiFT
 from genebrain.common.types import UserError

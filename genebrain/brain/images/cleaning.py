@@ -15,16 +15,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from genebrain.brain.images.motion import still_frames
-from genebrain.common.table_files import as_numbers, decimal_comma, read_table
 from genebrain.common.types import FloatArray, UserError
 from genebrain.common.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ORDER = ["parcel summary", "drop frames", "confounds + trend + band-pass in one regression", "scaling"]
 FEWEST_FRAMES_FOR_FILTER = 34  # a fifth-order Butterworth filter pads 33 frames on either side
@@ -37,14 +38,18 @@ class Cleaning:
     Attributes
     ----------
     load_confounds
-        Arguments of ``nilearn.interfaces.fmriprep.load_confounds`` (``strategy``, ``motion``, ...); needs
-        files with fMRIPrep names. Non-steady-state frames are dropped with any strategy.
+        Arguments of nilearn's load_confounds, e.g. {strategy: [motion, wm_csf], motion: basic}. It needs files with
+        fMRIPrep names, and drops non-steady-state frames with any strategy.
     confound_columns
-        Columns of the confounds table of the scan table, for files with other names.
-    detrend, low_pass, high_pass
-        Linear trend; pass band in Hz.
+        Columns of the confounds tables, for files without fMRIPrep names.
+    detrend
+        Remove a linear trend.
+    low_pass
+        Upper end of the pass band, Hz.
+    high_pass
+        Lower end of the pass band, Hz.
     standardize
-        ``None``, ``"zscore_sample"`` or ``"psc"``. ``None`` keeps the relative variances of parcels.
+        None (keeps the relative variances of parcels), zscore_sample or psc (percent change).
     fd_threshold
         Framewise displacement, mm: frames above it are left out. Read from the confounds table under any of its usual
         names (:mod:`genebrain.brain.images.motion`). The only step that volumes know.
@@ -55,7 +60,7 @@ class Cleaning:
     detrend: bool = False
     low_pass: float | None = None
     high_pass: float | None = None
-    standardize: str | None = None
+    standardize: Literal["zscore_sample", "psc"] | None = None
     fd_threshold: float | None = None
     order: list[str] = field(default_factory=lambda: list(ORDER), init=False)
 
@@ -240,6 +245,10 @@ def _confounds(
     elif cleaning.confound_columns:
         if confounds is None:
             raise UserError("confound_columns are asked for, but the scan has no confounds file")
+        import pandas as pd
+
+        from genebrain.common.table_files import as_numbers, decimal_comma, read_table
+
         source = read_table(confounds)
         lacking = [c for c in cleaning.confound_columns if c not in source.columns]
         if lacking:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Literal
 
 import nibabel as nib
 import numpy as np
@@ -17,8 +16,6 @@ from numpy.typing import NDArray
 from genebrain.brain.images.atlas import nearest, read_volume
 from genebrain.common.types import BoolArray, UserError
 
-MaskChoice = Literal["auto", "given", "zeros", "computed"]
-MASKS = ("auto", "given", "zeros", "computed")
 LEAST_BACKGROUND = 0.2
 """Share of voxels that are zero in every frame above which zeros count as background: the corners of a box around a
 brain are nearly half of it, while a scan that still has its skull has a few zeros at most."""

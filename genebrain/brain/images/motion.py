@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.common.table_files import as_numbers, read_table
 from genebrain.common.types import BoolArray, UserError
 
 COLUMNS = ("framewise_displacement", "FramewiseDisplacement", "fd", "FD")
@@ -23,6 +22,8 @@ def framewise_displacement(path: Path | None) -> NDArray[np.float64] | None:
     """Displacement of every frame, NaN where there is none (the first); None without a table or such a column."""
     if path is None:
         return None
+    from genebrain.common.table_files import as_numbers, read_table
+
     try:
         table = read_table(path)
     except UserError:  # a broken table matters to cleaning, which says so
@@ -44,6 +45,8 @@ def still_frames(threshold: float | None, path: Path | str | None, n_frames: int
     if threshold is None:
         return np.ones(n_frames, bool)
     if path is not None:
+        from genebrain.common.table_files import read_table
+
         read_table(path)  # what is wrong with it is said here
     displacement = framewise_displacement(None if path is None else Path(path))
     if displacement is None or not np.isfinite(displacement).any():

@@ -8,7 +8,7 @@ BrainMT, without their fixed crop: brain is never cut silently.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from genebrain.common.types import BoolArray, FloatArray, UserError
 
 Normalisation = Literal["z-norm", "minmax", "voxel"]
+MaskChoice = Literal["auto", "given", "zeros", "computed"]
+MASKS: tuple[MaskChoice, ...] = get_args(MaskChoice)
 Box = tuple[int, int, int]
 
 

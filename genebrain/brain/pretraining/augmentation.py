@@ -11,107 +11,72 @@ MONAI's RandAffine, RandGaussianNoise, RandGaussianSmooth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genebrain.common.types import UserError
+from genebrain.brain.pretraining.settings import VolumeAugmentation
 
 TAPS = 2
 """Neighbours on each side that smoothing looks at: four deviations of the largest published width."""
 
 
-@dataclass(frozen=True)
-class VolumeAugmentation:
-    """Strength of the random changes; the defaults are the published ones.
+def random_view(settings: VolumeAugmentation, clips: Tensor, generator: torch.Generator) -> Tensor:
+    """A random view of every clip, ``[batch, channels, X, Y, Z, frames]``."""
+    if clips.ndim != 6:
+        raise ValueError(f"clips must be [batch, channels, X, Y, Z, frames], got {list(clips.shape)}")
+    # Channels and frames share a clip's affine map, so they are channels of one resampling.
+    frames = clips.movedim(-1, 2).flatten(1, 2)
+    view = _move(settings, frames, generator)
+    view = _smooth(settings, view, generator)
+    view = _add_noise(settings, view, generator)
+    return view.unflatten(1, (clips.shape[1], clips.shape[-1])).movedim(2, -1)
 
-    Parameters
-    ----------
-    rotation : float
-        Largest angle around each axis, radians.
-    scaling : float
-        Largest change of size along each axis, as a share.
-    noise, noise_share : float
-        Largest standard deviation of the noise (drawn per clip, in units of the scaled scan), and the share of
-        the clips that get any.
-    smoothing, smoothing_share : float
-        Largest width of the Gaussian filter (standard deviation in voxels, drawn per clip and axis), and the
-        share of the clips that are filtered.
-    """
 
-    rotation: float = 0.175
-    scaling: float = 0.1
-    noise: float = 0.1
-    noise_share: float = 0.3
-    smoothing: float = 0.5
-    smoothing_share: float = 0.1
+def _move(settings: VolumeAugmentation, frames: Tensor, generator: torch.Generator) -> Tensor:
+    if settings.rotation == 0 and settings.scaling == 0:
+        return frames
+    angle, size = (_uniform((len(frames), 3), generator, frames) for _ in range(2))
+    matrix = rotations(settings.rotation * angle) @ torch.diag_embed(1 + settings.scaling * size)
+    # grid_sample counts from -1 to 1 along each axis: turned as voxels, an oblong box stays rigid.
+    half = torch.tensor(frames.shape[2:], dtype=matrix.dtype, device=matrix.device)
+    matrix = matrix * half / half[:, None]
+    theta = functional.pad(matrix.flip(1, 2), (0, 1))  # its axes run backwards: Z, Y, X
+    grid = functional.affine_grid(theta, list(frames.shape), align_corners=False)
+    return functional.grid_sample(frames, grid.to(frames), padding_mode="border", align_corners=False)
 
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name}={getattr(self, name):g}"
-            for name in ("rotation", "scaling", "noise", "noise_share", "smoothing", "smoothing_share")
-            if getattr(self, name) < 0
-        ]
-        problems += [f"{n}={getattr(self, n):g} above 1" for n in ("noise_share", "smoothing_share", "scaling")
-                     if getattr(self, n) > 1]  # fmt: skip
-        if problems:
-            raise UserError(f"augmentation: no negative strengths, shares and scaling at most 1: {', '.join(problems)}")
 
-    def __call__(self, clips: Tensor, generator: torch.Generator) -> Tensor:
-        """A random view of every clip, ``[batch, channels, X, Y, Z, frames]``."""
-        if clips.ndim != 6:
-            raise ValueError(f"clips must be [batch, channels, X, Y, Z, frames], got {list(clips.shape)}")
-        # Channels and frames share a clip's affine map, so they are channels of one resampling.
-        frames = clips.movedim(-1, 2).flatten(1, 2)
-        view = self._move(frames, generator)
-        view = self._smooth(view, generator)
-        view = self._add_noise(view, generator)
-        return view.unflatten(1, (clips.shape[1], clips.shape[-1])).movedim(2, -1)
+def _smooth(settings: VolumeAugmentation, frames: Tensor, generator: torch.Generator) -> Tensor:
+    if settings.smoothing == 0 or settings.smoothing_share == 0:
+        return frames
+    width = settings.smoothing * (_uniform((len(frames), 3), generator, frames) + 1) / 2
+    chosen = _chosen(len(frames), settings.smoothing_share, generator, frames)
+    if not bool(chosen.any()):
+        return frames
+    smooth, width = frames[chosen], width[chosen]
+    offset = torch.arange(-TAPS, TAPS + 1, device=frames.device)
+    for axis in range(3):
+        weight = torch.exp(-(offset**2) / (2 * width[:, axis, None].square() + 1e-12))
+        weight = (weight / weight.sum(dim=1, keepdim=True)).to(frames)
+        line = smooth.movedim(2 + axis, -1)
+        first, last = line[..., :1], line[..., -1:]
+        edge = torch.cat([*[first] * TAPS, line, *[last] * TAPS], dim=-1)
+        size = line.shape[-1]
+        parts = (edge[..., k : k + size] * weight[:, k, None, None, None, None] for k in range(2 * TAPS + 1))
+        smooth = sum(parts, torch.zeros_like(line)).movedim(-1, 2 + axis)
+    return frames.index_put((chosen.nonzero()[:, 0],), smooth)
 
-    def _move(self, frames: Tensor, generator: torch.Generator) -> Tensor:
-        if self.rotation == 0 and self.scaling == 0:
-            return frames
-        angle, size = (_uniform((len(frames), 3), generator, frames) for _ in range(2))
-        matrix = rotations(self.rotation * angle) @ torch.diag_embed(1 + self.scaling * size)
-        # grid_sample counts from -1 to 1 along each axis: turned as voxels, an oblong box stays rigid.
-        half = torch.tensor(frames.shape[2:], dtype=matrix.dtype, device=matrix.device)
-        matrix = matrix * half / half[:, None]
-        theta = functional.pad(matrix.flip(1, 2), (0, 1))  # its axes run backwards: Z, Y, X
-        grid = functional.affine_grid(theta, list(frames.shape), align_corners=False)
-        return functional.grid_sample(frames, grid.to(frames), padding_mode="border", align_corners=False)
 
-    def _smooth(self, frames: Tensor, generator: torch.Generator) -> Tensor:
-        if self.smoothing == 0 or self.smoothing_share == 0:
-            return frames
-        width = self.smoothing * (_uniform((len(frames), 3), generator, frames) + 1) / 2
-        chosen = _chosen(len(frames), self.smoothing_share, generator, frames)
-        if not bool(chosen.any()):
-            return frames
-        smooth, width = frames[chosen], width[chosen]
-        offset = torch.arange(-TAPS, TAPS + 1, device=frames.device)
-        for axis in range(3):
-            weight = torch.exp(-(offset**2) / (2 * width[:, axis, None].square() + 1e-12))
-            weight = (weight / weight.sum(dim=1, keepdim=True)).to(frames)
-            line = smooth.movedim(2 + axis, -1)
-            first, last = line[..., :1], line[..., -1:]
-            edge = torch.cat([*[first] * TAPS, line, *[last] * TAPS], dim=-1)
-            size = line.shape[-1]
-            parts = (edge[..., k : k + size] * weight[:, k, None, None, None, None] for k in range(2 * TAPS + 1))
-            smooth = sum(parts, torch.zeros_like(line)).movedim(-1, 2 + axis)
-        return frames.index_put((chosen.nonzero()[:, 0],), smooth)
-
-    def _add_noise(self, frames: Tensor, generator: torch.Generator) -> Tensor:
-        if self.noise == 0 or self.noise_share == 0:
-            return frames
-        deviation = self.noise * (_uniform((len(frames),), generator, frames) + 1) / 2
-        chosen = _chosen(len(frames), self.noise_share, generator, frames)
-        if not bool(chosen.any()):
-            return frames
-        size, where = deviation[chosen].to(frames)[:, None, None, None, None], chosen.nonzero()[:, 0]
-        noise = torch.randn((len(where), *frames.shape[1:]), generator=generator, device=generator.device)
-        return frames.index_put((where,), frames[where] + noise.to(frames) * size)
+def _add_noise(settings: VolumeAugmentation, frames: Tensor, generator: torch.Generator) -> Tensor:
+    if settings.noise == 0 or settings.noise_share == 0:
+        return frames
+    deviation = settings.noise * (_uniform((len(frames),), generator, frames) + 1) / 2
+    chosen = _chosen(len(frames), settings.noise_share, generator, frames)
+    if not bool(chosen.any()):
+        return frames
+    size, where = deviation[chosen].to(frames)[:, None, None, None, None], chosen.nonzero()[:, 0]
+    noise = torch.randn((len(where), *frames.shape[1:]), generator=generator, device=generator.device)
+    return frames.index_put((where,), frames[where] + noise.to(frames) * size)
 
 
 def rotations(angles: Tensor) -> Tensor:

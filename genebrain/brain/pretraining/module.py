@@ -8,7 +8,6 @@ of the same masks. The learning rate moves with every optimiser step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,37 +19,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from genebrain.brain.pretraining.contrast import Ranks
 from genebrain.brain.pretraining.objectives import ClipContrast, Objective, Outcome
 from genebrain.brain.pretraining.schedule import learning_rate, parameter_groups
-from genebrain.common.types import UserError
+from genebrain.brain.pretraining.trainer import OptimiserSettings
 
 VALIDATION = 1
 """Marks the draws of validation, which must not depend on the epoch."""
-
-
-@dataclass(frozen=True)
-class OptimiserSettings:
-    """How the weights move.
-
-    Parameters
-    ----------
-    learning_rate : float
-        Peak, reached after the warm-up; a cosine then takes it to a hundredth.
-    warmup : float
-        Share of all optimiser steps.
-    weight_decay : float
-        Of the weights of linear maps and convolutions; norms, biases, positions, class tokens and the decay rates of
-        state-space layers are left alone.
-    """
-
-    learning_rate: float = 1e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.warmup < 1:
-            raise UserError(
-                f"optimiser: learning_rate={self.learning_rate:g} must be above 0, weight_decay={self.weight_decay:g} "
-                f"not below, warmup={self.warmup:g} in [0, 1)"
-            )
 
 
 class PretrainModule(lightning.LightningModule):

@@ -27,9 +27,9 @@ from genebrain.brain.models.brainlm.image import ViTMAE
 from genebrain.brain.models.brainlm.region_time import BrainLM
 from genebrain.brain.models.masking import TokenOrder
 from genebrain.brain.models.swift.model import SwiFT
-from genebrain.brain.pretraining.augmentation import VolumeAugmentation
 from genebrain.brain.pretraining.contrast import ALONE, Ranks, local_local, pair_logits
 from genebrain.brain.pretraining.heads import EmbeddingHead
+from genebrain.brain.pretraining.settings import VolumeAugmentation
 from genebrain.brain.pretraining.trivial_predictors import trivial_predictions
 
 Batch = Mapping[str, Tensor]

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
-from genebrain.brain.encoders.base import WindowEncoder
-from genebrain.brain.models.brainmt.model import BrainMT
-from genebrain.brain.models.swift.model import SwiFT
-from genebrain.brain.pretraining.augmentation import VolumeAugmentation
-from genebrain.brain.pretraining.masked import MaskedFrames
-from genebrain.brain.pretraining.objectives import ClipContrast, MaskedPicture, MaskedSeries, Objective
 from genebrain.common.registry import Registry
 from genebrain.common.types import UserError
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+    from genebrain.brain.encoders.base import WindowEncoder
+    from genebrain.brain.pretraining.objectives import Objective
 
 CHOICES = {
     "order": ("raster", "shuffled"),
@@ -30,27 +28,73 @@ CHOICES = {
 
 
 @dataclass(frozen=True)
+class VolumeAugmentation:
+    """Strength of the random changes; the defaults are the published ones.
+
+    Parameters
+    ----------
+    rotation : float
+        Largest angle around each axis, radians.
+    scaling : float
+        Largest change of size along each axis, as a share.
+    noise : float
+        Largest standard deviation of the noise, in units of the scaled scan; drawn per clip, each frame has its own.
+    noise_share : float
+        Share of the clips with noise.
+    smoothing : float
+        Largest width of the Gaussian filter: standard deviation in voxels, drawn per clip and axis.
+    smoothing_share : float
+        Share of the clips that are smoothed.
+    """
+
+    rotation: float = 0.175
+    scaling: float = 0.1
+    noise: float = 0.1
+    noise_share: float = 0.3
+    smoothing: float = 0.5
+    smoothing_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name}={getattr(self, name):g}"
+            for name in ("rotation", "scaling", "noise", "noise_share", "smoothing", "smoothing_share")
+            if getattr(self, name) < 0
+        ]
+        problems += [f"{n}={getattr(self, n):g} above 1" for n in ("noise_share", "smoothing_share", "scaling")
+                     if getattr(self, n) > 1]  # fmt: skip
+        if problems:
+            raise UserError(f"augmentation: no negative strengths, shares and scaling at most 1: {', '.join(problems)}")
+
+    def __call__(self, clips: Tensor, generator: Generator) -> Tensor:
+        """A random view of every clip, ``[batch, channels, X, Y, Z, frames]``."""
+        from genebrain.brain.pretraining.augmentation import random_view
+
+        return random_view(self, clips, generator)
+
+
+@dataclass(frozen=True)
 class ObjectiveSettings:
     """What an encoder is pretrained on.
 
     Parameters
     ----------
     mask_ratio : float, optional
-        BrainLM, BrainMT: share of the tokens, patches or stretches of frames that is hidden; None: 0.2 for
-        ``brainlm``, 0.75 for ``brainlm_vit``, 0.5 for ``brainmt``.
+        Share of tokens, patches or stretches of frames that is hidden; None: brainlm 0.2, brainlm_vit 0.75,
+        brainmt 0.5.
     order : {"raster", "shuffled"}
-        ``brainlm``: order in which the encoder sees the visible tokens.
+        brainlm: order in which the encoder sees the visible tokens (shuffled as published).
     mode : {"auto_encode", "predict_last", "predict_last_pixel"}
-        ``brainlm_vit``: random patches, or the last frames.
+        brainlm_vit: random patches, or the last frames.
     span : int
-        ``brainmt``: frames of a hidden stretch.
+        brainmt: frames of a hidden stretch.
     contrast : {"instance", "local", "both"}
-        ``swift``: pairs against other people, views within a scan, or the sum.
+        swift: pairs against other people, views within a scan, or the sum.
     temperature : float
+        swift: divides the similarities.
     negatives : {"all_ranks", "local"}
-        ``swift``: clips of all devices or of one's own.
+        swift: clips of all devices or of one's own.
     augmentation : VolumeAugmentation or None
-        ``swift``: random changes of the clips.
+        swift: random changes of a clip; None leaves clips as they are.
     """
 
     mask_ratio: float | None = None
@@ -85,6 +129,8 @@ class ObjectiveSettings:
         UserError
             No objective is registered for the family of the encoder.
         """
+        import torch
+
         registered = objective_of(windows.name)
         # Decoders and heads draw from the global generator when they are made.
         with torch.random.fork_rng(devices=[]):
@@ -112,7 +158,10 @@ class RegisteredObjective:
     clips: int = 1
 
 
-OBJECTIVES: Registry[RegisteredObjective] = Registry("pretraining objective")
+OBJECTIVES: Registry[RegisteredObjective] = Registry(
+    "pretraining objective",
+    dict.fromkeys(("brainlm", "brainlm_vit", "brainmt", "swift"), "genebrain.brain.pretraining.published"),
+)
 """Objectives by the name of the encoder family."""
 
 
@@ -124,22 +173,3 @@ def objective_of(name: str) -> RegisteredObjective:
             "it as it is"
         )
     return OBJECTIVES[name]
-
-
-def _masked_frames(module: BrainMT, settings: ObjectiveSettings) -> Objective:
-    if settings.span >= module.config.num_frames:
-        raise UserError(
-            f"objective.span={settings.span} hides whole windows of {module.config.num_frames} frames: choose a "
-            "shorter one"
-        )
-    return MaskedFrames(module, settings.ratio(0.5), settings.span)
-
-
-def _clip_contrast(module: SwiFT, settings: ObjectiveSettings) -> Objective:
-    return ClipContrast(module, settings.contrast, settings.augmentation, settings.temperature)
-
-
-OBJECTIVES.add("brainlm", RegisteredObjective(lambda module, s: MaskedSeries(module, s.ratio(0.2), s.order)))
-OBJECTIVES.add("brainlm_vit", RegisteredObjective(lambda module, s: MaskedPicture(module, s.ratio(0.75), s.mode)))
-OBJECTIVES.add("brainmt", RegisteredObjective(_masked_frames))
-OBJECTIVES.add("swift", RegisteredObjective(_clip_contrast, ClipContrast.clips))

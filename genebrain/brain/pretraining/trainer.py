@@ -4,9 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from genebrain.brain.pretraining.module import OptimiserSettings
 from genebrain.common.types import UserError
-from genebrain.training.trainer import DeviceSettings
+from genebrain.training.settings import DeviceSettings
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """How the weights move.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Peak, reached after the warm-up; a cosine then takes it to a hundredth.
+    warmup : float
+        Share of all optimiser steps.
+    weight_decay : float
+        Of the weights of linear maps and convolutions; norms, biases, positions, class tokens and the decay rates of
+        state-space layers are left alone.
+    """
+
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.warmup < 1:
+            raise UserError(
+                f"optimiser: learning_rate={self.learning_rate:g} must be above 0, weight_decay={self.weight_decay:g} "
+                f"not below, warmup={self.warmup:g} in [0, 1)"
+            )
 
 
 @dataclass(frozen=True)
@@ -15,24 +41,30 @@ class PretrainerSettings(DeviceSettings):
 
     Parameters
     ----------
-    max_epochs, patience : int
-        Training stops after ``patience`` epochs without a lower validation loss.
+    max_epochs : int
+        Passes over the training people at most.
+    patience : int
+        Epochs without a lower validation loss before stopping.
     batch_size : int
-        People per batch over all devices.
-    passes, validation_passes : int
-        Random looks at every training person per epoch, fixed looks at every validation person.
-    learning_rate, warmup, weight_decay
-        As in :class:`~genebrain.brain.pretraining.module.OptimiserSettings`.
+        People per batch over all devices; a contrast has more negatives in larger ones.
+    passes : int
+        Random looks at every training person per epoch.
+    validation_passes : int
+        Fixed looks at every validation person.
+    learning_rate : float
+        Peak, reached after the warm-up; then a cosine over all steps.
+    warmup : float
+        Share of all optimiser steps.
+    weight_decay : float
+        Not of norms, biases, positions, class tokens and state decays.
     gradient_clip : float
-        Largest norm of the gradient; 0 leaves it as it is.
+        Largest norm of the gradient; 0: none.
     accumulate : int
         Batches per optimiser step.
     recompute : bool
-        Make activations again in the backward pass: a fraction of the memory, the same gradients.
+        Make activations again in the backward pass: less memory, same gradients.
     workers : int
-        Processes that read ahead; 0 is best for parcel series.
-    precision, accelerator, devices, strategy, loggers
-        As in :class:`~genebrain.training.trainer.DeviceSettings`.
+        Processes that read ahead; pays for volumes.
     """
 
     max_epochs: int = 50

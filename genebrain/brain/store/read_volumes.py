@@ -15,11 +15,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.brain.images.mask import LEAST_BACKGROUND, MASKS, MaskChoice, computed_mask, given_mask
+from genebrain.brain.images.mask import LEAST_BACKGROUND, computed_mask, given_mask
 from genebrain.brain.images.motion import still_frames
 from genebrain.brain.images.nifti import ImageStream, open_image
 from genebrain.brain.images.orientation import Turn, check_axes
-from genebrain.brain.images.volume_scaling import Box, Normalisation, Placement, VoxelSums, block_mean, refuse_cut
+from genebrain.brain.images.volume_scaling import (
+    MASKS,
+    Box,
+    MaskChoice,
+    Normalisation,
+    Placement,
+    VoxelSums,
+    block_mean,
+    refuse_cut,
+)
 from genebrain.brain.store.job import Record, ScanJob, ScanOptions, short_record
 from genebrain.brain.store.scan_table import IMAGE_SUFFIXES, repetition_time
 from genebrain.common.files import ArrayWriter

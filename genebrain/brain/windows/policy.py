@@ -30,12 +30,12 @@ class WindowPolicy:
     seconds
         Length of a window; None: the frames that the encoder was made for.
     stride_seconds
-        Between the starts of two windows; None: the length, so that windows do not overlap.
+        Between the starts of two windows; None: the length, so that they do not overlap.
     resample
-        To the encoder's time step. ``auto``: linear, behind a low-pass where frames are left out; ``linear``;
-        ``low_pass``; ``none``: refuse scans of another time step.
+        To the encoder's time step: auto (linear, behind a low-pass where frames are left out), linear, low_pass, or
+        none (refuse other time steps).
     short
-        A scan without a whole window: ``error``, ``skip``, or ``pad`` (its longest stretch mirrored at the ends).
+        Scans without a whole window: skip (counted), error, or pad (the longest stretch mirrored at its ends).
     most
         Windows per scan at most, spread evenly; None: all.
     """

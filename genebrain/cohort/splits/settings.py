@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from genebrain.cohort.participants import Cohort
-from genebrain.cohort.splits.splits import Split, make_split
 from genebrain.common.types import UserError
+
+if TYPE_CHECKING:
+    from genebrain.cohort.participants import Cohort
+    from genebrain.cohort.splits.splits import Split
 
 
 @dataclass(frozen=True)
@@ -15,12 +18,14 @@ class SplitSettings:
 
     Parameters
     ----------
-    test, validation : float
-        Shares of all people. Validation people take part in the final closed-form fit; test people in nothing.
+    test : float
+        Share of people never seen in training.
+    validation : float
+        Share for early stopping and for approving what was trained. They take part in the final closed-form fit.
     site_column : str or None
-        Balanced over the splits where the column exists.
+        Balanced over the splits, where the column exists.
     held_out_site : str or None
-        Test on one whole site instead.
+        Test on everybody of this site instead (a value of ``site_column``).
     """
 
     test: float = 1 / 3
@@ -37,6 +42,8 @@ class SplitSettings:
 
     def make(self, cohort: Cohort, seed: int) -> Split:
         """Divide a cohort; the same seed always gives the same split."""
+        from genebrain.cohort.splits.splits import make_split
+
         return make_split(
             cohort,
             seed=seed,

@@ -32,7 +32,7 @@ from genebrain.genetics.haplotypes.policies import Policies
 from genebrain.genetics.haplotypes.report import GenotypeReport
 from genebrain.genetics.haplotypes.resolve import WindowAlleles, open_genotypes, resolve
 
-__all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages"]
+__all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages", "stored_chunks"]
 
 KEY_BYTES = 16
 
@@ -138,6 +138,16 @@ def build_chunks(
         n_chunks=n_chunks,
         report=report.as_dict(policies, chunk_bp=chunk_bp, cut_origin=cut_origin),
     )
+
+
+def stored_chunks(root: Path, *, progress: bool = True, **inputs: Any) -> ChunkSet:
+    """Chunks of these inputs of :func:`build_chunks`, built once and kept under ``root`` by their content."""
+    folder = root / content_fingerprint(**inputs)
+    if (folder / "report.json").exists():
+        return ChunkSet.load(folder)
+    chunks = build_chunks(**inputs, progress=progress)
+    chunks.save(folder)
+    return chunks
 
 
 def _fill(

@@ -10,15 +10,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from genebrain.common.registry import Registry
 from genebrain.genetics.model.options import ModelOptions
-from genebrain.genetics.model.weights import TINY
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+GENERATORS = (
+    "generator_tiny", "generator_v1_1.2b", "generator_v1_3b", "generator_v2_1.2b", "generator_v2_3b",
+    "generator_v2_prokaryote_1.2b", "generator_v2_prokaryote_3b",
+)  # fmt: skip
+"""The published GENERators, and the tiny one with random weights."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class DNAWeights:
         Kernels and long context of GENERator.
     """
 
-    name: str = TINY
+    name: str = GENERATORS[0]
     path: str | None = None
     revision: str | None = None
     seed: int = 0
@@ -80,7 +87,9 @@ class DNAEncoder(Protocol):
         """
 
 
-DNA_ENCODERS: Registry[Callable[[DNAWeights], DNAEncoder]] = Registry("DNA encoder")
+DNA_ENCODERS: Registry[Callable[[DNAWeights], DNAEncoder]] = Registry(
+    "DNA encoder", dict.fromkeys(GENERATORS, "genebrain.genetics.encoders.generator")
+)
 """Makers of DNA encoders by the names that ``genetics.name`` takes."""
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from genebrain.common.types import IntArray, UserError
+from genebrain.genetics.finetuning.settings import TokenSettings
 from genebrain.genetics.finetuning.splits import Fold
-from genebrain.genetics.finetuning.tokens import TokenRow, TokenSettings, collate
+from genebrain.genetics.finetuning.tokens import TokenRow, collate
 
 Batch = dict[str, Tensor]
 SORTED_BATCHES = 32

@@ -39,8 +39,8 @@ from genebrain.genetics.finetuning.predictor import SequencePredictor
 from genebrain.genetics.finetuning.prepare import FinetuningSet
 from genebrain.genetics.finetuning.recipe import BaseModel, EmptyModel, Recipe, make_module, trained_share
 from genebrain.genetics.finetuning.saved import save_finetuned
-from genebrain.genetics.finetuning.tokens import TokenSettings
-from genebrain.genetics.finetuning.train import TrainingSettings, train_fold, trained_weights
+from genebrain.genetics.finetuning.settings import TokenSettings, TrainingSettings
+from genebrain.genetics.finetuning.train import train_fold, trained_weights
 
 RESULT, PREDICTIONS, VECTORS = "result.json", "predictions.safetensors", "vectors.safetensors"
 

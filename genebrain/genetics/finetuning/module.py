@@ -17,8 +17,6 @@ from transformers import get_cosine_with_min_lr_schedule_with_warmup
 from genebrain.common.types import UserError
 from genebrain.genetics.finetuning.metrics import METRICS, score
 
-SCHEDULES = ("constant", "plateau", "cosine")
-
 
 @dataclass(frozen=True)
 class OptimiserSettings:

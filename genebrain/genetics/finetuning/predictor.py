@@ -1,70 +1,22 @@
-"""A decoder with a linear head on top: one vector per sequence, then the outputs of a task.
+"""A decoder with a linear head, and its training for labels: one class, several labels, or numbers.
 
-What classification and regression train. The vector is that of the last *real* token whatever the padding side, the
-mean over real tokens, or all chunks of a long input side by side; an empty chunk is zeros. Source:
-GenerTeam/GENERator, sequence understanding task.
+The vector of a sequence is that of its last *real* token whatever the padding side, the mean over real tokens, or all
+chunks of a long input side by side; an empty chunk is zeros. The loss is cross entropy, binary cross entropy or squared
+error, as published; regressed columns are standardised with the training rows and predictions come back in their units.
+Source: GenerTeam/GENERator, sequence understanding task.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
-from genebrain.common.types import UserError
+from genebrain.common.types import IntArray
+from genebrain.genetics.finetuning.module import FinetuningModule, OptimiserSettings
+from genebrain.genetics.finetuning.settings import HeadSettings
 from genebrain.genetics.model.backbone import GeneratorBackbone
 from genebrain.genetics.model.encode import cut, encode_batch, encode_chunks, final_representation
-
-POOLINGS = ("last", "mean", "max", "chunks")
-
-
-@dataclass(frozen=True)
-class HeadSettings:
-    """From tokens to one vector.
-
-    Parameters
-    ----------
-    pooling : {"last", "mean", "max", "chunks"}
-        ``chunks`` cuts the tokens into chunks, runs each alone and puts the vectors of their last tokens side by side.
-    chunk_tokens, max_chunks : int
-        For ``chunks``: tokens per chunk, and chunks the head has room for.
-    overlap_fraction : float
-        For ``chunks``: share of a chunk that the next one repeats, in [0, 1).
-    parity : bool
-        For ``chunks``: drop a tail shorter than a chunk and everything behind ``max_chunks``, as published.
-    bias : bool
-        The published heads have none.
-    """
-
-    pooling: str = "last"
-    chunk_tokens: int = 4096
-    max_chunks: int = 8
-    overlap_fraction: float = 0.0
-    parity: bool = False
-    bias: bool = True
-
-    def __post_init__(self) -> None:
-        if self.pooling not in POOLINGS:
-            raise UserError(f"head.pooling={self.pooling!r}: use one of {', '.join(POOLINGS)}")
-        if self.chunk_tokens < 3 or self.max_chunks < 1 or not 0 <= self.overlap_fraction < 1:
-            raise UserError(
-                f"head: chunk_tokens={self.chunk_tokens} must be at least 3, max_chunks={self.max_chunks} at least 1, "
-                f"overlap_fraction={self.overlap_fraction} in [0, 1)"
-            )
-
-    def width(self, hidden_size: int) -> int:
-        """Numbers that the head reads."""
-        return hidden_size * (self.max_chunks if self.pooling == "chunks" else 1)
-
-    def max_tokens(self, of_model: int) -> int:
-        """Longest input in tokens, given that of the model."""
-        if self.pooling != "chunks":
-            return of_model
-        if self.chunk_tokens > of_model:
-            raise UserError(f"head.chunk_tokens={self.chunk_tokens}, but the model takes {of_model} tokens at a time")
-        stride = self.chunk_tokens - int(self.chunk_tokens * self.overlap_fraction)
-        return self.chunk_tokens + (self.max_chunks - 1) * stride
 
 
 class SequencePredictor(nn.Module):
@@ -110,3 +62,60 @@ class SequencePredictor(nn.Module):
         """Outputs ``[batch, outputs]`` of token batches, or of batches of ready ``vectors``."""
         vectors = batch["vectors"] if "vectors" in batch else self.vectors(batch["ids"], batch["mask"])
         return self.head(vectors.to(self.head.weight.dtype)).float()
+
+
+def task_loss(task: str, outputs: Tensor, target: Tensor) -> Tensor:
+    """Loss of outputs ``[batch, outputs]``; targets as encoded (regression: standardised)."""
+    if task == "classification":
+        return cross_entropy(outputs, target)
+    if task == "multilabel":
+        return binary_cross_entropy_with_logits(outputs, target)
+    return mse_loss(outputs, target)
+
+
+class PredictionModule(FinetuningModule):
+    """Train a :class:`~genebrain.genetics.finetuning.predictor.SequencePredictor`.
+
+    Parameters
+    ----------
+    predictor : SequencePredictor
+    task : {"classification", "multilabel", "regression"}
+    targets : Tensor
+        Labels of all rows of the table.
+    train : int array
+        Training rows; centre and spread of regressed columns are theirs.
+    """
+
+    center: Tensor
+    spread: Tensor
+
+    def __init__(
+        self, predictor: SequencePredictor, task: str, targets: Tensor, train: IntArray, optimiser: OptimiserSettings
+    ) -> None:
+        columns = predictor.head.out_features
+        super().__init__(task, targets, columns, optimiser)
+        self.predictor = predictor
+        regressed = task == "regression"
+        values = targets[torch.as_tensor(train)] if regressed else torch.zeros(2, columns)
+        self.register_buffer("center", values.mean(0))
+        self.register_buffer("spread", values.std(0).clamp(min=1e-12) if regressed else torch.ones(columns))
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Loss of the task."""
+        target = batch["target"]
+        if self.task == "regression":
+            target = (target - self.center) / self.spread
+        return task_loss(self.task, self.predictor(batch), target)
+
+    def predict(self, batch: dict[str, Tensor]) -> Tensor:
+        """Probabilities, or numbers in the units of the label."""
+        return to_prediction(self.task, self.predictor(batch), self.center, self.spread)
+
+
+def to_prediction(task: str, outputs: Tensor, center: Tensor, spread: Tensor) -> Tensor:
+    """Outputs of the head as probabilities or numbers in units."""
+    if task == "classification":
+        return outputs.softmax(-1)
+    if task == "multilabel":
+        return outputs.sigmoid()
+    return outputs * spread + center

@@ -15,24 +15,17 @@ import torch
 from genebrain.common.types import IntArray, UserError
 from genebrain.genetics.finetuning.language import count_targets
 from genebrain.genetics.finetuning.recipe import BaseModel, Recipe
+from genebrain.genetics.finetuning.settings import FoldSettings, TableSettings, TokenSettings
 from genebrain.genetics.finetuning.splits import (
     Fold,
-    FoldSettings,
     folds_as_given,
     given_parts,
     joined_groups,
     make_folds,
     sequence_groups,
 )
-from genebrain.genetics.finetuning.table import (
-    Labels,
-    TableSettings,
-    known_cells,
-    labelled,
-    read_labels,
-    read_table,
-)
-from genebrain.genetics.finetuning.tokens import TokenRow, TokenSettings, tokenize
+from genebrain.genetics.finetuning.table import Labels, known_cells, labelled, read_labels, read_table
+from genebrain.genetics.finetuning.tokens import TokenRow, tokenize
 from genebrain.genetics.sequences.files import SequenceBatch, repeated_ids, repeated_ids_line
 
 SPLIT = "split"

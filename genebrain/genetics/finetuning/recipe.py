@@ -15,19 +15,18 @@ from torch import Tensor
 from transformers import LlamaModel
 
 from genebrain.common.types import IntArray, UserError
-from genebrain.genetics.finetuning.labels import PredictionModule
 from genebrain.genetics.finetuning.language import LanguageModule
 from genebrain.genetics.finetuning.module import FinetuningModule, OptimiserSettings
-from genebrain.genetics.finetuning.predictor import HeadSettings, SequencePredictor
+from genebrain.genetics.finetuning.predictor import PredictionModule, SequencePredictor
+from genebrain.genetics.finetuning.settings import HeadSettings
 from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
 from genebrain.genetics.model.context_modes import configure, decoder_class, language_model_class
 from genebrain.genetics.model.language_model import GeneratorLanguageModel, load_language_model
 from genebrain.genetics.model.loaded import build_empty, identity
 from genebrain.genetics.model.options import ModelOptions
 from genebrain.genetics.model.weights import TINY, WeightSource, find_weights
-from genebrain.training.adapters import LoraSettings, ParameterReport, add_adapters, count_parameters
-
-TUNINGS = ("frozen", "lora", "full")
+from genebrain.training.adapters import ParameterReport, add_adapters, count_parameters
+from genebrain.training.settings import TUNINGS, LoraSettings
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from genebrain.common.files import replacing
 from genebrain.common.reading import contents_of, read_record
 from genebrain.common.tensor_files import read_tensors, write_tensors
 from genebrain.common.types import UserError
-from genebrain.genetics.finetuning.labels import to_prediction
-from genebrain.genetics.finetuning.predictor import HeadSettings, SequencePredictor
+from genebrain.genetics.finetuning.predictor import SequencePredictor, to_prediction
 from genebrain.genetics.finetuning.recipe import BaseModel, Recipe
-from genebrain.genetics.finetuning.tokens import TokenSettings, collate, tokenize
+from genebrain.genetics.finetuning.settings import HeadSettings, TokenSettings
+from genebrain.genetics.finetuning.tokens import collate, tokenize
 from genebrain.genetics.model.backbone import load_generator
 from genebrain.genetics.model.options import ModelOptions
 from genebrain.training.adapters import load_adapters, merge_adapters, write_adapters

@@ -16,44 +16,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from genebrain.common.types import BoolArray, IntArray, UserError
+from genebrain.genetics.finetuning.settings import FoldSettings
 from genebrain.genetics.genome.reference import reverse_complement
 
 PARTS = ("train", "validation", "test")
 SYNONYMS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
             "val": "validation", "dev": "validation", "test": "test", "testing": "test"}  # fmt: skip
-LEAKS = ("error", "drop")
-
-
-@dataclass(frozen=True)
-class FoldSettings:
-    """How rows are divided.
-
-    Parameters
-    ----------
-    folds : int
-        0: one split by the shares below. k: k models, each tested on its k-th part.
-    test, validation : float
-        Shares; validation is of the rows that are not test.
-    leaks : {"error", "drop"}
-        For a given split only: a training sequence that is also validation or test (or its reverse complement is), and
-        a validation sequence that is also test: refuse, or leave it out and count it.
-    """
-
-    folds: int = 0
-    test: float = 0.2
-    validation: float = 0.1
-    leaks: str = "error"
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.folds < 0 or self.folds == 1:
-            problems.append(f"folds.folds={self.folds}: use 0 (one split) or at least 2")
-        if not (0 < self.test < 1 and 0 < self.validation < 1):
-            problems.append(f"folds.test={self.test} and folds.validation={self.validation}: shares between 0 and 1")
-        if self.leaks not in LEAKS:
-            problems.append(f"folds.leaks={self.leaks}: use error or drop")
-        if problems:
-            raise UserError("; ".join(problems))
 
 
 @dataclass(frozen=True)

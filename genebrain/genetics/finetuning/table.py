@@ -11,7 +11,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from genebrain.common.types import BoolArray, UserError
+from genebrain.genetics.finetuning.settings import HUB, TableSettings
 from genebrain.genetics.sequences.files import SequenceBatch, SequenceFile
-from genebrain.genetics.sequences.hygiene import HygieneReport, Unreadable, Uracil, check_choices
+from genebrain.genetics.sequences.hygiene import HygieneReport
 
-TASKS = ("classification", "multilabel", "regression", "causal_lm")
-HUB = "hub:"
 SHOWN = 5
 MISSING_WORDS = frozenset(
     [
@@ -32,48 +31,6 @@ MISSING_WORDS = frozenset(
     ]
 )
 """Cells that mean "not known" in a table of text: the words that pandas.read_csv takes for it."""
-
-
-@dataclass(frozen=True)
-class TableSettings:
-    """How the columns of the table are called, and what to do with sequences that cannot be read.
-
-    Parameters
-    ----------
-    sequence : str, optional
-        Column of the letters; by default the first of sequence, seq, dna_sequence, dna_seq, text.
-    label : str or list of str
-        Column of the label. For ``multilabel`` one column of 0/1 lists (``0,1,1``) or several 0/1 columns, for
-        ``regression`` one or several columns of numbers.
-    group : str, optional
-        Column whose equal values stay on one side of every split: overlapping windows, homologous genes.
-    split : str, optional
-        Column that says train, validation or test; by default ``split`` if there is one.
-    uracil, unreadable
-        See :class:`~genebrain.genetics.sequences.files.SequenceFile`.
-    unlabelled : {"error", "skip"}
-        Rows without a label (an empty cell or one of :data:`MISSING_WORDS`): refuse, or leave out and count.
-    """
-
-    sequence: str | None = None
-    label: str | list[str] = "label"
-    group: str | None = None
-    split: str | None = None
-    uracil: Uracil = "error"
-    unreadable: Unreadable = "error"
-    unlabelled: Unreadable = "error"
-
-    def __post_init__(self) -> None:
-        check_choices(self.uracil, self.unreadable)
-        if self.unlabelled not in get_args(Unreadable):
-            raise UserError(f"unlabelled={self.unlabelled!r}: use one of {', '.join(get_args(Unreadable))}")
-        if not self.label:
-            raise UserError("table.label is empty: name the column of the labels")
-
-    @property
-    def labels(self) -> list[str]:
-        """Label columns as a list."""
-        return [self.label] if isinstance(self.label, str) else list(self.label)
 
 
 @dataclass(frozen=True)

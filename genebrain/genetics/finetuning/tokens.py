@@ -12,56 +12,14 @@ GenerTeam/GENERator, sequence understanding and fine-tuning tasks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.common.types import UserError
-from genebrain.genetics.model.tokenizer import BOS, EOS, FrameRule, Side, SixMerTokenizer, pad
+from genebrain.genetics.finetuning.settings import TokenSettings
+from genebrain.genetics.model.tokenizer import BOS, EOS, SixMerTokenizer, pad
 
 TokenRow = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class TokenSettings:
-    """How letters become tokens.
-
-    Parameters
-    ----------
-    length_rule : {"pad_right", "pad_left", "trim_left", "trim_right"}
-        How a length that is no multiple of six is mended: letters A added, or letters cut.
-    max_tokens : int, optional
-        Longest input with its two marks; by default what the model takes.
-    truncation : {"right", "left"}
-        The side that loses tokens.
-    padding : {"right", "left"}
-        The side of ``<pad>`` in a batch; no number depends on it.
-    parity : bool
-        The published classification input, see above.
-    """
-
-    length_rule: FrameRule = "pad_right"
-    max_tokens: int | None = None
-    truncation: Side = "right"
-    padding: Side = "right"
-    parity: bool = False
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"tokens.{name}={value!r}: use {', '.join(get_args(known))}"
-            for name, value, known in (
-                ("length_rule", self.length_rule, FrameRule),
-                ("truncation", self.truncation, Side),
-                ("padding", self.padding, Side),
-            )
-            if value not in get_args(known)
-        ]
-        if self.max_tokens is not None and self.max_tokens < 3:
-            problems.append(f"tokens.max_tokens={self.max_tokens}: two marks and one 6-mer need 3")
-        if problems:
-            raise UserError("; ".join(problems))
 
 
 def tokenize(

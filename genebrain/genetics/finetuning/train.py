@@ -9,79 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from genebrain.common.types import UserError
 from genebrain.genetics.finetuning.batches import FinetuningData
-from genebrain.genetics.finetuning.module import SCHEDULES, FinetuningModule
-from genebrain.training.trainer import BEST, DeviceSettings, Watch, quiet_known_warnings, train_resumably
-
-RATES = {"frozen": 1e-3, "lora": 2e-4, "full": 1e-5}
-"""Learning rate by tuning, where none is given; 1e-5 is the published one for full fine-tuning."""
-
-
-@dataclass(frozen=True)
-class TrainingSettings(DeviceSettings):
-    """How long, how fast and on what to train.
-
-    Parameters
-    ----------
-    max_epochs, patience : int
-        Training stops after ``patience`` epochs without a better monitored metric.
-    monitor : str, optional
-        Validation metric; by default mcc, f1_max, mse or nats_per_base.
-    batch_size : int
-        Sequences per step over all devices.
-    accumulate : int
-        Steps whose gradients are added up.
-    learning_rate : float, optional
-        By default 1e-3 (frozen), 2e-4 (lora) or 1e-5 (full).
-    weight_decay : float
-    schedule, warmup_steps
-        See :class:`~genebrain.genetics.finetuning.module.OptimiserSettings`.
-    clip : float
-        Largest norm of a gradient; 0 for none.
-    precision, accelerator, devices, strategy, loggers
-        As in :class:`~genebrain.training.trainer.DeviceSettings`.
-    """
-
-    section: ClassVar[str] = "training"
-    strategies: ClassVar[tuple[str, ...]] = ("auto", "ddp", "fsdp", "deepspeed_stage_2", "deepspeed_stage_3")
-
-    precision: str = "auto"
-    max_epochs: int = 20
-    patience: int = 5
-    monitor: str | None = None
-    batch_size: int = 16
-    accumulate: int = 1
-    learning_rate: float | None = None
-    weight_decay: float = 0.1
-    schedule: str = "plateau"
-    warmup_steps: int = 0
-    clip: float = 1.0
-
-    def __post_init__(self) -> None:
-        problems = self.device_problems()
-        if min(self.max_epochs, self.patience, self.batch_size, self.accumulate) < 1:
-            problems.append(
-                f"training: max_epochs={self.max_epochs}, patience={self.patience}, batch_size={self.batch_size} and "
-                f"accumulate={self.accumulate} must be at least 1"
-            )
-        if self.schedule not in SCHEDULES:
-            problems.append(f"training.schedule={self.schedule}: use {', '.join(SCHEDULES)}")
-        if self.learning_rate is not None and self.learning_rate <= 0:
-            problems.append(f"training.learning_rate={self.learning_rate} must be positive")
-        if self.weight_decay < 0 or self.clip < 0 or self.warmup_steps < 0:
-            problems.append("training: weight_decay, clip and warmup_steps must not be negative")
-        if problems:
-            raise UserError("; ".join(problems))
-
-    def rate(self, tuning: str) -> float:
-        """Learning rate."""
-        return self.learning_rate or RATES[tuning]
+from genebrain.genetics.finetuning.module import FinetuningModule
+from genebrain.genetics.finetuning.settings import TrainingSettings
+from genebrain.training.trainer import BEST, Watch, quiet_known_warnings, train_resumably
 
 
 @dataclass(frozen=True)

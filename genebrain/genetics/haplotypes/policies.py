@@ -6,14 +6,17 @@ One validated set of policies. Every wrong setting is named in one error.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from genebrain.common.types import UserError
 
+Unphased = Literal["error", "as_written", "random"]
+Symbolic = Literal["drop", "error"]
+ReferenceMismatch = Literal["error", "report"]
 _CHOICES = {
-    "unphased": ("error", "as_written", "random"),
-    "symbolic": ("drop", "error"),
-    "reference_mismatch": ("error", "report"),
+    "unphased": get_args(Unphased),
+    "symbolic": get_args(Symbolic),
+    "reference_mismatch": get_args(ReferenceMismatch),
 }
 
 
@@ -41,10 +44,10 @@ class Policies:
         it makes the number of chunks nearly independent of the number of subjects, but drops rare variants.
     """
 
-    unphased: Literal["error", "as_written", "random"] = "error"
+    unphased: Unphased = "error"
     missing_threshold: float = 0.1
-    symbolic: Literal["drop", "error"] = "drop"
-    reference_mismatch: Literal["error", "report"] = "error"
+    symbolic: Symbolic = "drop"
+    reference_mismatch: ReferenceMismatch = "error"
     seed: int = 0
     min_allele_count: int = 0
     min_allele_frequency: float = 0.0

@@ -7,11 +7,14 @@ memory options change no number beyond rounding, the context mode does and is pa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from genebrain.common.types import UserError
 
-ATTENTION = ("sdpa", "flash_attention_2", "eager")
-CONTEXT = ("chunks", "yarn", "sliding_window")
+Attention = Literal["sdpa", "flash_attention_2", "eager"]
+Context = Literal["chunks", "yarn", "sliding_window"]
+ATTENTION: tuple[Attention, ...] = get_args(Attention)
+CONTEXT: tuple[Context, ...] = get_args(Context)
 
 
 @dataclass(frozen=True)
@@ -21,30 +24,30 @@ class ModelOptions:
     Attributes
     ----------
     attention : {"sdpa", "flash_attention_2", "eager"}
-        Attention kernel. ``flash_attention_2`` needs an NVIDIA GPU, bfloat16 or float16, and the extra ``gpu``.
+        Attention kernel; flash_attention_2 needs an NVIDIA GPU and the extra ``gpu``. It takes bfloat16 or float16.
     liger : bool
-        Fused RMS norm and MLP kernels on an NVIDIA GPU; needs the extra ``liger``.
+        Fused norms and MLPs (NVIDIA GPU and the extra ``liger``).
     gradient_checkpointing : bool
-        In training, keep only the input of each block and compute the rest again: less memory, a third more time.
+        Where the model is trained, keep only the input of each block: less memory, a third more time.
     compile : bool
-        Compile each block with ``torch.compile``; the first call of every new input length is slow.
+        torch.compile of every block; slow at the first call of each input length.
     context : {"chunks", "yarn", "sliding_window"}
-        ``chunks``: inputs of at most the trained length, each alone (:mod:`~genebrain.genetics.model.encode`).
-        ``yarn``: the position encoding is stretched to ``context_tokens``. ``sliding_window``: each token sees the
-        ``window`` tokens up to and including itself; the input may be of any length.
+        Inputs of the trained length, each alone; stretched positions; or any length. With ``yarn`` the position
+        encoding is stretched to ``context_tokens``; with ``sliding_window`` each token sees the ``window`` tokens up to
+        and including itself.
     context_tokens : int, optional
-        Longest input of ``yarn``, in tokens of 6 bases.
+        Longest input of yarn, in tokens of 6 bases.
     window : int
-        Keys that each query of ``sliding_window`` sees, its own included.
+        Tokens that each token sees with sliding_window, its own included.
     segment_tokens : int
-        Tokens that ``sliding_window`` computes at once: memory and speed, no number.
+        Tokens computed at once with sliding_window: memory and speed, no number.
     """
 
-    attention: str = "sdpa"
+    attention: Attention = "sdpa"
     liger: bool = False
     gradient_checkpointing: bool = False
     compile: bool = False
-    context: str = "chunks"
+    context: Context = "chunks"
     context_tokens: int | None = None
     window: int = 16384
     segment_tokens: int = 1024

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.common import vectors as vector_files
 from genebrain.common.hashing import sha256
 from genebrain.common.types import FloatArray, IntArray, UserError
-from genebrain.common.vectors import VectorTable, read_vectors
 from genebrain.sides.options import component_list, component_problems
 
 if TYPE_CHECKING:  # settings are made before anything heavy is imported
     from genebrain.cohort.participants import Cohort
+    from genebrain.common.vectors import VectorTable
     from genebrain.sides.vectors.features import VectorFeature
 
 UNEVEN = 1000
@@ -67,7 +68,7 @@ class VectorBrain:
                 f"brain=vectors: cohort {cohort.name} names no file of vectors; give brain.path=FILE, or "
                 "`brain_vectors: FILE` in cohort.yaml"
             )
-        return read_vectors(cohort.brain_vectors)
+        return vector_files.read_vectors(cohort.brain_vectors)
 
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Counts of rows; everybody of the cohort has one."""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
+from genebrain.common import vectors as vector_files
 from genebrain.common.types import FloatArray, UserError
-from genebrain.common.vectors import VectorTable, read_vectors, windows_of
 
 if TYPE_CHECKING:  # settings are made before anything heavy is imported
     from genebrain.cohort.participants import Cohort
+    from genebrain.common.vectors import VectorTable
     from genebrain.sides.pooling import GenePooling
 
 
@@ -48,14 +49,14 @@ class VectorGenes:
                 f"genetics=vectors: cohort {cohort.name} names no file of vectors; give genetics.path=FILE, or "
                 "`gene_vectors: FILE` in cohort.yaml"
             )
-        table = read_vectors(cohort.gene_vectors)
+        table = vector_files.read_vectors(cohort.gene_vectors)
         row = {name: number for number, name in enumerate(table.ids)}
         return table, table.values[[row[name] for name in cohort.table["genotype_id"]]]
 
     def window_names(self, cohort: Cohort) -> list[str]:
         """Names of the windows in the order of the blocks."""
         table, _ = self.read(cohort)
-        return windows_of(table.columns, table.path.name).names
+        return vector_files.windows_of(table.columns, table.path.name).names
 
     def blocks(self, cohort: Cohort, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
         """Blocks ``[people, numbers]`` per window, NaN where a person lacks one, and the width of a piece.
@@ -94,7 +95,7 @@ def refuse_trained(pooling: GenePooling) -> None:
 def blocks_of(table: VectorTable, values: FloatArray, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
     """Blocks of rows of a table; see :meth:`VectorGenes.blocks`."""
     refuse_trained(pooling)
-    windows = windows_of(table.columns, table.path.name)
+    windows = vector_files.windows_of(table.columns, table.path.name)
     blocks = [np.ascontiguousarray(values[:, columns]) for columns in windows.columns]
     if pooling.window in ("components", "concat"):
         return blocks, windows.item_width if pooling.keeps_chunks_apart else None

@@ -9,15 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from genebrain.alignment.towers.pooling import (
-    DIPLOID_KINDS,
-    POOLINGS,
-    DiploidPooling,
-    Mean,
-    build,
-    check_items,
-    is_trainable,
-)
+from genebrain.alignment.towers.pooling import DiploidPooling, Mean, build, check_items, is_trainable
+from genebrain.alignment.towers.registry import DIPLOID_KINDS, POOLINGS
 from genebrain.common.types import UserError
 from genebrain.sides.pooling import GenePooling
 

@@ -216,4 +216,4 @@ def test_a_kind_of_ones_own() -> None:
         with pytest.raises(ValueError, match="taken"):
             register_kind("loudest")(Loudest)
     finally:
-        del FEATURES["loudest"]
+        FEATURES.remove("loudest")

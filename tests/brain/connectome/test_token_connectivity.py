@@ -19,8 +19,8 @@ from genebrain.brain.connectome.token_connectivity import (
     token_connectivity,
     unpack,
 )
-from genebrain.brain.encoders.build import EncoderSettings
 from genebrain.brain.encoders.published import SCAN_ENCODERS
+from genebrain.brain.encoders.settings import EncoderSettings
 from genebrain.common.types import UserError
 from tests.brain.encoders.test_encoders import build, windows
 

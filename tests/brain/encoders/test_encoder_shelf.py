@@ -8,9 +8,10 @@ import torch
 
 from genebrain.brain.encoders import build as encoders
 from genebrain.brain.encoders import files as encoder_files
-from genebrain.brain.encoders.build import EncoderSettings, build_encoder
+from genebrain.brain.encoders.build import build_encoder
 from genebrain.brain.encoders.cache import EncoderShelf
 from genebrain.brain.encoders.files import save_encoder
+from genebrain.brain.encoders.settings import EncoderSettings
 
 COORDINATES = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
 SHAPE = {"n_parcels": 30, "coordinates": COORDINATES}

@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import save_file
 
 from genebrain.brain.encoders.base import ParcelWindowEncoder, WindowEncoder
-from genebrain.brain.encoders.build import EncoderSettings, build_encoder, random_module
+from genebrain.brain.encoders.build import build_encoder, random_module
 from genebrain.brain.encoders.cache import SHELF
 from genebrain.brain.encoders.families import get_size
 from genebrain.brain.encoders.files import read_encoder, save_encoder
 from genebrain.brain.encoders.published import SCAN_ENCODERS
+from genebrain.brain.encoders.settings import EncoderSettings
 from genebrain.brain.encoders.volumes import VolumeWindowEncoder
 from genebrain.brain.models.brainlm.region_time import BrainLM
 from genebrain.brain.models.parcel_input import VIT_DIVISOR

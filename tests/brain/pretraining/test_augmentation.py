@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from genebrain.brain.pretraining import augmentation
-from genebrain.brain.pretraining.augmentation import VolumeAugmentation, rotations
+from genebrain.brain.pretraining.augmentation import rotations
+from genebrain.brain.pretraining.settings import VolumeAugmentation
 from genebrain.common.types import UserError
 
 NOTHING = {"rotation": 0.0, "scaling": 0.0, "noise": 0.0, "smoothing": 0.0}

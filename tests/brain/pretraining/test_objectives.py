@@ -16,10 +16,11 @@ from genebrain.brain.models.brainmt.model import BrainMT
 from genebrain.brain.models.parcel_input import ParcelInput
 from genebrain.brain.models.swift.config import SwiFTConfig
 from genebrain.brain.models.swift.model import SwiFT
-from genebrain.brain.pretraining.augmentation import VolumeAugmentation
 from genebrain.brain.pretraining.masked import MaskedFrames, fluctuation
-from genebrain.brain.pretraining.module import OptimiserSettings, PretrainModule
+from genebrain.brain.pretraining.module import PretrainModule
 from genebrain.brain.pretraining.objectives import ClipContrast, MaskedPicture, MaskedSeries, Objective
+from genebrain.brain.pretraining.settings import VolumeAugmentation
+from genebrain.brain.pretraining.trainer import OptimiserSettings
 from genebrain.common.types import UserError
 
 PARCELS, FRAMES = 6, 40

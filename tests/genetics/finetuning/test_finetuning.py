@@ -14,20 +14,22 @@ import torch
 
 from genebrain import tasks
 from genebrain.common.types import UserError
-from genebrain.genetics.finetuning.predictor import HeadSettings
 from genebrain.genetics.finetuning.prepare import notes, prepare
 from genebrain.genetics.finetuning.recipe import BaseModel, Recipe
 from genebrain.genetics.finetuning.saved import load_finetuned
-from genebrain.genetics.finetuning.splits import FoldSettings
-from genebrain.genetics.finetuning.table import TableSettings
-from genebrain.genetics.finetuning.tokens import TokenSettings
-from genebrain.genetics.finetuning.train import TrainingSettings
+from genebrain.genetics.finetuning.settings import (
+    FoldSettings,
+    HeadSettings,
+    TableSettings,
+    TokenSettings,
+    TrainingSettings,
+)
 from genebrain.genetics.model.backbone import load_generator
 from genebrain.genetics.model.language_model import load_language_model
 from genebrain.genetics.model.options import ModelOptions
 from genebrain.genetics.sequences.files import repeated_ids
 from genebrain.sides.genome import GeneSide
-from genebrain.training.adapters import LoraSettings
+from genebrain.training.settings import LoraSettings
 from tests.genetics.finetuning.finetuning_tables import motif_table, write
 
 LORA = {"tuning": "lora", "genetics": GeneSide(lora=LoraSettings(dropout=0.1))}
@@ -181,7 +183,7 @@ def test_the_language_model_beats_the_composition_of_a_toy_corpus(tmp_path):
 
 
 def test_gradient_checkpointing_and_padding_side_change_no_number(table, tmp_path):
-    from genebrain.genetics.finetuning.tokens import TokenSettings
+    from genebrain.genetics.finetuning.settings import TokenSettings
 
     training = TrainingSettings(max_epochs=1, learning_rate=1e-3)
     plain = tasks.finetune(table, tmp_path / "a", tuning="full", training=training, **QUICK)

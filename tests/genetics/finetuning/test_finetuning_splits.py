@@ -8,14 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genebrain.common.types import UserError
-from genebrain.genetics.finetuning.splits import (
-    FoldSettings,
-    folds_as_given,
-    given_parts,
-    joined_groups,
-    make_folds,
-    sequence_groups,
-)
+from genebrain.genetics.finetuning.settings import FoldSettings
+from genebrain.genetics.finetuning.splits import folds_as_given, given_parts, joined_groups, make_folds, sequence_groups
 
 
 def test_a_sequence_and_its_reverse_complement_are_one_group():

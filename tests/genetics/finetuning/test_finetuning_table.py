@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from genebrain.common.types import UserError
-from genebrain.genetics.finetuning.table import MISSING_WORDS, TableSettings, labelled, read_labels, read_table
+from genebrain.genetics.finetuning.settings import TableSettings
+from genebrain.genetics.finetuning.table import MISSING_WORDS, labelled, read_labels, read_table
 from genebrain.genetics.sequences.files import SequenceBatch
 from tests.genetics.finetuning.finetuning_tables import motif_table, write
 

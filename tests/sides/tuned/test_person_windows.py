@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings, TrainerSettings
 from genebrain.brain.windows.policy import Window
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import UserError

@@ -15,7 +15,7 @@ from genebrain.genetics.store.plan import EmbedOptions
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.tuned import genomes as tuned_genomes
-from genebrain.training.adapters import LoraSettings
+from genebrain.training.settings import LoraSettings
 from tests.sides.tuned.tuned_cohort import CHUNKS, WINDOWS, N, TunedCohort, make, tokens
 
 SETTINGS = AlignmentSettings(projector=ProjectorSettings(hidden=16, width=8, dropout=0.0))

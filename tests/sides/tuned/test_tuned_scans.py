@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from genebrain import tasks
-from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.alignment.train import TrainerSettings
+from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings, TrainerSettings
 from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import UserError
@@ -24,7 +23,7 @@ from genebrain.sides.scans import EVERY_LAYER, EncoderSide
 from genebrain.sides.tuned import scans as tuned_scans
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
-from genebrain.training.adapters import LoraSettings
+from genebrain.training.settings import LoraSettings
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 60, "n_genomewide": 200}
 TEXTBOOK = AlignmentSettings(start="random", train="full", score="cosine", projector=ProjectorSettings(hidden=32))

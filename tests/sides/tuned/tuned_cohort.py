@@ -20,7 +20,7 @@ from genebrain.sides.genome import GeneSide
 from genebrain.sides.people import Subjects
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.tuned.genomes import TunedGenomes, genome_encoder
-from genebrain.training.adapters import LoraSettings
+from genebrain.training.settings import LoraSettings
 
 N, WINDOWS, CHUNKS, VARIANTS = 32, 12, 2, 4
 

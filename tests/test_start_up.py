@@ -1,0 +1,90 @@
+"""What starting costs: modules that show help and check a command line import nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+HEAVY = (
+    "torch", "pytorch_lightning", "lightning", "transformers", "peft", "pandas", "scipy", "sklearn", "nilearn",
+    "nibabel", "matplotlib", "cyvcf2", "pysam", "pgenlib", "msprime", "pyarrow", "joblib", "torchmetrics",
+)  # fmt: skip
+SETTINGS = (
+    "genebrain.alignment.settings",
+    "genebrain.brain.encoders.settings",
+    "genebrain.brain.images.cleaning",
+    "genebrain.brain.pretraining.settings",
+    "genebrain.brain.pretraining.trainer",
+    "genebrain.brain.windows.policy",
+    "genebrain.cohort.splits.settings",
+    "genebrain.genetics.finetuning.settings",
+    "genebrain.genetics.model.options",
+    "genebrain.sides.connectome",
+    "genebrain.sides.genome",
+    "genebrain.sides.pooling",
+    "genebrain.sides.scans",
+    "genebrain.simulation.source",
+    "genebrain.training.settings",
+    "genebrain.tasks",
+    "genebrain.help_pages",
+)
+
+
+def loaded_after(code: str) -> dict[str, list[str]]:
+    """Heavy modules after each step of a program that runs alone."""
+    program = f"import json, sys\nheavy, found = {HEAVY!r}, {{}}\n{textwrap.dedent(code)}\nprint(json.dumps(found))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_settings_and_verbs_import_nothing_heavy():
+    found = loaded_after(
+        f"""
+        import importlib
+        for name in {SETTINGS!r}:
+            importlib.import_module(name)
+            found[name] = [one for one in heavy if one in sys.modules]
+        """
+    )
+    assert found == {name: [] for name in SETTINGS}
+
+
+def test_public_settings_and_verbs_come_from_these_modules():
+    """No settings class is left out of the list above."""
+    import genebrain
+    from genebrain import config_files, stored_settings
+
+    homes = set()
+    for path in config_files.config_folder().rglob("*.yaml"):
+        for line in path.read_text().splitlines():
+            if "_target_:" in line:
+                name = line.split("_target_:")[1].strip(" {}").split(",")[0]
+                homes.add(stored_settings.settings_class(name).__module__)
+    assert homes <= set(SETTINGS)
+    assert genebrain.fit.__module__.startswith("genebrain.tasks")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["fit", "poling=mean"], ["fit", "brain.kind=x"]])
+def test_help_and_typos_are_answered_without_heavy_imports(words):
+    found = loaded_after(
+        f"""
+        from genebrain.cli import main
+        main({words!r})
+        found["end"] = [one for one in heavy if one in sys.modules]
+        """
+    )
+    assert found == {"end": []}
+
+
+def test_a_verb_imported_from_the_package_loads_no_torch_until_it_is_called():
+    found = loaded_after(
+        """
+        from genebrain import fit
+        found["fit"] = [one for one in heavy if one in sys.modules]
+        """
+    )
+    assert found == {"fit": []}
