@@ -16,7 +16,7 @@ from .alignment.train import TrainerSettings
 from .brain.encoders.reading import VolumeSettings
 from .brain.images.cleaning import Cleaning
 from .brain.pretraining.augmentation import VolumeAugmentation
-from .brain.pretraining.settings import ObjectiveSettings
+from .brain.pretraining.settings import OBJECTIVES, ObjectiveSettings, RegisteredObjective
 from .brain.pretraining.trainer import PretrainerSettings
 from .brain.windows.policy import WindowPolicy
 from .cohort.splits.settings import SplitSettings
@@ -63,6 +63,7 @@ from .sides.pairs import PairDataset, PairedDataModule
 # genomes
 from .genetics.chunks.build import build_chunks
 from .genetics.encoders.generator import GeneratorEncoder
+from .genetics.encoders.options import EmbedOptions
 from .genetics.encoders.plain import check_dna_encoder
 from .genetics.encoders.protocol import DNA_ENCODERS, DNAEncoder, DNAWeights
 from .genetics.model.backbone import GeneratorBackbone, load_generator
