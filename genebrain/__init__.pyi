@@ -114,6 +114,11 @@ from .brain.models.brainmt.model import BrainMT as BrainMT
 from .brain.models.swift.model import SwiFT as SwiFT
 from .brain.store.store import ScanStore as ScanStore
 
+# encoders of your own
+from .brain.pretraining.settings import OBJECTIVES as OBJECTIVES
+from .brain.pretraining.settings import RegisteredObjective as RegisteredObjective
+from .genetics.encoders.options import EmbedOptions as EmbedOptions
+
 # people, and the judge
 from .cohort.participants import Cohort as Cohort, load_cohort as load_cohort
 from .common.registry import Registry as Registry, load_plugins as load_plugins

@@ -115,6 +115,16 @@ def test_scans_are_embedded_without_a_cohort(plugins, cohort, tmp_path):
     assert (done["embedded"]["width"], done["embedded"]["subjects"]) == (24, 60)
 
 
+def test_sequences_of_a_file_are_embedded(plugins, tmp_path):
+    texts = ["ACGTTTGA" * 9, "GGCATN" * 15, "TTTTTTAC" * 9]
+    (tmp_path / "a.fa").write_text("".join(f">s{i}\n{text}\n" for i, text in enumerate(texts)))
+    genebrain.embed_sequences(
+        tmp_path / "a.fa", tmp_path / "out", genebrain.GeneSide("letters", chunk_bp=96), progress=False
+    )
+    wanted = make_encoder(DNAWeights("letters")).encode(texts)["mean"]
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "embeddings.npy"), wanted, atol=1e-6)
+
+
 def test_options_that_only_the_other_encoders_have_are_refused(plugins, cohort):
     with pytest.raises(UserError, match=r"genetics\.layer, genetics\.tuning, which GENERator alone has"):
         genebrain.GeneSide("letters", layer=-2, tuning="lora")

@@ -64,6 +64,18 @@ def test_the_module_reads_windows_as_they_are_stored(own):
         build_encoder(EncoderSettings(own), grid=(4, 4, 4))
 
 
+@pytest.mark.parametrize("own", [{"reads": "volumes", "tiny": lambda scans: Sizes(scans.grid[2])}], indirect=True)
+def test_volumes_are_read_as_they_are_stored(own):
+    encoder = build_encoder(EncoderSettings(own), grid=(5, 6, 4))
+    windows = torch.randn(2, 40, 5, 6, 4)
+    encoder.encoder.forward = lambda x: x.mean(dim=(1, 2, 3)) @ encoder.encoder.weight
+    torch.testing.assert_close(encoder(windows), windows.mean(dim=(1, 2, 3)) @ encoder.encoder.weight)
+    with pytest.raises(UserError, match=r"must be \[windows, frames, X, Y, Z\]"):
+        encoder(windows[0])
+    with pytest.raises(UserError, match="own reads volumes, and these scans are parcel series"):
+        build_encoder(EncoderSettings(own), n_parcels=4)
+
+
 def test_weights_come_back_from_a_folder_with_their_fingerprint(own, tmp_path):
     encoder = build_encoder(EncoderSettings(own, seed=2), n_parcels=4)
     save_encoder(encoder, tmp_path / "w", "trained")
