@@ -16,6 +16,7 @@ from genebrain.brain.store import store as scan_store
 from genebrain.common.checksums import verify_run
 from genebrain.common.types import UserError
 from genebrain.runs.fit import load_fit
+from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
 from tests.runs.damaging import damage
@@ -23,7 +24,8 @@ from tests.runs.damaging import damage
 SMALL = {"n_windows": 2, "window_bp": 4000, "n_contigs": 2, "n_frames": 60, "n_parcels": 12, "n_genomewide": 50}
 MODEL = {"k": 2, "n_active": 6}
 JUDGE = {"n_bootstrap": 20, "n_permutations": 20, "comparisons": (), "progress": False}
-FIT = {"alignment": AlignmentSettings(train="none"), "progress": False}
+QUICK_SIDE = ConnectomeSide("lag0", components=("all",))
+FIT = {"alignment": AlignmentSettings(train="none"), "brain": QUICK_SIDE, "progress": False}
 UNIMPORTANT = (".lock", ".working", "cost.json", ".html", ".png")
 
 
@@ -155,7 +157,7 @@ def test_a_run_knows_what_it_was_fitted_on(finished, tmp_path, capsys):
     shutil.copytree(finished.cohort.parent, tmp_path / "c")
     cohort, run = tmp_path / "c" / "cohort.yaml", tmp_path / "run"
     tasks.fit(cohort, run=run, **FIT)
-    tasks.fit(cohort, run=run, alignment=FIT["alignment"])
+    tasks.fit(cohort, run=run, alignment=FIT["alignment"], brain=FIT["brain"])
     assert "finished before" in capsys.readouterr().out
     rng = np.random.default_rng(0)
     for path in (tmp_path / "c" / "scans").glob("*.npy"):

@@ -91,6 +91,8 @@ class Journal:
         with explained(folder):
             if (folder / PARTIAL).is_symlink():
                 raise UserError(f"{folder / PARTIAL} is a link, and nothing is written through links: delete it")
+            if (folder / PARTIAL).exists() and not (folder / PARTIAL).is_file():
+                raise UserError(f"{folder / PARTIAL} is no plain file: delete it")
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
             self._file = os.fdopen(os.open(folder / PARTIAL, flags, 0o600), "a")
         # After an interruption the last line may lack its end: the next record must not be glued to it.
