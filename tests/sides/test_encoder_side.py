@@ -23,7 +23,6 @@ from genebrain.brain.encoders import reading as encoder_scans
 from genebrain.brain.encoders.embed import embed_windows, embeddings_folder
 from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.common.types import UserError
-from genebrain.sides import scans as encoder_side
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.embedding_feature import EmbeddingFeature
 from genebrain.sides.scans import EncoderSide
@@ -284,7 +283,7 @@ def test_a_run_reads_and_builds_a_frozen_encoder_once(cohort, tmp_path, monkeypa
     built, read = [], []
     around, load = encoders._around, encoder_files._load
     monkeypatch.setattr(encoder_shelf, "SHELF", encoder_shelf.EncoderShelf())
-    for user in (before_reading, encoder_scans, encoder_side):
+    for user in (before_reading, encoder_scans):
         monkeypatch.setattr(user, "SHELF", encoder_shelf.SHELF)
     monkeypatch.setattr(encoders, "_around", lambda *a: built.append(1) or around(*a))
     monkeypatch.setattr(encoder_files, "_load", lambda *a: read.append(1) or load(*a))
