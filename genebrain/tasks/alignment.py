@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from genebrain.common.vectors import VectorInput
     from genebrain.sides.vectors.kinds import GenomeSide
     from genebrain.sides.workspace import Workspace
+else:
+    Workspace = Any  # loading it costs seconds; the types of the options can be read without
 
 Source = CohortSource | Path | str
 
