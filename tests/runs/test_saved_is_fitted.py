@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from genebrain import config, tasks
+from genebrain import stored_settings, tasks
 from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.brain.connectome.moments import Moments, scan_moments, stack_moments
@@ -159,7 +159,7 @@ def results(run: Path) -> dict:
 
 
 def test_a_run_is_judged_by_the_features_it_was_fitted_on(cohort, run):
-    experiment = config.load(run / "config.yaml")["experiment"]
+    experiment = stored_settings.load(run / "config.yaml")["experiment"]
     workspace = Workspace(cohort, progress=False)
     fitted, subjects, split = load_fit(run, experiment, workspace)
     assert fitted.brain_name.startswith("innovation")

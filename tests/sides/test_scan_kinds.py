@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from genebrain import config, tasks
+from genebrain import config, stored_settings, tasks
 from genebrain.alignment.closed_form import stacking
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.brain.connectome.features import InnovationTangent, moments_from_store
@@ -101,7 +101,7 @@ def test_a_stack_is_restored_as_it_was_fitted(
     assert model.chosen["brain"].count("+") == 2
     state = load_file(run / "checkpoints" / "brain_features.safetensors")
     assert {name.split(".")[0] for name in state} == {"0", "1", "2"}
-    experiment = config.load(run / "config.yaml")["experiment"]
+    experiment = stored_settings.load(run / "config.yaml")["experiment"]
     again = Workspace(cohort, progress=False)
     loaded, subjects, split = load_fit(run, experiment, again)
     gene, brain = loaded.vectors(subjects, split.test, "closed_form")
@@ -132,7 +132,7 @@ def test_settings_of_runs_made_before_are_read(tmp_path: Path) -> None:
         "brain:\n  _target_: genebrain.sides.connectome.ConnectomeSide\n  kind: innovation\n"
         "  components: [15, 25, 40, all]\n  shrinkage: 0.05\n  min_frames: 40\n  positives: people\n"
     )
-    side = config.load(tmp_path / "config.yaml")["brain"]
+    side = stored_settings.load(tmp_path / "config.yaml")["brain"]
     assert side.kinds == ("innovation",)
     assert not side.despikes
     assert side.sizes == (15, 25, 40, "all")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from genebrain import config, tasks
+from genebrain import stored_settings, tasks
 from genebrain.alignment.closed_form.fit import fit_closed_form
 from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
@@ -98,7 +98,7 @@ def run(cohort, tmp_path_factory) -> Path:
 
 def test_nothing_of_validation_people_reaches_the_model_that_they_judge(run, cohort):
     """Other scans for the validation people change their own features and nothing that was fitted."""
-    experiment = config.load(run / "config.yaml")["experiment"]
+    experiment = stored_settings.load(run / "config.yaml")["experiment"]
     fitted, subjects, split = fit_on_train(run, experiment, Workspace(cohort, progress=False))
     closed = fit_closed_form(
         [block[split.train] for block in subjects.blocks],
