@@ -11,20 +11,14 @@ from .tasks.sequences import embed_sequences, models
 from .tasks.variants import generate, recover, score_variants
 
 # settings of the verbs
-from .alignment.settings import AlignmentSettings, ProjectorSettings
-from .alignment.settings import TrainerSettings
+from .alignment.settings import AlignmentSettings, ProjectorSettings, TrainerSettings
 from .brain.encoders.settings import VolumeSettings
 from .brain.images.cleaning import Cleaning
-from .brain.pretraining.settings import VolumeAugmentation
-from .brain.pretraining.settings import ObjectiveSettings
+from .brain.pretraining.settings import ObjectiveSettings, VolumeAugmentation
 from .brain.pretraining.trainer import PretrainerSettings
 from .brain.windows.policy import WindowPolicy
 from .cohort.splits.settings import SplitSettings
-from .genetics.finetuning.settings import HeadSettings
-from .genetics.finetuning.settings import FoldSettings
-from .genetics.finetuning.settings import TableSettings
-from .genetics.finetuning.settings import TokenSettings
-from .genetics.finetuning.settings import TrainingSettings
+from .genetics.finetuning.settings import FoldSettings, HeadSettings, TableSettings, TokenSettings, TrainingSettings
 from .genetics.model.options import ModelOptions
 from .runs.fit import Experiment
 from .sides.connectome import ConnectomeSide

@@ -128,4 +128,4 @@ def _one_line(choices: str, text: str) -> str:
         sentence = re.sub(rf"\b{python}\b", typed, sentence)
     if sentence[1:2].islower() or sentence[:2] == "A ":
         sentence = sentence[0].lower() + sentence[1:]
-    return ": ".join(part for part in (choices, sentence) if part)
+    return ("; " if ":" in sentence else ": ").join(part for part in (choices, sentence) if part)

@@ -75,7 +75,7 @@ def test_help_tells_the_real_defaults():
 
 def test_words_of_an_option_come_from_the_docstring_also_of_a_base_class():
     words = help_pages.option_words(TrainerSettings)
-    assert words["sampler"].startswith("random or within_stratum: ")
+    assert words["sampler"].startswith("random or within_stratum; batches of anybody")
     assert words["patience"] == "epochs without a better validation recall before stopping"
     assert words["devices"] == "GPUs, or processes on the CPU; auto or -1: all"
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
 import textwrap
+import typing
 
 import pytest
 
@@ -66,6 +68,25 @@ def test_public_settings_and_verbs_come_from_these_modules():
                 homes.add(stored_settings.settings_class(name).__module__)
     assert homes <= set(SETTINGS)
     assert genebrain.fit.__module__.startswith("genebrain.tasks")
+
+
+def test_types_of_all_options_can_be_read():
+    """What an option takes decides how its words are read: no annotation may name what is not imported."""
+    import genebrain
+    from genebrain import config_files, stored_settings
+    from genebrain.cli import VERBS
+    from genebrain.config import file_name
+
+    for verb in VERBS:
+        function = getattr(genebrain, file_name(verb))
+        assert typing.get_type_hints(function).keys() >= inspect.signature(function).parameters.keys()
+    for name in sorted(genebrain.__all__):
+        if name.endswith(
+            ("Settings", "Side", "Policy", "Options", "Source", "Cleaning", "Augmentation", "GenePooling")
+        ):
+            kind = stored_settings.settings_class(f"genebrain.{name}")
+            hints = typing.get_type_hints(kind.__init__)
+            assert config_files.defaults_of(kind).keys() - {"_target_"} <= hints.keys()
 
 
 @pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["fit", "poling=mean"], ["fit", "brain.kind=x"]])

@@ -19,6 +19,8 @@ from genebrain.simulation.source import CohortSource
 
 if TYPE_CHECKING:
     from genebrain.sides.workspace import Workspace
+else:
+    Workspace = Any  # loading it costs seconds; the types of the options can be read without
 
 Source = CohortSource | Path | str
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genebrain.brain.pretraining.settings import ObjectiveSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
@@ -18,6 +18,8 @@ from genebrain.simulation.source import CohortSource
 if TYPE_CHECKING:
     from genebrain.runs.pretrain import Pretraining
     from genebrain.sides.workspace import Workspace
+else:
+    Workspace = Any  # loading it costs seconds; the types of the options can be read without
 
 Source = CohortSource | Path | str
 

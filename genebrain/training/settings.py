@@ -30,14 +30,14 @@ class DeviceSettings:
     Parameters
     ----------
     precision : str
-        One of ``PRECISIONS``: 32-true, bf16-mixed and others; auto: bf16-mixed on a GPU, 32-true on CPU. Scores of an
-        alignment are float32 always.
+        auto (bf16-mixed on a GPU, 32-true on CPU), or one of ``PRECISIONS`` such as 32-true. Scores of an alignment are
+        float32 always.
     accelerator : str
-        One of ``ACCELERATORS``: auto (a CUDA GPU where there is one), cpu or gpu.
+        auto (a CUDA GPU where there is one), cpu or gpu.
     devices : int or "auto"
         GPUs, or processes on the CPU; auto or -1: all.
     strategy : str
-        One of ``strategies``, as Lightning names them: auto or ddp.
+        auto or ddp, as Lightning names them.
     loggers : sequence of {"csv", "tensorboard", "wandb"}
         Any of csv, tensorboard, wandb (which sends data away).
     """

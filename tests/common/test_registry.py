@@ -77,3 +77,36 @@ def test_a_plugin_that_does_not_work_is_named(text, message, tmp_path):
     assert "broken_plugin" in str(caught.value)
     with pytest.raises(UserError, match="no_such_file"):
         load_plugins(["no_such_file.py"])
+
+
+def test_built_in_entries_are_known_by_name_before_their_module_is_imported():
+    shapes = Registry("shape", {"fraction": "fractions"})
+    assert list(shapes) == ["fraction"]
+    assert "fraction" in shapes
+    assert len(shapes) == 1
+    with pytest.raises(UserError, match="known: fraction"):
+        shapes["fractal"]
+
+
+@pytest.mark.parametrize("name", ["infonce", "siglip"])
+def test_asking_for_a_built_in_entry_imports_it(name):
+    from genebrain.alignment.losses.registry import LOSSES
+
+    assert LOSSES[name]("ignore") is not None
+
+
+def test_another_entry_cannot_take_the_name_of_a_built_in_one():
+    from genebrain.alignment.towers.registry import POOLINGS
+
+    with pytest.raises(UserError, match="registered twice"):
+        POOLINGS.register("mean")(type("Mine", (), {}))
+    assert POOLINGS["mean"].__module__ == "genebrain.alignment.towers.pooling"
+
+
+def test_every_built_in_name_is_registered_by_the_module_that_is_said_to():
+    from genebrain.alignment.losses.registry import LOSSES
+    from genebrain.alignment.towers.registry import POOLINGS
+
+    for registry in (LOSSES, POOLINGS):
+        for name, module in registry._built_in.items():
+            assert registry[name].__module__ == module

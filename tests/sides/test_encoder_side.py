@@ -23,7 +23,7 @@ from genebrain.brain.encoders import reading as encoder_scans
 from genebrain.brain.encoders.embed import embed_windows, embeddings_folder
 from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.common.types import UserError
-from genebrain.sides import scans as encoder_side
+from genebrain.sides import person_vectors
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.embedding_feature import EmbeddingFeature
 from genebrain.sides.scans import EncoderSide
@@ -221,7 +221,7 @@ def test_weights_by_motion_need_the_column(workspace, monkeypatch, capsys):
     side = EncoderSide("brainlm_vit", aggregate="motion")
     frame = workspace.cohort.scans
     with monkeypatch.context() as nothing:
-        nothing.setattr(encoder_side, "fill_store", lambda *_, **__: pytest.fail("read scans first"))
+        nothing.setattr(person_vectors, "fill_store", lambda *_, **__: pytest.fail("read scans first"))
         with pytest.raises(UserError, match="needs a column mean_fd"):
             workspace.brain_inputs(side, np.arange(3))
         for motion, words in ((np.nan, "is not known for any of 120 scans"), (-0.1, "is below zero for 120 of 120")):
@@ -284,7 +284,7 @@ def test_a_run_reads_and_builds_a_frozen_encoder_once(cohort, tmp_path, monkeypa
     built, read = [], []
     around, load = encoders._around, encoder_files._load
     monkeypatch.setattr(encoder_shelf, "SHELF", encoder_shelf.EncoderShelf())
-    for user in (before_reading, encoder_scans, encoder_side):
+    for user in (before_reading, encoder_scans):
         monkeypatch.setattr(user, "SHELF", encoder_shelf.SHELF)
     monkeypatch.setattr(encoders, "_around", lambda *a: built.append(1) or around(*a))
     monkeypatch.setattr(encoder_files, "_load", lambda *a: read.append(1) or load(*a))
