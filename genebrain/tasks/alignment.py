@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import Metrics, UserError
+from genebrain.common.vectors.kinds import VectorInput
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import BrainSide, EncoderSide
+from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.simulation.source import CohortSource
 from genebrain.tasks.second_cohort import CohortPlace, evaluate_elsewhere, refuse_out
 
 if TYPE_CHECKING:
-    from genebrain.common.vectors import VectorInput
-    from genebrain.sides.vectors.kinds import GenomeSide
     from genebrain.sides.workspace import Workspace
 else:
     Workspace = Any  # loading it costs seconds; the types of the options can be read without

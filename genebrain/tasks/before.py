@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from genebrain.common.types import Metrics
 from genebrain.sides.genome import GeneSide
+from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.simulation.source import CohortSource
-
-if TYPE_CHECKING:
-    from genebrain.sides.vectors.kinds import GenomeSide
 
 Source = CohortSource | Path | str
 

@@ -1,5 +1,6 @@
 from .columns import Windows as Windows, windows_of as windows_of
-from .given import VectorInput as VectorInput, table_of as table_of
+from .given import table_of as table_of
+from .kinds import VectorInput as VectorInput
 from .read import VectorTable as VectorTable, read_vectors as read_vectors
 from .write import write_vectors as write_vectors
 

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from genebrain.common.types import UserError
+from genebrain.common.vectors.kinds import VectorInput
 from genebrain.common.vectors.read import ID_COLUMNS, LABELS, VectorTable, checked, read_vectors
-
-VectorInput = Path | str | np.ndarray[Any, Any] | pd.DataFrame
 
 
 def table_of(given: VectorInput, ids: Sequence[str] | None = None, name: str = "vectors") -> VectorTable:

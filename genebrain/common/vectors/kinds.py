@@ -1,0 +1,9 @@
+"""What vectors may be given as; imports nothing heavy, as verbs name it in their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+VectorInput = Path | str | Any
+"""A file, an array ``[rows, columns]`` or a pandas data frame (not named here: naming it would import pandas)."""
