@@ -57,7 +57,8 @@ def test_there_are_commands_to_check():
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_and_pictures_exist(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} -> {target}"
+        made = target.startswith("gallery/")  # by `make docs`
+        assert made or target.startswith("http") or (page.parent / target).exists(), f"{page.name} -> {target}"
 
 
 def test_the_make_targets_of_the_readme_exist():

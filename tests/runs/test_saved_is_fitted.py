@@ -149,7 +149,8 @@ def cohort(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(cohort, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "fit"
-    tasks.fit(cohort, run=folder, alignment=AlignmentSettings(train="none"), progress=False)
+    side = ConnectomeSide(kind="innovation")
+    tasks.fit(cohort, run=folder, brain=side, alignment=AlignmentSettings(train="none"), progress=False)
     tasks.evaluate(folder, **JUDGE)
     return folder
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from genebrain.brain.encoders.embed import Embeddings
+from genebrain.common.types import UserError
 from genebrain.sides.person_vectors import PersonVectors
 from genebrain.sides.scans import EncoderSide
 
@@ -39,7 +40,7 @@ def test_only_the_rows_that_are_asked_for_are_read(stored: Embeddings, tmp_path:
     vectors = PersonVectors(stored, SCANS, {})
     (tmp_path / "f.npy").unlink()
     assert len(vectors[:3]) == 3
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError, match=r"f\.npy"):
         np.asarray(vectors)
 
 

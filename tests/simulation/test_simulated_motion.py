@@ -164,7 +164,7 @@ def recall_of_genes(side: BrainSide, cohort: Cohort, store: Path) -> float:
 
 
 def connectome(**cleaning: object) -> ConnectomeSide:
-    return ConnectomeSide(components=(25,), cleaning=Cleaning(**cleaning))  # type: ignore[arg-type]
+    return ConnectomeSide(kind="innovation", components=(25,), cleaning=Cleaning(**cleaning))  # type: ignore[arg-type]
 
 
 def test_leaving_out_moved_frames_or_regressing_movement_brings_back_what_motion_took(tmp_path: Path) -> None:
