@@ -26,6 +26,7 @@ from genebrain.common.vectors import VectorInput, table_of
 from genebrain.evaluation.ranks import rank_counts
 from genebrain.evaluation.result_files import result_path
 from genebrain.runs.fit import Experiment, load_fit
+from genebrain.runs.places import found_places
 from genebrain.runs.recipe import FittedAlignment
 from genebrain.sides.people import Subjects
 from genebrain.sides.vectors.cohorts import open_cohort
@@ -83,10 +84,9 @@ class Run:
         if not (self.path / "provenance.json").exists():
             raise UserError(f"the fit in {self.path} is not finished: call 'genebrain fit' with this run folder again")
         self.experiment: Experiment = stored["experiment"]
-        self.cohort_path = Path(cohort or stored["cohort"])
         self.moved = cohort is not None or store is not None
-        self.store = Path(store) if store else Path(stored["store"]) if cohort is None else None
         self.progress = progress
+        self._stored, self._named = stored, (None if cohort is None else Path(cohort), store)
 
     def __repr__(self) -> str:
         return f"Run('{self.path}')"
@@ -109,8 +109,9 @@ class Run:
     @cached_property
     def workspace(self) -> Workspace:
         """The cohort with what was computed from it."""
-        cohort = open_cohort(self.cohort_path, self.experiment.genetics, self.experiment.brain)
-        return Workspace(cohort, self.store, progress=self.progress)
+        path, store = found_places(self.path, self._stored, *self._named)
+        cohort = open_cohort(path, self.experiment.genetics, self.experiment.brain)
+        return Workspace(cohort, store, progress=self.progress)
 
     @property
     def cohort(self) -> Cohort:

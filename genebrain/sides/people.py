@@ -21,6 +21,7 @@ from genebrain.alignment.towers.towers import PooledChunks
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.sides.pairs import PairDataset
 from genebrain.sides.pooling import GenePooling
+from genebrain.sides.readings import Readings
 from genebrain.sides.single_scans import SingleScans
 
 EncoderMaker = Callable[[ClosedForm, IntArray], nn.Module]
@@ -63,6 +64,10 @@ class Subjects:
     index: IntArray | None = None
     tuned: Mapping[str, EncoderMaker] = field(default_factory=dict)
     scans: SingleScans | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.brain, Readings):  # a stack of candidates is found by its joined name
+            object.__setattr__(self, "brain", Readings(self.brain))
 
     @property
     def trains_pooling(self) -> bool:

@@ -207,7 +207,7 @@ def test_a_moved_run_and_a_moved_cohort_are_found(finished, tmp_path, monkeypatc
     (tmp_path / "elsewhere" / "c").rename(tmp_path / "d")
     with pytest.raises(UserError, match=r"the cohort of .* is not at .*cohort\.path="):
         tasks.evaluate(run, **JUDGE)
-    tasks.evaluate(run, cohort={"path": "d/cohort.yaml"}, **JUDGE)
+    tasks.evaluate(run, cohort="d/cohort.yaml", **JUDGE)
 
 
 def test_weights_are_private_and_name_nobody(tmp_path, monkeypatch):

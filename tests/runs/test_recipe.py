@@ -45,7 +45,7 @@ def test_an_encoder_in_training_starts_from_random_where_its_base_finds_nothing(
     fitted = fit_alignment(
         people, rows[:80], rows[80:120], AlignmentSettings(), trainer, tmp_path, seed=1, progress=False
     )
-    assert "starts with random projectors" in capsys.readouterr().out
+    assert "starts from random projectors" in capsys.readouterr().out
     assert fitted.model.approval["validation_recall_start"] == pytest.approx(1 / 32), "the closed form is at chance"
     assert fitted.model.kept == "trained", fitted.model.approval
     assert fitted.model.settings.start == "random"

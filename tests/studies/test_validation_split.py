@@ -20,6 +20,7 @@ from genebrain.evaluation.retrieval import chance, evaluate_retrieval
 from genebrain.evaluation.verdict import judge
 from genebrain.runs.recipe import FittedAlignment, fit_recipe
 from genebrain.runs.train_only import fit_on_train
+from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.people import Subjects
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
@@ -91,7 +92,8 @@ def cohort(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(cohort, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "fit"
-    tasks.fit(cohort, run=folder, alignment=AlignmentSettings(train="none"), progress=False)
+    side = ConnectomeSide(kind="innovation")
+    tasks.fit(cohort, run=folder, brain=side, alignment=AlignmentSettings(train="none"), progress=False)
     tasks.evaluate(folder, **JUDGE, comparisons=("ridge_cca",))
     return folder
 
@@ -165,6 +167,7 @@ def test_runs_that_validation_people_cannot_judge_say_why(cohort, run, tmp_path)
     copy = shutil.copytree(run, tmp_path / "run")
     with pytest.raises(UserError, match=r"no metrics\.validation\.json in .*split=validation"):
         tasks.report(copy, split="validation")
+    (copy / "checksums.json").unlink()  # as before there were any
     metrics = json.loads((copy / "metrics.json").read_text())
     (copy / "metrics.json").write_text(json.dumps(metrics | {"split": "validation"}))
     with pytest.raises(UserError, match=r"is about validation people; make it anew"):

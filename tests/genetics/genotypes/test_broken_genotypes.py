@@ -283,7 +283,7 @@ def test_broken_files_of_plink(tmp_path):
         (lambda: pvar.write_bytes(b"\xff\xfe" + "#CHROM".encode("utf-16-le")), "cannot be read"),
         (lists(psam, people[:-1]), "holds 3 samples, the .psam beside it lists 2"),
         (lists(psam, people[:-1], people[1:2]), "1 of 3 IIDs are not unique"),
-        (lambda: psam.write_bytes(b"#IID\n\xe4\n"), "cannot be read"),
+        (lambda: psam.write_bytes(b"#IID\n\xe4\n"), "is not UTF-8 text"),
         (lambda: pgen.write_bytes(b""), "is no .pgen"),
         (lambda: pgen.write_bytes(pgen.read_bytes()[:12]), "cannot be read"),
         (lambda: pgen.write_bytes(b"\x6c\x1b\x01" + b"\x00" * 30), "PLINK 1 .bed"),
