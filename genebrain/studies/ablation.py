@@ -86,6 +86,11 @@ def run_ablation(
     if not seeds:
         raise UserError("seeds=[] leaves nothing to run")
     cells = _cells(base, arms, seeds, run)
+    _refuse_older(cells, run)
+    # Every arm sees the same people: those whose scans all arms can read.
+    for brain in dict.fromkeys(cell.experiment.brain for cell in cells):
+        workspace.ingest(brain)
+    gallery_size = _gallery(gallery_size, workspace.cohort, cells)
     make_private(run)
     with alone_in(run, "folder of an ablation"):
         return _run(workspace, cells, run, fit, evaluate, reference or next(iter(arms)), gallery_size, jobs)
@@ -98,15 +103,10 @@ def _run(
     fit: Callable[..., Path],
     evaluate: Callable[..., Any],
     reference: str,
-    gallery_size: int | None,
+    gallery_size: int,
     jobs: int,
 ) -> Path:
-    _refuse_older(cells, run)
-    # Every arm sees the same people: those whose scans all arms can read.
     brains = tuple(dict.fromkeys(cell.experiment.brain for cell in cells))
-    for brain in brains:
-        workspace.ingest(brain)
-    gallery_size = _gallery(gallery_size, workspace.cohort, cells)
     for gene in {cell.experiment.genetics for cell in cells}:
         workspace.embed(gene)
     todo = [cell for cell in cells if not (cell.folder / "metrics.json").exists()]

@@ -165,8 +165,10 @@ def test_an_emptied_store_says_which_command_fills_it(cohorts, run, tmp_path):
     shutil.copytree(cohorts[0].parent, tmp_path / "c")
     copied = tmp_path / "run"
     shutil.copytree(run, copied)
-    config = (copied / "config.yaml").read_text().replace(str(cohorts[0].parent), str(tmp_path / "c"))
-    (copied / "config.yaml").write_text(config)
+    (copied / "checksums.json").unlink()  # as before there were any
+    config = yaml.safe_load((copied / "config.yaml").read_text())
+    config |= {"cohort": str(tmp_path / "c" / "cohort.yaml"), "store": str(tmp_path / "c" / "store")}
+    (copied / "config.yaml").write_text(yaml.safe_dump(config))
     shutil.rmtree(tmp_path / "c" / "store" / "chunks")
     with pytest.raises(UserError, match=r"fill it with: genebrain embed cohort\.path="):
         tasks.evaluate(copied, **JUDGE)
@@ -175,6 +177,7 @@ def test_an_emptied_store_says_which_command_fills_it(cohorts, run, tmp_path):
 def test_runs_of_older_versions_say_what_to_do(cohorts, run, tmp_path):
     shutil.copytree(run, tmp_path / "old")
     (tmp_path / "old" / "checkpoints" / "coordinates.json").unlink()
+    (tmp_path / "old" / "checksums.json").unlink()
     with pytest.raises(UserError, match="fitted by an older version"):
         tasks.evaluate(tmp_path / "old", cohort=cohorts[1], out=tmp_path / "b", **JUDGE)
 

@@ -205,6 +205,8 @@ class ChunkStore:
         """
         folder = self._table_folder(fingerprint)
         path, advice = folder / "provenance.json", "delete its folder and embed again"
+        if not folder.exists():
+            raise FileNotFoundError(folder)  # a store that was emptied: who asks says which command fills it
         with contents_of(path, advice):
             hidden = int(read_record(path, advice)["hidden_size"])
             if not 0 < hidden < 2**24:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from genebrain.brain.images.parcel_centres import read_centres
-from genebrain.brain.images.parcel_tables import read_parcel_table
 
 from genebrain.brain.encoders.preflight import parcels_problem, refuse_other_parcels
+from genebrain.brain.parcels.centres import read_centres
+from genebrain.brain.parcels.series import read_parcel_table
 from genebrain.common.types import UserError
 
 SERIES = np.random.default_rng(0).normal(size=(30, 12)).round(6)

@@ -102,7 +102,7 @@ def test_bare_metrics_say_what_is_missing(tmp_path: Path, metrics: dict):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "no metrics.json"), ("{", "not valid JSON"), ('{"schema": 1}', "lacks retrieval, chance")],
+    [(None, "no metrics.json"), ("{", "is damaged"), ('{"schema": 1}', "lacks retrieval, chance")],
 )
 def test_unusable_metrics_raise(tmp_path: Path, content: str | None, words: str):
     if content is not None:
