@@ -86,7 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, rest: list[str]) -> int:
     from genebrain import config
+    from genebrain.messages import show_messages
 
+    show_messages()
     if verb not in VERBS:
         raise UserError(f"no such verb{config.nearest(verb, VERBS)} (verbs: {', '.join(VERBS)})")
     if {"-h", "--help"} & set(rest):

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from genebrain.messages import show_messages
+
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """Folder of the golden files: ``GENEBRAIN_GOLDEN``, or the copy that the repository ships."""
     return Path(os.environ.get("GENEBRAIN_GOLDEN", Path(__file__).parent / "golden"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _messages_as_on_the_command_line() -> None:
+    """What the package says goes to the streams that ``capsys`` reads."""
+    show_messages()

@@ -5,8 +5,11 @@ Written to the error stream: what a verb prints as its result stays readable for
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Iterable
+
+log = logging.getLogger(__name__)
+
 
 _told: set[str] = set()
 
@@ -17,7 +20,7 @@ def tell(lines: Iterable[str], title: str = "") -> None:
         text = f"{title}{line}"
         if text not in _told:
             _told.add(text)
-            print(text, file=sys.stderr)
+            log.warning(text)
 
 
 def forget() -> None:

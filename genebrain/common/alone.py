@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import time
@@ -15,6 +16,8 @@ from genebrain.common.files import explained, write_private
 from genebrain.common.leftovers import sweep
 from genebrain.common.reading import read_text
 from genebrain.common.types import UserError
+
+log = logging.getLogger(__name__)
 
 LOCK, WHO = ".working.lock", ".working"
 LINKS_OF_OTHERS = ("wandb",)
@@ -64,7 +67,7 @@ def waiting_for(path: Path, words: str) -> Iterator[None]:
     try:
         _acquire(lock, path.parent, timeout=1)
     except Timeout:
-        print(words)
+        log.info(words)
         _acquire(lock, path.parent)
     try:
         yield

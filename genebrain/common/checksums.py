@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 
 from genebrain.common.hashing import DIGEST_BYTES, content_digest
 from genebrain.common.reading import read_record
 from genebrain.common.types import UserError
+
+log = logging.getLogger(__name__)
 
 CHECKSUMS = "checksums.json"
 KINDS = (".json", ".yaml", ".csv", ".tsv", ".safetensors", ".txt")
@@ -70,7 +73,7 @@ def compare_files(folder: Path, advice: str, left_out: tuple[str, ...] = ()) -> 
     """
     path = folder / CHECKSUMS
     if not path.exists():
-        print(f"note: {folder} has no {CHECKSUMS} (it was made by an older version): damage may go unnoticed")
+        log.warning(f"note: {folder} has no {CHECKSUMS} (it was made by an older version): damage may go unnoticed")
         return
     problems = []
     for name, digest in sorted(read_record(path, advice).items()):

@@ -8,6 +8,7 @@ command goes on and ends with the same bytes.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -38,6 +39,8 @@ from genebrain.runs.scan_vectors import CorrelationVectors, EncoderVectors, Vect
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.sides.vectors.brains import VectorBrain
+
+log = logging.getLogger(__name__)
 
 BESIDE = "parcel_coordinates.tsv"
 """Name under which a cohort keeps the centres of its parcels beside its scan table."""
@@ -96,7 +99,9 @@ class ScanSource:
     def shape(self, store: ScanStore) -> ScanShape:
         """What an encoder of these scans is built for, once they are in the store; says what nobody named."""
         if store.kind == "parcels" and self.centres != self.parcel_coordinates:
-            print(f"centres of the parcels: {self.centres}, beside the scan table (parcel_coordinates= names another)")
+            log.info(
+                f"centres of the parcels: {self.centres}, beside the scan table (parcel_coordinates= names another)"
+            )
         return scan_shape(store, self.centres, self.atlas)
 
 
@@ -158,7 +163,7 @@ def _embed(
     if isinstance(brain, ConnectomeSide):
         rows: Vectors = CorrelationVectors(store, stored)
         if brain.kind != "correlation":
-            print(
+            log.info(
                 f"connectome: {', '.join(brain.kinds)} would need training people; correlations (Fisher z) are written "
                 "instead"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,6 +39,8 @@ from genebrain.sides.tuned.scans import scan_encoder
 from genebrain.sides.vectors.genes import VectorGenes, refuse_trained
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 COMMON_SHIFT = (
     "note: training moves what people share of an embedding a hundred times more than what tells them apart; with "
@@ -118,7 +121,7 @@ def _fit(
         verify_run(run, results=False)
         claim_contents(run, experiment, workspace)
         if progress:
-            print(f"{run} holds this fit, finished before: nothing is computed again")
+            log.info(f"{run} holds this fit, finished before: nothing is computed again")
         return run
     with folder.stage("embed"):
         workspace.embed(experiment.genetics)
@@ -150,7 +153,7 @@ def _fit(
     fitted.model.save(folder.checkpoints)
     trained = save_tuned_scans(fitted.model, experiment.brain, cohort, workspace.store, split.training, run)
     if trained is not None and progress:
-        print(f"weights of the scan encoder: use them with brain.path={trained}")
+        log.info(f"weights of the scan encoder: use them with brain.path={trained}")
     features, _ = workspace.brain_features(experiment.brain, split.training)
     write_tensors(folder.checkpoints / FEATURES, joined(features, fitted.brain_name).state())
     with replacing(run / "history.csv", private=False) as partial:
@@ -185,7 +188,7 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
     blocks, common["item_width"] = workspace.blocks(genetics, plain)
     filled = [_filled(block, training) for block in blocks]
     if words := told_missing(blocks):
-        print(words)
+        log.warning(words)
     tuned: dict[str, EncoderMaker] = {}
     if pooling.trainable or genetics.tuning != "frozen":
         common["index"] = workspace.chunks(genetics).index
@@ -193,7 +196,7 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
         common |= {"pooling": pooling, "table": workspace.table(genetics, pooling.token)}
     if genetics.tuning != "frozen":
         if not genetics.delta:
-            print(COMMON_SHIFT)
+            log.warning(COMMON_SHIFT)
         chunks, means = workspace.chunks(genetics), [mean for _, mean in filled]
         tuned["gene"] = genome_encoder(  # vectors have nothing to tune
             genetics, pooling, chunks, means, common.get("table"), experiment.seed  # type: ignore[arg-type]
@@ -217,11 +220,11 @@ def told_rows(experiment: Experiment, subjects: Subjects, training: IntArray) ->
         raise ValueError("no single scans were read")
     counts = subjects.scans.counted(training)
     if experiment.alignment.train == "none":
-        print("note: brain.positives=scans changes nothing with alignment.train=none: no towers are trained")
+        log.warning("note: brain.positives=scans changes nothing with alignment.train=none: no towers are trained")
     elif counts["scans"] == 0:
-        print("note: brain.positives=scans changes nothing: no training person has several scans")
+        log.warning("note: brain.positives=scans changes nothing: no training person has several scans")
     else:
-        print(
+        log.info(
             f"brain.positives=scans: {counts['people_scan_by_scan']} of {counts['people']} training people are trained "
             f"on scan by scan ({counts['scans']} scans)"
         )

@@ -6,6 +6,7 @@ seed, ``fit`` and ``probe`` divide the people in the same way, and refuse weight
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ from genebrain.sides.connectome import person_scans
 from genebrain.sides.scans import EncoderSide
 from genebrain.sides.seen_scans import save_seen
 from genebrain.sides.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 MEASURED = 200
 """Validation people at most whose losses are measured one by one for the report."""
@@ -168,7 +171,7 @@ def pretrain(
     if fitted_on is not None:
         encoder = encoder.with_scaling(CohortScaling.fit(bank.store.read(key) for key in fitted_on))
     if progress and (words := bank.time_steps()):
-        print(words)
+        log.info(words)
     windows = RandomWindows(bank, objective_of(encoder.name).clips)
     people = usable_people(windows, scans, train_rows, validation_rows, family)
     settings = choice.trainer
@@ -227,7 +230,7 @@ def usable_people(
             "(brain.windows.seconds), or bring longer scans"
         )
     if lost:
-        print(f"left out: {lost} people whose scans have no room for {counted(windows.clips, 'window')}")
+        log.warning(f"left out: {lost} people whose scans have no room for {counted(windows.clips, 'window')}")
     return People(usable, kept[0], kept[1], family, lost)
 
 

@@ -15,6 +15,7 @@ Test people take part in nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +38,8 @@ from genebrain.evaluation.retrieval import full_gallery
 from genebrain.sides.pairs import PairedDataModule
 from genebrain.sides.people import Subjects
 from genebrain.training.adapters import ParameterReport
+
+log = logging.getLogger(__name__)
 
 APPROVAL_GALLERY = 32
 APPROVAL_ERRORS = 1.645
@@ -142,10 +145,10 @@ def fit_alignment(
     if min(closed.calibration.slope, start.calibration.slope) <= 0:
         # Vectors of nothing but zeros on both sides have no gradient.
         if not subjects.tuned:
-            print(f"no training: {NOTHING_TO_MOVE}")
+            log.info(f"no training: {NOTHING_TO_MOVE}")
             approval: dict[str, Any] = {"approved": False, "not_trained": NOTHING_TO_MOVE}
             return FittedAlignment(AlignmentModel(settings, closed, None, "closed_form", approval), [])
-        print(FROM_RANDOM)
+        log.info(FROM_RANDOM)
         begun = replace(settings, start="random", train="full", score="cosine")
     towers, result = _train(
         subjects, start, begun, trainer, folder / "training", train_rows, validation_rows, seed, progress
@@ -153,7 +156,7 @@ def fit_alignment(
     counts = towers.parameters()
     approval = _approve(subjects, start, settings, towers, validation_rows, result)
     if not approval["approved"]:
-        print(
+        log.info(
             "training is not used, the closed form stays: recall@1 of {validation_people} validation people "
             "{validation_recall_start:.3f} before, {validation_recall_trained:.3f} after".format(**approval)
         )
@@ -195,7 +198,7 @@ def fit_recipe(
         progress=progress,
     )
     if like is None and (told := told_readings(closed.chosen)):
-        print(told)
+        log.info(told)
     return closed
 
 
@@ -228,7 +231,7 @@ def _train(
         towers = subjects.start_towers(settings, closed, train_rows)
     if progress:
         for name, count in towers.parameters().items():
-            print(f"{name}: {count}")
+            log.info(f"{name}: {count}")
     module = AlignmentModule(
         towers.gene,
         towers.brain,

@@ -7,6 +7,7 @@ knows the mean of the features of its training people.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from genebrain.common.run_folder import run_format
 from genebrain.common.tensor_files import read_arrays
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.sides.scans import BrainSide
+
+log = logging.getLogger(__name__)
 
 FEATURES = "brain_features.safetensors"
 """In the folder of the checkpoints."""
@@ -53,7 +56,9 @@ def read_features(
         turned = _values(side, name, {**state, TURNED: np.ascontiguousarray(state[TURNED].T)}, inputs)
         mended = _distance(turned, closed, training)
         if mended < found:
-            print(f"note: {run} is of an older version, which saved a part of its brain features transposed; mended")
+            log.warning(
+                f"note: {run} is of an older version, which saved a part of its brain features transposed; mended"
+            )
             values, found = turned, mended
     if found > ROUNDING:
         raise UserError(

@@ -7,6 +7,7 @@ cross-validation. Trained towers cannot be judged so: validation decided how lon
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from genebrain.alignment.model import AlignmentModel
@@ -19,6 +20,8 @@ from genebrain.runs.recipe import FittedAlignment, fit_recipe
 from genebrain.sides.people import Subjects
 from genebrain.sides.seen_scans import refuse_seen_people
 from genebrain.sides.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 CLOSED_FORM_ALONE = (
     "the closed form alone: towers of this run were trained until the validation people were matched best, so these "
@@ -65,5 +68,5 @@ def fit_on_train(run: Path, experiment: Experiment, workspace: Workspace) -> tup
     about = {"judged": "the closed form, fitted on the train people alone"}
     if read_json(run / "checkpoints" / "model.json")["kept"] == "trained":
         about["judged"] = CLOSED_FORM_ALONE
-        print(f"note: split=validation judges {CLOSED_FORM_ALONE}")
+        log.warning(f"note: split=validation judges {CLOSED_FORM_ALONE}")
     return FittedAlignment(AlignmentModel(experiment.alignment, closed, approval=about), []), subjects, split

@@ -6,6 +6,7 @@ is fitted on the training subjects that the caller names.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from genebrain.brain.connectome.side_by_side import SideBySide
     from genebrain.brain.store.store import ScanStore
     from genebrain.cohort.participants import Cohort
+
+log = logging.getLogger(__name__)
 
 Feature: TypeAlias = "ConnectomeFeature | SideBySide"
 """A connectome feature, or several next to each other."""
@@ -184,7 +187,7 @@ class ConnectomeSide:
         if not fitted:
             raise UserError("; ".join(dict.fromkeys(refused.values())))
         for name, why in refused.items():
-            print(f"left out: the scan features {name} ({why})")
+            log.warning(f"left out: the scan features {name} ({why})")
         return fitted
 
     def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> Feature:

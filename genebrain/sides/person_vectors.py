@@ -7,6 +7,7 @@ into memory.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from genebrain.brain.windows.bank import WindowBank
     from genebrain.cohort.participants import Cohort
     from genebrain.sides.scans import EncoderSide
+
+log = logging.getLogger(__name__)
 
 LEAST_MOTION_MM = 0.05
 """Mean framewise displacement below which a scan weighs no more."""
@@ -61,7 +64,9 @@ def unknown_motion(scans: pd.DataFrame) -> int:
             "framewise displacement in mm. Fill it in, or use brain.aggregate=mean"
         )
     if unknown:
-        print(f"brain.aggregate=motion: {unknown} of {len(motion)} scans have no mean_fd, they weigh as the median")
+        log.warning(
+            f"brain.aggregate=motion: {unknown} of {len(motion)} scans have no mean_fd, they weigh as the median"
+        )
     return unknown
 
 

@@ -6,6 +6,7 @@ computed, the next one finds. Only features fitted on the very rows that are ask
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ from genebrain.sides.single_scans import SingleScans, single_scans
 from genebrain.sides.vectors.cohorts import check_sides
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.vectors.kinds import GenomeSide
+
+log = logging.getLogger(__name__)
 
 
 class Workspace:
@@ -176,14 +179,14 @@ class Workspace:
             with self._filling():
                 report, usable = brain.ingest(self.cohort, self.store, progress=self.progress)
             if words := dropped_frames(report):
-                print(words)
+                log.warning(words)
             lost = len(self.cohort) - len(usable)
             if lost:
                 keep = np.array(sorted(usable), dtype=np.int64)
                 self.cohort = restrict(self.cohort, keep, "no usable scan")
                 windows = report.get("windows", {}).get("why_without", {})
                 why = told(report["quarantine"]["reasons"] | report["short"]["reasons"] | windows)
-                print(f"left out: {lost} people without a usable scan ({why})")
+                log.warning(f"left out: {lost} people without a usable scan ({why})")
                 # Rows of what was computed before mean other people.
                 self._kept = {key: kept for key, kept in self._kept.items() if key[0] == "ingest"}  # type: ignore[index]
             return {**report, "people_without_usable_scan": lost}

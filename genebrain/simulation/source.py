@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class CohortSource:
         name += "" if self.scans == "parcels" else f"-{self.scans}"
         name += "" if self.n_parcels == 80 else f"-{self.n_parcels}parcels"
         out = Path(self.folder) / name
-        print(f"no cohort.path given: using the simulated cohort {out}")
+        log.info(f"no cohort.path given: using the simulated cohort {out}")
         if (out / "cohort.yaml").exists():
             return out / "cohort.yaml"
         from genebrain.simulation.cohort import simulate_cohort

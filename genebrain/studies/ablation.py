@@ -6,6 +6,7 @@ skipped when the grid is started again; failed ones are shown, and do not stop t
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -32,6 +33,8 @@ from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.comparison import compare, figure, markdown
 from genebrain.studies.judgement import fitting_gallery
+
+log = logging.getLogger(__name__)
 
 METRICS = ("recall@1", "recall@5", "percentile_rank", "matched_auc")
 
@@ -122,7 +125,7 @@ def _run(
     _write(results, run / "results.csv")
     failed = results[results["error"] != ""]
     for _, row in failed.iterrows():
-        print(f"failed: {row['arm']} seed {row['seed']}: {row['error']}")
+        log.warning(f"failed: {row['arm']} seed {row['seed']}: {row['error']}")
     if len(failed) == len(results):
         raise UserError(f"all {len(results)} cells failed (reasons above)")
     table = compare(results[results["error"] == ""], reference, METRICS[0])
@@ -131,7 +134,7 @@ def _run(
     with replacing(run / "comparison.md", private=False) as partial:
         partial.write_text(text, encoding="utf-8")
     figure(table, gallery_size, run / "comparison.png")
-    print(text)
+    log.info(text)
     return run / "results.csv"
 
 

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.runs.recipe import FittedAlignment, fit_alignment
 from genebrain.sides.people import Subjects
 from genebrain.sides.readings import Readings
+
+log = logging.getLogger(__name__)
 
 # Strong dropout and weight decay: the best of the settings tried on known-answer cohorts, so that the comparison
 # does not win against a straw man.
@@ -99,7 +102,7 @@ def dosage(arena: Arena) -> Vectors | None:
     try:
         return _closed_form(arena, arena.dosages(), arena.subjects.brain, ColumnSettings(kind="dosages"))
     except TooManyColumnsError as error:
-        print(f"left out: the comparison dosage ({error})")
+        log.warning(f"left out: the comparison dosage ({error})")
         return None
 
 
@@ -116,7 +119,9 @@ def textbook(arena: Arena) -> Vectors | None:
     None where no validation people are left to stop by: they are the ones that are judged.
     """
     if not len(arena.validation):
-        print("left out: the comparison textbook (validation people say when to stop it, and here they are judged)")
+        log.warning(
+            "left out: the comparison textbook (validation people say when to stop it, and here they are judged)"
+        )
         return None
     subjects = arena.subjects.frozen()
     fitted = fit_alignment(

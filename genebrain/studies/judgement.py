@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ from genebrain.sides.workspace import Workspace
 from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
 from genebrain.studies.known_answers import best_readings, ceiling, learner_pair, oracle_vectors
 from genebrain.studies.scan_readings import scan_readings
+
+log = logging.getLogger(__name__)
 
 VARIANTS = ("residualised",)
 """Comparisons that are the model's own recipe on changed input, shown as arms and not as baselines."""
@@ -111,7 +114,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
         vectors = {"model": (gene, brain)}
         asked = [name for name in settings.comparisons if name not in SIMULATED or readings is not None]
         if isinstance(experiment.genetics, VectorGenes) and "dosage" in asked:
-            print("left out: the comparison dosage (genetics=vectors: there are no genotypes)")
+            log.warning("left out: the comparison dosage (genetics=vectors: there are no genotypes)")
             asked.remove("dosage")
         for name in asked:
             made = COMPARISONS[name](arena)
@@ -166,7 +169,9 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
     metrics["verdict"] = verdict(metrics)
     place = result_path(run, "metrics.json", settings.split)
     if kept := set_aside(place, metrics["question"]):
-        print(f"note: {place.name} answered another question (other settings, or another version): now {kept.name}")
+        log.warning(
+            f"note: {place.name} answered another question (other settings, or another version): now {kept.name}"
+        )
     folder.write_result(place.name, metrics)
     history = {k: [row[k] for row in fitted.history] for k in (fitted.history[0] if fitted.history else ())}
     funnel = read_json(run / "funnel.json")

@@ -6,6 +6,7 @@ the confounds of the second cohort retrieve of the model's own brain latents, cr
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from genebrain.studies.judgement import (
     strata_names,
 )
 from genebrain.studies.known_answers import ceiling
+
+log = logging.getLogger(__name__)
 
 FOLDS = 5
 
@@ -115,7 +118,7 @@ def write_metrics(out: Path, metrics: Metrics, funnel: dict[str, Any]) -> None:
     make_private(out)
     place = out / "metrics.json"
     if kept := set_aside(place, metrics["question"]):
-        print(f"note: {place.name} answered another question: now {kept.name}")
+        log.warning(f"note: {place.name} answered another question: now {kept.name}")
     write_json(place, metrics)
     write_json(out / "funnel.json", funnel)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,8 @@ from genebrain.common.files import ArrayWriter, make_private, write_private
 from genebrain.common.reading import read_npy
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION = "description.json"
 
@@ -138,10 +141,10 @@ def embed_windows(
 
 
 def say_encoder(encoder: WindowEncoder, bank: WindowBank) -> None:
-    """Print where the weights come from, and what was done to time steps, once windows are planned."""
-    print(f"{encoder.name}: {encoder.origin}")
+    """Say where the weights come from, and what was done to time steps, once windows are planned."""
+    log.info(f"{encoder.name}: {encoder.origin}")
     if words := bank.time_steps():
-        print(words)
+        log.info(words)
 
 
 def _encode(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from genebrain.brain.models.swift.config import SwiFTConfig
 from genebrain.brain.models.swift.model import SwiFT
 from genebrain.brain.models.swift.weights import PREFIX, load_swift
 from genebrain.common.types import UserError
+
+log = logging.getLogger(__name__)
 
 __all__ = ["SCAN_ENCODERS"]
 
@@ -106,7 +109,7 @@ def _load_swift(
         warnings.simplefilter("always")
         swift = load_swift(file, config)
     for warning in caught:
-        print(f"note: {warning.message}")
+        log.warning(f"note: {warning.message}")
     return swift, swift.config
 
 

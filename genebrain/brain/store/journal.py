@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 from pathlib import Path
@@ -20,6 +21,8 @@ from genebrain.brain.store.job import Record, ScanJob, ScanOptions, source_stamp
 from genebrain.common.files import explained, write_private
 from genebrain.common.reading import contents_of, read_record, read_text
 from genebrain.common.types import UserError
+
+log = logging.getLogger(__name__)
 
 CHECK = "check"
 """Checksum of a line of the index, in the line."""
@@ -87,7 +90,7 @@ class Journal:
             found, damaged = _records(folder / name)
             self.records |= {record["key"]: record for record in found}
             if damaged and name == INDEX:
-                print(f"note: {damaged} damaged lines of {folder / name}: these scans are read again")
+                log.warning(f"note: {damaged} damaged lines of {folder / name}: these scans are read again")
         with explained(folder):
             if (folder / PARTIAL).is_symlink():
                 raise UserError(f"{folder / PARTIAL} is a link, and nothing is written through links: delete it")

@@ -6,6 +6,7 @@ exist, all problems of one kind are reported together, and an ambiguous folder i
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +23,8 @@ from genebrain.brain.images.image_files import load_image
 from genebrain.common.table_files import as_numbers, decimal_comma, is_missing, read_table, usual_names
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ["participant_id", "session", "path", "tr", "mask", "confounds"]
 MOTION = "mean_fd"
@@ -177,7 +180,7 @@ def _discover(folder: Path, choice: dict[str, str]) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"mask": object, "confounds": object})
     people = table.participant_id.nunique()
-    print(
+    log.info(
         "; ".join(
             [f"{folder}: {counted(len(table), 'scan')} of {people} people, layout of {layout.name}", *layout.notes]
         )

@@ -8,6 +8,7 @@ rank writes.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,8 @@ from genebrain.genetics.finetuning.recipe import BaseModel, EmptyModel, Recipe, 
 from genebrain.genetics.finetuning.saved import save_finetuned
 from genebrain.genetics.finetuning.settings import TokenSettings, TrainingSettings
 from genebrain.genetics.finetuning.train import train_fold, trained_weights
+
+log = logging.getLogger(__name__)
 
 RESULT, PREDICTIONS, VECTORS = "result.json", "predictions.safetensors", "vectors.safetensors"
 
@@ -84,7 +87,7 @@ def run_folds(
         make_private(place)
         if not (place / RESULT).is_file():
             if progress and rank_zero_only.rank == 0 and len(data.folds) > 1:
-                print(f"fold {number + 1} of {len(data.folds)}")
+                log.info(f"fold {number + 1} of {len(data.folds)}")
             outputs = 2 if recipe.task == "causal_lm" else len(data.labels.names)
             build = partial(
                 make_module, base, recipe, data.labels.values, outputs, fold.train, optimiser, seed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from genebrain.genetics.model.language_model import GeneratorLanguageModel
 from genebrain.genetics.model.tokenizer import K
 from genebrain.genetics.sequences.hygiene import Uracil
 from genebrain.genetics.store.work_parts import Shard, WorkParts, refuse_other_work
+
+log = logging.getLogger(__name__)
 
 
 def recover_file(
@@ -72,7 +75,7 @@ def recover_file(
         done: Metrics = read_record(result_path, f"delete {out} and run the same command again")
         refuse_other_work(done.get("identity") or {}, identity, out)
         if progress:
-            print(f"{out} is there already; delete it to test again")
+            log.info(f"{out} is there already; delete it to test again")
         return done
     make_private(out)
     parts = WorkParts(out / "parts", identity)

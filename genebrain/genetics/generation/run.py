@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -33,6 +34,8 @@ from genebrain.genetics.model.tokenizer import RULE
 from genebrain.genetics.sequences.files import FASTA, SequenceFile
 from genebrain.genetics.sequences.hygiene import HygieneReport, SequenceCleaner, Uracil
 from genebrain.genetics.store.work_parts import Shard, WorkParts, finished_report, parts_of, report_path
+
+log = logging.getLogger(__name__)
 
 BLOCK = 64
 
@@ -106,7 +109,7 @@ def generate_file(
     }
     if (done := finished_report(out, identity)) is not None:
         if progress:
-            print(f"{out} is there already; delete it to generate again")
+            log.info(f"{out} is there already; delete it to generate again")
         return done
     parts = WorkParts(parts_of(out), identity)
     with continued(model, rows, n_bp, settings, seed, parts, tokens_per_batch, shard or Shard(), progress) as made:
@@ -148,7 +151,7 @@ def continued(
         )  # fmt: skip
     with parts.merging(range(n_blocks)) as is_mine:
         if not is_mine and progress:
-            print(f"shard {shard} is done; the shard that finishes last writes the result")
+            log.info(f"shard {shard} is done; the shard that finishes last writes the result")
         yield collected(parts, n_blocks) if is_mine else None
 
 

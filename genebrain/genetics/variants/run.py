@@ -7,6 +7,7 @@ that; the same command goes on from there, in any number of processes with ``sha
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from genebrain.genetics.variants.metrics import classification_areas
 from genebrain.genetics.variants.output import check_output, write_scores
 from genebrain.genetics.variants.scores import COUNTS, identity_of, score_blocks
 from genebrain.genetics.variants.survey import ContigNames, Survey, survey
+
+log = logging.getLogger(__name__)
 
 
 def score_variant_file(
@@ -83,11 +86,11 @@ def score_variant_file(
         if label is not None and not sum(found.labels):
             raise UserError(f"{variants}: {label!r} is empty for all {found.n_variants:,} variants; no labels to use")
         if progress:
-            print("\n".join(found.lines()))
+            log.info("\n".join(found.lines()))
         identity = identity_of(model, fasta, found, rule, block_size, budget)
         if (report := finished_report(out, identity)) is not None:
             if progress:
-                print(f"{out} is there already; delete it to score again")
+                log.info(f"{out} is there already; delete it to score again")
             return report
         parts = WorkParts(parts_of(out), identity)
         with parts.alone(f"shard {shard}"):
@@ -103,7 +106,7 @@ def score_variant_file(
             parts.remove()
             return report
     if progress:
-        print(f"shard {shard} is done; the shard that finishes last writes {out}")
+        log.info(f"shard {shard} is done; the shard that finishes last writes {out}")
     return None
 
 

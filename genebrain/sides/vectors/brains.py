@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # settings are made before anything heavy is imported
     from genebrain.cohort.participants import Cohort
     from genebrain.common.vectors import VectorTable
     from genebrain.sides.vectors.features import VectorFeature
+
+log = logging.getLogger(__name__)
 
 UNEVEN = 1000
 """Columns whose spreads differ by more than this factor are worth a word."""
@@ -127,7 +130,7 @@ def _tell_uneven(values: FloatArray) -> None:
     spread = values.std(axis=0, dtype=np.float64)
     spread = spread[spread > 0]
     if len(spread) and spread.max() > UNEVEN * spread.min():
-        print(
+        log.warning(
             f"note: columns of the brain vectors differ in spread by a factor of {spread.max() / spread.min():,.0f}; "
             "the wide ones decide. brain.scale=columns standardises them by the training people"
         )
