@@ -178,7 +178,7 @@ def test_files_of_vectors_go_the_whole_way_and_the_losses_are_counted(people, tm
     assert metrics["strata_columns"] == ["site"]
     assert "dosage" not in metrics["baselines"]
     assert metrics["baselines"]["confound_only"] is not None
-    assert "left out: the comparison dosage" in capsys.readouterr().out
+    assert "left out: the comparison dosage" in capsys.readouterr().err
     funnel = json.loads((run / "funnel.json").read_text())
     assert (funnel["listed"], funnel["genotyped"], funnel["scanned"], funnel["after_filters"]) == (160, 157, 155, 152)
     assert tasks.report(run).stat().st_size > 10_000

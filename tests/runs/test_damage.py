@@ -105,8 +105,8 @@ def fuzzed(finished: Finished, tmp_path: Path, seed: int, rounds: int) -> int:
     return told
 
 
-def test_a_hundred_kinds_of_damage(finished, tmp_path):
-    assert fuzzed(finished, tmp_path, seed=1, rounds=100) > 50
+def test_forty_kinds_of_damage(finished, tmp_path):
+    assert fuzzed(finished, tmp_path, seed=1, rounds=40) > 20
 
 
 @pytest.mark.slow
@@ -173,7 +173,7 @@ def test_a_run_without_checksums_is_read_with_one_note(finished, tmp_path, capsy
     (case.run / "checksums.json").unlink()
     (case.run / "contents.json").unlink()
     assert case.judged() == finished.results
-    assert capsys.readouterr().out.count("has no checksums.json") == 1
+    assert capsys.readouterr().err.count("has no checksums.json") == 1
 
 
 def test_nothing_is_written_through_links(finished, tmp_path):

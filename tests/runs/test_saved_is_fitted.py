@@ -189,12 +189,12 @@ def older(run: Path, folder: Path, change=np.transpose) -> Path:
 def test_a_run_of_an_older_version_is_mended(run, tmp_path, capsys):
     before = older(run, tmp_path / "old")
     tasks.evaluate(before, **JUDGE)
-    assert "of an older version, which saved a part of its brain features transposed; mended" in capsys.readouterr().out
+    assert "of an older version, which saved a part of its brain features transposed; mended" in capsys.readouterr().err
     assert results(before) == results(run)
     # A cell of a grid could be fitted on features that had been read back: it is judged by those.
     right = older(run, tmp_path / "right", change=np.array)
     tasks.evaluate(right, **JUDGE)
-    assert "mended" not in capsys.readouterr().out
+    assert "mended" not in capsys.readouterr().err
     assert results(right) == results(run)
 
 

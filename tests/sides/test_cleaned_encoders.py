@@ -70,7 +70,7 @@ def test_windows_of_a_cleaned_cohort_are_those_cleaned_by_hand(cohort, capsys):
     workspace = Workspace(cohort, progress=False)
     report = workspace.ingest(side)
     assert report["n_with_gaps"] == 40
-    assert "left out: 120 of 3,200 frames, in 40 of 40 scans" in capsys.readouterr().out
+    assert "left out: 120 of 3,200 frames, in 40 of 40 scans" in capsys.readouterr().err
     encoder = side.build(workspace.cohort, workspace.store)
     bank = side.bank(encoder, workspace.cohort, workspace.store)
     scans = workspace.cohort.scans

@@ -161,7 +161,7 @@ def test_people_without_a_window_are_left_out_and_counted(cohort, tmp_path, caps
     assert report["windows"]["scans_without_a_window"] == 4
     assert len(workspace.cohort) == 58
     assert len(workspace.brain_inputs(SIDE, np.arange(3))[0]) == 58
-    told = capsys.readouterr().out
+    told = "".join(capsys.readouterr())
     assert "left out: 2 people" in told
     assert "4 scans: no whole window: it has 40 frames (29.4 s), the longest stretch 30 frames (22.05 s)" in told
 
@@ -231,7 +231,7 @@ def test_weights_by_motion_need_the_column(workspace, monkeypatch, capsys):
     frame["mean_fd"] = np.where(np.arange(len(frame)) % 2, 0.1, 0.3)
     frame.loc[:1, "mean_fd"] = np.nan
     (weighted,) = workspace.brain_inputs(side, np.arange(3))
-    assert "2 of 120 scans have no mean_fd" in capsys.readouterr().out
+    assert "2 of 120 scans have no mean_fd" in capsys.readouterr().err
     assert workspace.ingest(side)["scans_without_mean_fd"] == 2
     (plain,) = workspace.brain_inputs(SIDE, np.arange(3))
     assert np.abs(weighted - plain).max() > 1e-6

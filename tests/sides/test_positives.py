@@ -208,7 +208,7 @@ def test_one_scan_of_everybody_gives_the_same_bytes_and_says_so(tmp_path, capsys
             )
             for positives in ("people", "scans")
         ]  # fmt: skip
-        said = capsys.readouterr().out
+        said = capsys.readouterr().err
         assert ("no training person has several scans" if train == "full" else "no towers are trained") in said
         tensors = [{p.name: p.read_bytes() for p in (run / "checkpoints").glob("*.safetensors")} for run in runs]
         assert tensors[0] == tensors[1]

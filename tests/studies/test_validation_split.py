@@ -152,7 +152,7 @@ def test_another_question_never_takes_the_place_of_an_answer(run, tmp_path, caps
     tasks.evaluate(copy, gallery_size=8, **asked)
     (kept,) = copy.glob("metrics.*.json")
     assert kept.read_text() == before
-    assert f"now {kept.name}" in capsys.readouterr().out
+    assert f"now {kept.name}" in capsys.readouterr().err
     assert json.loads((copy / "metrics.json").read_text())["gallery_size"] == 8
     tasks.evaluate(copy, gallery_size=8, **asked)
     assert list(copy.glob("metrics.*.json")) == [kept]
@@ -186,7 +186,7 @@ def test_trained_towers_are_not_judged_by_whom_they_were_stopped_by(cohort, tmp_
     if json.loads((run / "checkpoints" / "model.json").read_text())["kept"] != "trained":
         pytest.skip("the closed form finds nothing here")
     judged = tasks.evaluate(run, split="validation", comparisons=(), **JUDGE)
-    assert "split=validation judges the closed form alone" in capsys.readouterr().out
+    assert "split=validation judges the closed form alone" in capsys.readouterr().err
     assert judged["model"]["kept"] == "closed_form"
     assert set(judged["model"]["arms"]) == {"closed_form"}
     assert judged["retrieval"]["mean"] == judged["model"]["arms"]["closed_form"]
