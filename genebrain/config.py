@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -75,7 +75,8 @@ def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
             config = hydra_compose(file, [*chosen, *words]) if words or own else base
             for option in own:  # Hydra would take the word for a choice of the group
                 OmegaConf.update(config, option.key_or_group, option.value())
-            problems += check(config, verb, good=plain)
+            mistyped = {o.key_or_group.split(".")[0] for o in keys if o not in good_keys}
+            problems += check(config, verb, good=plain, untried=mistyped)
         except (HydraException, OmegaConfBaseException) as error:
             problems.append(str(error))
     if problems:
@@ -101,7 +102,7 @@ def compose_choices(verb: str, overrides: Iterable[str] = ()) -> tuple[DictConfi
     return options, {group: chosen.get(group, "null") for group in choices}
 
 
-def check(config: DictConfig, verb: str, good: DictConfig | None = None) -> list[str]:
+def check(config: DictConfig, verb: str, good: DictConfig | None = None, untried: Collection[str] = ()) -> list[str]:
     """Bind every ``_target_`` node to its signature, then try each constructor; return all problems.
 
     Constructors of configuration nodes are cheap by rule: they check their values and load no data. Some import
@@ -111,6 +112,9 @@ def check(config: DictConfig, verb: str, good: DictConfig | None = None) -> list
     ----------
     good : DictConfig, optional
         A configuration known to be right: constructors of top-level nodes that are the same there are not tried.
+    untried : collection of str
+        Top-level nodes whose constructors are not tried: one of their options is mistyped, and to say so needs no
+        library.
     """
     container = OmegaConf.to_container(config, resolve=True)
     right = {} if good is None else OmegaConf.to_container(good, resolve=True)
@@ -128,7 +132,7 @@ def check(config: DictConfig, verb: str, good: DictConfig | None = None) -> list
         wrong = _bind(callable_, {k: v for k, v in node.items() if not k.startswith("_")}, path)
         problems += wrong
         top = path.split(".")[0]
-        if not wrong and container[top] != right.get(top):
+        if not wrong and top not in untried and container[top] != right.get(top):
             try:
                 stored_settings.build(node)
             except Exception as error:

@@ -92,7 +92,16 @@ def test_types_of_all_options_can_be_read():
             assert config_files.defaults_of(kind).keys() - {"_target_"} <= hints.keys()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["fit", "--help"], ["fit", "poling=mean"], ["fit", "brain.kind=x"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["fit", "--help"],
+        ["fit", "poling=mean"],
+        ["fit", "brain.kind=x"],
+        ["fit", "brain=brainlm", "brain.sise=x"],
+    ],
+)
 def test_help_and_typos_are_answered_without_heavy_imports(words):
     found = loaded_after(
         f"""
