@@ -26,11 +26,12 @@ quickstart: env  ## simulate a cohort, train an alignment, judge it, write the r
 	@$(BIN)/genebrain evaluate run=$(RUN)
 	@$(BIN)/genebrain report run=$(RUN)
 
-check: env  ## lint, types and import contracts
+check: env  ## lint, types, import contracts, code that nobody uses
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/vulture
 
 test: check  ## check, then every fast test (under 10 minutes on 2 cores)
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not truth" -n 2  # two workers: more threads only wait for each other

@@ -21,8 +21,3 @@ def tell(lines: Iterable[str], title: str = "") -> None:
         if text not in _told:
             _told.add(text)
             log.warning(text)
-
-
-def forget() -> None:
-    """Tell everything again; for tests."""
-    _told.clear()

@@ -1,8 +1,7 @@
 """Intervals for averages over subjects that come in families.
 
 Per-subject numbers and family labels in, a value and a 95 % interval out. Whole families are drawn, since relatives
-are not independent. The candidates that subjects were ranked against stay as they are. Does not know what the
-numbers mean.
+are not independent. The candidates that subjects were ranked against stay as they are.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What can a cohort of this size show? Answers in closed form, before anything is trained.
 
-Counts in, smallest detectable numbers and the expected retrieval out. Knows no data. Two questions are kept apart:
-*detectable* (how far above chance must the test set score to be told from luck) and *expected* (where would it
-score, if every one of ``axes`` shared directions had a given squared correlation, given that the gene side has to be
-learned from ``n_train`` subjects).
+Counts in, smallest detectable numbers and the expected retrieval out. Two questions are kept apart: *detectable* (how
+far above chance must the test set score to be told from luck) and *expected* (where would it score, if every one of
+``axes`` shared directions had a given squared correlation, given that the gene side has to be learned from
+``n_train`` subjects).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How well held-out people's values were predicted: a score, its interval, and the chance of one as good by luck.
 
 Values and predictions of test people and their families in; balanced accuracy for classes, Pearson's r for numbers,
-with bootstrap intervals over whole families and a permutation p that deals values to other families. The model is
-not refitted, so the p tests these predictions, not the way they were made. Knows nothing of models.
+with bootstrap intervals over whole families and a permutation p that deals values to other families. The model is not
+refitted, so the p tests these predictions, not the way they were made.
 """
 
 from __future__ import annotations

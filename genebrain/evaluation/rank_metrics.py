@@ -2,7 +2,6 @@
 
 Counts per query and direction in, the nested dictionaries of ``metrics.json`` out. Every metric is an average over
 subjects, so one bootstrap of whole families serves them all (the median through the rank's cumulative distribution).
-Does not know embeddings, strata or files.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ better than the match, candidates that tie with it, and how many non-matching ca
 (recall at k, reciprocal rank, median rank, at any gallery size) follows from these counts without drawing a single
 gallery.
 
-Arrays in, counts and expectations out. Does not know families, sites, intervals or files.
+Arrays in, counts and expectations out.
 
 Ties: a tied match stands at a uniformly random place among its equals (equivalently the mid-rank for everything
 linear in the rank), so a collapsed model gets exactly chance. Counting only strictly better candidates would give it

@@ -1,8 +1,8 @@
 """The result in one or two sentences, from the numbers of ``metrics.json`` alone.
 
 A metrics dictionary in, a kind and a text out. Says less than the numbers allow, never more: what a test was not run
-for is named as open, a signal that strata explain is called explained, and a score above what is possible is called
-a leak. Does not know how the numbers came about.
+for is named as open, a signal that strata explain is called explained, and a score above what is possible is called a
+leak.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""DNA side: letters in, chunk embeddings out. Knows nothing of scans, subjects' traits or losses."""
+"""DNA side: letters in, chunk embeddings out."""

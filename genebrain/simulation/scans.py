@@ -1,9 +1,8 @@
 """BOLD scans whose connectome modes carry a trait, and the statistic that reads it back without loss.
 
-Each mode of a connectome Laplacian is an Ornstein-Uhlenbeck process sampled at the repetition time. The trait
-enters in one place only, the innovation variance of the active modes: changes that multiply power, as between
-people. The squared whitened innovations are sufficient for it, which is why the best possible retrieval is
-known exactly. Knows nothing of genomes or files.
+Each mode of a connectome Laplacian is an Ornstein-Uhlenbeck process sampled at the repetition time. The trait enters
+in one place only, the innovation variance of the active modes: changes that multiply power, as between people. The
+squared whitened innovations are sufficient for it, which is why the best possible retrieval is known exactly.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From genotypes to the latent trait: which variants act, how, and with what noise.
 
-The genetic value is whitened over the cohort, so that the closed-form ceiling holds on linked genomes where
-the dimensions would be correlated otherwise. Knows nothing of files and scans.
+The genetic value is whitened over the cohort, so that the closed-form ceiling holds on linked genomes where the
+dimensions would be correlated otherwise.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ module that also holds a head: everything that is no adapter is frozen. Source: 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -130,7 +129,7 @@ def save_adapters(model: nn.Module, folder: str | Path, settings: LoraSettings, 
     Parameters
     ----------
     base_fingerprint : str
-        Identity of the base weights, e.g. ``GeneratorBackbone.fingerprint`` or :func:`fingerprint_weights`.
+        Identity of the base weights, e.g. ``GeneratorBackbone.fingerprint``.
     """
     return write_adapters(adapter_state(model), folder, settings, base_fingerprint)
 
@@ -206,16 +205,6 @@ def merge_adapters(model: nn.Module) -> None:
         setattr(model.get_submodule(parent), leaf, layer.get_base_layer())
     if hasattr(model, "peft_config"):
         del model.peft_config
-
-
-def fingerprint_weights(model: nn.Module) -> str:
-    """Identity of the base weights of a model (adapters left out), 32 hex digits; reads every weight once."""
-    digest = hashlib.blake2b(digest_size=16)
-    base = {key.replace(".base_layer.", "."): value for key, value in model.state_dict().items() if "lora_" not in key}
-    for key, value in sorted(base.items()):
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _lora_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:

@@ -6,8 +6,8 @@ all-gather, backward reduce-scatter (the sum over processes). A loss that is the
 then exact under the mean that distributed data parallel takes over processes: no factor of the world size
 anywhere.
 
-Every process must bring the same number of rows (``drop_last=True`` in training): :func:`check_equal_batch`.
-With one process every function returns its input. This module knows nothing of losses, genomes or scans.
+Every process must bring the same number of rows (``drop_last=True`` in training): :func:`check_equal_batch`. With one
+process every function returns its input.
 """
 
 from __future__ import annotations
@@ -134,12 +134,3 @@ def check_equal_batch(rows: int, device: torch.device) -> None:
             f"every process must bring the same number of rows to the loss, got {sizes} (in rank order); "
             "use drop_last=True and a sampler that gives each rank equally many items"
         )
-
-
-def mean_over_ranks(x: Tensor) -> Tensor:
-    """Mean over processes, detached, for logging: a rank's own loss is only its own part of the batch."""
-    x = x.detach().clone()
-    if world_size() > 1:
-        dist.all_reduce(x)
-        x /= world_size()
-    return x

@@ -24,10 +24,9 @@ from genebrain.training.collectives import (
     gather,
     gather_with_gradient,
     logsumexp_over_ranks,
-    mean_over_ranks,
     world_size,
 )
-from genebrain.training.recompute import encode_in_chunks
+from tests.oracles.chunks_and_ranks import encode_in_chunks, mean_over_ranks
 from tests.ranks import run_ranks
 
 N, WIDTH = 12, 6

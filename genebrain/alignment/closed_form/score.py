@@ -3,8 +3,6 @@
 The log-likelihood ratio (LLR) compares "these two belong to one person" with "they belong to two people" under
 ``u | genes ~ N(slope * ghat, inflation * s)`` and ``u ~ N(0, variance)``. It is written as a dot product of one
 gene vector and one brain vector, so it costs no more than cosine and any retrieval code can use it.
-
-This file knows nothing of how ``ghat``, ``u`` and ``s`` were estimated.
 """
 
 from __future__ import annotations

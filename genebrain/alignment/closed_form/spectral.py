@@ -1,7 +1,7 @@
 """Principal components, whitening and ridge canonical correlation analysis, in primal or dual form.
 
-Everything is computed from one thin singular value decomposition per side, so that the cost follows the smaller
-of people and columns, and a ridge only rescales singular values. This file knows nothing of genes or scans.
+Everything is computed from one thin singular value decomposition per side, so that the cost follows the smaller of
+people and columns, and a ridge only rescales singular values.
 
 Source: ridge CCA as in Vinod (1976); both sides are shrunk towards the identity,
 ``R = (1 - gamma) X'X/n + gamma I``, the form used for imaging genetics by Zhuang et al. (2020).

@@ -7,7 +7,7 @@ One contrast item is a pair (genome, scan). Two integer ids per item decide ever
   DNA, so calling them a negative teaches the wrong thing: ignored by default;
 * everybody else: **negative**.
 
-Masks are made for a tile of rows at a time and never kept. This module knows nothing of losses or processes.
+Masks are made for a tile of rows at a time and never kept.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ negative, with ``z = scale * dot product + bias``, summed over pairs and divided
 rows. Pairs need no normalisation over the batch, so the gradient of a tile is known as soon as the tile is
 scored: it is taken in the forward pass, and nothing of the size batch x batch is ever kept.
 
-Scores are float32 (or float64) even under autocast. The vectors are used as they come. This module knows
-nothing of encoders or of who the people are beyond two ids.
+Scores are float32 (or float64) even under autocast. The vectors are used as they come.
 """
 
 from __future__ import annotations

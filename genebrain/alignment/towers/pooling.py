@@ -4,8 +4,6 @@ Every pooling takes ``x [..., items, hidden]`` and a bool ``mask [..., items]``;
 never matters, neither for the value nor for the gradient, even if it is NaN. An empty set is an error. On
 an accelerator the check is left out in training, not to wait for the device at every step; an empty set gives
 a finite vector there, so call :func:`check_items` where batches are made.
-
-This module does not know which level it serves (token, chunk, window, diploid): the caller names it.
 """
 
 from __future__ import annotations

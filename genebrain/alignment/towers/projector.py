@@ -1,8 +1,7 @@
 """The last step of both towers: features of one side to the shared space.
 
-Both sides have the same form: ``Linear(in, 1024) - GELU - Dropout(0.1) - Linear(1024, 512) -
-LayerNorm(512)``, or one linear map. Standardising the input and giving the output unit length are left to
-the tower. This module does not know which side it serves.
+Both sides have the same form: ``Linear(in, 1024) - GELU - Dropout(0.1) - Linear(1024, 512) - LayerNorm(512)``, or one
+linear map. Standardising the input and giving the output unit length are left to the tower.
 """
 
 from __future__ import annotations

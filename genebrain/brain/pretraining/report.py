@@ -1,7 +1,7 @@
 """Did pretraining learn anything? Losses on validation people against the start and against no model at all.
 
 The same looks and masks for every competitor, differences per person, intervals over families; the verdict says so
-when a reconstruction does not beat the best predictor without a model. Knows nothing of training.
+when a reconstruction does not beat the best predictor without a model.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Look at genotypes before anything is computed: contigs, reference build, phase, missing calls, duplicates.
 
-Reads variant records of the windows, as many as asked for, before any policy is applied. Says what it found,
-changes nothing. Does not know scans, or what a policy would make of an odd record.
+Reads variant records of the windows, as many as asked for, before any policy is applied. Says what it found, changes
+nothing.
 """
 
 from __future__ import annotations

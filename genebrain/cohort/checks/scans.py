@@ -1,7 +1,7 @@
 """Look at scans before anything is computed: readable to the end, long enough, one time step, real numbers.
 
-Every header is read; the values of an evenly spaced sample (or of all) are read to the end, in bounded
-memory. Says what it found, drops nothing. Does not know genomes.
+Every header is read; the values of an evenly spaced sample (or of all) are read to the end, in bounded memory. Says
+what it found, drops nothing.
 """
 
 from __future__ import annotations

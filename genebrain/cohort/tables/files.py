@@ -1,7 +1,6 @@
 """Read ``cohort.yaml`` and the tables it names, collecting every problem instead of stopping at the first.
 
-All cells are read as text: an id such as ``007``, ``1e5`` or ``NA`` must never become a number or go missing. Knows the
-shape of the files; does not know which person of one file is which person of another.
+All cells are read as text: an id such as ``007``, ``1e5`` or ``NA`` must never become a number or go missing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Problems with a cohort, collected so that all of them can be told at once.
 
-A reader of the user's files adds to a :class:`Problems` list instead of raising at the first one; the caller
-decides when to stop. Messages about the user's own tables may name at most five ids of one kind. Knows no
-file format.
+A reader of the user's files adds to a :class:`Problems` list instead of raising at the first one; the caller decides
+when to stop. Messages about the user's own tables may name at most five ids of one kind.
 """
 
 from __future__ import annotations

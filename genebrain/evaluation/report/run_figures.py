@@ -1,7 +1,6 @@
 """Figures of how a run came about: training curves and the funnel of the cohort.
 
-Columns of a training log, or counts per step, in; matplotlib figures out, None when there is nothing to draw. Knows
-no subjects.
+Columns of a training log, or counts per step, in; matplotlib figures out, None when there is nothing to draw.
 """
 
 from __future__ import annotations

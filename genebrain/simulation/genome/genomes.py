@@ -1,8 +1,7 @@
 """Phased genomes with real linkage over a few gene windows, by coalescent simulation.
 
-One tree sequence per window (windows are inherited independently), European recent growth, or a split into
-groups of equal differentiation. SNPs and short indels; no two records overlap, so every variant can be
-written into a sequence. Knows nothing of traits or files.
+One tree sequence per window (windows are inherited independently), European recent growth, or a split into groups of
+equal differentiation. SNPs and short indels; no two records overlap, so every variant can be written into a sequence.
 
 Demography after Tennessen et al. 2012 (Science, doi 10.1126/science.1219240), European branch; mutation rate
 2.36e-8 is the one that the model was fitted with.

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from genebrain.alignment.closed_form import empirical_bayes
 from genebrain.alignment.closed_form import fit as closed_form
-from genebrain.alignment.closed_form.choice import Judge, choose_latents, choose_prior
+from genebrain.alignment.closed_form.choice import Judge, choose_prior, rank_latents
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.empirical_bayes import fit_entry, fit_ridge, fit_sparse
 from genebrain.alignment.closed_form.fit import ClosedFormSettings, TooManyColumnsError, fit_closed_form
@@ -96,7 +96,7 @@ def test_8000_columns_of_few_people_are_their_own_directions_in_another_basis() 
     left, values, _ = np.linalg.svd(x, full_matrices=False)
     judge = Judge(left * values, families, grouped_folds(families, settings.folds, 0), settings)
     latents = {name: principal_components(features, 4) for name, features in brain.items()}
-    cv, name, u, fits = choose_latents(judge, latents, brain, Moments)
+    cv, ((name, u, fits), *_) = rank_latents(judge, latents, brain, Moments)
     chosen, posterior, _ = choose_prior(judge, u, fits, name, cv)
     assert isinstance(fits[0], Moments)
     for one, other in zip([*model.cv, model.chosen], [*cv, chosen], strict=True):

@@ -20,7 +20,7 @@ from tests.cohort.small_cohort import SmallCohort, write_vcf
 
 @pytest.fixture
 def small(tmp_path) -> SmallCohort:
-    notices.forget()
+    notices._told.clear()
     made = SmallCohort(tmp_path)
     for row in made.participants:
         row["family_id"] = row["participant_id"]
@@ -107,7 +107,7 @@ def test_every_verb_tells_the_same_once(small, capsys):
     assert [told.count(words) for words in wanted] == [1, 1, 1, 1]
     tasks.plan(path)
     assert not any(words in capsys.readouterr().err for words in wanted)
-    notices.forget()
+    notices._told.clear()
     Workspace(path, progress=False).chunks(GeneSide())
     told = capsys.readouterr().err
     assert [told.count(words) for words in wanted] == [1, 1, 1, 1]
@@ -120,7 +120,7 @@ def test_every_verb_tells_the_same_once(small, capsys):
 
 
 def test_a_run_keeps_the_counts_in_its_funnel(tmp_path, capsys):
-    notices.forget()
+    notices._told.clear()
     made = SmallCohort(tmp_path, n=60)
     made.genotypes = [row if k % 2 else ["0|0"] * 60 for k, row in enumerate(made.genotypes)]
     run = tasks.fit(made.write(), run=tmp_path / "run", alignment=AlignmentSettings(train="none"), progress=False)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
-from genebrain.training.collectives import mean_over_ranks
+from tests.oracles.chunks_and_ranks import mean_over_ranks
 from tests.ranks import run_ranks
 from tests.sides.tuned.tuned_cohort import N, TunedCohort, make
 
