@@ -34,6 +34,7 @@ from genebrain.runs.train_only import check_judged_on_validation, fit_on_train
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
+from genebrain.studies.findings.files import write_findings
 from genebrain.studies.known_answers import best_readings, ceiling, learner_pair, oracle_vectors
 from genebrain.studies.scan_readings import scan_readings
 
@@ -165,6 +166,11 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
             "columns": column_roles(cohort.table, strata_names(cohort, settings.strata)),
             "scan_readings": scan_readings(experiment.brain, workspace, fitted, subjects, split.training),
         }  # fmt: skip
+        metrics["findings"] = write_findings(
+            result_path(run, "findings", settings.split), result_path(run, "figures", settings.split),
+            fitted.model.closed_form, subjects, workspace, experiment.genetics, experiment.brain,
+            split.training if test else split.train, rows, n=settings.n_permutations,
+        )  # fmt: skip
     metrics["cost"] = folder.cost()
     metrics["verdict"] = verdict(metrics)
     place = result_path(run, "metrics.json", settings.split)

@@ -38,7 +38,7 @@ HEADINGS = {
     "reversed": "Below chance",
     "leak": "Above what is possible",
 }
-OPTIONAL = ("ceiling", "oracle_pair", "permutation", "cost", "dropped", "splits", "seeds")
+OPTIONAL = ("findings", "ceiling", "oracle_pair", "permutation", "cost", "dropped", "splits", "seeds")
 HEADLINE = ("recall@1", "recall@5", "recall@10", "mrr", "median_rank", "percentile_rank")
 
 

@@ -1,0 +1,1 @@
+"""What carries a match: genes and connections, tested on people whom nothing was fitted on."""

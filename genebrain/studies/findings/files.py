@@ -1,0 +1,98 @@
+"""Tables of what carries the match: ``findings/genes.tsv`` and ``findings/connections.tsv`` of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genebrain.alignment.closed_form.fit import ClosedForm
+from genebrain.brain.parcels.centres import known_centres
+from genebrain.common.files import replacing
+from genebrain.common.private_table import harmless
+from genebrain.common.types import FloatArray, IntArray, Metrics
+from genebrain.evaluation.report.figures import save
+from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.people import Subjects
+from genebrain.sides.scans import BrainSide
+from genebrain.sides.vectors.kinds import GenomeSide
+from genebrain.sides.workspace import Workspace
+from genebrain.studies.findings.connections import connection_findings
+from genebrain.studies.findings.genes import gene_findings
+from genebrain.studies.findings.pictures import connection_matrix, gene_bars, glass_brain
+
+SHOWN = 10
+"""Rows of a table that ``metrics.json`` and the report show."""
+FOUND = 0.05
+"""Largest share of false findings among those that are called found."""
+
+
+def write_findings(
+    folder: Path,
+    figures: Path,
+    closed: ClosedForm,
+    subjects: Subjects,
+    workspace: Workspace,
+    genetics: GenomeSide,
+    brain: BrainSide,
+    training: IntArray,
+    rows: IntArray,
+    *,
+    n: int,
+) -> Metrics | None:
+    """Test windows and connections on the judged people; None where the closed form found nothing shared.
+
+    Parameters
+    ----------
+    folder, figures : Path
+        Where the tables, and the pictures, go.
+    training, rows : int arrays
+        People that the model was fitted on, and people who are judged.
+    n : int
+        Deals and draws of the tests.
+
+    Returns
+    -------
+    dict
+        For ``metrics.json``: the first rows of each table, and how many rows are found with a false discovery rate of
+        5 %. Connections are None where the scans were read by an encoder or came as vectors.
+    """
+    if closed.calibration.slope <= 0 or not closed.coefficients.size:
+        return None
+    observed = closed.observed_latents(np.asarray(subjects.brain[closed.chosen["brain"]]))
+    columns = subjects.gene_features(closed).numpy()[rows]
+    families = subjects.family[rows]
+    names = workspace.window_names(genetics, len(subjects.blocks))
+    genes = gene_findings(closed, columns, observed[rows], names, families, n=n)
+    folder.mkdir(parents=True, exist_ok=True)
+    figures.mkdir(parents=True, exist_ok=True)
+    _write(genes, folder / "genes.tsv")
+    save(gene_bars(genes), figures / "genes.png")
+    found: Metrics = {"model": "closed form", "genes": _told(genes), "connections": None}
+    if isinstance(brain, ConnectomeSide):
+        covariances: FloatArray = workspace.brain_inputs(brain, training)[0]
+        connections = connection_findings(
+            covariances, training, rows, observed, closed.predicted_latents(columns), len(np.unique(families))
+        )
+        cohort = workspace.cohort
+        _write(connections, folder / "connections.tsv")
+        found["connections"] = _told(connections)
+        if len(connections):
+            save(connection_matrix(connections, covariances.shape[1]), figures / "connections.png")
+            centres = known_centres(covariances.shape[1], cohort.parcel_coordinates, cohort.atlas)
+            if centres is not None and len(centres) == covariances.shape[1]:
+                save(glass_brain(connections, centres), figures / "glass_brain.png")
+    return found
+
+
+def _told(table: pd.DataFrame) -> dict[str, Any]:
+    first = table.head(SHOWN).to_dict("records")
+    rows = [{str(k): v if isinstance(v, str | int) else float(v) for k, v in row.items()} for row in first]
+    return {"n": len(table), "found": int((table["q"] <= FOUND).sum()) if len(table) else 0, "first": rows}
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    with replacing(path, private=False) as partial:
+        harmless(table).to_csv(partial, sep="\t", index=False, float_format="%.6g")

@@ -1,0 +1,154 @@
+"""Genes and connections that carry a match: planted ones are found, others and null cohorts give nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import pearsonr
+
+from genebrain import tasks
+from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
+from genebrain.alignment.settings import AlignmentSettings
+from genebrain.simulation.cohort import simulate_cohort
+from genebrain.studies.findings.connections import connection_findings
+from genebrain.studies.findings.genes import gene_findings
+
+N, WINDOWS, CAUSAL = 600, 6, 2
+TRAIN, HELD_OUT = np.arange(400), np.arange(400, N)
+
+
+def people(effect: float, seed: int = 3) -> tuple[list[np.ndarray], np.ndarray]:
+    """Blocks of six windows, and brain features that one of them moves."""
+    rng = np.random.default_rng(seed)
+    blocks = [rng.normal(size=(N, 5)).astype(np.float32) for _ in range(WINDOWS)]
+    brain = rng.normal(size=(N, 8))
+    brain[:, :2] += effect * blocks[CAUSAL][:, :2]
+    return blocks, brain.astype(np.float32)
+
+
+def found_genes(effect: float) -> tuple[pd.DataFrame, ClosedForm]:
+    blocks, brain = people(effect)
+    closed = fit_closed_form(
+        [block[TRAIN] for block in blocks], {"b": brain[TRAIN]}, TRAIN, settings=ClosedFormSettings(modes=("ridge",))
+    )
+    columns, observed = closed.gene_columns(blocks), closed.observed_latents(brain)
+    names = [f"gene{w}" for w in range(WINDOWS)]
+    return gene_findings(closed, columns[HELD_OUT], observed[HELD_OUT], names, HELD_OUT, n=400), closed
+
+
+def test_the_window_that_moves_the_brain_is_found_and_no_other() -> None:
+    genes, _ = found_genes(1.5)
+    assert genes["window"][0] == f"gene{CAUSAL}"
+    assert genes["q"][0] < 0.02
+    assert genes["q"][1:].min() > 0.05
+    assert genes["share"].sum() == pytest.approx(1)
+    assert genes["share"][0] == genes["share"].max()
+    assert (genes["low"] < genes["r"]).all()
+    assert (genes["r"] < genes["high"]).all()
+
+
+def test_the_correlation_of_a_window_is_that_of_its_part_of_the_prediction() -> None:
+    genes, closed = found_genes(1.5)
+    blocks, brain = people(1.5)
+    alone = [
+        block if w == CAUSAL else np.broadcast_to(block.mean(axis=0), block.shape) for w, block in enumerate(blocks)
+    ]
+    part = closed.predicted_latents(closed.gene_columns(alone))[HELD_OUT] / np.sqrt(closed.predictive)
+    seen = closed.observed_latents(brain)[HELD_OUT] / np.sqrt(closed.predictive)
+    part, seen = part - part.mean(axis=0), seen - seen.mean(axis=0)
+    expected = (part * seen).sum() / np.sqrt((part**2).sum() * (seen**2).sum())
+    assert genes["r"][0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_p_of_windows_without_effect_is_uniform() -> None:
+    rng = np.random.default_rng(0)
+    _, closed = found_genes(1.5)
+    p = []
+    for _ in range(40):
+        columns = rng.normal(size=(60, len(closed.columns.window))).astype(np.float32)
+        observed = rng.normal(size=(60, len(closed.predictive)))
+        p += gene_findings(closed, columns, observed, list("abcdef"), np.arange(60) // 2, n=99)["p"].tolist()
+    assert np.mean(np.array(p) <= 0.05) < 0.09
+    assert 0.42 < np.mean(p) < 0.58
+
+
+def series(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Covariances of five parcels of which parcels 2 and 4 are coupled by the latent."""
+    rng = np.random.default_rng(seed)
+    latent = rng.normal(size=n)
+    covariances = []
+    for one in latent:
+        x = rng.normal(size=(300, 5))
+        x[:, 3] += np.clip(0.5 + 0.3 * one, -2, 2) * x[:, 1]
+        covariances.append(np.cov(x.T))
+    return np.array(covariances), latent[:, None]
+
+
+def test_the_connection_that_the_genome_predicts_is_found() -> None:
+    covariances, latent = series(300, 1)
+    training, rows = np.arange(200), np.arange(200, 300)
+    table = connection_findings(covariances, training, rows, latent, 0.7 * latent[rows], 100)
+    assert len(table) == 10
+    assert (table["parcel_1"][0], table["parcel_2"][0]) == (2, 4)
+    assert table["q"][0] < 1e-6
+    assert (table["q"][1:] > 1e-3).all()
+    edge = covariances[:, 1, 3] / np.sqrt(covariances[:, 1, 1] * covariances[:, 3, 3])
+    assert table["r"][0] == pytest.approx(pearsonr(edge[rows], latent[rows, 0]).statistic)
+    assert table["p"][0] == pytest.approx(pearsonr(edge[rows], latent[rows, 0], alternative="greater").pvalue)
+    assert table["in_latents"][0] == pytest.approx(pearsonr(edge[:200], latent[:200, 0]).statistic ** 2)
+
+
+def test_how_a_connection_moves_is_learned_from_training_people_alone() -> None:
+    covariances, latent = series(120, 2)
+    training, rows = np.arange(80), np.arange(80, 120)
+    before = connection_findings(covariances, training, rows, latent, latent[rows], 40)
+    latent[rows] = 0  # what held-out people's scans show as latents is never used
+    pd.testing.assert_frame_equal(
+        before, connection_findings(covariances, training, rows, latent, series(120, 2)[1][rows], 40)
+    )
+
+
+def test_a_constant_parcel_has_no_connections() -> None:
+    covariances, latent = series(60, 3)
+    covariances[:, 0] = covariances[:, :, 0] = 0
+    table = connection_findings(covariances, np.arange(40), np.arange(40, 60), latent, latent[40:], 20)
+    dead = table[table["parcel_1"] == 1]
+    assert (dead["r"] == 0).all()
+    assert np.isfinite(table.to_numpy()).all()
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("findings")
+    cohort = simulate_cohort(
+        folder / "c", n_subjects=240, seed=8, n_windows=4, window_bp=6000, n_frames=150, n_parcels=20, n_genomewide=100
+    )
+    run = tasks.fit(cohort, run=folder / "run", alignment=AlignmentSettings(train="none"), progress=False)
+    tasks.evaluate(run, n_bootstrap=100, n_permutations=100, comparisons=(), progress=False)
+    return run
+
+
+def test_a_judged_run_holds_both_tables_and_the_page_shows_them(judged: Path) -> None:
+    metrics = json.loads((judged / "metrics.json").read_text())
+    genes = pd.read_csv(judged / "findings" / "genes.tsv", sep="\t")
+    connections = pd.read_csv(judged / "findings" / "connections.tsv", sep="\t")
+    assert len(genes) == metrics["findings"]["genes"]["n"] == 4
+    assert len(connections) == metrics["findings"]["connections"]["n"] == 190
+    assert metrics["findings"]["genes"]["found"] >= 1
+    page = tasks.report(judged).read_text()
+    assert "Which genes, which connections" in page
+    assert all(f'<th scope="row">{name}</th>' in page for name in genes["window"])
+    assert {"genes.png", "connections.png"} <= {path.name for path in (judged / "figures").iterdir()}
+
+
+def test_findings_of_validation_people_have_names_of_their_own(judged: Path) -> None:
+    run = shutil.copytree(judged, judged.parent / "copy")  # beside its cohort
+    before = (run / "findings" / "genes.tsv").read_bytes()
+    tasks.evaluate(run, split="validation", n_bootstrap=40, n_permutations=40, comparisons=(), progress=False)
+    assert (run / "findings.validation" / "genes.tsv").exists()
+    assert (run / "findings" / "genes.tsv").read_bytes() == before
