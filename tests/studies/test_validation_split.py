@@ -71,7 +71,7 @@ def test_no_effect_is_found_in_null_cohorts(tmp_path):
     kinds = {"test": 0, "validation": 0}
     for seed in range(COHORTS):
         cohort = simulate_cohort(
-            tmp_path / str(seed), "null", 120, seed=seed, n_windows=2, window_bp=10_000, n_frames=80, n_parcels=16,
+            tmp_path / str(seed), "null", 120, seed=seed, n_windows=4, window_bp=10_000, n_frames=80, n_parcels=16,
             n_genomewide=100,
         )  # fmt: skip
         run = tasks.fit(cohort, run=tmp_path / f"r{seed}", alignment=AlignmentSettings(train="none"), progress=False)
