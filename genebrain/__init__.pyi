@@ -13,6 +13,7 @@ from .tasks.alignment import (
     simulate as simulate,
 )
 from .tasks.before import plan as plan, power as power
+from .tasks.controls import controls as controls
 from .tasks.finetuning import finetune as finetune
 from .tasks.pretraining import pretrain as pretrain, probe as probe
 from .tasks.scan_quality import scan_report as scan_report
@@ -88,6 +89,7 @@ from .sides.pairs import PairDataset as PairDataset, PairedDataModule as PairedD
 # genomes
 from .genetics.chunks.build import build_chunks as build_chunks
 from .genetics.encoders.generator import GeneratorEncoder as GeneratorEncoder
+from .genetics.encoders.kmers import KmerCounts as KmerCounts
 from .genetics.encoders.plain import check_dna_encoder as check_dna_encoder
 from .genetics.encoders.protocol import DNA_ENCODERS as DNA_ENCODERS, DNAEncoder as DNAEncoder, DNAWeights as DNAWeights
 from .genetics.model.backbone import GeneratorBackbone as GeneratorBackbone, load_generator as load_generator

@@ -26,6 +26,7 @@ VERBS = {
     "scan-report": "one page about the scans: motion, losses, coverage, what is not used and why",
     "fit": "train an alignment (embeds what is missing first)",
     "evaluate": "judge a run on its test subjects: metrics.json and figures",
+    "controls": "what must give chance, and what simpler readings of the genome give: controls.json",
     "report": "one page to read: report.html",
     "export": "vectors of the people of a run as parquet, for your own analysis",
     "search": "which scans fit this genome best, or which genomes this scan",

@@ -19,7 +19,7 @@ KINDS = (".json", ".yaml", ".csv", ".tsv", ".safetensors", ".txt")
 LEFT_OUT = (CHECKSUMS, "cost.json", "seconds.txt", "provenance.json")
 OTHER_FOLDERS = (
     "logs", "training", "refit", "comparisons", "cells", "store", "wandb", "figures", "figures.validation",
-    "findings", "findings.validation",
+    "findings", "findings.validation", "controls",
 )  # fmt: skip
 ADVICE = "restore what was changed from a copy of the run, or make the run again in another folder (run= or out=)"
 

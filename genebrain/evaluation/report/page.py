@@ -113,6 +113,7 @@ def context(folder: Path, split: str = "test") -> dict[str, Any]:
         "rows_of": lambda named: [(name, one, "") for name, one in named.items()],
         "rows_of_strata": lambda table: [(f"{one['name']} (n = {one['n']})", one, "") for one in table],
         "funnel": funnel,
+        "controls": _json(folder / "controls.json") if split == "test" else {},
         "figures": figures,
         "limits": [*older_judgement(metrics), *limits(metrics)],
         "provenance": _json(folder / "provenance.json"),

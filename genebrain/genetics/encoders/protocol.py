@@ -88,7 +88,9 @@ class DNAEncoder(Protocol):
 
 
 DNA_ENCODERS: Registry[Callable[[DNAWeights], DNAEncoder]] = Registry(
-    "DNA encoder", dict.fromkeys(GENERATORS, "genebrain.genetics.encoders.generator")
+    "DNA encoder",
+    dict.fromkeys(GENERATORS, "genebrain.genetics.encoders.generator")
+    | {"kmer_counts": "genebrain.genetics.encoders.kmers"},
 )
 """Makers of DNA encoders by the names that ``genetics.name`` takes."""
 

@@ -1,0 +1,1 @@
+"""Controls of a fitted run: what must give chance, and what simpler readings of the genome give."""

@@ -1,0 +1,111 @@
+"""What a control may use, and the closed form fitted on changed input."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from genebrain.alignment.model import AlignmentModel
+from genebrain.common.types import FloatArray, IntArray
+from genebrain.runs.fit import Experiment
+from genebrain.runs.recipe import FittedAlignment, fit_recipe
+from genebrain.sides.people import Subjects
+from genebrain.sides.workspace import Workspace
+
+Vectors = tuple[FloatArray, FloatArray]
+RECIPE = fit_recipe.__module__
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    """Which controls, and how often.
+
+    Parameters
+    ----------
+    names : sequence of str, optional
+        Names of :data:`genebrain.studies.controls.kinds.CONTROLS`; None: all that the cohort allows.
+    n_shuffles : int
+        Refits with scans dealt to other people.
+    gallery_size : int, optional
+    n_bootstrap, n_permutations : int
+    """
+
+    names: tuple[str, ...] | None = None
+    n_shuffles: int = 20
+    gallery_size: int | None = None
+    n_bootstrap: int = 1000
+    n_permutations: int = 1000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A fitted run with its people.
+
+    Attributes
+    ----------
+    fitted : FittedAlignment
+    subjects : Subjects
+        Of everybody; encoders as they are.
+    training, judged : int arrays
+        Rows.
+    experiment, workspace
+        To read the genomes in another way.
+    folder : Path
+        Where work that is long is kept.
+    n_shuffles : int
+    """
+
+    fitted: FittedAlignment
+    subjects: Subjects
+    training: IntArray
+    judged: IntArray
+    experiment: Experiment
+    workspace: Workspace
+    folder: Path
+    n_shuffles: int = 20
+    progress: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Participants."""
+        return self.workspace.cohort.table
+
+    def refit(self, subjects: Subjects, rows: IntArray | None = None, *, progress: bool | None = None) -> Vectors:
+        """Vectors of the judged by the closed form, fitted anew on ``rows`` (everybody who is learned from)."""
+        settings = replace(self.experiment.alignment, start="closed_form", train="none")
+        with _quiet(RECIPE):
+            closed = fit_recipe(
+                subjects, self.training if rows is None else rows, settings, self.experiment.seed,
+                progress=self.progress if progress is None else progress,
+            )  # fmt: skip
+        return FittedAlignment(AlignmentModel(settings, closed), []).vectors(subjects, self.judged)
+
+    def with_blocks(self, blocks: list[FloatArray], item_width: int | None = None) -> Subjects:
+        """The same people with other readings of their genomes."""
+        filled = [_filled(block, self.training) for block in blocks]
+        return replace(self.subjects.frozen(), blocks=filled, item_width=item_width, pooling=None, table=None)
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Without the messages of a module: what a refit chooses is of no interest."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _filled(block: FloatArray, training: IntArray) -> FloatArray:
+    """Missing numbers as the mean of the training people (0 where none of them has one)."""
+    known = np.isfinite(block[training])
+    mean = np.where(known, block[training], 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.where(np.isfinite(block), block, mean).astype(np.float32)
