@@ -120,7 +120,7 @@ def shuffled_fit(setting: Setting, number: int) -> Vectors:
     rows, family = setting.training, setting.subjects.family
     dealt = rows[deal(family[rows], np.zeros(len(rows), np.int64), 1, rng)[0]]
     subjects = setting.subjects.frozen()
-    order = np.arange(len(family))
+    order: IntArray = np.arange(len(family))
     order[rows] = dealt
     brain = Readings({name: np.asarray(subjects.brain[name])[order] for name in subjects.brain if JOINED not in name})
     changed = replace(subjects, brain=brain)

@@ -184,4 +184,7 @@ def _kept(path: Path, gallery_size: int) -> dict[int, dict[str, Any]]:
         return {}
     table = read_table(path).astype(float)
     same = table[table["gallery_size"] == gallery_size]
-    return {int(row["number"]): {**row, "number": int(row["number"])} for row in same.to_dict("records")}
+    return {
+        int(row["number"]): {str(key): value for key, value in row.items()} | {"number": int(row["number"])}
+        for row in same.to_dict("records")
+    }
