@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from genebrain.alignment.closed_form.score import expected_recall_at_1
 from genebrain.alignment.losses.temperature import LogitScale
 from genebrain.training.tuned_encoder import tuned_encoders
+from genebrain.training.weight_decay import decay_groups
 
 Batch = dict[str, Tensor]
 
@@ -93,18 +94,14 @@ class AlignmentModule(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on what is trainable; one-dimensional parameters are not decayed."""
         inside = {id(p) for encoder in tuned_encoders(self).values() for p in encoder.parameters()}
-        trainable = [p for p in self.parameters() if p.requires_grad]
-        groups = self._groups([p for p in trainable if id(p) not in inside], self.learning_rate)
-        if inside:
-            encoder_rate = self.learning_rate if self.encoder_learning_rate is None else self.encoder_learning_rate
-            groups += self._groups([p for p in trainable if id(p) in inside], encoder_rate)
-        return torch.optim.AdamW(groups, lr=self.learning_rate)
-
-    def _groups(self, parameters: list[nn.Parameter], rate: float) -> list[dict[str, Any]]:
-        return [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay, "lr": rate},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, "lr": rate},
+        encoder_rate = self.learning_rate if self.encoder_learning_rate is None else self.encoder_learning_rate
+        parts = [p for p in self.parameters() if id(p) not in inside], [p for p in self.parameters() if id(p) in inside]
+        groups = [
+            group
+            for part, rate in zip(parts, (self.learning_rate, encoder_rate), strict=True)
+            for group in decay_groups(part, self.weight_decay, lr=rate)
         ]
+        return torch.optim.AdamW(groups, lr=self.learning_rate)
 
     def count_parameters(self) -> dict[str, dict[str, int]]:
         """Trainable and total parameters of each tower."""

@@ -16,6 +16,7 @@ from transformers import get_cosine_with_min_lr_schedule_with_warmup
 
 from genebrain.common.types import UserError
 from genebrain.genetics.finetuning.metrics import METRICS, score
+from genebrain.training.weight_decay import decay_groups
 
 
 @dataclass(frozen=True)
@@ -129,14 +130,8 @@ class FinetuningModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW on what is trainable, with the schedule."""
         settings = self.optimiser
-        trainable = [p for p in self.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trainable if p.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimiser = torch.optim.AdamW(
-            [group for group in groups if group["params"]], lr=settings.learning_rate, betas=(0.9, 0.995)
-        )
+        groups = decay_groups(self.parameters(), settings.weight_decay)
+        optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.995))
         if settings.schedule == "plateau":
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 optimiser, mode="min" if settings.smaller_is_better else "max", factor=0.5, patience=1
