@@ -42,8 +42,8 @@ def verdict(metrics: Metrics) -> str:
     fitted = metrics.get("fitted_on") or {}
     if second_cohort(metrics):
         return (
-            f"Second cohort, {metrics['cohort']['name']}: {text} Judged on all its {metrics['n_subjects']:,} people, by "
-            f"a model fitted on {fitted['people']:,} people of another cohort; nothing was learned from them."
+            f"Second cohort, {metrics['cohort']['name']}: {text} Judged on all its {metrics['n_subjects']:,} people, "
+            f"by a model fitted on {fitted['people']:,} people of another cohort; nothing was learned from them."
         )
     people = f"{metrics['n_subjects']:,} {split} people"
     if split == "test":
