@@ -70,7 +70,7 @@ def judge_elsewhere(
         "schema": 1,
         "run_format": FORMAT,
         "split": "test",
-        "cohort": {"name": cohort.name, "second": True, "run": run.name},
+        "cohort": {"name": cohort.name, "second": True, "run": run.name, "fingerprint": cohort.fingerprint},
         "fitted_on": {
             "parts": "train and validation of another cohort",
             "people": len(trained_on["train"]) + len(trained_on["validation"]),
