@@ -14,6 +14,7 @@ from .tasks.alignment import (
 )
 from .tasks.before import plan as plan, power as power
 from .tasks.controls import controls as controls
+from .tasks.comparing import compare as compare
 from .tasks.finetuning import finetune as finetune
 from .tasks.pretraining import pretrain as pretrain, probe as probe
 from .tasks.scan_quality import scan_report as scan_report
@@ -55,6 +56,7 @@ from .simulation.mechanisms import (
     Mechanism as Mechanism,
     register_mechanism as register_mechanism,
 )
+from .simulation.second_cohort import SecondCohort as SecondCohort
 from .simulation.source import CohortSource as CohortSource
 from .tasks.second_cohort import CohortPlace as CohortPlace
 from .training.settings import LoraSettings as LoraSettings

@@ -28,6 +28,7 @@ VERBS = {
     "evaluate": "judge a run on its test subjects: metrics.json and figures",
     "controls": "what must give chance, and what simpler readings of the genome give: controls.json",
     "report": "one page to read: report.html",
+    "compare": "judged runs side by side, with intervals: CSV, Markdown, LaTeX",
     "export": "vectors of the people of a run as parquet, for your own analysis",
     "search": "which scans fit this genome best, or which genomes this scan",
     "ablate": "run a grid, e.g. over pooling strategies: results.csv",
@@ -97,7 +98,7 @@ def _run(verb: str, rest: list[str]) -> int:
 
         print(help_page(verb, VERBS[verb], [word for word in rest if word not in ("-h", "--help")]))
         return 0
-    plugins, rest = _plugins(rest)
+    plugins, rest = _plugins(_named_runs(rest) if verb == "compare" else rest)
     load_plugins(plugins)
     # Telemetry and hub look-ups stay off unless the user's environment says otherwise.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -106,6 +107,13 @@ def _run(verb: str, rest: list[str]) -> int:
         return _sweep(verb, [r for r in rest if r not in ("-m", "--multirun")], config)
     _call(verb, config.build(config.compose(verb, rest)))
     return 0
+
+
+def _named_runs(rest: list[str]) -> list[str]:
+    """Words without an option's name are runs to compare."""
+    runs = [word for word in rest if "=" not in word and not word.startswith("-")]
+    quoted = ",".join('"' + run.replace("\\", "\\\\").replace('"', '\\"') + '"' for run in runs)
+    return [word for word in rest if word not in runs] + ([f"runs=[{quoted}]"] if runs else [])
 
 
 def _plugins(rest: list[str]) -> tuple[list[str], list[str]]:

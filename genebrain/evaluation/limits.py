@@ -6,6 +6,7 @@ The content of ``metrics.json`` in, sentences out. Names every safeguard that wa
 from __future__ import annotations
 
 from genebrain.common.types import Metrics
+from genebrain.evaluation.verdict import judged_people
 
 ENOUGH_TEST_SUBJECTS = 256
 ENOUGH_EXCHANGEABLE = 0.8
@@ -25,12 +26,17 @@ def older_judgement(metrics: Metrics) -> list[str]:
 def limits(metrics: Metrics) -> list[str]:
     """Limits of this run, the specific ones first."""
     found = []
-    n, split = metrics["n_subjects"], metrics.get("split", "test")
+    n, split = metrics["n_subjects"], judged_people(metrics)
     if split == "validation":
         found.append(
             "These are validation people, for choosing between settings: whoever chooses by them needs the test people "
             "for the result. The model judged here was fitted on the train people alone, so it is not quite the model "
             "of the run."
+        )
+    if split == "second-cohort":
+        found.append(
+            "The people are of another cohort than the model. What was found in both can still rest on something that "
+            "both share, such as ancestry; what was not found can lie in the scanner or in who was asked to take part."
         )
     if n < ENOUGH_TEST_SUBJECTS:
         found.append(

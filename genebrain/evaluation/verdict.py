@@ -39,12 +39,27 @@ def verdict(metrics: Metrics) -> str:
     split = metrics.get("split")
     if split is None:
         return text
+    fitted = metrics.get("fitted_on") or {}
+    if second_cohort(metrics):
+        return (
+            f"Second cohort, {metrics['cohort']['name']}: {text} Judged on all its {metrics['n_subjects']:,} people, "
+            f"by a model fitted on {fitted['people']:,} people of another cohort; nothing was learned from them."
+        )
     people = f"{metrics['n_subjects']:,} {split} people"
     if split == "test":
         return f"{text} Judged on {people}."
-    fitted = metrics.get("fitted_on") or {}
     alone = f", by a model fitted on {fitted['people']:,} train people alone" if "people" in fitted else ""
     return f"On validation people, while choosing: {text} Judged on {people}{alone}; the test people are for the end."
+
+
+def second_cohort(metrics: Metrics) -> bool:
+    """Whether these are people of another cohort than that of the model."""
+    return bool((metrics.get("cohort") or {}).get("second"))
+
+
+def judged_people(metrics: Metrics) -> str:
+    """A word for the people who were judged: ``test``, ``validation`` or ``second-cohort``."""
+    return "second-cohort" if second_cohort(metrics) else str(metrics.get("split", "test"))
 
 
 def judge(metrics: Metrics) -> Verdict:

@@ -73,6 +73,24 @@ def export_run(run: Run, out: Path, *, features: bool = False) -> dict[str, str]
     return written
 
 
+def export_elsewhere(run: Run, cohort: Path, out: Path, store: Path | str | None = None) -> dict[str, str]:
+    """Write the score vectors of everybody of a second cohort; the column ``split`` says ``second``."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"out={out} is a file; name a folder")
+    people = run.vectors_of(cohort, store)
+    make_private(out)
+    labels = {"split": ["second"] * len(people.ids)}
+    written = {}
+    for side, values in (("genome", people.genome), ("brain", people.brain)):
+        write_vectors(out / f"{side}.parquet", people.ids, values, None, labels)
+        written[f"{side}.parquet"] = (
+            f"score vectors of people of a second cohort, {values.shape[1]} columns: the dot product of a {side} "
+            "vector and one of the other side is the score"
+        )
+    write_json(out / NOTE, {"run": str(run.path), "people": len(people.ids), "files": written}, private=True)
+    return written
+
+
 def _projected(run: Run) -> dict[str, FloatArray]:
     """Outputs of the projectors of towers that are kept; nothing where they are the score vectors already."""
     fitted, subjects = run.fitted, run.subjects

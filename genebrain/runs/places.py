@@ -51,3 +51,10 @@ def found_places(
         if store is None and isinstance(kept, str):
             store = os.path.normpath(base / kept)
     return cohort, None if store is None else Path(store)
+
+
+def kept_store(run: Path, stored: Mapping[str, Any], store: Path | str | None = None) -> Path | None:
+    """Store of a run where it is still there, else None; the cohort need not be."""
+    if store is None and isinstance(kept := stored.get("store"), str):
+        store = os.path.normpath((run.resolve() if stored.get(PLACES) == FROM_RUN else Path()) / kept)
+    return Path(store) if store is not None and Path(store).is_dir() else None

@@ -19,14 +19,14 @@ from genebrain import stored_settings
 from genebrain.alignment.model import AlignmentModel
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.splits import PARTS, Split
-from genebrain.cohort.tables.names import match_names
 from genebrain.common.run_folder import read_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
-from genebrain.common.vectors import VectorInput, table_of
-from genebrain.evaluation.ranks import rank_counts
+from genebrain.common.vectors import VectorInput
 from genebrain.evaluation.result_files import result_path
+from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.runs.fit import Experiment, load_fit
-from genebrain.runs.places import found_places
+from genebrain.runs.new_people.search import own_ranks, ranked, row_of
+from genebrain.runs.places import found_places, kept_store
 from genebrain.runs.recipe import FittedAlignment
 from genebrain.sides.people import Subjects
 from genebrain.sides.vectors.cohorts import open_cohort
@@ -155,24 +155,75 @@ class Run:
         """Score vectors of the people of a part."""
         return PeopleVectors(self.ids(split), *self.fitted.vectors(self.subjects, self.rows(split)))
 
-    def embed_genomes(self, vectors: VectorInput, ids: Sequence[str] | None = None) -> pd.DataFrame:
-        """Score vectors of new people, of a run that was fitted on vectors (``genetics=vectors``); ids as index.
+    def embed_genomes(
+        self,
+        source: VectorInput | GenotypeSource,
+        ids: Sequence[str] | None = None,
+        *,
+        reference: Path | str | None = None,
+    ) -> pd.DataFrame:
+        """Score vectors of new people's genomes, ids as index; each is the same whoever is beside.
 
-        Nothing is fitted: each row comes out the same whoever is beside it. People of a cohort with genotypes and scans
-        are judged by ``evaluate(run, cohort=..., out=...)``.
+        Parameters
+        ----------
+        source : path, array or DataFrame
+            A genotype file (``.vcf.gz``, ``.bcf``, ``.pgen``; everybody in it), a ``cohort.yaml`` (its people; windows
+            and build are compared with the run's), or vectors where the run was fitted on vectors.
+        ids : sequence of str, optional
+            Names of the rows of an array; of a genotype file those who are wanted.
+        reference : path, optional
+            FASTA, for runs of older versions, which kept no letters of theirs.
+
+        Raises
+        ------
+        UserError
+            Another genome build, other windows or columns, unknown ids.
         """
-        from genebrain.runs.embed_vectors import genome_vectors
+        from genebrain.runs.new_people.given import embedded_genomes
 
-        return genome_vectors(self.path, self.experiment, self.model, table_of(vectors, ids, "genome vectors"))
+        return embedded_genomes(self, source, ids, None if reference is None else Path(reference))
 
-    def embed_scans(self, vectors: VectorInput, ids: Sequence[str] | None = None) -> pd.DataFrame:
-        """Score vectors of new people's scans, of a run that was fitted on vectors (``brain=vectors``); ids as index.
+    def embed_scans(
+        self,
+        source: VectorInput,
+        ids: Sequence[str] | None = None,
+        *,
+        atlas: Path | str | None = None,
+        store: Path | str | None = None,
+    ) -> pd.DataFrame:
+        """Score vectors of new people's scans, ids as index; the dot product with a genome's vector is the score.
 
-        The dot product with a row of :meth:`embed_genomes` is the score of the pair.
+        Parameters
+        ----------
+        source : path, array or DataFrame
+            A scan table, a derivatives folder or a ``cohort.yaml``; vectors where the run was fitted on vectors.
+        ids : sequence of str, optional
+            Names of the rows of an array of vectors.
+        atlas : path, optional
+            Label image, where the scans are 4D images (a cohort names its own).
+        store : path, optional
+            Folder to keep the series in; they are deleted otherwise.
+
+        Raises
+        ------
+        UserError
+            Another atlas, number of parcels or columns, or time step; no usable scan.
         """
-        from genebrain.runs.embed_vectors import scan_vectors
+        from genebrain.runs.new_people.given import embedded_scans
 
-        return scan_vectors(self.path, self.experiment, self.model, table_of(vectors, ids, "brain vectors"))
+        places = (None if one is None else Path(one) for one in (atlas, store))
+        return embedded_scans(self, source, ids, *places)
+
+    @staticmethod
+    def scores(genomes: pd.DataFrame, scans: pd.DataFrame) -> pd.DataFrame:
+        """Scores of all pairs of vectors of :meth:`embed_genomes` and :meth:`embed_scans`, genomes in rows."""
+        return genomes @ scans.T
+
+    def vectors_of(self, cohort: Path | str, store: Path | str | None = None) -> PeopleVectors:
+        """Score vectors of everybody of a second cohort, of which nothing is learned; people it knows are refused."""
+        from genebrain.runs.new_people.given import second_cohort
+
+        return PeopleVectors(*second_cohort(self, Path(cohort), store))
 
     @property
     def predictions(self) -> pd.DataFrame:
@@ -180,31 +231,28 @@ class Run:
 
         A rank of 1 is the best; ties count half. People of one genome (twins) are never one another's rivals.
         """
-        found = self.vectors("test")
-        genome = self.cohort.table["genome"].to_numpy(np.int64)[self.rows("test")]
-        table: dict[str, Any] = {
-            "participant_id": found.ids,
-            "score": (found.genome * found.brain).sum(axis=1),
-            "candidates": 0,
-        }
-        for name, query, gallery in (
-            ("gene_to_brain", found.genome, found.brain),
-            ("brain_to_gene", found.brain, found.genome),
-        ):
-            counts = rank_counts(query, gallery, genome)
-            table[f"rank_{name}"] = 1 + counts.better + 0.5 * counts.ties
-            table["candidates"] = counts.negatives + 1
-        return pd.DataFrame(table)
+        found, rows = self.vectors("test"), self.rows("test")
+        genome = self.cohort.table["genome"].to_numpy(np.int64)[rows]
+        return own_ranks(found.ids, found.genome, found.brain, genome)
 
     def search(
-        self, *, genome: str | None = None, scan: str | None = None, k: int = 10, split: str = "test"
+        self,
+        *,
+        genome: str | pd.DataFrame | None = None,
+        scan: str | pd.DataFrame | None = None,
+        gallery: pd.DataFrame | None = None,
+        k: int = 10,
+        split: str = "test",
     ) -> pd.DataFrame:
         """The ``k`` scans that fit a genome best, or the ``k`` genomes that fit a scan best.
 
         Parameters
         ----------
-        genome, scan : str
-            ``participant_id`` of the person who is looked for; one of the two. Anybody of the cohort.
+        genome, scan : str or DataFrame
+            Who is looked for, one of the two: ``participant_id`` of anybody of the cohort, or vectors of new people
+            (:meth:`embed_genomes`, :meth:`embed_scans`).
+        gallery : DataFrame, optional
+            Vectors of the other side that are looked through; by default those of the people of ``split``.
         split : str
             Whose scans (or genomes) are looked through.
 
@@ -212,33 +260,27 @@ class Run:
         -------
         DataFrame
             ``rank``, ``participant_id``, ``score`` (under ``score=llr`` the log-likelihood ratio of same against other
-            person), ``own``: whether it is the one who was looked for.
+            person), ``own``: whether it is the one who was looked for. With vectors of new people ``query`` in front.
         """
         if (genome is None) == (scan is None):
             raise UserError("search: give genome=ID to look for scans, or scan=ID to look for genomes")
         if k < 1:
             raise UserError(f"k={k}: at least 1 is wanted")
         side: Literal["genome", "brain"] = "genome" if genome is not None else "brain"
-        wanted = str(genome if genome is not None else scan)
-        everybody = self.ids("all")
-        row = int(match_names([wanted], everybody).rows[0])
-        if row < 0:
-            raise UserError(
-                f"search: nobody of the {len(everybody)} people of this run is called '{wanted}'; ids are written like "
-                f"{', '.join(everybody[:2])}"
-            )
-        gallery = self.vectors(split)
-        query = getattr(PeopleVectors([], *self.fitted.vectors(self.subjects, np.array([row]))), side)[0]
-        scores = (gallery.brain if side == "genome" else gallery.genome) @ query
-        order = np.argsort(-scores, kind="stable")[:k]
-        return pd.DataFrame(
-            {
-                "rank": np.arange(1, len(order) + 1),
-                "participant_id": [gallery.ids[i] for i in order],
-                "score": scores[order],
-                "own": [gallery.ids[i] == everybody[row] for i in order],
-            }
-        )
+        wanted = genome if genome is not None else scan
+        if gallery is None:
+            found = self.vectors(split)
+            gallery = pd.DataFrame(found.brain if side == "genome" else found.genome, index=found.ids)
+        if isinstance(wanted, pd.DataFrame):
+            return ranked(wanted, gallery, k)
+        row = row_of(str(wanted), self.ids("all"))
+        query = getattr(PeopleVectors([], *self.fitted.vectors(self.subjects, np.array([row]))), side)
+        return ranked(pd.DataFrame(query, index=self.ids("all")[row : row + 1]), gallery, k).drop(columns="query")
+
+    @property
+    def store(self) -> Path | None:
+        """Folder of the store, where it still exists."""
+        return kept_store(self.path, self._stored, self._named[1])
 
 
 def load_run(path: Path | str, **where: Any) -> Run:

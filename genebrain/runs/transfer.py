@@ -1,7 +1,8 @@
 """A fitted model on other people: what a run keeps for that, and the features of another cohort in its coordinates.
 
 ``fit`` leaves ``checkpoints/coordinates.json`` (which windows, letters, parcels or columns the model reads),
-``gene_bases.safetensors`` (gene coordinates in the space of the encoder) and marks of the scans that were learned from.
+``gene_bases.safetensors`` (gene coordinates in the space of the encoder), ``reference_letters.safetensors`` (the
+reference genome in the windows) and marks of the scans that were learned from.
 Nothing of the cohort of the run is needed afterwards, and nothing of the other cohort is fitted.
 """
 
@@ -25,6 +26,7 @@ from genebrain.common.tensor_files import read_arrays, write_tensors
 from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.genome.contigs import canonical
 from genebrain.genetics.genome.gene_windows import read_windows
+from genebrain.genetics.genome.kept_letters import write_letters
 from genebrain.genetics.genome.reference import Reference
 from genebrain.runs.fit import Experiment
 from genebrain.runs.recipe import FittedAlignment
@@ -35,9 +37,10 @@ from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.sides.seen_scans import FILE, refuse_seen, save_seen
 from genebrain.sides.vectors.brains import VectorBrain
 from genebrain.sides.vectors.genes import VectorGenes
+from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 
-COORDINATES, BASES = "coordinates.json", "gene_bases.safetensors"
+COORDINATES, BASES, LETTERS = "coordinates.json", "gene_bases.safetensors", "reference_letters.safetensors"
 WORDS = {
     "windows": "windows (name, contig, start, end, strand)",
     "letters": "letters of the reference in the windows (another genome build?)",
@@ -68,6 +71,8 @@ def save_coordinates(experiment: Experiment, workspace: Workspace, split: Split,
     if bases is not None:
         write_tensors(folder / BASES, {"bases": bases})
     brain, cohort = experiment.brain, workspace.cohort
+    if not isinstance(experiment.genetics, VectorGenes):
+        write_letters(folder / LETTERS, read_windows(cohort.windows), cohort.reference)
     if isinstance(brain, VectorBrain):
         (values,) = brain.inputs(cohort, workspace.store, split.training)
         write_private(folder / FILE, "".join(f"{mark}\n" for mark in sorted(_marks(values[split.training]))).encode())
@@ -80,20 +85,29 @@ def save_coordinates(experiment: Experiment, workspace: Workspace, split: Split,
 
 def coordinates(experiment: Experiment, workspace: Workspace) -> dict[str, Any]:
     """What a model reads of a cohort, in names and hashes that must be the same elsewhere; None is not known."""
-    cohort, genetics, brain = workspace.cohort, experiment.genetics, experiment.brain
-    found: dict[str, Any] = {}
+    genetics, brain = experiment.genetics, experiment.brain
+    return gene_coordinates(genetics, workspace.cohort) | brain_coordinates(brain, workspace)
+
+
+def gene_coordinates(genetics: GenomeSide, cohort: Cohort) -> dict[str, Any]:
+    """The half of :func:`coordinates` that speaks of genomes."""
     if isinstance(genetics, VectorGenes):
-        found["columns"] = named_columns(genetics.read(cohort)[0].columns)
-    else:
-        windows = read_windows(cohort.windows)
-        found["windows"] = [[w.name, canonical(w.contig), w.start, w.end, w.strand] for w in windows]
-        with Reference(cohort.reference) as reference:
-            reference.check(windows)
-            letters = b"".join(reference.fetch(window) for window in windows)
-        found["letters"] = hashlib.sha256(letters).hexdigest()
+        return {"columns": named_columns(genetics.read(cohort)[0].columns)}
+    windows = read_windows(cohort.windows)
+    with Reference(cohort.reference) as reference:
+        reference.check(windows)
+        letters = b"".join(reference.fetch(window) for window in windows)
+    return {
+        "windows": [[w.name, canonical(w.contig), w.start, w.end, w.strand] for w in windows],
+        "letters": hashlib.sha256(letters).hexdigest(),
+    }
+
+
+def brain_coordinates(brain: BrainSide, workspace: Workspace) -> dict[str, Any]:
+    """The half of :func:`coordinates` that speaks of scans."""
+    cohort, found = workspace.cohort, dict[str, Any]()
     if isinstance(brain, VectorBrain):
-        found["brain_columns"] = named_columns(brain.read(cohort).columns)
-        return found
+        return {"brain_columns": named_columns(brain.read(cohort).columns)}
     report = workspace.ingest(brain)
     found["parcels"] = report.get("n_parcels") or None
     found["atlas"] = None if cohort.atlas is None else content_digest(cohort.atlas)
@@ -120,13 +134,9 @@ def load_elsewhere(run: Path, experiment: Experiment, workspace: Workspace) -> t
     reason, folder = not_transferable(experiment), run / "checkpoints"
     if reason:
         raise UserError(f"the model of {run} reads its own cohort only: {reason}")
-    if not (folder / COORDINATES).is_file():
-        raise UserError(
-            f"{run} was fitted by an older version, which did not keep how other people are read: fit it again in "
-            "another folder (run=)"
-        )
+    refuse_old(run)
     workspace.ingest(experiment.brain)
-    refuse_others(read_json(folder / COORDINATES), coordinates(experiment, workspace), run, workspace.cohort)
+    refuse_others(read_json(folder / COORDINATES), coordinates(experiment, workspace), run, workspace.cohort.name)
     refuse_known(folder, experiment.brain, workspace)
     workspace.embed(experiment.genetics)
     bases = read_arrays(folder / BASES)["bases"] if (folder / BASES).is_file() else None
@@ -135,7 +145,7 @@ def load_elsewhere(run: Path, experiment: Experiment, workspace: Workspace) -> t
     table = workspace.cohort.table
     subjects = Subjects(
         blocks=blocks,  # windows that a person lacks take the mean of the training people in the model
-        brain=_brain(run, experiment.brain, model, workspace),
+        brain=brain_features(run, experiment.brain, model, workspace),
         genome=np.array(table["genome"], dtype=np.int64),
         family=np.array(table["family"], dtype=np.int64),
         item_width=item_width,
@@ -143,15 +153,25 @@ def load_elsewhere(run: Path, experiment: Experiment, workspace: Workspace) -> t
     return FittedAlignment(model, []), subjects
 
 
-def _brain(run: Path, side: BrainSide, model: AlignmentModel, workspace: Workspace) -> dict[str, FloatArray]:
+def refuse_old(run: Path) -> None:
+    """Refuse a run that did not keep what other people need."""
+    if not (run / "checkpoints" / COORDINATES).is_file():
+        raise UserError(
+            f"{run} was fitted by an older version, which did not keep how other people are read: fit it again in "
+            "another folder (run=)"
+        )
+
+
+def brain_features(run: Path, side: BrainSide, model: AlignmentModel, workspace: Workspace) -> dict[str, FloatArray]:
+    """Features of the scans of other people, as the run fitted them, under the name that the model knows."""
     name = str(model.closed_form.chosen["brain"])
     feature = side.restore(name, read_arrays(run / "checkpoints" / FEATURES))
     nobody = np.empty(0, np.int64)
     return {name: feature.transform(*workspace.brain_inputs(side, nobody))}
 
 
-def refuse_others(wanted: Mapping[str, Any], found: Mapping[str, Any], run: Path, cohort: Cohort) -> None:
-    """Refuse a cohort whose numbers would mean something else to the model, naming all that differs."""
+def refuse_others(wanted: Mapping[str, Any], found: Mapping[str, Any], run: Path, cohort: str) -> None:
+    """Refuse a cohort (by its name) whose numbers would mean something else to the model, naming all that differs."""
     differ = []
     for key, value in wanted.items():
         other = found.get(key)
@@ -165,7 +185,7 @@ def refuse_others(wanted: Mapping[str, Any], found: Mapping[str, Any], run: Path
             shown = f"{len(value)} and {len(other)}, {common} the same"
         differ.append(f"{WORDS[key]}{f': {shown}' if shown else ''}")
     if differ:
-        raise UserError(f"the model of {run} does not fit cohort {cohort.name}; other {'; other '.join(differ)}")
+        raise UserError(f"the model of {run} does not fit cohort {cohort}; other {'; other '.join(differ)}")
 
 
 def refuse_known(folder: Path, side: BrainSide, workspace: Workspace) -> None:

@@ -15,18 +15,18 @@ from typing import Any, Literal
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from genebrain.common.alone import waiting_for
 from genebrain.common.leftovers import sweep_folders, writer
 from genebrain.common.types import UserError
+from genebrain.simulation.draw import draw
 from genebrain.simulation.genome.awkward import NEEDED_POLICIES
-from genebrain.simulation.genome.families import Pedigree, plan_families
-from genebrain.simulation.genome.sources import REAL_GENOMES, Genomes, RealGenomes, SimulatedGenomes
+from genebrain.simulation.genome.sources import REAL_GENOMES
 from genebrain.simulation.known_answer import FILE, ORACLE_NOTE, ceilings, stands_already, write_known_answer
 from genebrain.simulation.mechanisms.registry import GeneticPart
 from genebrain.simulation.motion import READING
 from genebrain.simulation.scans import reliability
+from genebrain.simulation.second_cohort import SecondCohort, draw_like, settings_like
 from genebrain.simulation.settings import (
     DEFAULT_MECHANISM,
     DEFAULT_TIER,
@@ -39,15 +39,13 @@ from genebrain.simulation.tables import People, write_participants, write_scans
 from genebrain.simulation.tiers import REFERENCE_FRAMES, Tier
 
 DEFAULT_SUBJECTS = 1500
-FST = 0.05
 VERSION = 2
 SOURCE = (
     "exact Bayes-optimal retrieval of the simulated model (genebrain.evaluation.ceiling), standardised g and u with "
     "squared correlation r2 per dimension; galleries of unrelated people"
 )
+NOISY = "; u is the reading of scans without the noise of the other scanner, so that this is an upper bound"
 BOUND = "; u is the true trait, so that this is an upper bound: no scan tells the trait without error"
-STREAMS = ("genomes", "causal", "people", "trait", "brain")
-TWIN_STREAM = 104
 
 
 def simulate_cohort(
@@ -69,6 +67,8 @@ def simulate_cohort(
     n_frames: int = REFERENCE_FRAMES,
     tr: float = 0.735,
     n_parcels: int = 80,
+    like: Path | str | None = None,
+    second: SecondCohort | None = None,
     **model: Any,
 ) -> Path:
     """Simulate a cohort, or return the one that stands there with the same settings.
@@ -105,6 +105,12 @@ def simulate_cohort(
     n_frames, tr, n_parcels
         Frames per scan, repetition time in seconds, parcels (even). 424 parcels lie where those of A424 do, which
         is what BrainLM reads; other numbers lie at random, mirrored.
+    like : Path or str, optional
+        ``cohort.yaml`` of a simulated cohort whose causal truth this one shares, with other people of its population
+        (:mod:`genebrain.simulation.second_cohort`). Genome, mechanism and tier are its; ``n_subjects``, ``n_frames``
+        and ``tr`` at their defaults are its too.
+    second : SecondCohort, optional
+        With ``like``: another scanner, ancestry mix or other allele frequencies.
     **model
         Fields of :class:`~genebrain.simulation.tiers.Tier` to change, such as ``h2=0.3``.
 
@@ -129,6 +135,12 @@ def simulate_cohort(
     settings |= {name: True for name, on in {"motion": motion, "null_twin": null_twin}.items() if on}
     if mechanism != DEFAULT_MECHANISM:
         settings |= {"mechanism": mechanism}
+    if like is not None:
+        settings = settings_like(Path(like), settings, second or SecondCohort())
+    elif second is not None and second.changed():
+        raise UserError(
+            f"{', '.join(second.changed())}: these belong to like=COHORT, a second cohort of the same truth"
+        )
     chosen = checked(settings)
     if stands_already(out, settings):
         return out / "cohort.yaml"
@@ -140,20 +152,20 @@ def simulate_cohort(
     with waiting_for(lock, f"another process is simulating the cohort {out}; waiting for it"):
         try:
             if not stands_already(out, settings):  # else another process has made it meanwhile
-                _make(out, chosen, settings)
+                _make(out, chosen, settings, None if like is None else Path(like))
         finally:
             lock.unlink(missing_ok=True)
     return out / "cohort.yaml"
 
 
-def _make(out: Path, chosen: Tier, settings: dict[str, Any]) -> None:
+def _make(out: Path, chosen: Tier, settings: dict[str, Any], like: Path | None) -> None:
     """Write the cohort beside its place and give it its name."""
     work: Path | None = None
     sweep_folders(out)
     try:
         work = Path(tempfile.mkdtemp(prefix=f"{out.name}.partial-{writer()}-", dir=out.parent))
         work.chmod(0o755)
-        _write(work, chosen, settings)
+        _write(work, chosen, settings, like)
         if out.is_dir():
             out.rmdir()
         work.rename(out)
@@ -166,24 +178,18 @@ def _make(out: Path, chosen: Tier, settings: dict[str, Any]) -> None:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _write(folder: Path, tier: Tier, settings: dict[str, Any]) -> None:
-    n, seed = settings["n_subjects"], settings["seed"]
-    rng = {name: np.random.default_rng([seed, stream]) for stream, name in enumerate(STREAMS)}
-    rng["twin"] = np.random.default_rng([seed, TWIN_STREAM])
-    pedigree = plan_families(n, tier.siblings, tier.twins)
-    groups = np.arange(pedigree.n_founders) * tier.n_groups // pedigree.n_founders
-    source = _genomes(settings, tier, pedigree, groups, rng["genomes"])
-    groups = groups[:n] if tier.n_groups > 1 else np.zeros(n, np.int64)
-    mechanism = mechanism_of(settings)
-    genetic = mechanism.genetics(source, tier, groups, rng)
-    g = genetic.values
-    acting = g[rng["twin"].permutation(n)] if settings.get("null_twin") else g
+def _write(folder: Path, tier: Tier, settings: dict[str, Any], like: Path | None) -> None:
+    drawn = draw(tier, settings) if like is None else draw_like(tier, settings, like)
+    source, genetic, brain, rng = drawn.source, drawn.genetic, drawn.brain, drawn.streams
+    mechanism, g = mechanism_of(settings), genetic.values
+    acting = g[rng["twin"].permutation(len(g))] if settings.get("null_twin") else g
     z = np.sqrt(tier.h2) * acting + np.sqrt(1 - tier.h2) * rng["trait"].normal(size=g.shape)
 
     people = People.draw(
-        source.samples, groups, pedigree, tier, rng["people"], families_known=settings["genomes"] != REAL_GENOMES
-    )
-    brain = mechanism.brain(tier, settings, rng["brain"])
+        source.samples, drawn.groups, drawn.pedigree, tier, rng["people"],
+        families_known=settings["genomes"] != REAL_GENOMES, prefix=drawn.prefix,
+    )  # fmt: skip
+    people = replace(people, site=people.site + drawn.first_site)
     files = source.write(folder, genetic.causal)
     u, own, mean_fd = write_scans(folder, people, brain, z, tier.n_sessions, settings)
     if mean_fd is not None:
@@ -199,7 +205,7 @@ def _write(folder: Path, tier: Tier, settings: dict[str, Any]) -> None:
         truth["mislabelled"] = (people.genome != people.order).astype(np.float32)
     write_known_answer(folder, answer, truth)
     description = {
-        "name": f"{settings['genomes']}-{cohort_name(settings)}",
+        "name": f"{settings['genomes']}-{cohort_name(settings)}" + f"-seed{settings['seed']}" * ("like" in settings),
         "participants": "participants.tsv",
         **files,
     }
@@ -207,32 +213,11 @@ def _write(folder: Path, tier: Tier, settings: dict[str, Any]) -> None:
     (folder / "cohort.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
 
 
-def _genomes(
-    settings: dict[str, Any], tier: Tier, pedigree: Pedigree, groups: NDArray[np.int64], rng: np.random.Generator
-) -> Genomes:
-    n = settings["n_subjects"]
-    if settings["genomes"] == REAL_GENOMES:
-        return RealGenomes.read(n)
-    numbers = np.random.default_rng([settings["seed"], len(STREAMS)]).permutation(n)
-    return SimulatedGenomes.simulate(
-        pedigree,
-        groups,
-        [f"G{number + 1:06d}" for number in numbers],
-        n_windows=settings["n_windows"],
-        window_bp=settings["window_bp"],
-        n_contigs=settings["n_contigs"],
-        n_genomewide=settings["n_genomewide"],
-        fst=FST,
-        awkward_seed=settings["seed"] + 1 if settings["awkward"] else None,
-        write_panel=bool(tier.siblings or tier.twins),
-        rng=rng,
-    )
-
-
 def _answer(tier: Tier, settings: dict[str, Any], rel: float, loudness: float, genetic: GeneticPart) -> dict[str, Any]:
     """Settings, theory and ceilings; with a confound the ceiling holds within strata only."""
     mechanism = mechanism_of(settings)
     r2 = 0.0 if settings.get("null_twin") else tier.h2 * rel
+    noise = settings.get("second", {}).get("noise", 0.0)
     table = ceilings(tier.k, r2, tier.mislabelled)
     confounded = tier.n_groups > 1 and tier.site_shift > 0
     scope = "within site x ancestry" if confounded else "all unrelated people"
@@ -246,11 +231,12 @@ def _answer(tier: Tier, settings: dict[str, Any], rel: float, loudness: float, g
         "n_subjects": settings["n_subjects"],
         "loudness": loudness,
         "n_causal": len(genetic.causal),
-        "source": SOURCE if mechanism.exact else SOURCE + BOUND,
+        "source": SOURCE + (NOISY if noise else "" if mechanism.exact else BOUND),
         "scope": scope,
         "ceiling": None if confounded else table,
         "ceiling_within_strata": table if confounded else None,
         **({"motion": READING} if settings.get("motion") else {}),
+        **({"noise": noise} if noise else {}),
         "oracle": ORACLE_NOTE,
         "policies": dict(NEEDED_POLICIES) if settings["awkward"] else {},
         "model": asdict(tier),

@@ -23,7 +23,7 @@ from genebrain.simulation.volumes import LabelImage
 
 N_COMPONENTS = 10
 BATCH = 32
-SCAN_STREAM, VOXEL_STREAM, MOTION_STREAM = 101, 102, 103
+SCAN_STREAM, VOXEL_STREAM, MOTION_STREAM, NOISE_STREAM = 101, 102, 103, 105
 
 Floats = NDArray[np.float64]
 
@@ -66,6 +66,7 @@ class People:
         rng: np.random.Generator,
         *,
         families_known: bool,
+        prefix: str = "S",
     ) -> People:
         """Shuffle people into rows, give them sites, and swap the genomes of the mislabelled in a ring."""
         n = len(samples)
@@ -79,7 +80,7 @@ class People:
         return cls(
             order=order,
             genome=genome,
-            participant_id=[f"S{row + 1:06d}" for row in range(n)],
+            participant_id=[f"{prefix}{row + 1:06d}" for row in range(n)],
             genotype_id=[samples[person] for person in genome],
             group=groups,
             site=site,
@@ -116,6 +117,13 @@ def principal_components(panel: NDArray[np.int8]) -> Floats:
     wanted = min(N_COMPONENTS, min(scaled.shape) - 1)
     people, _, _ = randomized_svd(scaled, wanted, random_state=0)
     return np.asarray(people * np.sqrt(len(panel)))
+
+
+def other_scanner(series: Any, gain: float, noise: float, rng: np.random.Generator) -> Any:
+    """A scan ``[frames, parcels]`` in other units, with white noise in shares of each parcel's standard deviation."""
+    if noise:
+        series = series + noise * series.std(axis=0) * rng.standard_normal(series.shape, dtype=np.float32)
+    return np.asarray(gain * series, dtype=np.float32) if gain != 1 or noise else series
 
 
 def write_scans(
@@ -166,6 +174,9 @@ def write_scans(
             for person, one in enumerate(series, start=first):
                 scan = number[session, person]
                 path = folder / "scans" / (name[scan] + suffix)
+                if scanner := settings.get("second"):
+                    rng = np.random.default_rng([seed, NOISE_STREAM, scan])
+                    one = other_scanner(one, scanner["gain"], scanner["noise"], rng)
                 if moving:
                     rng = np.random.default_rng([seed, MOTION_STREAM, scan])
                     motion = Motion.draw(level[person], len(one), rng, restless=restless[session, person])

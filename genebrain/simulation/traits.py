@@ -91,6 +91,7 @@ def genetic_values(
     architecture: Architecture,
     groups: NDArray[np.integer],
     rng: np.random.Generator,
+    n_fitted: int | None = None,
 ) -> Floats:
     """Genetic values ``[people, k]``: mean 0 and identity covariance over the cohort.
 
@@ -104,13 +105,16 @@ def genetic_values(
         Dosages.
     groups : int ``[people]``
         Ancestry group.
+    n_fitted : int, optional
+        How many of the people, the first ones, decide means, scales and rotation; the others get the values that the
+        same effects give them. None: everybody.
 
     Raises
     ------
     UserError
         With fewer than ``k`` causal variants (2 k for epistasis), or people than dimensions.
     """
-    n_people, n_variants = causal.shape
+    n_people, n_variants = len(causal[:n_fitted]), causal.shape[1]
     needed = variants_needed(k, architecture)
     if n_variants < needed or n_people <= k:
         raise UserError(
@@ -118,17 +122,17 @@ def genetic_values(
             f"dimensions, but {needed} variants and more than {k} people are needed: {bases_wanted(k, architecture)}, "
             "more people, or a smaller k"
         )
-    additive = _standardised(causal.astype(np.float64))
+    additive = _standardised(causal.astype(np.float64), n_fitted)
     if architecture == "dominance":
-        value = _mix(_dominance(causal), k, rng)
+        value = _mix(_dominance(causal, n_fitted), k, rng)
     elif architecture == "epistasis":
         half = n_variants // 2
         # Partners lie half the list apart, hence usually in different windows.
-        products = _standardised(additive[:, :half] * additive[:, half : 2 * half])
-        value = _unit(_mix(additive, k, rng)) + _unit(_mix(products, k, rng))
+        products = _standardised(additive[:, :half] * additive[:, half : 2 * half], n_fitted)
+        value = _unit(_mix(additive, k, rng), n_fitted) + _unit(_mix(products, k, rng), n_fitted)
     else:
         value = _mix(additive, k, rng)
-    spanned, values = whitened(value, groups)
+    spanned, values = whitened(value, groups, n_fitted)
     if spanned < k:
         raise UserError(
             f"the {n_variants} causal variants of these {n_people} people span {spanned} dimensions only (the others "
@@ -137,15 +141,16 @@ def genetic_values(
     return values
 
 
-def whitened(value: Floats, groups: NDArray[np.integer]) -> tuple[int, Floats]:
+def whitened(value: Floats, groups: NDArray[np.integer], n_fitted: int | None = None) -> tuple[int, Floats]:
     """Values ``[people, k]`` centred within ancestry groups, with identity covariance; and how many dimensions they
     span.
 
-    Where they span fewer than k, the values mean nothing.
+    Where they span fewer than k, the values mean nothing. Means and covariance are those of the first ``n_fitted``.
     """
     for group in np.unique(groups):
-        value[groups == group] -= value[groups == group].mean(axis=0)
-    covariance = value.T @ value / len(value)
+        value[groups == group] -= value[:n_fitted][groups[:n_fitted] == group].mean(axis=0)
+    fitted = value[:n_fitted]
+    covariance = fitted.T @ fitted / len(fitted)
     power, axes = np.linalg.eigh(covariance)
     spanned = int((power >= 1e-10 * power[-1]).sum())
     # The symmetric root moves the dimensions least, so each stays near its own variants.
@@ -153,14 +158,14 @@ def whitened(value: Floats, groups: NDArray[np.integer]) -> tuple[int, Floats]:
     return spanned, np.asarray(value @ (axes / root) @ axes.T)
 
 
-def _dominance(causal: NDArray[np.integer]) -> Floats:
+def _dominance(causal: NDArray[np.integer], n_fitted: int | None) -> Floats:
     """Deviation of heterozygotes that no additive effect of the same variant explains, ``[people, variants]``."""
     dosage = causal.astype(np.float64)
-    dosage -= dosage.mean(axis=0)
+    dosage -= dosage[:n_fitted].mean(axis=0)
     heterozygote = (causal == 1).astype(np.float64)
-    heterozygote -= heterozygote.mean(axis=0)
-    slope = (dosage * heterozygote).sum(axis=0) / (dosage**2).sum(axis=0)
-    return _standardised(heterozygote - slope * dosage)
+    heterozygote -= heterozygote[:n_fitted].mean(axis=0)
+    slope = (dosage[:n_fitted] * heterozygote[:n_fitted]).sum(axis=0) / (dosage[:n_fitted] ** 2).sum(axis=0)
+    return _standardised(heterozygote - slope * dosage, n_fitted)
 
 
 def _mix(columns: Floats, k: int, rng: np.random.Generator) -> Floats:
@@ -170,10 +175,11 @@ def _mix(columns: Floats, k: int, rng: np.random.Generator) -> Floats:
     return np.asarray(columns @ weights)
 
 
-def _unit(values: Floats) -> Floats:
-    return np.asarray(values / values.std(axis=0))
+def _unit(values: Floats, n_fitted: int | None) -> Floats:
+    return np.asarray(values / values[:n_fitted].std(axis=0))
 
 
-def _standardised(columns: Floats) -> Floats:
-    spread = columns.std(axis=0)
-    return np.asarray((columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1))
+def _standardised(columns: Floats, n_fitted: int | None) -> Floats:
+    fitted = columns[:n_fitted]
+    spread = fitted.std(axis=0)
+    return np.asarray((columns - fitted.mean(axis=0)) / np.where(spread > 0, spread, 1))

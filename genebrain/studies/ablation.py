@@ -33,6 +33,7 @@ from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.comparison import compare, figure, markdown
 from genebrain.studies.judgement import fitting_gallery
+from genebrain.studies.learning_curve import learning_curve
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ def run_ablation(
         "mean"}}}``.
     run : Path
         Gets ``results.csv`` (a row per cell), ``comparison.csv``, ``comparison.md`` and ``comparison.png`` (a row
-        per arm, tested against ``reference`` with correction), and ``cells/``.
+        per arm, tested against ``reference`` with correction), and ``cells/``; where arms differ in the number of
+        training people also ``learning_curve.png``.
     fit, evaluate : callables
         The verbs; the same ones a user calls.
     gallery_size : int or None
@@ -134,6 +136,7 @@ def _run(
     with replacing(run / "comparison.md", private=False) as partial:
         partial.write_text(text, encoding="utf-8")
     figure(table, gallery_size, run / "comparison.png")
+    learning_curve(results[results["error"] == ""], METRICS[0], run / "learning_curve.png")
     log.info(text)
     return run / "results.csv"
 
@@ -244,6 +247,7 @@ def _row(cell: Cell, error: str) -> dict[str, Any]:
         **row,
         "gallery_size": metrics["gallery_size"],
         "chance_recall@1": metrics["chance"]["recall@1"],
+        **{f"{name}_recall@1": (metrics.get(name) or {}).get("recall@1") for name in ("ceiling", "learners_ceiling")},
         "n_train": splits["train"] + splits["validation"],
         "n_test": metrics["n_subjects"],
         "seconds": float(read_text(seconds)) if seconds.exists() else None,

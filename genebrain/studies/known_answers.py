@@ -26,7 +26,8 @@ def ceiling(cohort: Cohort, gallery_size: int) -> Metrics | None:
     values = stored.get(gallery_size) or bayes_ceiling(
         answer["k"], answer["r2"], gallery_size, mislabelled=answer.get("model", {}).get("mislabelled", 0.0)
     )
-    bound = "; an upper bound: the score on scans without motion" if "motion" in answer else ""
+    spoilt = " and ".join(name for name in ("motion", "noise") if name in answer)
+    bound = f"; an upper bound: the score on scans without {spoilt}" if spoilt else ""
     return {
         **{name: values[name] for name in ("recall@1", "recall@5", "recall@10") if name in values},
         "source": f"Bayes-optimal score of the simulation, k = {answer['k']}, r2 = {answer['r2']:.3f}{bound}",

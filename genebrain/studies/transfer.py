@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from genebrain.alignment.closed_form.spectral import grouped_folds
+from genebrain.cohort.column_roles import column_roles
 from genebrain.common.files import make_private
 from genebrain.common.run_folder import FORMAT, read_json, write_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
@@ -72,7 +73,7 @@ def judge_elsewhere(
         "schema": 1,
         "run_format": FORMAT,
         "split": "test",
-        "cohort": {"name": cohort.name, "second": True, "run": run.name},
+        "cohort": {"name": cohort.name, "second": True, "run": run.name, "fingerprint": cohort.fingerprint},
         "fitted_on": {
             "parts": "train and validation of another cohort",
             "people": len(trained_on["train"]) + len(trained_on["validation"]),
@@ -96,9 +97,10 @@ def judge_elsewhere(
         "dropped": cohort.funnel.get("dropped", {}),
         "oracle_pair": None,
         "strata_columns": strata_names(cohort, settings.strata),
+        "columns": column_roles(cohort.table, strata_names(cohort, settings.strata)),
         "cost": {},
     }  # fmt: skip
-    metrics["verdict"] = f"Second cohort, {cohort.name}: {verdict(metrics)} Nothing was learned from them."
+    metrics["verdict"] = verdict(metrics)
     write_metrics(out, metrics, cohort.funnel)
     write_figures(
         out / "figures",

@@ -11,6 +11,7 @@ hyphen is a function and a file with an underscore: ``embed-scans`` is ``tasks.e
 
 from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, report, simulate
 from genebrain.tasks.before import plan, power
+from genebrain.tasks.comparing import compare
 from genebrain.tasks.controls import controls
 from genebrain.tasks.finetuning import finetune
 from genebrain.tasks.pretraining import pretrain, probe
@@ -23,6 +24,7 @@ from genebrain.tasks.vectors import export, search
 __all__ = [
     "ablate",
     "check",
+    "compare",
     "controls",
     "convert_scan_encoder",
     "embed",

@@ -218,8 +218,7 @@ def evaluate(
             workspace = Workspace(open_cohort(path, experiment.genetics, experiment.brain), store, progress=progress)
         metrics = judge_run(Path(run), experiment, workspace, settings)
     if progress:
-        if "columns" in metrics:  # of a second cohort nothing was taken as a confound of the model
-            print(roles_in_words(metrics["columns"]))
+        print(roles_in_words(metrics["columns"]))
         print(metrics["verdict"])
     return metrics
 

@@ -40,12 +40,28 @@ def evaluate_elsewhere(
     UserError
         A second cohort without ``out``, or one that the model does not fit.
     """
+    from genebrain.studies.judgement import judge_run
+    from genebrain.studies.transfer import judge_elsewhere
+
+    experiment, workspace, own = opened_elsewhere(run, experiment, cohort, store, progress=progress)
+    if own:
+        if out is not None:
+            raise UserError(f"{cohort} is the cohort that {run} was fitted on: leave out= away")
+        workspace.embed(experiment.genetics)
+        return judge_run(run, experiment, workspace, settings)
+    if out is None:
+        raise UserError(f"{cohort} is not the cohort of {run}: name a folder for what is found there (out=DIR)")
+    return judge_elsewhere(run, experiment, workspace, settings, Path(out))
+
+
+def opened_elsewhere(
+    run: Path, experiment: Any, cohort: Path, store: Path | str | None, *, progress: bool
+) -> tuple[Any, Any, bool]:
+    """Experiment and workspace for the cohort at this path, its scans read; and whether it is the run's own."""
     from genebrain.sides.vectors.brains import VectorBrain
     from genebrain.sides.vectors.cohorts import open_cohort
     from genebrain.sides.vectors.genes import VectorGenes
     from genebrain.sides.workspace import Workspace
-    from genebrain.studies.judgement import judge_run
-    from genebrain.studies.transfer import judge_elsewhere
 
     # Files of vectors that the sides name belong to the cohort of the run.
     sides = [
@@ -55,14 +71,8 @@ def evaluate_elsewhere(
     experiment = replace(experiment, genetics=sides[0], brain=sides[1])
     workspace = Workspace(open_cohort(cohort, *sides), store, progress=progress)
     workspace.ingest(experiment.brain)
-    if workspace.cohort.fingerprint == read_json(run / "provenance.json")["cohort_fingerprint"]:
-        if out is not None:
-            raise UserError(f"{cohort} is the cohort that {run} was fitted on: leave out= away")
-        workspace.embed(experiment.genetics)
-        return judge_run(run, experiment, workspace, settings)
-    if out is None:
-        raise UserError(f"{cohort} is not the cohort of {run}: name a folder for what is found there (out=DIR)")
-    return judge_elsewhere(run, experiment, workspace, settings, Path(out))
+    own = workspace.cohort.fingerprint == read_json(run / "provenance.json")["cohort_fingerprint"]
+    return experiment, workspace, own
 
 
 def refuse_out(out: Path | str | None) -> None:

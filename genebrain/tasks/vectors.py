@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from genebrain.common.types import UserError
+from genebrain.tasks.second_cohort import CohortPlace, opened_elsewhere
+
+if TYPE_CHECKING:
+    from genebrain.runs.run import PeopleVectors, Run
 
 
 def export(
-    run: Path | str = "runs/fit", out: Path | str = "runs/vectors", features: bool = False, progress: bool = True
+    run: Path | str = "runs/fit",
+    out: Path | str = "runs/vectors",
+    features: bool = False,
+    progress: bool = True,
+    cohort: CohortPlace | Path | str | None = None,
+    store: Path | str | None = None,
 ) -> Path:
-    """Write the vectors of the people of a run; see :func:`genebrain.runs.export.export_run`. Returns the folder."""
-    from genebrain.runs.export import export_run
-    from genebrain.runs.run import load_run
+    """Write the vectors of the people of a run; see :func:`genebrain.runs.export.export_run`. Returns the folder.
+
+    ``cohort`` is a second cohort, whose people are written instead, or the cohort of the run, where it has moved.
+    """
+    from genebrain.runs.export import export_elsewhere, export_run
 
     folder = Path(out)
-    for name, what in export_run(load_run(run, progress=progress), folder, features=features).items():
+    opened, second = _opened(run, cohort, store, progress)
+    if second is not None:
+        if features:
+            raise UserError("features=true is for the cohort of the run: leave it out, or cohort.path= away")
+        written = export_elsewhere(opened, second, folder, store)
+    else:
+        written = export_run(opened, folder, features=features)
+    for name, what in written.items():
         print(f"{folder / name}: {what}")
     print("these are individual-level data: readable by you alone")
     return folder
@@ -28,17 +48,66 @@ def search(
     split: str = "test",
     out: Path | str | None = None,
     progress: bool = True,
+    vcf: Path | str | None = None,
+    cohort: CohortPlace | Path | str | None = None,
+    store: Path | str | None = None,
 ) -> Any:
-    """Rank scans for a genome, or genomes for a scan; see :meth:`genebrain.Run.search`. Returns the table."""
-    from genebrain.common.private_table import write_table
-    from genebrain.runs.run import load_run
+    """Rank scans for a genome, or genomes for a scan; see :meth:`genebrain.Run.search`. Returns the table.
 
-    table = load_run(run, progress=progress).search(
-        genome=None if genome is None else str(genome), scan=None if scan is None else str(scan), k=k, split=split
-    )
+    ``vcf`` is a genotype file of new people, each of whom looks for scans. ``cohort`` is a second cohort, whose people
+    are looked through and looked for instead, or the cohort of the run, where it has moved.
+    """
+    from genebrain.common.private_table import write_table
+
+    if sum(one is not None for one in (genome, scan, vcf)) != 1:
+        raise UserError(
+            "search: give genome=ID or vcf=FILE to look for scans, or scan=ID to look for genomes; one of the three"
+        )
+    opened, second = _opened(run, cohort, store, progress)
+    asked: dict[str, Any] = {"k": k, "split": split}
+    if vcf is not None:
+        asked["genome"] = opened.embed_genomes(vcf)
+    else:
+        asked |= {"genome": genome if genome is None else str(genome), "scan": scan if scan is None else str(scan)}
+    if second is not None:
+        asked |= _among(opened.vectors_of(second, store), asked)
+    table = opened.search(**asked)
+    if second is not None and vcf is None:
+        table = table.drop(columns="query")
     if out is None:
         print(table.to_string(index=False))
     else:
         write_table(table, Path(out))
-        print(f"wrote {out}: the {len(table)} best of the {split} people, readable by you alone")
+        whose = f"{split} people" if second is None else "second cohort"
+        print(f"wrote {out}: the {len(table)} best of the {whose}, readable by you alone")
     return table
+
+
+def _opened(
+    run: Path | str, cohort: CohortPlace | Path | str | None, store: Path | str | None, progress: bool
+) -> tuple[Run, Path | None]:
+    """The run, with its cohort where it lies now; and the path of a second cohort."""
+    from genebrain.runs.run import load_run
+
+    place = cohort.path if isinstance(cohort, CohortPlace) else cohort
+    opened = load_run(run, store=store, progress=progress)
+    if place is None:
+        return opened, None
+    _, _, own = opened_elsewhere(opened.path, opened.experiment, Path(place), store, progress=progress)
+    return (load_run(run, cohort=place, store=store, progress=progress), None) if own else (opened, Path(place))
+
+
+def _among(people: PeopleVectors, asked: dict[str, Any]) -> dict[str, Any]:
+    """Query and gallery among the people of a second cohort."""
+    import pandas as pd
+
+    from genebrain.runs.new_people.search import row_of
+
+    sides = {"genome": people.genome, "scan": people.brain}
+    side = "genome" if asked.get("genome") is not None else "scan"
+    other = "scan" if side == "genome" else "genome"
+    found: dict[str, Any] = {"gallery": pd.DataFrame(sides[other], index=people.ids)}
+    if isinstance(asked[side], str):
+        row = row_of(asked[side], people.ids)
+        found[side] = pd.DataFrame(sides[side][row : row + 1], index=people.ids[row : row + 1])
+    return found

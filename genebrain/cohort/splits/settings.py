@@ -26,14 +26,20 @@ class SplitSettings:
         Balanced over the splits, where the column exists.
     held_out_site : str or None
         Test on everybody of this site instead (a value of ``site_column``).
+    train_share : float, optional
+        Share of the train and validation people who are used, for learning curves; smaller shares are parts of larger
+        ones, and the test people are the same in all. None: everybody.
     """
 
     test: float = 1 / 3
     validation: float = 0.1
     site_column: str | None = "site"
     held_out_site: str | None = None
+    train_share: float | None = None
 
     def __post_init__(self) -> None:
+        if self.train_share is not None and not 0 < self.train_share <= 1:
+            raise UserError(f"split.train_share={self.train_share:g} must lie above 0 and at most at 1")
         if not (0 < self.test < 1 and 0 < self.validation < 1 and self.test + self.validation < 1):
             raise UserError(
                 f"split: test={self.test:g} and validation={self.validation:g} must be positive and leave room "
@@ -51,4 +57,5 @@ class SplitSettings:
             validation=self.validation,
             site_column=self.site_column,
             held_out_site=self.held_out_site,
+            train_share=self.train_share,
         )

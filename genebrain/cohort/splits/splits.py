@@ -99,6 +99,7 @@ def make_split(
     validation: float = 0.1,
     site_column: str | None = "site",
     held_out_site: str | None = None,
+    train_share: float | None = None,
     crossing: Literal["error", "report"] = "error",
 ) -> Split:
     """Divide the people of a cohort; the same arguments always give the same split.
@@ -114,6 +115,8 @@ def make_split(
     held_out_site : str, optional
         Leave one site out: its people are the test set, their relatives elsewhere are left out of training,
         and only validation is drawn at random.
+    train_share : float, optional
+        Share of the train people, and of the validation people, who are used; the others are left out.
     crossing : "error" or "report"
         What to do when the user's own split puts one family on two sides.
 
@@ -138,6 +141,8 @@ def make_split(
         _enough(sizes, fewest)
         side = allocate_families(cohort.table["family"].to_numpy(), sites, sizes, seed)
         how = "by family, stratified by site"
+    if train_share is not None:
+        side, how = _thinned(side, cohort.table["family"].to_numpy(), train_share, seed), f"{how}, training thinned"
     rows = {part: np.flatnonzero(side == code) for code, part in enumerate(PARTS)}
     _enough([len(rows[part]) for part in PARTS], fewest)
     audit = audit_split(cohort, side, PARTS, sites) | {"how": how, "seed": seed}
@@ -149,6 +154,19 @@ def make_split(
             "one side"
         )
     return Split(**rows, left_out=np.flatnonzero(side < 0), audit=audit, fingerprint=cohort.fingerprint)
+
+
+def _thinned(side: IntArray, family: IntArray, share: float, seed: int) -> IntArray:
+    """The split with this share of its train and validation people, whole families; smaller shares lie in larger."""
+    thin = side.copy()
+    order = np.random.default_rng([seed, 1]).permutation(len(side))
+    turn = np.full(int(family.max(initial=0)) + 1, len(side))
+    np.minimum.at(turn, family[order], np.arange(len(order)))  # relatives come where the first of them does
+    for code in (PARTS.index("train"), PARTS.index("validation")):
+        people = np.flatnonzero(side == code)
+        late = people[np.argsort(turn[family[people]], kind="stable")][round(share * len(people)) :]
+        thin[late] = -1
+    return thin
 
 
 def _sizes(n: int, test: float, validation: float) -> list[int]:

@@ -21,7 +21,7 @@ from genebrain.evaluation.disclosure import MIN_CELL, shown_strata
 from genebrain.evaluation.ranks import check_embeddings
 from genebrain.evaluation.report.run_figures import funnel_bars, training_curves
 from genebrain.evaluation.report.style import COLOURS, PALETTE, new_figure, pretty
-from genebrain.evaluation.verdict import number
+from genebrain.evaluation.verdict import judged_people, number
 
 SHOWN_SUBJECTS = 150
 MOST_STRATA = 30
@@ -57,7 +57,7 @@ def write_figures(
     funnel
         Step -> subjects left, in order; entries that are not counts are passed over.
     """
-    split = str(metrics.get("split", "test"))
+    split = judged_people(metrics)
     drawn: dict[str, Figure | None] = {
         "recall": recall_bars(metrics),
         "retrieval_curve": retrieval_curve(metrics, curves),
@@ -228,5 +228,5 @@ def _values(metrics: Metrics) -> np.ndarray:
 
 def _gallery_title(what: str, metrics: Metrics) -> str:
     size = metrics["gallery_size"]
-    people = f"n = {metrics['n_subjects']} {metrics.get('split', 'test')} people"
+    people = f"n = {metrics['n_subjects']} {judged_people(metrics)} people"
     return f"{what} among {size} candidates (chance recall@1 = {1 / size:.3f}), {people}"

@@ -27,7 +27,7 @@ from genebrain.evaluation.model_choices import model_choices
 from genebrain.evaluation.report.run_figures import funnel_bars, training_curves
 from genebrain.evaluation.report.style import pretty
 from genebrain.evaluation.result_files import result_path
-from genebrain.evaluation.verdict import judge, number, share_of_possible
+from genebrain.evaluation.verdict import judge, judged_people, number, share_of_possible
 
 TEMPLATE = "page.html.jinja"
 HEADINGS = {
@@ -96,6 +96,7 @@ def context(folder: Path, split: str = "test") -> dict[str, Any]:
         "kind": kind,
         "heading": HEADINGS[kind] if split == "test" else f"On validation people: {HEADINGS[kind]}",
         "split": split,
+        "people": judged_people(metrics),
         "verdict": metrics.get("verdict") or text,
         "possible": share_of_possible(metrics),
         "headline": HEADLINE,

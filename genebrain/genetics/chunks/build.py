@@ -23,7 +23,8 @@ from genebrain.common.types import UserError
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places, distinct_pieces
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.reference import Reference, reverse_complement
+from genebrain.genetics.genome.kept_letters import KeptLetters, open_reference
+from genebrain.genetics.genome.reference import reverse_complement
 from genebrain.genetics.genotypes.record_filter import EVERYTHING
 from genebrain.genetics.genotypes.records import recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.source import GenotypeSource
@@ -60,7 +61,7 @@ class _UniqueChunks:
 
 def build_chunks(
     genotypes: str | Path | GenotypeSource,
-    reference: str | Path,
+    reference: str | Path | KeptLetters,
     windows: Sequence[Window],
     samples: Sequence[str],
     *,
@@ -76,8 +77,8 @@ def build_chunks(
     ----------
     genotypes : path
         VCF or BCF with its index, PGEN with .pvar and .psam, or several of them.
-    reference : path
-        FASTA of the same build.
+    reference : path or KeptLetters
+        FASTA of the same build, or the letters that were kept of the windows.
     windows : sequence of Window
     samples : sequence of str
         Order of the rows of the index; a name may repeat.
@@ -112,7 +113,7 @@ def build_chunks(
     if policies.masks_rare and counting_rows is None:
         raise UserError("the rare-allele mask counts alleles of training subjects only: name their rows")
     source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
-    with open_genotypes(source) as file, Reference(reference) as fasta:
+    with open_genotypes(source) as file, open_reference(reference) as fasta:
         rows = sample_rows(file, samples, source)
         recorded_contigs(windows, file, str(source))
         fasta.check(windows)
@@ -121,7 +122,7 @@ def build_chunks(
         index = np.full((len(rows), 2, len(windows), n_chunks.max()), -1, np.int32)
         haploid = np.zeros((len(windows), len(rows)), bool)
         chunks = _UniqueChunks()
-        report = GenotypeReport(source.name, Path(reference).name, len(rows))
+        report = GenotypeReport(source.name, fasta.name, len(rows))
         for number, window in enumerate(tqdm(windows, "windows", disable=not progress)):
             letters = fasta.fetch(window)
             found = resolve(file.read(window, rows), window, letters, policies, counting_rows)

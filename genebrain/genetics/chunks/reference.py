@@ -20,11 +20,16 @@ from genebrain.genetics.chunks.build import KEY_BYTES
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.reference import Reference, reverse_complement
+from genebrain.genetics.genome.kept_letters import KeptLetters, open_reference
+from genebrain.genetics.genome.reference import reverse_complement
 
 
 def pair_with_reference(
-    chunks: ChunkSet, reference: str | Path, windows: Sequence[Window], chunk_bp: int, cut_origin: CutOrigin
+    chunks: ChunkSet,
+    reference: str | Path | KeptLetters,
+    windows: Sequence[Window],
+    chunk_bp: int,
+    cut_origin: CutOrigin,
 ) -> ChunkSet:
     """Index of pairs instead of chunks.
 
@@ -32,8 +37,8 @@ def pair_with_reference(
     ----------
     chunks : ChunkSet
         As built from these windows with this ``chunk_bp`` and ``cut_origin``.
-    reference : path
-        FASTA of the same build.
+    reference : path or KeptLetters
+        FASTA of the same build, or the letters that were kept of the windows.
 
     Returns
     -------
@@ -44,7 +49,7 @@ def pair_with_reference(
     row_of = {key.tobytes(): row for row, key in enumerate(chunks.keys)}
     added: list[bytes] = []
     at_place = np.full(chunks.index.shape[2:], -1, np.int64)
-    with Reference(reference) as fasta:
+    with open_reference(reference) as fasta:
         fasta.check(windows)
         for number, window in enumerate(windows):
             for place, letters in enumerate(_pieces(fasta.fetch(window), window, chunk_bp, cut_origin)):

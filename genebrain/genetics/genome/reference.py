@@ -47,6 +47,7 @@ class Reference:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.name = self.path.name
         if self.path.is_dir():
             raise UserError(f"reference {self.path} is a folder; name the FASTA file in it")
         if not self.path.is_file():

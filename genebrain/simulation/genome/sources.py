@@ -38,9 +38,12 @@ class Genomes(Protocol):
         Alternate alleles, and whether a record may be causal (inside the window, overlapping no other).
     panel : int8 ``[people, SNPs]``
         Dosages for principal components.
+    n_fitted : int or None
+        How many of the people, the first ones, decide what is causal and how effects are scaled; None: everybody.
     """
 
     samples: list[str]
+    n_fitted: int | None
 
     @property
     def dosages(self) -> list[Dosages]:  # noqa: D102
@@ -68,6 +71,7 @@ class SimulatedGenomes:
     panel_alleles: NDArray[np.int8]
     awkward_seed: int | None
     write_panel: bool
+    n_fitted: int | None = None
 
     @classmethod
     def simulate(
@@ -177,6 +181,7 @@ class RealGenomes:
     dosages: list[Dosages]
     usable: list[NDArray[np.bool_]]
     source: Path
+    n_fitted: int | None = None
 
     @classmethod
     def read(cls, n_people: int) -> RealGenomes:

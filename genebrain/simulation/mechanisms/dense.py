@@ -27,7 +27,7 @@ class Dense(ModeMechanism):
         """Independent normal effects."""
         columns, sites = common_columns(source)
         p = columns.shape[1]
-        spanned, values = whitened(columns @ rng["trait"].normal(size=(p, tier.k)), groups)
+        spanned, values = whitened(columns @ rng["trait"].normal(size=(p, tier.k)), groups, source.n_fitted)
         if spanned < tier.k:
             raise UserError(
                 f"{p} variants with MAF >= {LOWEST_MAF} span {spanned} dimensions, and the trait has k={tier.k}: take "
@@ -37,12 +37,15 @@ class Dense(ModeMechanism):
 
 
 def common_columns(source: Genomes, lowest_maf: float = LOWEST_MAF) -> tuple[Floats, list[tuple[int, int]]]:
-    """Standardised dosages ``[people, variants]`` of frequent variants inside the windows, and which these are."""
-    columns, sites = [], []
+    """Standardised dosages ``[people, variants]`` of frequent variants inside the windows, and which these are.
+
+    Frequencies and scales are those of the people who are fitted (:attr:`Genomes.n_fitted`).
+    """
+    columns, sites, n = [], [], source.n_fitted
     for window, (dosage, usable) in enumerate(zip(source.dosages, source.usable, strict=True)):
-        share = dosage.mean(axis=1) / 2
+        share = dosage[:, :n].mean(axis=1) / 2
         kept = np.flatnonzero((np.minimum(share, 1 - share) >= lowest_maf) & usable)
         centred = dosage[kept] - 2 * share[kept, None]
-        columns.append((centred / centred.std(axis=1, keepdims=True)).T)
+        columns.append((centred / centred[:, :n].std(axis=1, keepdims=True)).T)
         sites += [(window, int(site)) for site in kept]
     return np.concatenate(columns, axis=1), sites

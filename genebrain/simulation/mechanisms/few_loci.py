@@ -29,12 +29,13 @@ class FewLoci(ModeMechanism):
     def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
         """Normal effects of two sizes."""
         columns, sites = common_columns(source)
-        loci = choose_causal(source.dosages, source.usable, N_LOCI, rng["causal"])
+        n = source.n_fitted
+        loci = choose_causal([dosage[:, :n] for dosage in source.dosages], source.usable, N_LOCI, rng["causal"])
         p = columns.shape[1]
         variance = np.full(p, (1 - SHARE_OF_LOCI) / p)
         variance[[sites.index(locus) for locus in loci]] += SHARE_OF_LOCI / len(loci)
         effects = np.sqrt(variance)[:, None] * rng["trait"].normal(size=(p, tier.k))
-        spanned, values = whitened(columns @ effects, groups)
+        spanned, values = whitened(columns @ effects, groups, n)
         if spanned < tier.k:
             raise UserError(
                 f"{p} variants span {spanned} dimensions, and the trait has k={tier.k}: take more or longer windows, "

@@ -81,7 +81,7 @@ class Modes(ModeMechanism):
 
 def sparse_values(source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
     """Genetic values of ``causal_per_dim`` variants per dimension."""
-    dosages = source.dosages
-    causal = choose_causal(dosages, source.usable, tier.k * tier.causal_per_dim, rng["causal"])
+    dosages, n = source.dosages, source.n_fitted
+    causal = choose_causal([d[:, :n] for d in dosages], source.usable, tier.k * tier.causal_per_dim, rng["causal"])
     columns = np.stack([dosages[window][site] for window, site in causal], axis=1)
-    return GeneticPart(genetic_values(columns, tier.k, tier.architecture, groups, rng["trait"]), causal)
+    return GeneticPart(genetic_values(columns, tier.k, tier.architecture, groups, rng["trait"], n), causal)

@@ -41,9 +41,10 @@ class Motif(ModeMechanism):
         assert isinstance(source, SimulatedGenomes)
         words = draw_words(DRAWN, rng["causal"])
         counts = word_counts(source.regions, words).astype(np.float64)
-        counts -= counts.mean(axis=0)
-        spread = counts.std(axis=0)
-        chosen = choose_words(counts, spread)
+        n = source.n_fitted
+        counts -= counts[:n].mean(axis=0)
+        spread = counts[:n].std(axis=0)
+        chosen = choose_words(counts[:n], spread)
         if len(chosen) < tier.k:
             raise UserError(
                 f"the counts of {len(chosen)} words vary among these people, and the trait has k={tier.k}: take more "
@@ -51,7 +52,7 @@ class Motif(ModeMechanism):
             )
         columns = counts[:, chosen] / spread[chosen]
         effects = rng["trait"].normal(size=(len(chosen), tier.k))
-        _, values = whitened(columns @ effects, groups)
+        _, values = whitened(columns @ effects, groups, n)
         return GeneticPart(values, [], columns / np.sqrt(len(chosen)))
 
     def problems(self, tier: Tier, settings: Mapping[str, Any]) -> list[str]:
