@@ -13,6 +13,7 @@ from .tasks.alignment import (
     simulate as simulate,
 )
 from .tasks.before import plan as plan, power as power
+from .tasks.care import forget as forget, store as store
 from .tasks.finetuning import finetune as finetune
 from .tasks.pretraining import pretrain as pretrain, probe as probe
 from .tasks.scan_quality import scan_report as scan_report

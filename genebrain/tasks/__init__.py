@@ -11,6 +11,7 @@ hyphen is a function and a file with an underscore: ``embed-scans`` is ``tasks.e
 
 from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, report, simulate
 from genebrain.tasks.before import plan, power
+from genebrain.tasks.care import forget, store
 from genebrain.tasks.finetuning import finetune
 from genebrain.tasks.pretraining import pretrain, probe
 from genebrain.tasks.scan_quality import scan_report
@@ -30,6 +31,7 @@ __all__ = [
     "export",
     "finetune",
     "fit",
+    "forget",
     "generate",
     "models",
     "plan",
@@ -42,4 +44,5 @@ __all__ = [
     "score_variants",
     "search",
     "simulate",
+    "store",
 ]
