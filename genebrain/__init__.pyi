@@ -15,6 +15,7 @@ from .tasks.alignment import (
 from .tasks.before import plan as plan, power as power
 from .tasks.controls import controls as controls
 from .tasks.comparing import compare as compare
+from .tasks.care import forget as forget, store as store
 from .tasks.finetuning import finetune as finetune
 from .tasks.pretraining import pretrain as pretrain, probe as probe
 from .tasks.scan_quality import scan_report as scan_report

@@ -42,7 +42,11 @@ VERBS = {
     "power": "which effect can a cohort of this size detect? Ask before training",
     "models": "list the published models: size, memory, pinned revision, whether they are here",
     "convert-scan-encoder": "check published weights of a scan encoder and write them once as safetensors",
+    "store": "list, verify or prune what was computed from a cohort",
+    "forget": "delete everything individual of people who withdrew, from store and runs",
 }
+FIRST_WORD = {"store": "action", "forget": "ids"}
+"""Option that the first word after a verb fills, where it is no ``key=value``."""
 
 # What the user, not the program, must mend: no room, no permission.
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -60,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     verb, rest = arguments[0], arguments[1:]
+    if verb in FIRST_WORD and rest and "=" not in rest[0] and not rest[0].startswith("-"):
+        rest[0] = f"{FIRST_WORD[verb]}={rest[0]}"
     try:
         return _run(verb, rest)
     except UserError as error:

@@ -39,16 +39,18 @@ class Assembly:
     person_scans: pd.DataFrame | None = None
     relatives: Relatives | None = None
     funnel: dict[str, Any] = field(default_factory=dict)
+    put_back: frozenset[str] = frozenset()
 
 
-def assemble(path: Path, vectors: Mapping[str, Path] | None = None) -> Assembly:
+def assemble(path: Path, vectors: Mapping[str, Path] | None = None, put_back: frozenset[str] = frozenset()) -> Assembly:
     """Read ``cohort.yaml`` and join everything it names; see :class:`Assembly`.
 
-    ``vectors`` names files of vectors that are used instead, see :func:`read_description`.
+    ``vectors`` names files of vectors that are used instead, see :func:`read_description`; ``put_back`` are
+    participants whom the exclude list does not leave out.
     """
     problems = Problems()
     description = read_description(path, problems, vectors)
-    parts = Assembly(description, problems)
+    parts = Assembly(description, problems, put_back=put_back)
     files = description.files
     if "participants" in files:
         parts.participants = read_participants(files["participants"], problems)
@@ -143,6 +145,7 @@ def _withdrawn(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, Boo
     people = find_people(lines, [list(listed["participant_id"]), list(listed["genotype_id"])], _ids_elsewhere(parts))
     unwanted = np.zeros(len(listed), dtype=bool)
     unwanted[list(people.rows)] = True
+    unwanted &= ~listed["participant_id"].isin(parts.put_back).to_numpy()
     _report_unknown(parts, "exclude", len(lines), people.unknown)
     if people.ambiguous:
         parts.problems.error(

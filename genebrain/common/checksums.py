@@ -14,6 +14,8 @@ from genebrain.common.types import UserError
 log = logging.getLogger(__name__)
 
 CHECKSUMS = "checksums.json"
+REDO = ".withdrawing.json"
+"""What an interrupted ``forget`` still has to do in a run."""
 KINDS = (".json", ".yaml", ".csv", ".tsv", ".safetensors", ".txt")
 """Files that numbers depend on; checkpoints of a training in progress carry checksums of their own."""
 LEFT_OUT = (CHECKSUMS, "cost.json", "seconds.txt", "provenance.json")
@@ -59,6 +61,8 @@ def verify_run(folder: Path | str, *, results: bool = True) -> None:
     folder = Path(folder)
     if not (folder / "provenance.json").exists() and not (folder / CHECKSUMS).exists():
         return  # not finished, or no run: whoever reads it says so
+    if (folder / REDO).exists():
+        raise UserError(f"{folder} was being mended by genebrain forget, which was interrupted: call it again")
     compare_files(folder, ADVICE, () if results else ("metrics",))
 
 

@@ -15,7 +15,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -30,6 +30,8 @@ from genebrain.common.types import UserError
 
 LEFTOVERS = "*.tmp"
 """Pattern of what a killed writer leaves in a folder."""
+USED = ".used"
+"""Mark whose time says when a part of a store was last used; times of access are rarely kept by file systems."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -167,6 +169,22 @@ def explained(folder: Path, file: Path | None = None) -> Iterator[None]:
         raise StorageError(
             f"can not write to {folder}: {os.strerror(number)}. What was finished before is kept; {advice}"
         ) from error
+
+
+def mark_used(folder: Path) -> None:
+    """Note that a folder of a store is used now; one that cannot be written is used without a note."""
+    with suppress(OSError):
+        mark = os.open(folder / USED, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            os.utime(mark)
+        finally:
+            os.close(mark)
+
+
+def last_used(folder: Path) -> float:
+    """Seconds since 1970: when a folder was last used, or changed where nothing noted its use."""
+    mark = folder / USED
+    return (mark if mark.exists() else folder).lstat().st_mtime
 
 
 def _number(error: OSError | SafetensorError) -> int | None:

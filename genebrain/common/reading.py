@@ -92,6 +92,32 @@ def refuse_deep(text: str, most: int = 100) -> None:
             raise ValueError(f"brackets are nested more than {most} deep")
 
 
+def refuse_endless(values: Any, most: int, path: Path) -> None:
+    """Refuse settings of a network that announce more layers than there are tensors: building them would never end.
+
+    Parameters
+    ----------
+    values : mapping
+        As read from JSON; every key whose name speaks of layers or depth counts, at any level.
+    most : int
+        Tensors of the file of weights.
+
+    Raises
+    ------
+    UserError
+        Naming the key and both numbers.
+    """
+    longest = max(most, 1000)
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(value, dict):
+            refuse_endless(value, most, path)
+        numbers = value if isinstance(value, list) else [value]
+        named = re.search("layers|depth|blocks", str(key)) is not None
+        endless = named and any(isinstance(n, int | float) and not n <= most for n in numbers)
+        if endless or len(numbers) > longest:
+            raise UserError(f"{path} is damaged ({key}={str(value)[:50]}, the weights are {most} tensors); {AGAIN}")
+
+
 def read_history(path: Path, advice: str = AGAIN) -> list[dict[str, float]]:
     """Rows of a training log: numbers by column, NaN where nothing was logged; none of an empty file."""
     lines = read_text(path, advice).splitlines()

@@ -25,6 +25,8 @@ from genebrain.common.reading import read_history
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.tensor_files import write_tensors
 from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.runs.care.needs import NEEDS, write_needs
+from genebrain.runs.care.withdrawn import WITHDRAWN, blocks_of_then, withdrawn_from
 from genebrain.runs.contents import claim_contents
 from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
 from genebrain.runs.saved_features import FEATURES, read_features
@@ -159,6 +161,7 @@ def _fit(
     with replacing(run / "history.csv", private=False) as partial:
         pd.DataFrame(fitted.history).to_csv(partial, index=False)
     _keep_coordinates(experiment, workspace, split, folder.checkpoints)
+    write_needs(run, experiment, workspace, split.training)
     cost, genotypes = workspace.genome_facts(experiment.genetics)
     folder.record(cost)
     write_json(
@@ -259,11 +262,16 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[F
     workspace.ingest(experiment.brain)
     claim_contents(run, experiment, workspace)
     split = load_split(run / "split.json", workspace.cohort)
+    withdrawn = withdrawn_from(run, experiment)
     subjects = gather_subjects(experiment, workspace, split.training)
     model = AlignmentModel.load(run / "checkpoints", subjects.empty_towers(split.train))
     # The checkpoint carries its own statistics: they, not a refit, decide the features that are judged.
     inputs = workspace.brain_inputs(experiment.brain, split.training)
-    values = read_features(run, experiment.brain, inputs, model.closed_form, split.training)
+    values = read_features(run, experiment.brain, inputs, model.closed_form, split.training, withdrawn)
+    if (run / WITHDRAWN).exists():
+        subjects = replace(subjects, blocks=blocks_of_then(run, experiment, workspace, model))
+    if not (run / NEEDS).exists():
+        write_needs(run, experiment, workspace, split.training)
     subjects = replace(subjects, brain=Readings({**subjects.brain, **values}))
     return FittedAlignment(model, read_history(run / "history.csv")), subjects, split
 

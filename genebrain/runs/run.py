@@ -19,6 +19,7 @@ from genebrain import stored_settings
 from genebrain.alignment.model import AlignmentModel
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.splits import PARTS, Split
+from genebrain.common.checksums import verify_run
 from genebrain.common.run_folder import read_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.common.vectors import VectorInput
@@ -83,6 +84,7 @@ class Run:
         stored = stored_settings.load(self.path / "config.yaml")
         if not (self.path / "provenance.json").exists():
             raise UserError(f"the fit in {self.path} is not finished: call 'genebrain fit' with this run folder again")
+        verify_run(self.path)
         self.experiment: Experiment = stored["experiment"]
         self.moved = cohort is not None or store is not None
         self.progress = progress

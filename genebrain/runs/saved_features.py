@@ -31,7 +31,7 @@ ROUNDING = 0.01
 
 
 def read_features(
-    run: Path, side: BrainSide, inputs: tuple[Any, ...], closed: ClosedForm, training: IntArray
+    run: Path, side: BrainSide, inputs: tuple[Any, ...], closed: ClosedForm, training: IntArray, withdrawn: int = 0
 ) -> dict[str, FloatArray]:
     """Values of the chosen brain features of a finished run by name (of a stack: its parts), ``[people, features]``.
 
@@ -43,6 +43,8 @@ def read_features(
         Of the run.
     training : int array
         Rows that it was fitted on.
+    withdrawn : int
+        People that it was fitted on and that are not there any more.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def read_features(
                 f"note: {run} is of an older version, which saved a part of its brain features transposed; mended"
             )
             values, found = turned, mended
-    if found > ROUNDING:
+    if found > ROUNDING + 10 * withdrawn / len(training):  # a person lies a few standard deviations from the mean
         raise UserError(
             f"the brain features of {run} are not those that its model was fitted with (their means over the training "
             f"people lie {found:.2g} standard deviations apart): {FEATURES} was changed, or the scans were processed "

@@ -83,6 +83,24 @@ def refuse_seen(
         )
 
 
+def without_marks(file: Path, table: pd.DataFrame, folder: Path) -> str:
+    """Content of a list without the marks of some scans.
+
+    Parameters
+    ----------
+    file : Path
+        The list.
+    table : DataFrame
+        Rows of the scan table of these scans.
+    folder : Path
+        Store of scans that still holds them.
+    """
+    store = ScanStore(folder)
+    keys = [key for key in store.keys(table) if key is not None] if len(table) else []
+    gone = {mark for marks in _marks(store, table, keys) for mark in marks}
+    return "".join(f"{mark}\n" for mark in read_text(file).split() if mark not in gone)
+
+
 def refuse_seen_people(
     side: BrainSide, cohort: Cohort, store: Path, rows: IntArray, where: str = "the test set"
 ) -> None:

@@ -11,6 +11,7 @@ hyphen is a function and a file with an underscore: ``embed-scans`` is ``tasks.e
 
 from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, report, simulate
 from genebrain.tasks.before import plan, power
+from genebrain.tasks.care import forget, store
 from genebrain.tasks.comparing import compare
 from genebrain.tasks.controls import controls
 from genebrain.tasks.finetuning import finetune
@@ -34,6 +35,7 @@ __all__ = [
     "export",
     "finetune",
     "fit",
+    "forget",
     "generate",
     "models",
     "plan",
@@ -46,4 +48,5 @@ __all__ = [
     "score_variants",
     "search",
     "simulate",
+    "store",
 ]

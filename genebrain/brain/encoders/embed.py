@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,14 +25,15 @@ from genebrain.brain.encoders.base import WindowEncoder
 from genebrain.brain.encoders.plain import check_window_encoder
 from genebrain.brain.windows.bank import WindowBank
 from genebrain.brain.windows.policy import Window
-from genebrain.common.files import ArrayWriter, make_private, write_private
-from genebrain.common.reading import read_npy
+from genebrain.common.files import ArrayWriter, make_private, mark_used, write_private
+from genebrain.common.reading import read_npy, read_text
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
 
 log = logging.getLogger(__name__)
 
-DESCRIPTION = "description.json"
+DESCRIPTION, OWNERS = "description.json", "owners.tsv"
+"""Beside the embeddings: what they were made with, and which scan of a store each file belongs to."""
 
 
 class Embeddings(Mapping[str, NDArray[np.float32]]):
@@ -63,14 +65,19 @@ class Embeddings(Mapping[str, NDArray[np.float32]]):
 
 def embeddings_folder(root: Path, encoder: WindowEncoder, bank: WindowBank) -> Path:
     """Folder of the embeddings of this encoder under this window policy; made with a description inside."""
-    policy = {**asdict(bank.policy), "frames": bank.frames, "tr": bank.tr}
-    choice = hashlib.blake2b(json.dumps(policy, sort_keys=True).encode(), digest_size=6).hexdigest()
-    folder = root / f"{encoder.name}-{encoder.fingerprint()[:16]}-{choice}"
+    folder = root / embeddings_name(encoder, bank)
     make_private(folder)
     if not (folder / DESCRIPTION).is_file():
-        content = {"encoder": encoder.description(), "windows": policy}
+        content = {"encoder": encoder.description(), "windows": _policy(bank)}
         write_private(folder / DESCRIPTION, json.dumps(content, indent=1, default=str).encode())
+    mark_used(folder)
     return folder
+
+
+def embeddings_name(encoder: WindowEncoder, bank: WindowBank) -> str:
+    """Name of that folder: encoder, its weights and the window policy."""
+    choice = hashlib.blake2b(json.dumps(_policy(bank), sort_keys=True).encode(), digest_size=6).hexdigest()
+    return f"{encoder.name}-{encoder.fingerprint()[:16]}-{choice}"
 
 
 def embed_windows(
@@ -109,6 +116,7 @@ def embed_windows(
         Embeddings that are not finite, with the number of scans; the finite ones are kept.
     """
     targets = {key: folder / _name(bank, key, windows) for key, windows in planned.items()}
+    _note_owners(folder, targets)
     todo = [key for key, target in targets.items() if not target.is_file()]
     bad = 0
     if todo:
@@ -166,6 +174,31 @@ def _name(bank: WindowBank, key: str, windows: list[Window]) -> Path:
     digest.update(str(bank.own_step(key)).encode())
     name = digest.hexdigest()
     return Path(name[:2]) / f"{name}.npy"
+
+
+def read_owners(folder: Path) -> set[tuple[str, str]]:
+    """Scan key and file of all embeddings of a folder that say whose they are."""
+    if not (folder / OWNERS).is_file():
+        return set()
+    lines = [line.split("\t") for line in read_text(folder / OWNERS).splitlines()]
+    return {(line[0], line[1]) for line in lines if len(line) == 2}
+
+
+def write_owners(folder: Path, owners: set[tuple[str, str]]) -> None:
+    """Write whose embeddings these are."""
+    write_private(folder / OWNERS, "".join(f"{key}\t{name}\n" for key, name in sorted(owners)).encode())
+
+
+def _note_owners(folder: Path, targets: Mapping[str, Path]) -> None:
+    """Before anything is encoded, so that every file has an owner."""
+    known = read_owners(folder)
+    owners = known | {(key, target.relative_to(folder).as_posix()) for key, target in targets.items()}
+    if owners != known:
+        write_owners(folder, owners)
+
+
+def _policy(bank: WindowBank) -> dict[str, Any]:
+    return {**asdict(bank.policy), "frames": bank.frames, "tr": bank.tr}
 
 
 def _device(name: str) -> torch.device:

@@ -24,6 +24,7 @@ from genebrain.brain.encoders.published import SCAN_ENCODERS
 from genebrain.brain.models.brainlm.weights import read_weights
 from genebrain.brain.models.swift.weights import read_checkpoint
 from genebrain.common.files import make_private, write_private
+from genebrain.common.reading import contents_of, read_record, refuse_endless
 from genebrain.common.tensor_files import read_arrays, write_tensors
 from genebrain.common.types import UserError
 
@@ -32,6 +33,8 @@ CONFIG, CONTRACT = "config.json", "contract.safetensors"
 ENCODER = "encoder"
 """Folder of a run (of ``pretrain``, or of ``fit`` with an encoder in training) that holds the whole trained encoder."""
 OWN = "genebrain"
+MOST_FRAMES = 2**20
+"""Of a window, and seconds between two frames: no encoder comes near."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,11 +130,14 @@ def _read_encoder(file: Path, wanted: str) -> LoadedEncoder:
     kind = SCAN_ENCODERS[name].model_type or name
     if values is not None and values.get("model_type", kind) != kind:
         raise UserError(f"{file} holds weights of {name}, but {CONFIG} beside it is of {values['model_type']!r}")
-    module, config = _load(name, file, values, hyper_parameters)
-    size = SCAN_ENCODERS[name].size_of(config)
-    own = (values or {}).get(OWN)
-    if own is not None:
-        size = Size(config, int(own["frames"]), own["tr"], bool(own["published"]))
+    for given in (values, hyper_parameters):
+        refuse_endless(given, len(weights), file)
+    with contents_of(file.parent / CONFIG if values is not None else file, "is the download or the copy complete?"):
+        module, config = _load(name, file, values, hyper_parameters)
+        size = SCAN_ENCODERS[name].size_of(config)
+        own = (values or {}).get(OWN)
+        if own is not None:
+            size = _own_size(config, own)
     contract = file.parent / CONTRACT
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     origin = f"weights of {file.name} (sha256 {digest})"
@@ -209,13 +215,17 @@ def _load(
     return module.eval(), config
 
 
+def _own_size(config: Config, own: dict[str, Any]) -> Size:
+    """Window and time step that an encoder of this package was saved with."""
+    frames, tr = own["frames"], own["tr"]
+    if not (isinstance(frames, int) and 0 < frames < MOST_FRAMES):
+        raise ValueError(f"windows of {str(frames)[:50]} frames")
+    if not (tr is None or (isinstance(tr, int | float) and 0 < tr < MOST_FRAMES)):
+        raise ValueError(f"a time step of {str(tr)[:50]} seconds")
+    if not isinstance(own["origin"], str) or not isinstance(own["published"], bool):
+        raise ValueError("no origin")
+    return Size(config, frames, tr, own["published"])
+
+
 def _read_json(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error})") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is not a JSON object")
-    return values
+    return read_record(path, "is the download or the copy complete?") if path.is_file() else None

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Self
 
@@ -149,6 +150,24 @@ def read_records(path: Path) -> list[Record]:
             "reads these scans anew"
         )
     return records
+
+
+def remove_scans(folder: Path, keys: Collection[str]) -> int:
+    """Delete the arrays and records of some scans; returns how many arrays there were.
+
+    Arrays go first: whoever is interrupted in between calls this again, or reads a scan that its index misses.
+    """
+    removed = 0
+    for key in keys:
+        path = array_path(folder, key)
+        removed += path.is_file()
+        path.unlink(missing_ok=True)
+    for name in (INDEX, PARTIAL):
+        records, _ = _records(folder / name)
+        left = [record for record in records if record["key"] not in keys]
+        if len(left) < len(records):
+            write_private(folder / name, "".join(map(_line, left)).encode())
+    return removed
 
 
 def _records(path: Path) -> tuple[list[Record], int]:

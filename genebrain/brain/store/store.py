@@ -19,6 +19,7 @@ from genebrain.brain.store.fill import fill_store, ingest_scans
 from genebrain.brain.store.job import Record
 from genebrain.brain.store.journal import INDEX, SETTINGS, array_path, read_records, scan_keys
 from genebrain.brain.store.report import IngestReport
+from genebrain.common.files import mark_used
 from genebrain.common.hashing import sha256
 from genebrain.common.reading import read_npy, read_record
 from genebrain.common.types import BoolArray, UserError
@@ -76,6 +77,7 @@ class ScanStore:
         records = [r for r in read_records(self.folder / INDEX) if r["status"] == "stored"]
         self._records = {record["key"]: record for record in records}
         self.settings: dict[str, Any] = read_record(self.folder / SETTINGS, AGAIN)
+        mark_used(self.folder)
         self._opened: dict[str, NDArray[np.float16]] = {}
         self.kind = str(self.settings.get("kind", "parcels"))
         self.shape: tuple[int, ...] = tuple(records[0]["shape"]) if records else ()

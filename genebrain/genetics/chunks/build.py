@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from genebrain.common.files import mark_used
 from genebrain.common.hashing import file_digest
 from genebrain.common.types import UserError
 from genebrain.genetics.chunks.chunk_set import ChunkSet
@@ -145,6 +146,7 @@ def stored_chunks(root: Path, *, progress: bool = True, **inputs: Any) -> ChunkS
     """Chunks of these inputs of :func:`build_chunks`, built once and kept under ``root`` by their content."""
     folder = root / content_fingerprint(**inputs)
     if (folder / "report.json").exists():
+        mark_used(folder)
         return ChunkSet.load(folder)
     chunks = build_chunks(**inputs, progress=progress)
     chunks.save(folder)

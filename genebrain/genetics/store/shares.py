@@ -8,13 +8,13 @@ file, and may be interrupted.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 
+from genebrain.common.reading import read_record
 from genebrain.common.types import UserError
 from genebrain.genetics.model.encode import POOLINGS
 from genebrain.genetics.store.table_files import damaged_error, next_shard, read_array, writing_alone
@@ -63,7 +63,7 @@ def merge_parts(folder: Path) -> int:
 def stored_poolings(table: Path) -> tuple[str, ...]:
     """Token poolings of a table, in the order of its provenance; those of GENERator where it does not say."""
     path = table / "provenance.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = read_record(path, "delete its folder and embed again") if path.is_file() else {}
     return tuple(found.get("poolings", POOLINGS))
 
 

@@ -21,7 +21,7 @@ import transformers
 from numpy.typing import NDArray
 
 from genebrain import __version__
-from genebrain.common.files import make_private, write_private
+from genebrain.common.files import make_private, mark_used, write_private
 from genebrain.common.reading import contents_of, read_record
 from genebrain.common.types import UserError
 from genebrain.genetics.encoders.options import EmbedOptions, table_name
@@ -211,6 +211,7 @@ class ChunkStore:
             hidden = int(read_record(path, advice)["hidden_size"])
             if not 0 < hidden < 2**24:
                 raise ValueError(f"hidden_size {hidden}")
+        mark_used(folder)
         shape = len(as_names(keys)), hidden
         result = np.empty(shape, np.float32) if out is None else out
         if result.shape != shape:

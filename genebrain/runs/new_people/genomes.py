@@ -6,6 +6,7 @@ store holds already are looked up there; nothing of the new people is written in
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ from genebrain.runs.transfer import (
 from genebrain.sides.compact import in_bases
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.vectors.kinds import GenomeSide
+
+log = logging.getLogger(__name__)
 
 GENOTYPES = re.compile(r".*\.(vcf|vcf\.gz|vcf\.bgz|bcf|pgen)")
 
@@ -134,7 +137,7 @@ def genome_vectors(
         vectors, index = in_bases(vectors, index, read_arrays(folder / BASES)["bases"])
     blocks = experiment.pooling.blocks(vectors, index, chunks.n_chunks)
     if words := told_missing(blocks):
-        print(words)
+        log.warning(words)
     return scored_genomes(model, blocks, people.ids)
 
 
@@ -198,7 +201,7 @@ def _read(
             f"{used:,} records: this is another genome build"
         )
     if side.unphased == "random" and chunks.report["counts"]["used_unphased_het_genotypes"]:
-        print(
+        log.warning(
             "note: unphased genotypes are ordered at random (genetics.unphased=random), in another cohort differently"
         )
     tell(told_genotypes(chunks.report)[1:])  # how many windows vary says nothing of a few people

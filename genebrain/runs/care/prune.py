@@ -1,0 +1,76 @@
+"""Parts of a store that no named run reads, and what killed writers left: told, or deleted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from genebrain.common.alone import refuse_links, waiting_for
+from genebrain.common.leftovers import abandoned, sweep
+from genebrain.common.types import UserError
+from genebrain.runs.care.named_runs import NamedRun, same_place
+from genebrain.runs.care.needs import CHUNK_INDEX, read_needs
+from genebrain.runs.care.parts import Part
+
+
+def needed_by(store: Path, runs: Sequence[NamedRun]) -> dict[str, list[str]]:
+    """Runs by the part of the store that they read.
+
+    Raises
+    ------
+    UserError
+        Runs of this store do not say what they need, all of them named.
+    """
+    needs: dict[str, list[str]] = {}
+    problems = []
+    for run in runs:
+        if "experiment" not in run.settings or not same_place(run.store, store):
+            continue
+        try:
+            for name in read_needs(run.path):
+                needs.setdefault(name, []).append(str(run.path))
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("; ".join(problems))
+    return needs
+
+
+def unneeded(store: Path, parts: Sequence[Part], runs: Sequence[NamedRun]) -> list[Part]:
+    """Parts that none of these runs reads.
+
+    Raises
+    ------
+    UserError
+        No run of this store is named; one needs a part that is not there; or see :func:`needed_by`.
+    """
+    needs = needed_by(store, runs)
+    if not needs:
+        raise UserError(
+            f"none of the {len(runs)} runs named (runs=) uses the store {store}: prune keeps what the named runs need, "
+            "and would delete all of it. Name them; a store that nobody needs is a folder to delete"
+        )
+    return [part for part in parts if part.name not in needs]
+
+
+def half_made(store: Path) -> list[Path]:
+    """Half-made chunk indexes of killed writers."""
+    found = [*(store / CHUNK_INDEX).glob("*.partial-*")]
+    return [path for path in found if path.is_dir() and not path.is_symlink() and abandoned(path)]
+
+
+def delete_parts(store: Path, parts: Sequence[Part]) -> None:
+    """Delete these parts, what is half-made, and temporary files, while nobody fills the store."""
+    refuse_links(store)
+    with waiting_for(store / ".filling.lock", f"another process is filling the store {store}; waiting for it"):
+        for folder in [*(part.path for part in parts), *half_made(store)]:
+            # Under another name first: whoever is killed in between leaves no part that looks whole.
+            gone = folder.with_name(f"{folder.name}.deleted")
+            shutil.rmtree(gone, ignore_errors=True)
+            os.replace(folder, gone)
+            shutil.rmtree(gone)
+        for left in [*store.glob("*.deleted"), *store.glob("*/*.deleted")]:
+            shutil.rmtree(left, ignore_errors=True)
+        sweep(store)
