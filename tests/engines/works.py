@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 from genebrain.common.files import StorageError, write_private
@@ -45,3 +46,17 @@ def dies_once(folder: str, number: int) -> int:
         write_private(mark, str(os.getpid()).encode())
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def always_dies_at_three(shared: object, number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def waits_for_the_restart(folder: str, number: int) -> int:
+    """The first three are quick, the others are not done before the scheduler was started anew."""
+    if number < 3 or (Path(folder) / "restarted").exists():
+        return number
+    threading.Event().wait(600)
+    return -1

@@ -1,4 +1,4 @@
-"""Windows of a cohort as shares: each is cut into a file of its own by whichever engine, and read back in their order."""
+"""Windows of a cohort as shares: each is cut into a file of its own, by whichever engine, and read back in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genebrain.engines.share import Share
 from genebrain.genetics.chunks.window import CutInputs, cut_window
 
 WORTH = 4e9
-"""Letters (people x bases) of a cohort from which on the processes of this machine share the windows out."""
+"""Letters (people x bases) of a cohort from which on several processes share the windows out."""
 
 
 def window_file(folder: Path, number: int) -> Path:
@@ -29,12 +29,9 @@ def cut_share(inputs: CutInputs, number: int, folder: str) -> None:
 def worth_spreading(inputs: CutInputs) -> bool:
     """Whether several processes are sooner done than one."""
     engine = current()
-    if len(inputs.windows) < 2:
-        return False
-    if engine.is_dask or engine.is_array:
-        return True
+    alone = not (engine.is_dask or engine.is_array) and engine.settings.workers < 2
     letters = len(inputs.samples) * sum(window.end - window.start for window in inputs.windows)
-    return letters >= WORTH and engine.settings.workers > 1
+    return letters >= WORTH and len(inputs.windows) > 1 and not alone
 
 
 def cut_windows(inputs: CutInputs, folder: Path, *, progress: bool) -> None:

@@ -63,7 +63,7 @@ class CutInputs:
     counting_rows: Sequence[int] | None
 
     @contextmanager
-    def opened(self) -> Iterator[tuple[GenotypeFile, Reference, NDArray[np.int64]]]:
+    def opened(self) -> Iterator[tuple[GenotypeFile, Reference, Sequence[int]]]:
         """The open files, and the rows of the samples in the first.
 
         Raises
@@ -118,15 +118,13 @@ class CutWindow:
     @classmethod
     def load(cls, path: Path) -> CutWindow:
         """Read what :meth:`save` wrote; damaged files are a ``UserError``."""
-        arrays = {name: read_array(path, name) for name in _ARRAYS}
+        slots, keys, haploid, several_sets = (read_array(path, name) for name in _ARRAYS)
         facts = json.loads(read_array(path, "facts").tobytes())
-        sequences = read_array(path, "letters").tobytes().split(b"\n") if len(arrays["keys"]) else []
-        return cls(sequences=sequences, **arrays, **facts)
+        sequences = read_array(path, "letters").tobytes().split(b"\n") if len(keys) else []
+        return cls(slots, keys, sequences, facts["counts"], facts["mismatches"], several_sets, haploid)
 
 
-def cut_window(
-    inputs: CutInputs, number: int, file: GenotypeFile, fasta: Reference, rows: NDArray[np.int64]
-) -> CutWindow:
+def cut_window(inputs: CutInputs, number: int, file: GenotypeFile, fasta: Reference, rows: Sequence[int]) -> CutWindow:
     """Cut one window of all subjects."""
     window = inputs.windows[number]
     letters = fasta.fetch(window)

@@ -6,6 +6,7 @@ lies beside the table under the name of its content until it is moved in; a shar
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,8 +24,8 @@ from genebrain.genetics.store.fill import encode_batches
 from genebrain.genetics.store.plan import plan_batches
 from genebrain.genetics.store.table_files import ShardIndex, ShardWriter, as_names, next_shard, write_tensors
 
-MOST_BATCHES = 64
-"""Batches of a share: seconds on a GPU, minutes on a core."""
+MOST_BATCHES, FEWEST_SHARES = 64, 32
+"""Batches of a share (seconds on a GPU, minutes on a core), and shares of a small table."""
 
 
 class ShareWriter(ShardWriter):
@@ -85,6 +86,7 @@ def encode_by_workers(
     for share, seen in _run(table, shares, {}, reader, options, progress):
         share_file(table, share).rename(next_shard(table))
         counts.add(TokenCounts(**seen))
+    shutil.rmtree(table / CLAIMS, ignore_errors=True)
     return counts
 
 
@@ -176,9 +178,9 @@ class _Letters:
 def _groups(batches: list[NDArray[np.int64]], chunks: int) -> list[list[NDArray[np.int64]]]:
     """Neighbouring batches together, so that a share has at most so many batches and about so many chunks."""
     groups: list[list[NDArray[np.int64]]] = []
-    n = chunks
+    n, most = chunks, min(MOST_BATCHES, -(-len(batches) // FEWEST_SHARES))
     for batch in batches:
-        if n + len(batch) > chunks or len(groups[-1]) == MOST_BATCHES:
+        if n + len(batch) > chunks or len(groups[-1]) == most:
             groups.append([])
             n = 0
         groups[-1].append(batch)
