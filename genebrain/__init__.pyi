@@ -38,6 +38,7 @@ from .brain.pretraining.settings import ObjectiveSettings as ObjectiveSettings
 from .brain.pretraining.trainer import PretrainerSettings as PretrainerSettings
 from .brain.windows.policy import WindowPolicy as WindowPolicy
 from .cohort.splits.settings import SplitSettings as SplitSettings
+from .engines.settings import EngineSettings as EngineSettings
 from .genetics.finetuning.settings import HeadSettings as HeadSettings
 from .genetics.finetuning.settings import FoldSettings as FoldSettings
 from .genetics.finetuning.settings import TableSettings as TableSettings

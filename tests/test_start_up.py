@@ -23,6 +23,7 @@ SETTINGS = (
     "genebrain.brain.pretraining.trainer",
     "genebrain.brain.windows.policy",
     "genebrain.cohort.splits.settings",
+    "genebrain.engines.settings",
     "genebrain.genetics.finetuning.settings",
     "genebrain.genetics.model.options",
     "genebrain.sides.connectome",

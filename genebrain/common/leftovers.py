@@ -27,6 +27,12 @@ def writer() -> str:
     return f"{_machine()}-{os.getpid()}"
 
 
+def gone(writer: str) -> bool:
+    """Whether who calls itself so (:func:`writer`) was a process of this machine and is no longer there."""
+    machine, _, process = writer.partition("-")
+    return machine == _machine() and process.isdecimal() and not _lives(int(process))
+
+
 def sweep(folder: Path) -> int:
     """Delete what killed writers left in a folder and below; returns how many files."""
     swept = 0

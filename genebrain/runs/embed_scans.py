@@ -35,6 +35,7 @@ from genebrain.common.files import ArrayWriter, make_private, write_private
 from genebrain.common.private_table import harmless
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
+from genebrain.engines.run import current
 from genebrain.runs.scan_vectors import CorrelationVectors, EncoderVectors, Vectors
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.scans import BrainSide, EncoderSide
@@ -139,6 +140,8 @@ def embed_scans(
         min_frames=brain.min_frames,
     )
     make_private(out)
+    if current().is_array:
+        return _share(source, brain, table, options, out, progress)
     with alone_in(out):
         return _embed(source, brain, table, options, out, report_page, progress)
 
@@ -152,8 +155,7 @@ def _embed(
     report_page: bool,
     progress: bool,
 ) -> dict[str, Any]:
-    settings = brain.settings if isinstance(brain, EncoderSide) else None
-    folder = out / f"{'parcels' if settings is None else settings.reads}-{options_name(options)}"
+    folder = _store_of(brain, options, out)
     report = fill_store(table, folder, options, short="skip", progress=progress)
     if report_page:
         write_scan_report(folder, out / "scans.html", table=table, atlas=source.atlas)
@@ -199,6 +201,25 @@ def _embed(
     provenance = {"reading": options.describe(), **counts, "packages": packages}
     write_private(out / "provenance.json", json.dumps(provenance, indent=1, default=str).encode())
     return counts
+
+
+def _share(
+    source: ScanSource, brain: BrainSide, table: pd.DataFrame, options: ScanOptions, out: Path, progress: bool
+) -> dict[str, Any]:
+    """One job of an array: its scans into the store and through the encoder; nothing else is written."""
+    folder = _store_of(brain, options, out)
+    report = fill_store(table, folder, options, short="skip", progress=progress)
+    if isinstance(brain, EncoderSide):
+        store = ScanStore(folder)
+        stored = [key for key in store.keys(table) if key is not None]
+        EncoderVectors(brain, source.shape(store), store, stored, out / "cache", progress=progress)
+    return lasting(report.summary())
+
+
+def _store_of(brain: BrainSide, options: ScanOptions, out: Path) -> Path:
+    """Folder of the scans as they are read for this side."""
+    reads = brain.settings.reads if isinstance(brain, EncoderSide) else "parcels"
+    return out / f"{reads}-{options_name(options)}"
 
 
 def chosen_cleaning(source: ScanSource, brain: ConnectomeSide | EncoderSide) -> Cleaning:

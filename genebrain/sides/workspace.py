@@ -25,6 +25,7 @@ from genebrain.common.alone import refuse_links, waiting_for
 from genebrain.common.leftovers import sweep
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.common.words import told
+from genebrain.engines.run import current
 from genebrain.genetics.chunks.build import ChunkSet
 from genebrain.genetics.haplotypes.told import genotype_funnel, told_genotypes
 from genebrain.genetics.store.work_parts import Shard
@@ -90,7 +91,7 @@ class Workspace:
             return gene.embed(self.cohort)
         gene = gene.frozen
         chunks = self.chunks(gene)
-        if shard is not None and shard.count > 1:
+        if shard is not None and shard.partial:
             return gene.embed(chunks, self.store, progress=self.progress, shard=shard)
 
         def work() -> dict[str, Any]:
@@ -243,7 +244,10 @@ class Workspace:
 
     @contextmanager
     def _filling(self) -> Iterator[None]:
-        """One process fills the store at a time; others wait, and then find it filled."""
+        """One process fills the store at a time; others wait, and then find it filled. Jobs of an array all do."""
+        if current().is_array:
+            yield
+            return
         words = f"another process is filling the store {self.store}; waiting for it"
         with waiting_for(self.store / ".filling.lock", words):
             if not self._swept:

@@ -13,6 +13,7 @@ from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import Metrics, UserError
 from genebrain.common.vectors.kinds import VectorInput
+from genebrain.engines.settings import EngineSettings
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
@@ -78,12 +79,15 @@ def embed(
     brain: BrainSide | None = None,
     store: Path | str | None = None,
     shard: str | None = None,
+    engine: EngineSettings | None = None,
 ) -> Metrics:
     """Fill the store: chunk embeddings, scans, and these through a frozen encoder. What is there is not done again.
 
-    ``shard`` (``3/64``, or ``auto`` for the rank of torchrun or srun) encodes that share of the chunks only; a later
-    call without it merges all shares.
+    ``shard`` (``3/64``, ``next`` for one free share after the other, ``auto`` for the rank of torchrun or srun) does
+    that share of the scans and of the chunks only; a later call without it merges all shares.
     """
+    from genebrain.engines.run import using
+    from genebrain.engines.share import Waiting
     from genebrain.genetics.store.shares import shard_of_run
     from genebrain.sides.vectors.cohorts import open_cohort
     from genebrain.sides.workspace import Workspace
@@ -91,11 +95,15 @@ def embed(
     share = shard_of_run(shard)
     genetics, brain = genetics or GeneSide(), brain or ConnectomeSide()
     workspace = Workspace(open_cohort(_path(cohort), genetics, brain), store)
-    done = {"scans": workspace.ingest(brain)}
-    if isinstance(brain, EncoderSide):
-        waits = {"waits_for": "the same command without shard, which merges: shares divide the chunks of DNA only"}
-        done["scan_embeddings"] = workspace.embed_scans(brain) if share.count == 1 else waits
-    done["chunks"] = workspace.embed(genetics, share)
+    done: Metrics = {}
+    with using(engine, share):
+        try:
+            done["scans"] = workspace.ingest(brain)
+            if isinstance(brain, EncoderSide):
+                done["scan_embeddings"] = workspace.embed_scans(brain)
+            done["chunks"] = workspace.embed(genetics, share)
+        except Waiting as others:
+            done["waits_for"] = str(others)
     print(json.dumps(done, indent=1))
     return done
 
@@ -117,6 +125,7 @@ def fit(
     brains: VectorInput | None = None,
     participants: VectorInput | None = None,
     ids: Sequence[str] | None = None,
+    engine: EngineSettings | None = None,
 ) -> Path:
     """Train an alignment and leave it in the run folder. A killed run goes on when called again.
 
@@ -128,6 +137,8 @@ def fit(
     participants, ids : optional
         Table (file or frame) of these people: families, site, ancestry, age, sex; ids of the rows of arrays, without
         which row i of both arrays is one person.
+    engine : EngineSettings, optional
+        Who reads scans and encodes DNA that the store does not hold yet; the training itself runs here.
 
     Returns
     -------
@@ -136,6 +147,7 @@ def fit(
     """
     from genebrain import stored_settings
     from genebrain.cohort.column_roles import column_roles, roles_in_words
+    from genebrain.engines.run import using
     from genebrain.runs.fit import Experiment, run_fit, strata_columns
     from genebrain.runs.places import kept_places
     from genebrain.sides.workspace import Workspace
@@ -156,13 +168,14 @@ def fit(
     if progress:
         print(roles_in_words(column_roles(workspace.cohort.table, strata_columns(workspace.cohort))))
     record = {**kept_places(Path(run), cohort=path, store=workspace.store), "experiment": experiment}
-    folder = run_fit(
-        experiment,
-        workspace,
-        Path(run),
-        on_claim=lambda f: stored_settings.save(record, f / "config.yaml"),
-        progress=progress,
-    )
+    with using(engine):
+        folder = run_fit(
+            experiment,
+            workspace,
+            Path(run),
+            on_claim=lambda f: stored_settings.save(record, f / "config.yaml"),
+            progress=progress,
+        )
     if progress:
         print(f"fitted {folder}; judge it with: genebrain evaluate run={folder}")
     return folder

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.common.types import Metrics, UserError
 from genebrain.common.words import counted
+from genebrain.engines.settings import EngineSettings
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.scans import BrainSide
 
@@ -26,8 +27,13 @@ def embed_scans(
     report: bool = False,
     unreadable: Literal["error", "skip"] = "error",
     progress: bool = True,
+    shard: str | None = None,
+    engine: EngineSettings | None = None,
 ) -> Metrics:
     """Embed a folder or table of scans; see :func:`genebrain.runs.embed_scans.embed_scans`.
+
+    ``shard`` (``3/64``, ``next``, ``auto``) reads and embeds that share of the scans; when all are stored, the same
+    call without it writes the vectors.
 
     Raises
     ------
@@ -36,6 +42,9 @@ def embed_scans(
         broken file costs no work and no script takes a part for the whole.
     """
     from genebrain.brain.store.report import dropped_frames
+    from genebrain.engines.run import using
+    from genebrain.engines.shard import Shard
+    from genebrain.engines.share import Waiting
     from genebrain.runs.embed_scans import ScanSource
     from genebrain.runs.embed_scans import embed_scans as embed
 
@@ -47,7 +56,16 @@ def embed_scans(
     source = ScanSource(
         Path(input), _path(atlas), _path(parcel_coordinates), space, task, choose, cleaning or Cleaning()
     )
-    counts = embed(source, brain or ConnectomeSide(), Path(out), report_page=report, progress=progress)
+    share = Shard.parse(shard)
+    with using(engine, share):
+        try:
+            counts = embed(source, brain or ConnectomeSide(), Path(out), report_page=report, progress=progress)
+        except Waiting as others:
+            print(others)
+            return {"waits_for": str(others)}
+    if share.partial:
+        print(f"all shares are stored; the same command without shard writes the vectors into {out}")
+        return counts
     done = counts["embedded"]
     print(
         f"embedded {counted(done['windows'], 'window')} of {counted(done['scans'], 'scan')} of "

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from genebrain.common.types import Metrics, UserError
+from genebrain.engines.settings import EngineSettings
 from genebrain.genetics.sequences.hygiene import Unreadable, Uracil
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import Token
@@ -51,6 +52,7 @@ def embed_sequences(
     repair: bool = False,
     tokens_per_batch: int | None = None,
     progress: bool = True,
+    engine: EngineSettings | None = None,
 ) -> Metrics:
     """Embed the sequences of a FASTA, TSV, CSV or parquet file; no cohort needed.
 
@@ -62,6 +64,7 @@ def embed_sequences(
     """
     import dataclasses
 
+    from genebrain.engines.run import using
     from genebrain.genetics.sequences.cutting import Cutting
     from genebrain.genetics.sequences.embed import embed_sequence_file
     from genebrain.genetics.sequences.files import SequenceFile
@@ -72,19 +75,21 @@ def embed_sequences(
     if gene.delta:
         raise UserError("genetics.delta=true subtracts the reference chunk of a window; sequences of a file have none")
     options = dataclasses.replace(gene.options(), tokens_per_batch=tokens_per_batch)
-    done = embed_sequence_file(
-        SequenceFile(input, column, id_column, uracil, unreadable),
-        out,
-        cutting=Cutting(gene.chunk_bp, overlap_bp, options.frame, parity),
-        layout=VectorLayout(token_pooling, chunk_pooling, padded),
-        shard=shard_of_run(shard),
-        encoder=gene.encoder(),
-        name=gene.name,
-        options=options,
-        store=store,
-        repair=repair,
-        progress=progress,
-    )
+    share = shard_of_run(shard)
+    with using(engine, share):
+        done = embed_sequence_file(
+            SequenceFile(input, column, id_column, uracil, unreadable),
+            out,
+            cutting=Cutting(gene.chunk_bp, overlap_bp, options.frame, parity),
+            layout=VectorLayout(token_pooling, chunk_pooling, padded),
+            shard=share,
+            encoder=gene.encoder(),
+            name=gene.name,
+            options=options,
+            store=store,
+            repair=repair,
+            progress=progress,
+        )
     if progress:
         print(_embedded_lines(done, Path(out)))
     return done

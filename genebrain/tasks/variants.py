@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from genebrain.common.types import Metrics, UserError
+from genebrain.engines.settings import EngineSettings
 from genebrain.genetics.generation.sampling import Policy
 from genebrain.genetics.sequences.hygiene import Uracil
 from genebrain.sides.genome import GeneSide
 
 if TYPE_CHECKING:
+    from genebrain.engines.shard import Shard
     from genebrain.genetics.model.language_model import GeneratorLanguageModel
 
 
@@ -30,6 +32,7 @@ def score_variants(
     block_size: int = 1024,
     tokens_per_batch: int | None = None,
     progress: bool = True,
+    engine: EngineSettings | None = None,
 ) -> Metrics | None:
     """Score every variant of a file and write it with its scores; ``OUT.report.json`` holds counts and metrics.
 
@@ -38,6 +41,10 @@ def score_variants(
     dict or None
         The report; None while blocks of other shards are not there yet.
     """
+    from functools import partial
+
+    from genebrain.engines.run import using
+    from genebrain.genetics.model.language_model import load_language_model
     from genebrain.genetics.store.shares import shard_of_run
     from genebrain.genetics.variants.contexts import ScoreRule
     from genebrain.genetics.variants.run import score_variant_file
@@ -50,19 +57,21 @@ def score_variants(
         max_allele_bp=max_allele_bp,
         parity=parity,
     )
-    report = score_variant_file(
-        Path(variants),
-        Path(reference),
-        Path(out),
-        _language_model(genetics),
-        rule,
-        label=label,
-        max_mismatch_share=max_mismatch_share,
-        block_size=block_size,
-        tokens_per_batch=tokens_per_batch,
-        shard=share,
-        progress=progress,
-    )
+    with using(engine, share):
+        report = score_variant_file(
+            Path(variants),
+            Path(reference),
+            Path(out),
+            _language_model(genetics),
+            rule,
+            label=label,
+            max_mismatch_share=max_mismatch_share,
+            block_size=block_size,
+            tokens_per_batch=tokens_per_batch,
+            shard=share,
+            remake=partial(load_language_model, **(genetics or GeneSide()).checkpoint),
+            progress=progress,
+        )
     if report is not None and progress:
         print(_scored_line(report, Path(out)))
     return report
@@ -98,11 +107,10 @@ def generate(
     """
     from genebrain.genetics.generation.run import generate_file
     from genebrain.genetics.generation.sampling import SamplingSettings
-    from genebrain.genetics.store.shares import shard_of_run
 
     if (input is None) == (prompt is None):
         raise UserError("give either input=FILE (sequences to continue) or prompt=LETTERS")
-    share = shard_of_run(shard)  # picks this rank's GPU, so before the model is loaded
+    share = _numbered_share(shard)  # picks this rank's GPU, so before the model is loaded
     settings = SamplingSettings(policy, temperature, top_k, top_p)
     report = generate_file(
         str(prompt) if input is None else input,
@@ -153,9 +161,8 @@ def recover(
     """
     from genebrain.genetics.generation.recovery_run import recover_file
     from genebrain.genetics.generation.sampling import SamplingSettings
-    from genebrain.genetics.store.shares import shard_of_run
 
-    share = shard_of_run(shard)  # picks this rank's GPU, so before the model is loaded
+    share = _numbered_share(shard)  # picks this rank's GPU, so before the model is loaded
     report = recover_file(
         Path(input),
         Path(out),
@@ -179,6 +186,16 @@ def recover(
                 f"{row['most_frequent_base']:.3f}"
             )
     return report
+
+
+def _numbered_share(text: str | None) -> Shard:
+    """A share as :func:`shard_of_run` reads it; these verbs have no free ones to take."""
+    from genebrain.genetics.store.shares import shard_of_run
+
+    share = shard_of_run(text)
+    if share.claims:
+        raise UserError("shard=next: this verb has numbered shares only; write i/n, e.g. shard=3/64, or auto")
+    return share
 
 
 def _scored_line(report: Metrics, out: Path) -> str:

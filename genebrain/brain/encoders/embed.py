@@ -29,11 +29,14 @@ from genebrain.common.files import ArrayWriter, make_private, mark_used, write_p
 from genebrain.common.reading import read_npy, read_text
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
+from genebrain.engines.run import current, run_shares
+from genebrain.engines.share import Share, name_of
 
 log = logging.getLogger(__name__)
 
 DESCRIPTION, OWNERS = "description.json", "owners.tsv"
 """Beside the embeddings: what they were made with, and which scan of a store each file belongs to."""
+SCANS_OF_A_SHARE = 8
 
 
 class Embeddings(Mapping[str, NDArray[np.float32]]):
@@ -119,7 +122,9 @@ def embed_windows(
     _note_owners(folder, targets)
     todo = [key for key, target in targets.items() if not target.is_file()]
     bad = 0
-    if todo:
+    if todo and (current().is_dask or current().is_array):
+        bad = _spread(encoder, bank, planned, targets, folder, batch, device, progress)
+    elif todo:
         where, home = _device(device), next(encoder.parameters(), torch.empty(0)).device
         encoder = encoder.to(where).eval()
         if not encoder.proven:
@@ -131,14 +136,8 @@ def embed_windows(
             ) as bar,
         ):
             for key in todo:
-                vectors = _encode(encoder, bank, key, planned[key], batch, where)
-                bar.update(len(vectors))
-                if not np.isfinite(vectors).all():
-                    bad += 1
-                    continue
-                targets[key].parent.mkdir(exist_ok=True, mode=0o700)
-                with ArrayWriter(targets[key], vectors.shape, np.float32, sealed=True) as array:
-                    array.add(vectors)
+                bad += not _stored(encoder, bank, key, planned[key], targets[key], batch, where)
+                bar.update(len(planned[key]))
         encoder.to(home)  # whoever keeps it does not keep the memory of the GPU
     if bad:
         raise UserError(
@@ -146,6 +145,64 @@ def embed_windows(
             "with 'genebrain check', or at the weights"
         )
     return Embeddings(targets)
+
+
+def encode_scans(shared: tuple[WindowEncoder, WindowBank, int, str], scans: list[tuple[str, list[Window], str]]) -> int:
+    """One share: encode the windows of some scans into their files; returns how many gave non-finite numbers."""
+    encoder, bank, batch, device = shared
+    where = _device(device)
+    encoder = encoder.to(where).eval()
+    with torch.inference_mode():
+        return sum(
+            not _stored(encoder, bank, key, windows, Path(target), batch, where)
+            for key, windows, target in scans
+            if not Path(target).is_file()
+        )
+
+
+def _spread(
+    encoder: WindowEncoder,
+    bank: WindowBank,
+    planned: Mapping[str, list[Window]],
+    targets: Mapping[str, Path],
+    folder: Path,
+    batch: int,
+    device: str,
+    progress: bool,
+) -> int:
+    """Let the engine in use encode the scans, some per share."""
+    listed = [(key, planned[key], str(targets[key].absolute())) for key in sorted(planned)]
+    shares, known = [], {}
+    for start in range(0, len(listed), SCANS_OF_A_SHARE):
+        scans = listed[start : start + SCANS_OF_A_SHARE]
+        share = Share(name_of(*(target for _, _, target in scans)), (scans,), len(scans))
+        if all(Path(target).is_file() for _, _, target in scans):
+            known[share.key] = 0
+        shares.append(share)
+    done = run_shares(
+        encode_scans, shares, folder, shared=(encoder, bank, batch, device), what=encoder.name, unit="scan",
+        known=known, progress=progress,
+    )  # fmt: skip
+    return sum(int(bad) for _, bad in done)
+
+
+def _stored(
+    encoder: WindowEncoder,
+    bank: WindowBank,
+    key: str,
+    windows: list[Window],
+    target: Path,
+    batch: int,
+    where: torch.device,
+) -> bool:
+    """Encode a scan into its file; False for numbers that are not finite, which are never stored."""
+    vectors = _encode(encoder, bank, key, windows, batch, where)
+    if not np.isfinite(vectors).all():
+        return False
+    target.parent.mkdir(exist_ok=True, mode=0o700)
+    with ArrayWriter(target, vectors.shape, np.float32, sealed=True) as array:
+        array.add(vectors)
+    return True
 
 
 def say_encoder(encoder: WindowEncoder, bank: WindowBank) -> None:

@@ -2,37 +2,35 @@
 
 Can be interrupted and run again, finished scans are not read twice; one damaged file never ends the run, but a run
 in which nothing could be read is an error. A store that cannot be written (a full disk) ends the run: that is no
-fault of the scan that was read then. Work is spread over scans, one process each: decompression takes most of the
-time.
+fault of the scan that was read then. Work is spread over scans (``spread.py``): decompression takes most of the time.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from genebrain.brain.images.atlas import Strategy
 from genebrain.brain.images.cleaning import Cleaning
-from genebrain.brain.store.job import REFUSED, Record, ScanJob, ScanOptions, process
+from genebrain.brain.store.job import Record, ScanJob, ScanOptions
 from genebrain.brain.store.journal import Journal, array_path, claim_folder, scan_keys
 from genebrain.brain.store.parcel_names import quarantine_other_names
 from genebrain.brain.store.read_parcels import ReadingOptions
 from genebrain.brain.store.report import IngestReport, commonest_reasons, lasting, report_of
-from genebrain.brain.store.scan_table import IMAGE_SUFFIXES
+from genebrain.brain.store.spread import read_by_jobs, read_scans
+from genebrain.common.alone import waiting_for
 from genebrain.common.files import StorageError, make_private, write_private
 from genebrain.common.types import UserError
 from genebrain.common.words import counted, told
-
-SMALL_FILE = 4 * 2**20  # bytes; a table below it is read in less time than a worker takes to start
+from genebrain.engines.run import CLAIMS, Engine, current
 
 
 def ingest_scans(
@@ -47,7 +45,7 @@ def ingest_scans(
     min_frames: int = 30,
     min_seconds: float = 0.0,
     short: Literal["error", "skip", "keep"] = "error",
-    jobs: int = 2,
+    jobs: int | None = None,
     progress: bool = True,
 ) -> IngestReport:
     """Read every scan of a table into a store.
@@ -65,7 +63,8 @@ def ingest_scans(
     min_frames, min_seconds, short
         A scan below either limit is an error at the end, left out and reported, or kept.
     jobs
-        Worker processes. Small tables of parcel series are read in this process.
+        Worker processes of this machine; by default the engine in use reads (:mod:`genebrain.engines`). Small tables of
+        parcel series are read in this process.
     progress
         Whether to show a bar with rate and time left.
 
@@ -92,7 +91,7 @@ def fill_store(
     options: ScanOptions,
     *,
     short: Literal["error", "skip", "keep"] = "error",
-    jobs: int = 2,
+    jobs: int | None = None,
     progress: bool = True,
 ) -> IngestReport:
     """Read every scan of a table into a store of parcel series or of volumes.
@@ -120,29 +119,29 @@ def fill_store(
     options = replace(options, keep_short=short == "keep")
     options.check(table)
     settings = options.describe()
-    claim_folder(folder, settings)
-    keys = scan_keys(folder, table, create=True)
-    with Journal(folder) as journal:
-        listed = [
-            ScanJob(key, Path(row["path"]), array_path(folder, key), row["tr"], row["mask"], row["confounds"])
-            for key, row in zip(keys, table.to_dict("records"), strict=True)
-        ]
+    engine = current()
+    with _one_of_many(folder, engine):  # jobs of an array start at the same moment
+        claim_folder(folder, settings)
+        keys = scan_keys(folder, table, create=True)
+    listed = [
+        ScanJob(key, Path(row["path"]), array_path(folder, key), row["tr"], row["mask"], row["confounds"])
+        for key, row in zip(keys, table.to_dict("records"), strict=True)
+    ]
+    with ExitStack() as held:
+        if engine.is_array:
+            read_by_jobs(listed, options, folder, progress=progress)
+            held.enter_context(_one_of_many(folder, engine))
+            jobs = engine.settings.workers
+        journal = held.enter_context(Journal(folder))
         todo = [job for job in listed if not journal.done(job, options)]
-        for prefix in {job.key[:2] for job in todo}:
-            make_private(folder / prefix)
-        results = _processed(todo, options, jobs)
-        refusal = ""
-        for record in tqdm(results, total=len(todo), desc="scans", unit="scan", disable=not (progress and todo)):
-            if record["status"] == REFUSED:
-                refusal = record["reason"]
-            else:
-                journal.add(record)
-        if refusal:
+        try:
+            read_scans(todo, options, journal, jobs=jobs, progress=progress)
+        except StorageError as error:
             n_done = sum(journal.done(job, options) for job in listed)
             raise StorageError(
-                f"{refusal}. {n_done} of {counted(len(listed), 'scan')} are stored in {folder}; the same command goes "
+                f"{error}. {n_done} of {counted(len(listed), 'scan')} are stored in {folder}; the same command goes "
                 "on with the others"
-            )
+            ) from error
         records = [journal.records[key] for key in keys]
         _quarantine_odd_shapes(records)
         quarantine_other_names(records)
@@ -158,33 +157,16 @@ def fill_store(
                 "leave them out with short=skip, or keep them with short=keep"
             )
         journal.complete()
+    if not engine.is_array:  # other jobs still look there
+        shutil.rmtree(folder / CLAIMS, ignore_errors=True)
     write_private(folder / "provenance.json", _provenance(settings, report))
     return report
 
 
-def _processed(todo: list[ScanJob], options: ScanOptions, jobs: int) -> Iterator[Record]:
-    """Records in the order in which scans are done; once one is refused, those under way are the last."""
-    refused = False
-
-    def wanted() -> Iterator[ScanJob]:
-        for job in todo:
-            if refused:
-                return
-            yield job
-
-    small = all(
-        not job.path.name.endswith(IMAGE_SUFFIXES) and job.path.stat().st_size < SMALL_FILE
-        for job in todo
-        if job.path.is_file()
-    )
-    if jobs == 1 or len(todo) < 2 or (small and not options.slow_tables):
-        results: Iterable[Record] = (process(job, options) for job in wanted())
-    else:
-        pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
-        results = pool(delayed(process)(job, options) for job in wanted())
-    for record in results:
-        refused = refused or record["status"] == REFUSED
-        yield record
+def _one_of_many(folder: Path, engine: Engine) -> AbstractContextManager[None]:
+    """Alone among the jobs of an array; of any other engine there is one process."""
+    words = f"another job is at {folder}; waiting for it"
+    return waiting_for(folder / ".jobs.lock", words) if engine.is_array else nullcontext()
 
 
 def _quarantine_odd_shapes(records: list[Record]) -> None:

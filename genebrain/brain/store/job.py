@@ -2,7 +2,7 @@
 
 :func:`process` never raises for a bad scan; it returns a record that says ``stored``, ``short`` or ``failed`` with
 the reason, so that one damaged file does not end an ingest of ten thousand. Reasons hold no file names (they contain
-ids). A store that cannot be written is no fault of a scan: ``refused`` ends the ingest.
+ids). A store that cannot be written is no fault of a scan: it ends the ingest.
 """
 
 from __future__ import annotations
@@ -21,10 +21,7 @@ from genebrain.common.files import StorageError
 from genebrain.common.types import UserError
 
 Record = dict[str, Any]
-"""JSON-ready facts about one scan; ``status`` is ``stored``, ``short`` or ``failed`` (or :data:`REFUSED`)."""
-
-REFUSED = "refused"
-"""Status of a scan that could not be written: says nothing of the scan, and is never noted in a store."""
+"""JSON-ready facts about one scan; ``status`` is ``stored``, ``short`` or ``failed``."""
 
 LONGEST_S = 3 * 3600.0
 """Nobody lies in a scanner for three hours: a longer recording has a wrong time step."""
@@ -108,11 +105,17 @@ class ScanOptions(ABC):
 
 
 def process(job: ScanJob, options: ScanOptions) -> Record:
-    """Read one scan and write it to ``job.target``; a failure becomes a record with its reason."""
+    """Read one scan and write it to ``job.target``; a failure becomes a record with its reason.
+
+    Raises
+    ------
+    StorageError
+        The store cannot be written, which says nothing of the scan.
+    """
     try:
         record = options.read(job) | motion_facts(job.confounds)
-    except StorageError as error:
-        return {"key": job.key, "status": REFUSED, "reason": str(error)}
+    except StorageError:
+        raise
     except (UserError, ValueError, OSError) as error:
         record = {"key": job.key, "status": "failed", "reason": without_names(error, job.path)}
     except Exception as error:  # the last net: what one file holds must not end the reading of ten thousand

@@ -22,6 +22,8 @@ from genebrain.brain.store.job import Record, ScanJob, ScanOptions, source_stamp
 from genebrain.common.files import explained, write_private
 from genebrain.common.reading import contents_of, read_record, read_text
 from genebrain.common.types import UserError
+from genebrain.engines.claims import AGAIN
+from genebrain.engines.run import CLAIMS
 
 log = logging.getLogger(__name__)
 
@@ -81,17 +83,26 @@ def claim_folder(folder: Path, settings: dict[str, Any]) -> None:
         raise UserError(f"{folder} was filled with other settings ({changes}): use another folder")
 
 
+def known_records(folder: Path) -> dict[str, Record]:
+    """Records of a store by scan key, finished or not, with those that jobs of an array have left."""
+    records: dict[str, Record] = {}
+    for name in (INDEX, PARTIAL):
+        found, damaged = _records(folder / name)
+        records |= {record["key"]: record for record in found}
+        if damaged and name == INDEX:
+            log.warning(f"note: {damaged} damaged lines of {folder / name}: these scans are read again")
+    for path in sorted((folder / CLAIMS).glob("*.done.json")):
+        for record in read_record(path, AGAIN)["result"]:
+            records[record["key"]] = record
+    return records
+
+
 class Journal:
     """The records of a store in the making; a context manager that keeps the partial index open."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.records: dict[str, Record] = {}
-        for name in (INDEX, PARTIAL):
-            found, damaged = _records(folder / name)
-            self.records |= {record["key"]: record for record in found}
-            if damaged and name == INDEX:
-                log.warning(f"note: {damaged} damaged lines of {folder / name}: these scans are read again")
+        self.records = known_records(folder)
         with explained(folder):
             if (folder / PARTIAL).is_symlink():
                 raise UserError(f"{folder / PARTIAL} is a link, and nothing is written through links: delete it")

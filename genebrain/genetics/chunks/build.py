@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
@@ -18,46 +20,27 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from genebrain.common.alone import waiting_for
 from genebrain.common.files import mark_used
 from genebrain.common.hashing import file_digest
 from genebrain.common.types import UserError
+from genebrain.engines.run import current
 from genebrain.genetics.chunks.chunk_set import ChunkSet
-from genebrain.genetics.chunks.cutting import CutOrigin, cut_places, distinct_pieces
+from genebrain.genetics.chunks.cutting import CutOrigin, cut_places
+from genebrain.genetics.chunks.spread import cut_windows, window_file, worth_spreading
+from genebrain.genetics.chunks.window import KEY_BYTES, CutInputs, CutWindow, UniqueChunks, cut_window
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genome.kept_letters import KeptLetters, open_reference
-from genebrain.genetics.genome.reference import reverse_complement
+from genebrain.genetics.genome.kept_letters import KeptLetters
 from genebrain.genetics.genotypes.record_filter import EVERYTHING
-from genebrain.genetics.genotypes.records import recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.dosages import dosages
 from genebrain.genetics.haplotypes.policies import Policies
 from genebrain.genetics.haplotypes.report import GenotypeReport
-from genebrain.genetics.haplotypes.resolve import WindowAlleles, open_genotypes, resolve
 
 __all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages", "stored_chunks"]
 
-KEY_BYTES = 16
-
 RULES = 2
 """Changes when the same files give other chunks than before: 2 uses records with a symbolic allele besides others."""
-
-
-class _UniqueChunks:
-    """Strings in order of first appearance, with their keys."""
-
-    def __init__(self) -> None:
-        self.row_of: dict[bytes, int] = {}
-        self.sequences: list[bytes] = []
-
-    def add(self, sequence: bytes) -> int:
-        key = hashlib.blake2b(sequence, digest_size=KEY_BYTES).digest()
-        row = self.row_of.setdefault(key, len(self.sequences))
-        if row == len(self.sequences):
-            self.sequences.append(sequence)
-        return row
-
-    def keys(self) -> NDArray[np.uint8]:
-        return np.frombuffer(b"".join(self.row_of), np.uint8).reshape(-1, KEY_BYTES).copy()
 
 
 def build_chunks(
@@ -71,6 +54,7 @@ def build_chunks(
     policies: Policies | None = None,
     counting_rows: Sequence[int] | None = None,
     progress: bool = True,
+    cut_in: Path | None = None,
 ) -> ChunkSet:
     """Cut the haplotypes of all subjects into chunks and index the distinct ones.
 
@@ -94,6 +78,8 @@ def build_chunks(
         Required when that mask is on.
     progress : bool
         Show a bar over windows.
+    cut_in : Path, optional
+        Folder of windows that were cut before (:mod:`genebrain.genetics.chunks.spread`).
 
     Returns
     -------
@@ -113,23 +99,27 @@ def build_chunks(
         )
     if policies.masks_rare and counting_rows is None:
         raise UserError("the rare-allele mask counts alleles of training subjects only: name their rows")
-    source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
-    with open_genotypes(source) as file, open_reference(reference) as fasta:
-        rows = sample_rows(file, samples, source)
-        recorded_contigs(windows, file, str(source))
-        fasta.check(windows)
+    inputs = _inputs(genotypes, reference, windows, samples, chunk_bp, cut_origin, policies, counting_rows)
+    with inputs.opened() as (file, fasta, rows):
         cuts = [cut_places(window, chunk_bp, cut_origin) for window in windows]
         n_chunks = np.array([len(places) - 1 for places in cuts], np.int64)
         index = np.full((len(rows), 2, len(windows), n_chunks.max()), -1, np.int32)
         haploid = np.zeros((len(windows), len(rows)), bool)
-        chunks = _UniqueChunks()
-        report = GenotypeReport(source.name, fasta.name, len(rows))
+        chunks = UniqueChunks()
+        report = GenotypeReport(inputs.source.name, fasta.name, len(rows))
         for number, window in enumerate(tqdm(windows, "windows", disable=not progress)):
-            letters = fasta.fetch(window)
-            found = resolve(file.read(window, rows), window, letters, policies, counting_rows)
-            counts = _fill(index[:, :, number], window, found, letters, cuts[number], chunks)
-            report.add(window, found, counts)
-            haploid[number] = found.haploid
+            cut = (
+                cut_window(inputs, number, file, fasta, rows)
+                if cut_in is None
+                else CutWindow.load(window_file(cut_in, number))
+            )
+            row_of = np.fromiter(
+                (chunks.add_known(k.tobytes(), s) for k, s in zip(cut.keys, cut.sequences, strict=True)), np.int32
+            )
+            places = index[:, :, number, : cut.slots.shape[2]]
+            np.take(np.append(row_of, np.int32(-1)), cut.slots, out=places)  # -1, nothing, is the last
+            report.add(window, cut)
+            haploid[number] = cut.haploid
     report.refuse(policies)
     report.absent_copies_inferred = _drop_absent_copies(index, windows, haploid, report)
     return ChunkSet(
@@ -143,44 +133,43 @@ def build_chunks(
 
 
 def stored_chunks(root: Path, *, progress: bool = True, **inputs: Any) -> ChunkSet:
-    """Chunks of these inputs of :func:`build_chunks`, built once and kept under ``root`` by their content."""
+    """Chunks of these inputs of :func:`build_chunks`, built once and kept under ``root`` by their content.
+
+    Large cohorts are cut by the engine in use, window by window.
+    """
     folder = root / content_fingerprint(**inputs)
     if (folder / "report.json").exists():
         mark_used(folder)
         return ChunkSet.load(folder)
-    chunks = build_chunks(**inputs, progress=progress)
-    chunks.save(folder)
-    return chunks
+    cut_in, wanted = None, _inputs(**inputs)
+    if worth_spreading(wanted):
+        cut_in = root / f"{folder.name}.windows"
+        cut_windows(wanted, cut_in, progress=progress)
+    words = f"another job joins the windows in {root}; waiting for it"
+    with waiting_for(root / ".jobs.lock", words) if current().is_array else nullcontext():
+        if not (folder / "report.json").exists():
+            chunks = build_chunks(**inputs, progress=progress and cut_in is None, cut_in=cut_in)
+            chunks.save(folder)
+            if cut_in is not None:
+                shutil.rmtree(cut_in, ignore_errors=True)
+            return chunks
+    return ChunkSet.load(folder)
 
 
-def _fill(
-    slots: NDArray[np.int32],
-    window: Window,
-    found: WindowAlleles,
-    letters: bytes,
-    cuts: NDArray[np.int64],
-    chunks: _UniqueChunks,
-) -> dict[str, int]:
-    """Write one window's rows into ``slots [subjects, 2, chunks]``; count what an encoder will not see."""
-    counts = {"all_n_chunks": 0, "deleted_chunks": 0, "mostly_n_chunks": 0}
-    last = len(cuts) - 2
-    distinct: set[int] = set()
-    for piece, (strings, which) in enumerate(distinct_pieces(found, letters, cuts)):
-        carriers = np.bincount(which, minlength=len(strings))
-        row_of = np.full(len(strings), -1, np.int32)
-        for number, string in enumerate(strings):
-            n_unknown = string.count(b"N")
-            if not string:
-                counts["deleted_chunks"] += int(carriers[number])
-            elif n_unknown == len(string):
-                counts["all_n_chunks"] += int(carriers[number])
-            else:
-                counts["mostly_n_chunks"] += int(carriers[number]) * (2 * n_unknown > len(string))
-                oriented = string if window.strand == "+" else reverse_complement(string)
-                row_of[number] = chunks.add(oriented)
-        slots[:, :, piece if window.strand == "+" else last - piece][found.exists] = row_of[which]
-        distinct.update(row_of[row_of >= 0].tolist())
-    return counts | {"chunks_unique": len(distinct), "chunks_naive": int((slots >= 0).sum())}
+def _inputs(
+    genotypes: str | Path | GenotypeSource,
+    reference: str | Path | KeptLetters,
+    windows: Sequence[Window],
+    samples: Sequence[str],
+    chunk_bp: int = 1500,
+    cut_origin: CutOrigin = "genome",
+    policies: Policies | None = None,
+    counting_rows: Sequence[int] | None = None,
+) -> CutInputs:
+    source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
+    policies = policies or Policies()
+    kept = reference if isinstance(reference, KeptLetters) else Path(reference)
+    return CutInputs(source, kept, windows, samples, chunk_bp, cut_origin, policies, counting_rows)
 
 
 def _drop_absent_copies(

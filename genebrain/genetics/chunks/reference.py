@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.genetics.chunks.build import KEY_BYTES
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places
+from genebrain.genetics.chunks.window import KEY_BYTES
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genome.kept_letters import KeptLetters, open_reference
 from genebrain.genetics.genome.reference import reverse_complement

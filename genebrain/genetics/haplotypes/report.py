@@ -7,14 +7,14 @@ problem is told once, with its share and first examples.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.gene_windows import SHOWN, Window
 from genebrain.genetics.haplotypes.policies import Policies
-from genebrain.genetics.haplotypes.resolve import WindowAlleles
 
 
 def _share(part: int, whole: int) -> float:
@@ -23,6 +23,22 @@ def _share(part: int, whole: int) -> float:
 
 MOST_MISMATCHES = 0.05
 """Largest share of records with another REF at which using them as they are is a choice."""
+
+
+class CountedWindow(Protocol):
+    """What was counted in a window."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Every event."""
+
+    @property
+    def mismatches(self) -> list[dict[str, Any]]:
+        """Records whose REF differs from the FASTA."""
+
+    @property
+    def several_sets(self) -> NDArray[np.bool_]:
+        """Subjects with more than one phase set."""
 
 
 class GenotypeReport:
@@ -35,9 +51,9 @@ class GenotypeReport:
         self.absent_copies_inferred = 0
         self.in_several_phase_sets = np.zeros(n_subjects, bool)
 
-    def add(self, window: Window, found: WindowAlleles, chunk_counts: dict[str, int]) -> None:
+    def add(self, window: Window, found: CountedWindow) -> None:
         """Take over the counts of one window."""
-        self.per_window.append({"name": window.name, **found.counts, **chunk_counts})
+        self.per_window.append({"name": window.name, **found.counts})
         self.mismatches += found.mismatches
         self.in_several_phase_sets |= found.several_sets
 

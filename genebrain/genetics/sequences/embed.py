@@ -98,7 +98,7 @@ def embed_sequence_file(
     identity = _identity(file, reader, cutting, layout)
     if (finished := _finished(out, identity)) is not None:
         return finished
-    partial = shard is not None and shard.count > 1
+    partial = shard is not None and shard.partial
     make_private(out)
     with writing_alone(out) if not partial else nullcontext():
         report, chunks = HygieneReport(), SequenceChunks(cutting, out)

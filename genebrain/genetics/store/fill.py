@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ Encoded = tuple[NDArray[np.int64], tuple[TokenCounts, Vectors]]
 
 
 def encode_batches(
-    folder: Path,
+    writer: ShardWriter,
     keys: NDArray[np.uint8],
     sequences: Sequence[bytes],
     batches: list[NDArray[np.int64]],
@@ -36,13 +35,12 @@ def encode_batches(
     options: EmbedOptions,
     bar_total: int | None,
 ) -> TokenCounts:
-    """Encode rows of ``keys`` / ``sequences`` batch by batch into shards of ``folder``.
+    """Encode rows of ``keys`` / ``sequences`` batch by batch into the shards of a writer.
 
     ``bar_total`` is the number of tokens for the progress bar; None shows no bar. ``UserError`` for values
     that are not finite, and for a folder that can not be written.
     """
     counts = TokenCounts()
-    writer = ShardWriter(folder, options.chunks_per_shard, options.seconds_per_shard)
 
     def encode(rows: NDArray[np.int64]) -> tuple[TokenCounts, Vectors]:
         with torch.inference_mode():

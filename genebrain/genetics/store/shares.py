@@ -9,6 +9,7 @@ file, and may be interrupted.
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import torch
 
 from genebrain.common.reading import read_record
 from genebrain.common.types import UserError
+from genebrain.engines.run import CLAIMS
 from genebrain.genetics.model.encode import POOLINGS
 from genebrain.genetics.store.table_files import damaged_error, next_shard, read_array, writing_alone
 from genebrain.genetics.store.work_parts import Shard
@@ -48,7 +50,10 @@ def merge_parts(folder: Path) -> int:
         for part in parts:
             locks.enter_context(writing_alone(part))
         shards = [path for part in parts for path in sorted(part.glob("shard-*.safetensors"))]
+        spread = sorted((folder / CLAIMS).glob("*.safetensors"))
         poolings = stored_poolings(folder)
+        if damaged := [path for path in spread if not _is_whole(path, poolings)]:
+            raise damaged_error(damaged)
         if damaged := [path for path in shards if not _is_whole(path, poolings)]:
             raise damaged_error(damaged)
         for part in parts:
@@ -57,7 +62,10 @@ def merge_parts(folder: Path) -> int:
             for leftover in part.iterdir():
                 leftover.unlink()
             part.rmdir()
-    return len(parts)
+        for path in spread:
+            path.rename(next_shard(folder))
+        shutil.rmtree(folder / CLAIMS, ignore_errors=True)
+    return len(parts) + len(spread)
 
 
 def stored_poolings(table: Path) -> tuple[str, ...]:
@@ -65,6 +73,18 @@ def stored_poolings(table: Path) -> tuple[str, ...]:
     path = table / "provenance.json"
     found = read_record(path, "delete its folder and embed again") if path.is_file() else {}
     return tuple(found.get("poolings", POOLINGS))
+
+
+def remove_damaged(folder: Path, plan: Path) -> None:
+    """Delete the damaged shards of a table, of its shares, and a damaged plan."""
+    shards = *folder.glob("shard-*.safetensors"), *folder.glob("part-*-of-*/shard-*.safetensors")
+    contents = dict.fromkeys((*shards, *(folder / CLAIMS).glob("*.safetensors")), ("keys", *stored_poolings(folder)))
+    for path, names in {**contents, plan: ("keys", "sizes")}.items():
+        try:
+            for name in names if path.exists() else ():
+                read_array(path, name)
+        except UserError:
+            path.unlink()
 
 
 def _is_whole(path: Path, poolings: tuple[str, ...]) -> bool:

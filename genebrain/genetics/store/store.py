@@ -21,17 +21,21 @@ import transformers
 from numpy.typing import NDArray
 
 from genebrain import __version__
+from genebrain.common.alone import waiting_for
 from genebrain.common.files import make_private, mark_used, write_private
 from genebrain.common.reading import contents_of, read_record
 from genebrain.common.types import UserError
+from genebrain.engines.run import current
 from genebrain.genetics.encoders.options import EmbedOptions, table_name
 from genebrain.genetics.encoders.plain import AnyEncoder, reader_for
 from genebrain.genetics.encoders.protocol import ChunkReader, TokenCounts
 from genebrain.genetics.store.fill import encode_batches
 from genebrain.genetics.store.plan import BatchPlan, plan_batches
-from genebrain.genetics.store.shares import merge_parts, part_folder, stored_poolings
+from genebrain.genetics.store.shares import merge_parts, part_folder, remove_damaged, stored_poolings
+from genebrain.genetics.store.spread import encode_by_workers, encode_claimed
 from genebrain.genetics.store.table_files import (
     ShardIndex,
+    ShardWriter,
     as_names,
     damaged_error,
     read_array,
@@ -121,6 +125,13 @@ class ChunkStore:
         reader = reader_for(encoder, options, name)
         fingerprint = table_name(reader.identity())
         table = self.folder / fingerprint
+        if shard is not None and shard.claims:
+            make_private(self.folder)
+            make_private(table)
+            with waiting_for(table / ".jobs.lock", f"another job is at {table}; waiting for it"):
+                _write_provenance(table, reader)
+            n, n_new, n_batches, counts = encode_claimed(table, keys, sequences, reader, options, progress)
+            return _report(fingerprint, n, n_new, counts, n_batches, started)
         share = shard if shard and shard.count > 1 else None
         folder = part_folder(table, share) if share else table
         for place in (self.folder, table, folder):
@@ -129,7 +140,7 @@ class ChunkStore:
             _write_provenance(folder, reader)
             plan = BatchPlan(folder / "plan.safetensors")
             if repair:
-                _remove_damaged(folder, plan)
+                remove_damaged(folder, plan.path)
             merged = 0 if share else merge_parts(table)
             distinct = np.unique(names, return_index=True)[1]
             new = ShardIndex.read(table).find(names[distinct]) < 0
@@ -148,20 +159,15 @@ class ChunkStore:
                     plan.write(keys[wanted], batches)
                 chosen = [wanted[batch] for batch in batches]
                 total = int(n_tokens[np.concatenate(batches)].sum()) * reader.n_views
-                counts = encode_batches(folder, keys, sequences, chosen, reader, options, total if progress else None)
+                if current().is_dask:
+                    counts = encode_by_workers(table, keys, sequences, chosen, reader, options, progress)
+                else:
+                    writer = ShardWriter(folder, options.chunks_per_shard, options.seconds_per_shard)
+                    counts = encode_batches(
+                        writer, keys, sequences, chosen, reader, options, total if progress else None
+                    )
             plan.remove()
-        return EmbedReport(
-            fingerprint=fingerprint,
-            requested=len(distinct),
-            stored_before=len(distinct) - n_new,
-            encoded=counts.chunks,
-            batches=len(batches),
-            tokens=counts.real,
-            padding_tokens=counts.padding,
-            oov_tokens=counts.oov,
-            seconds=time.monotonic() - started,
-            merged_parts=merged,
-        )
+        return _report(fingerprint, len(distinct), n_new, counts, len(batches), started, merged)
 
     def missing(self, keys: NDArray[np.uint8], fingerprint: str | None = None) -> int:
         """Number of distinct keys ``[chunks, 16]`` that are not stored under this fingerprint."""
@@ -262,15 +268,14 @@ class ChunkStore:
         return self.folder / present[0]
 
 
-def _remove_damaged(folder: Path, plan: BatchPlan) -> None:
-    shards = *folder.glob("shard-*.safetensors"), *folder.glob("part-*-of-*/shard-*.safetensors")
-    contents = dict.fromkeys(shards, ("keys", *stored_poolings(folder)))
-    for path, names in {**contents, plan.path: ("keys", "sizes")}.items():
-        try:
-            for name in names if path.exists() else ():
-                read_array(path, name)
-        except UserError:
-            path.unlink()
+def _report(
+    fingerprint: str, n: int, n_new: int, counts: TokenCounts, batches: int, started: float, merged: int = 0
+) -> EmbedReport:
+    return EmbedReport(
+        fingerprint=fingerprint, requested=n, stored_before=n - n_new, encoded=counts.chunks, batches=batches,
+        tokens=counts.real, padding_tokens=counts.padding, oov_tokens=counts.oov,
+        seconds=time.monotonic() - started, merged_parts=merged,
+    )  # fmt: skip
 
 
 def _write_provenance(folder: Path, reader: ChunkReader) -> None:

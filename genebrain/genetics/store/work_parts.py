@@ -8,12 +8,9 @@ never taken for an empty one.
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,45 +21,10 @@ from numpy.typing import NDArray
 from genebrain.common.files import make_private, write_private
 from genebrain.common.reading import read_record
 from genebrain.common.types import Metrics, UserError
+from genebrain.engines.shard import Shard as Shard
 from genebrain.genetics.store.table_files import read_array, write_tensors
 
 _IDENTITY = "work.json"
-_RANKS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Which of the parts this process does: number ``index`` (from 1) of ``count``."""
-
-    index: int = 1
-    count: int = 1
-
-    @classmethod
-    def parse(cls, text: str | None) -> Shard:
-        """Read ``3/64``; ``auto`` is the rank of torchrun or srun; None is the whole. ``UserError`` for anything else.
-
-        ``auto`` does not look at the number of an array job: a job that is submitted again alone would then take
-        another share.
-        """
-        if text is None:
-            return cls()
-        if text == "auto":
-            for rank, size in _RANKS:
-                if rank in os.environ and size in os.environ:
-                    return cls(int(os.environ[rank]) + 1, int(os.environ[size]))
-            names = " or ".join(f"{rank} and {size}" for rank, size in _RANKS)
-            raise UserError(f"shard=auto: the environment has no {names}; start with torchrun or srun, or write i/n")
-        match = re.fullmatch(r"(\d+)/(\d+)", str(text).strip())
-        if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise UserError(f"shard={text}: write i/n with i from 1 to n, e.g. shard=3/64 for the third of 64 jobs")
-        return cls(int(match[1]), int(match[2]))
-
-    def has(self, number: int) -> bool:
-        """Whether part ``number`` (from 0) is this shard's."""
-        return number % self.count == self.index - 1
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
 
 
 class WorkParts:

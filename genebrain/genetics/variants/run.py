@@ -14,6 +14,7 @@ import numpy as np
 
 from genebrain.common.files import write_private
 from genebrain.common.types import Metrics, UserError
+from genebrain.engines.run import current
 from genebrain.genetics.genome.reference import Reference
 from genebrain.genetics.model.language_model import GeneratorLanguageModel
 from genebrain.genetics.model.tokenizer import K
@@ -23,6 +24,7 @@ from genebrain.genetics.variants.files import VariantFile
 from genebrain.genetics.variants.metrics import classification_areas
 from genebrain.genetics.variants.output import check_output, write_scores
 from genebrain.genetics.variants.scores import COUNTS, identity_of, score_blocks
+from genebrain.genetics.variants.spread import Model, Scoring, score_spread
 from genebrain.genetics.variants.survey import ContigNames, Survey, survey
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ def score_variant_file(
     block_size: int = 1024,
     tokens_per_batch: int | None = None,
     shard: Shard | None = None,
+    remake: Model | None = None,
     progress: bool = True,
 ) -> Metrics | None:
     """Score every variant of a file; safe to interrupt and to repeat.
@@ -58,6 +61,8 @@ def score_variant_file(
         Default: 4096 on CPU, where every core has its own batch, 32768 on GPU.
     shard : Shard, optional
         Work out these blocks only; who finishes last merges.
+    remake : function, optional
+        Loads the same model in another process: ``functools.partial`` of a loader. With it the engine in use scores.
 
     Returns
     -------
@@ -93,12 +98,19 @@ def score_variant_file(
                 log.info(f"{out} is there already; delete it to score again")
             return report
         parts = WorkParts(parts_of(out), identity)
-        with parts.alone(f"shard {shard}"):
-            score_blocks(
-                file, fasta, names, model, parts, rule,
-                n_variants=found.n_variants, block_size=block_size, tokens_per_batch=budget, shard=shard,
-                progress=progress,
+        if current().is_dask or shard.claims:
+            job = Scoring(
+                variants.absolute(), label, reference.absolute(), parts.folder.absolute(), identity, rule,
+                found.n_variants, block_size, budget, remake if current().is_dask and remake else lambda: model,
             )  # fmt: skip
+            score_spread(job, parts, progress=progress)
+        else:
+            with parts.alone(f"shard {shard}"):
+                score_blocks(
+                    file, fasta, names, model, parts, rule,
+                    n_variants=found.n_variants, block_size=block_size, tokens_per_batch=budget, shard=shard,
+                    progress=progress,
+                )  # fmt: skip
     n_blocks = -(-found.n_variants // block_size)
     with parts.merging(range(n_blocks)) as is_mine:
         if is_mine:

@@ -10,7 +10,7 @@ Source: variant-effect script of GenerTeam/GENERator.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -100,10 +100,11 @@ def score_blocks(
     n_variants: int,
     block_size: int,
     tokens_per_batch: int,
-    shard: Shard,
+    shard: Shard | None = None,
+    numbers: Sequence[int] | None = None,
     progress: bool = True,
 ) -> int:
-    """Work out all blocks of a shard that are not on disk; returns the number of variants scored now.
+    """Work out all blocks of a shard, or of some numbers, that are not on disk; returns how many variants that were.
 
     Parameters
     ----------
@@ -117,7 +118,8 @@ def score_blocks(
         Limit of tokens, padding included, in one forward pass.
     """
     n_blocks = -(-n_variants // block_size)
-    todo = parts.missing(number for number in range(n_blocks) if shard.has(number))
+    own = shard or Shard()
+    todo = parts.missing([n for n in range(n_blocks) if own.has(n)] if numbers is None else numbers)
     wanted = set(todo)
     genome = GenomeLetters(reference)
     n_todo = sum(min(block_size, n_variants - number * block_size) for number in todo)

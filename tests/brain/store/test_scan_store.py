@@ -17,7 +17,7 @@ import pytest
 
 from genebrain.brain.connectome.features import lag_moments
 from genebrain.brain.images.cleaning import Cleaning
-from genebrain.brain.store import fill as ingest
+from genebrain.brain.store import spread
 from genebrain.brain.store.journal import PARTIAL, read_records, scan_keys
 from genebrain.brain.store.scan_table import read_scan_table
 from genebrain.brain.store.store import ScanStore, ingest_scans
@@ -183,7 +183,7 @@ def test_an_interrupted_ingest_goes_on_where_it_stopped(table, tmp_path, monkeyp
     whole = tmp_path / "whole"
     run(table, whole)
     calls = []
-    real = ingest.process
+    real = spread.process
 
     def dies_at_the_third(job, options):
         calls.append(job.key)
@@ -191,7 +191,7 @@ def test_an_interrupted_ingest_goes_on_where_it_stopped(table, tmp_path, monkeyp
             raise KeyboardInterrupt
         return real(job, options)
 
-    monkeypatch.setattr(ingest, "process", dies_at_the_third)
+    monkeypatch.setattr(spread, "process", dies_at_the_third)
     store = tmp_path / "store"
     with pytest.raises(KeyboardInterrupt):
         run(table, store)

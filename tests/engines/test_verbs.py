@@ -1,0 +1,109 @@
+"""Verbs under every engine fill the store with the same numbers, and jobs of an array meet in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genebrain import tasks
+from genebrain.brain.store import spread
+from genebrain.brain.store.store import ScanStore
+from genebrain.common.types import UserError
+from genebrain.engines.settings import EngineSettings
+from genebrain.genetics.chunks import spread as chunk_spread
+from tests.engines import cohorts
+
+distributed = pytest.importorskip("distributed")
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def one_thread():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return cohorts.small_cohort(tmp_path_factory.mktemp("cohort"), 24)
+
+
+@pytest.fixture(scope="module")
+def alone(cohort, tmp_path_factory):
+    """What one process makes of it."""
+    store = tmp_path_factory.mktemp("alone")
+    tasks.embed(cohort, store=store)
+    return cohorts.contents(store)
+
+
+@pytest.fixture
+def cuts_windows_anywhere(monkeypatch):
+    monkeypatch.setattr(chunk_spread, "WORTH", 0)
+    monkeypatch.setattr(spread, "MANY", 0)
+    monkeypatch.setattr(spread, "TOGETHER", {"tables": 8, "images": 8})
+
+
+def test_embed_on_dask_gives_the_same_store(cohort, alone, tmp_path, cuts_windows_anywhere):
+    with distributed.LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        tasks.embed(cohort, store=tmp_path, engine=EngineSettings("dask", address=cluster.scheduler_address))
+    assert cohorts.contents(tmp_path) == alone
+    assert not list(tmp_path.rglob("shares"))
+    assert not list(tmp_path.rglob("*.windows"))
+
+
+def test_embed_in_shares_waits_for_what_others_must_do_first(cohort, alone, tmp_path, cuts_windows_anywhere):
+    first = tasks.embed(cohort, store=tmp_path, shard="1/2")
+    assert first["waits_for"].startswith("scans: this job's shares are stored")
+    assert "chunks" not in first
+    assert tasks.embed(cohort, store=tmp_path, shard="2/2")["waits_for"].startswith("windows:")
+    assert "chunks" in tasks.embed(cohort, store=tmp_path, shard="1/2")
+    assert "chunks" in tasks.embed(cohort, store=tmp_path, shard="2/2")
+    merged = tasks.embed(cohort, store=tmp_path)
+    assert (merged["chunks"]["encoded"], merged["chunks"]["merged_parts"]) == (0, 2)
+    assert cohorts.contents(tmp_path) == alone
+
+
+def test_embed_takes_free_shares_until_none_is_left(cohort, alone, tmp_path, cuts_windows_anywhere):
+    done = tasks.embed(cohort, store=tmp_path, shard="next")
+    assert done["chunks"]["encoded"] == done["chunks"]["requested"]
+    merged = tasks.embed(cohort, store=tmp_path)
+    assert merged["chunks"]["encoded"] == 0
+    assert merged["chunks"]["merged_parts"] > 1
+    assert cohorts.contents(tmp_path) == alone
+    assert not list(tmp_path.rglob("shares"))
+
+
+@pytest.mark.parametrize("shards", [("1/3", "2/3", "3/3"), ("next",)])
+def test_images_in_shares_give_the_vectors_of_one_process(tmp_path, shards):
+    table = cohorts.write_images(tmp_path / "in", 10)
+    atlas = tmp_path / "in" / "atlas.nii.gz"
+    whole, shared = tmp_path / "whole", tmp_path / "shared"
+    tasks.embed_scans(table, whole, atlas=atlas, progress=False)
+    told = [tasks.embed_scans(table, shared, atlas=atlas, shard=shard, progress=False) for shard in shards]
+    assert ["waits_for" in one for one in told] == [True, True, False][-len(shards) :]
+    assert not (shared / "scans.npy").exists()
+    counts = tasks.embed_scans(table, shared, atlas=atlas, progress=False)
+    assert counts["embedded"]["scans"] == 10
+    np.testing.assert_array_equal(np.load(shared / "scans.npy"), np.load(whole / "scans.npy"))
+    (store,) = shared.glob("parcels-*")
+    assert len(ScanStore(store)) == 10
+
+
+def test_a_share_of_images_is_not_read_twice(tmp_path, monkeypatch):
+    table = cohorts.write_images(tmp_path / "in", 6)
+    out, read = tmp_path / "out", []
+    real = spread.process
+    monkeypatch.setattr(spread, "process", lambda job, options: read.append(job.key) or real(job, options))
+    for _ in range(2):
+        tasks.embed_scans(table, out, atlas=tmp_path / "in" / "atlas.nii.gz", shard="next", progress=False)
+    tasks.embed_scans(table, out, atlas=tmp_path / "in" / "atlas.nii.gz", progress=False)
+    assert len(read) == len(set(read)) == 6
+
+
+def test_shares_of_verbs_that_have_numbered_ones_only(tmp_path):
+    with pytest.raises(UserError, match="numbered shares only"):
+        tasks.generate(tmp_path / "out.fa", prompt="ACGTAC", shard="next")
