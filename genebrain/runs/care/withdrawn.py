@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genebrain.common.reading import read_record
 from genebrain.common.tensor_files import read_arrays
@@ -73,7 +74,7 @@ def blocks_of_then(run: Path, experiment: Experiment, workspace: Workspace, mode
 
 def _filled(block: FloatArray, columns: WindowColumns, window: int) -> FloatArray:
     """Windows that a person lacks get the mean that the model knows."""
-    missing = np.isnan(block).any(axis=1)
+    missing: NDArray[np.bool_] = np.asarray(np.isnan(block).any(axis=1))
     if not missing.any():
         return block
     mean = np.zeros(block.shape[1])

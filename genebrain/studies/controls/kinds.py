@@ -95,9 +95,9 @@ def held_out_site(setting: Setting) -> Vectors | None:
     # Only people of one site are ever compared: models of different sites may differ in width.
     width = max(gene.shape[1] for _, (gene, _) in parts)
     both = np.zeros((2, len(setting.judged), width), np.float32)
-    for inside, pair in parts:
+    for people, pair in parts:
         for side, values in enumerate(pair):
-            both[side, inside, : values.shape[1]] = values
+            both[side, people, : values.shape[1]] = values
     return both[0], both[1]
 
 
@@ -120,7 +120,7 @@ def shuffled_fit(setting: Setting, number: int) -> Vectors:
     rows, family = setting.training, setting.subjects.family
     dealt = rows[deal(family[rows], np.zeros(len(rows), np.int64), 1, rng)[0]]
     subjects = setting.subjects.frozen()
-    order: IntArray = np.arange(len(family))
+    order = np.arange(len(family))
     order[rows] = dealt
     brain = Readings({name: np.asarray(subjects.brain[name])[order] for name in subjects.brain if JOINED not in name})
     changed = replace(subjects, brain=brain)
