@@ -32,6 +32,7 @@ SETTINGS = (
     "genebrain.sides.scans",
     "genebrain.sides.vectors.brains",
     "genebrain.sides.vectors.genes",
+    "genebrain.simulation.second_cohort",
     "genebrain.simulation.source",
     "genebrain.tasks.second_cohort",
     "genebrain.training.settings",
