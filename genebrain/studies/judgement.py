@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -168,6 +169,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
     if kept := set_aside(place, metrics["question"]):
         print(f"note: {place.name} answered another question (other settings, or another version): now {kept.name}")
     folder.write_result(place.name, metrics)
+    shutil.rmtree(folder.checkpoints / "comparisons", ignore_errors=True)  # trained for this judgement alone
     history = {k: [row[k] for row in fitted.history] for k in (fitted.history[0] if fitted.history else ())}
     funnel = read_json(run / "funnel.json")
     steps = {k: v for k, v in funnel.items() if isinstance(v, int)}
