@@ -7,6 +7,7 @@ scans (except a ``genomewide:`` file, for kinship).
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,10 @@ def assemble(path: Path, vectors: Mapping[str, Path] | None = None, put_back: fr
             parts.participants = people_of_ids(parts.samples, problems)
     if "brain_vectors" in files:
         parts.scans = vector_scans(files["brain_vectors"], problems)
+    if parts.participants is not None:
+        # In an order of their own: that of the rows must not decide who is drawn into which split.
+        natural = parts.participants["participant_id"].map(_natural)
+        parts.participants = parts.participants.loc[natural.sort_values(kind="stable").index].reset_index(drop=True)
     if parts.participants is not None and parts.samples is not None and parts.scans is not None:
         _join(parts, parts.participants, parts.samples, parts.scans)
     return parts
@@ -112,7 +117,8 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     person[rows] = np.arange(len(rows))
     scans = scans.assign(person=person[scan_rows])
     dropped["scan rows of people not kept"] = int((scans["person"] < 0).sum())
-    scans = scans[scans["person"] >= 0].sort_values("person", kind="stable").reset_index(drop=True)
+    order = [column for column in ("person", "session", "path", "row") if column in scans.columns]
+    scans = scans[scans["person"] >= 0].sort_values(order, kind="stable").reset_index(drop=True)
     scans["participant_id"] = table["participant_id"].to_numpy()[scans["person"]]
     parts.funnel |= {"after_filters": len(table), "scans": len(scans), "dropped": dropped}
     if table.empty:
@@ -131,6 +137,11 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     names = ["participant_id", "genotype_id"]
     parts.table = table.assign(**codes)[[*names, *codes, *table.columns.drop(names)]]
     parts.person_scans = scans
+
+
+def _natural(name: str) -> tuple[str, str]:
+    """Sorts ids with numbers as people do: row2 before row10."""
+    return re.sub(r"\d+", lambda number: number[0].zfill(20), name), name
 
 
 def _withdrawn(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, BoolArray]]:

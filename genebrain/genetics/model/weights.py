@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaModel
 
-from genebrain.common.reading import contents_of, refuse_endless
+from genebrain.common.reading import refuse_endless
 from genebrain.common.types import UserError
 from genebrain.genetics.model.checkpoints import (
     CHECKPOINTS,
@@ -140,14 +140,15 @@ def _llama(raw: Mapping[str, Any], files: list[Path], path: Path) -> LlamaConfig
     UserError
         No decoder can be built of it; one layer is tried, without memory.
     """
-    advice = "is the download complete?"
     refuse_endless(dict(raw), len(stored_shapes(files)), path)
-    with contents_of(path, advice), torch.device("meta"):
-        known = {key: value for key, value in raw.items() if key in SIZES}
-        LlamaModel(LlamaConfig.from_dict({**known, "num_hidden_layers": 1}))
+    known = {key: value for key, value in raw.items() if key in SIZES}
+    try:
         config = LlamaConfig.from_dict(known)
-        if not all(isinstance(config.to_dict()[key], int) for key in ("hidden_size", "num_hidden_layers")):
-            raise ValueError("sizes that are no whole numbers")
+        with torch.device("meta"):
+            LlamaModel(LlamaConfig.from_dict({**known, "num_hidden_layers": 1}))
+    except Exception as error:  # the library has kinds of its own for wrong values
+        words = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is damaged ({words}); is the download complete?") from error
     return config
 
 

@@ -168,7 +168,7 @@ def test_people_who_withdrew_are_gone_and_the_others_read_as_before(place, capsy
     before = {name: vectors(place / "runs" / name) for name in "abc"}
     private, n_scans = private_chunks(place, rows), len(list((place / "c/store/scans").glob("??/*.npy")))
     ids = withdraw(place, rows)
-    with pytest.raises(UserError, match="belongs to another cohort|are not those that"):
+    with pytest.raises(UserError, match=r"belongs to another cohort|are not those that"):
         tasks.evaluate(place / "runs/a", **JUDGE)
     done = forget(place)
     told = capsys.readouterr().out
@@ -213,7 +213,7 @@ def test_whoever_is_still_read_or_unknown_stops_it(place):
     cohort = place / "c/cohort.yaml"
     first = str(load_cohort(cohort).table["participant_id"].iloc[0])
     (place / "c/withdrawn.txt").write_text(f"{first}\n")
-    with pytest.raises(UserError, match="still read: name the list in cohort.yaml"):
+    with pytest.raises(UserError, match=r"still read: name the list in cohort\.yaml"):
         forget(place)
     (place / "c/withdrawn.txt").write_text("nobody-1\n")
     with pytest.raises(UserError, match="name nobody"):
