@@ -7,7 +7,6 @@ scans (except a ``genomewide:`` file, for kinship).
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ import pandas as pd
 from genebrain.cohort.relatedness.relatives import Relatives, families_from
 from genebrain.cohort.tables.files import Description, read_description, read_table
 from genebrain.cohort.tables.id_lists import find_people, read_id_list
-from genebrain.cohort.tables.names import Match, match_names
+from genebrain.cohort.tables.names import Match, match_names, natural
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.cohort.tables.sources import genotype_samples, read_participants, read_scans
 from genebrain.cohort.tables.vectors import gene_vector_ids, people_of_ids, vector_scans
@@ -67,8 +66,8 @@ def assemble(path: Path, vectors: Mapping[str, Path] | None = None, put_back: fr
         parts.scans = vector_scans(files["brain_vectors"], problems)
     if parts.participants is not None:
         # In an order of their own: that of the rows must not decide who is drawn into which split.
-        natural = parts.participants["participant_id"].map(_natural)
-        parts.participants = parts.participants.loc[natural.sort_values(kind="stable").index].reset_index(drop=True)
+        keys = parts.participants["participant_id"].map(natural)
+        parts.participants = parts.participants.loc[keys.sort_values(kind="stable").index].reset_index(drop=True)
     if parts.participants is not None and parts.samples is not None and parts.scans is not None:
         _join(parts, parts.participants, parts.samples, parts.scans)
     return parts
@@ -137,11 +136,6 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     names = ["participant_id", "genotype_id"]
     parts.table = table.assign(**codes)[[*names, *codes, *table.columns.drop(names)]]
     parts.person_scans = scans
-
-
-def _natural(name: str) -> tuple[str, str]:
-    """Sorts ids with numbers as people do: row2 before row10."""
-    return re.sub(r"\d+", lambda number: number[0].zfill(20), name), name
 
 
 def _withdrawn(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, BoolArray]]:

@@ -19,6 +19,7 @@ import pytest
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.cohort.participants import load_cohort
+from genebrain.cohort.tables.names import natural
 from genebrain.runs.run import load_run
 from genebrain.simulation.cohort import simulate_cohort
 
@@ -122,7 +123,5 @@ def test_another_order_of_rows_and_samples_gives_the_same_run(cohort, tmp_path, 
 
 
 def test_ids_with_numbers_stand_in_the_order_of_their_numbers():
-    from genebrain.cohort.join import _natural
-
     names = ["row10", "row2", "row0", "B1", "A", "row02"]
-    assert sorted(names, key=_natural) == ["A", "B1", "row0", "row02", "row2", "row10"]
+    assert sorted(names, key=natural) == ["A", "B1", "row0", "row02", "row2", "row10"]
