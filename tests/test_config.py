@@ -14,6 +14,7 @@ from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 
 REQUIRED = {
+    "forget": ["ids=withdrawn.txt"],
     "finetune": ["input=table.tsv"],
     "embed-scans": ["input=scans", "out=somewhere"],
     "convert-scan-encoder": ["path=weights", "encoder=swift", "out=somewhere"],

@@ -19,7 +19,7 @@ import pandas as pd
 from genebrain.cohort.relatedness.relatives import Relatives, families_from
 from genebrain.cohort.tables.files import Description, read_description, read_table
 from genebrain.cohort.tables.id_lists import find_people, read_id_list
-from genebrain.cohort.tables.names import Match, match_names
+from genebrain.cohort.tables.names import Match, match_names, natural
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.cohort.tables.sources import genotype_samples, read_participants, read_scans
 from genebrain.cohort.tables.vectors import gene_vector_ids, people_of_ids, vector_scans
@@ -64,6 +64,10 @@ def assemble(path: Path, vectors: Mapping[str, Path] | None = None, put_back: fr
             parts.participants = people_of_ids(parts.samples, problems)
     if "brain_vectors" in files:
         parts.scans = vector_scans(files["brain_vectors"], problems)
+    if parts.participants is not None:
+        # In an order of their own: that of the rows must not decide who is drawn into which split.
+        keys = parts.participants["participant_id"].map(natural)
+        parts.participants = parts.participants.loc[keys.sort_values(kind="stable").index].reset_index(drop=True)
     if parts.participants is not None and parts.samples is not None and parts.scans is not None:
         _join(parts, parts.participants, parts.samples, parts.scans)
     return parts
@@ -112,7 +116,8 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     person[rows] = np.arange(len(rows))
     scans = scans.assign(person=person[scan_rows])
     dropped["scan rows of people not kept"] = int((scans["person"] < 0).sum())
-    scans = scans[scans["person"] >= 0].sort_values("person", kind="stable").reset_index(drop=True)
+    order = [column for column in ("person", "session", "path", "row") if column in scans.columns]
+    scans = scans[scans["person"] >= 0].sort_values(order, kind="stable").reset_index(drop=True)
     scans["participant_id"] = table["participant_id"].to_numpy()[scans["person"]]
     parts.funnel |= {"after_filters": len(table), "scans": len(scans), "dropped": dropped}
     if table.empty:

@@ -38,7 +38,7 @@ class Cohort:
     Attributes
     ----------
     table : DataFrame
-        One row per person with genome and at least one scan, in the order of the participants table:
+        One row per person with genome and at least one scan, in the order of their ``participant_id``:
         ``participant_id``, ``genotype_id`` (the sample name in the genotype file), ``family`` and ``genome``
         (int codes; identical twins and duplicates share a genome), then the user's columns (``site``, ``sex``
         and ``ancestry`` as text with ``missing``; ``age``, ``mean_fd`` and ``PC1``... as float with NaN), and
@@ -59,7 +59,8 @@ class Cohort:
     warnings : list of Problem
         What the user should read before believing a result.
     fingerprint : str
-        Changes with people, their order, families or files; reveals no id. A copied cohort keeps it.
+        Changes with people, families or files; reveals no id. A copied cohort keeps it, and so does one whose tables
+        have their rows in another order.
     gene_vectors, brain_vectors : Path or None
         Files of vectors in the place of genotypes (``genotypes``, ``reference`` and ``windows`` are this file then) or
         of scans (``scans`` has one row per vector then, with its ``row`` in the file).

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -107,6 +108,8 @@ class RunFolder:
             Another process works here; it is named.
         """
         with alone_in(self.path, "run folder"):
+            if self.finished:
+                self._drop_resuming()  # a kill came after the end
             yield
 
     @contextmanager
@@ -139,6 +142,16 @@ class RunFolder:
         content = {"format": FORMAT, **_versions(), **provenance}
         write_json(self.path / CHECKSUMS, digests_below(self.path) | {"provenance.json": digest_of(as_json(content))})
         write_json(self.path / "provenance.json", content)  # last: it says that the rest is whole
+        self._drop_resuming()
+
+    def _drop_resuming(self) -> None:
+        """Delete what only an unfinished training needs: weights with the state of their optimiser."""
+        for place in (self.checkpoints, self.checkpoints / "training", self.checkpoints / "refit"):
+            for left in place.glob("*.ckpt"):
+                if left.is_dir() and not left.is_symlink():  # sharded
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
 
     def write_result(self, name: str, content: Any) -> None:
         """Write JSON that came after the fit, with its checksum."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from genebrain.brain.encoders.files import SEEN
 from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.participants import Cohort
 from genebrain.common.files import write_private
@@ -23,7 +24,7 @@ from genebrain.common.words import counted
 from genebrain.sides.connectome import person_scans
 from genebrain.sides.scans import BrainSide, EncoderSide
 
-FILE = "seen_scans.txt"
+FILE = SEEN
 SMALL_FILE, PIECES, PIECE = 2**20, 16, 2**14
 GOLDEN = 0.6180339887498949
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -179,6 +180,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
             f"note: {place.name} answered another question (other settings, or another version): now {kept.name}"
         )
     folder.write_result(place.name, metrics)
+    shutil.rmtree(folder.checkpoints / "comparisons", ignore_errors=True)  # trained for this judgement alone
     history = {k: [row[k] for row in fitted.history] for k in (fitted.history[0] if fitted.history else ())}
     funnel = read_json(run / "funnel.json")
     steps = {k: v for k, v in funnel.items() if isinstance(v, int)}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.tables.files import read_table
+from genebrain.cohort.tables.names import natural
 from genebrain.cohort.tables.problems import Problems
 from genebrain.common.types import FloatArray, IntArray, Metrics
 from genebrain.evaluation.ceiling import bayes_ceiling, oracle_pair_vectors
 from genebrain.evaluation.learner import learner_vectors
 from genebrain.simulation.known_answer import read_known_answer, read_truth
+
+log = logging.getLogger(__name__)
 
 
 def ceiling(cohort: Cohort, gallery_size: int) -> Metrics | None:
@@ -66,6 +70,12 @@ def true_values(cohort: Cohort) -> dict[str, FloatArray] | None:
     listed = read_table(cohort.folder / "participants.tsv", ["participant_id"], Problems())
     if listed is None:
         return None
-    place = {name: row for row, name in enumerate(listed["participant_id"])}
+    # The simulation wrote its people in the order of their ids, whatever was done to the rows since.
+    place = {name: row for row, name in enumerate(sorted(listed["participant_id"], key=natural))}
+    if any(len(values) != len(place) for values in truth.values()):
+        log.warning(
+            f"note: the participants table of {cohort.name} has other people than were simulated: nothing is known"
+        )
+        return None
     order = np.array([place[name] for name in cohort.table["participant_id"]])
     return {name: values[order] for name, values in truth.items()}

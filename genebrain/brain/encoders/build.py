@@ -8,6 +8,7 @@ and ``origin`` says it. Published weights refuse a parcellation they were not tr
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,12 +17,13 @@ from torch import nn
 
 from genebrain.brain.encoders.base import WindowEncoder
 from genebrain.brain.encoders.families import SCAN_ENCODERS, Size, get_size
-from genebrain.brain.encoders.files import LoadedEncoder, read_encoder
+from genebrain.brain.encoders.files import CONTRACT, LoadedEncoder, read_encoder
 from genebrain.brain.encoders.plain import PlainWindowEncoder
 from genebrain.brain.encoders.settings import EncoderSettings
 from genebrain.brain.images.volume_scaling import Box
 from genebrain.brain.models.parcel_input import ParcelInput
 from genebrain.brain.parcels.a424 import A424_PARCELS, a424_coordinates
+from genebrain.common.reading import contents_of
 from genebrain.common.types import UserError
 
 PARCEL_TOLERANCE_MM = 25.0
@@ -124,7 +126,8 @@ def _parcel_contract(
     assert coordinates is not None
     assert divisor is not None
     if loaded.contract is not None:
-        contract = ParcelInput.from_state(loaded.contract)
+        with contents_of(Path(settings.path or "") / CONTRACT, "is the copy complete?"):
+            contract = ParcelInput.from_state(loaded.contract)
         _same_parcels(coordinates, contract.coordinates, settings.name)
     else:
         if size.published and settings.path is not None:
@@ -144,7 +147,7 @@ def _same_parcels(scans: NDArray[np.float32], trained: NDArray[np.float32], name
             "them with the same atlas, or train weights of your own"
         )
     far = np.linalg.norm(scans - trained, axis=1)
-    if (n := int((far > PARCEL_TOLERANCE_MM).sum())) > 0:
+    if (n := int((~(far <= PARCEL_TOLERANCE_MM)).sum())) > 0:  # also those whose place is no number
         raise UserError(
             f"{n} of {len(scans)} parcels lie more than {PARCEL_TOLERANCE_MM:g} mm from where these weights of {name} "
             f"were trained (the farthest {far.max():.0f} mm): the scans have another parcellation or order of parcels"

@@ -23,13 +23,15 @@ from genebrain.brain.encoders.families import Config, Size
 from genebrain.brain.encoders.published import SCAN_ENCODERS
 from genebrain.brain.models.brainlm.weights import read_weights
 from genebrain.brain.models.swift.weights import read_checkpoint
+from genebrain.common.checksums import CHECKSUMS, compare_files
 from genebrain.common.files import make_private, write_private
+from genebrain.common.hashing import content_digest
 from genebrain.common.reading import contents_of, read_record, refuse_endless
 from genebrain.common.tensor_files import read_arrays, write_tensors
 from genebrain.common.types import UserError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-CONFIG, CONTRACT = "config.json", "contract.safetensors"
+CONFIG, CONTRACT, SEEN = "config.json", "contract.safetensors", "seen_scans.txt"
 ENCODER = "encoder"
 """Folder of a run (of ``pretrain``, or of ``fit`` with an encoder in training) that holds the whole trained encoder."""
 OWN = "genebrain"
@@ -117,6 +119,8 @@ def read_encoder(path: Path | str, wanted: str) -> LoadedEncoder:
 
 
 def _read_encoder(file: Path, wanted: str) -> LoadedEncoder:
+    if (file.parent / CHECKSUMS).is_file() and (file.parent / CONFIG).is_file():
+        compare_files(file.parent, "restore it from a copy, or train it again")
     weights, hyper_parameters = _peek(file)
     name = detect(weights) or (wanted if SCAN_ENCODERS[wanted].sign is None else None)
     if name is None:
@@ -188,6 +192,8 @@ def _write(folder: Path, name: str, config: Config, module: nn.Module, own: dict
     write_private(folder / CONFIG, json.dumps(values, indent=1).encode())
     # Last: a folder with weights is a whole one.
     write_tensors(folder / WEIGHTS[0], {family.key_prefix + key: value for key, value in module.state_dict().items()})
+    there = [one for one in (CONFIG, CONTRACT, SEEN, WEIGHTS[0]) if (folder / one).is_file()]
+    write_private(folder / CHECKSUMS, json.dumps({one: content_digest(folder / one) for one in there}).encode())
 
 
 def _peek(file: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:

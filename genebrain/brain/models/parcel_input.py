@@ -61,17 +61,23 @@ class ParcelInput:
         problems = []
         if self.coordinates.ndim != 2 or self.coordinates.shape[1] != 3:
             problems.append(f"coordinates have shape {list(self.coordinates.shape)}, expected [parcels, 3]")
+        elif not np.isfinite(self.coordinates).all():
+            problems.append("coordinates of parcels are not finite")
         if isinstance(self.scaling, CohortScaling):
             for name in ("median", "spread"):
                 count = len(getattr(self.scaling, name))
+                if not np.isfinite(getattr(self.scaling, name)).all():
+                    problems.append(f"the {name} of the training scans is not finite")
                 if count != len(self.coordinates):
                     problems.append(f"the {name} covers {count} parcels, the coordinates {len(self.coordinates)}")
         elif self.scaling not in ("window", "done"):
             problems.append(f"scaling {self.scaling!r} is none of CohortScaling, 'window', 'done'")
         if self.formula not in ("paper", "toolkit"):
             problems.append(f"formula {self.formula!r} is neither 'paper' nor 'toolkit'")
-        if not (self.tr > 0 and self.divisor > 0):
-            problems.append(f"tr {self.tr} and divisor {self.divisor} must be above 0")
+        if not (0 < self.tr < np.inf and 0 < self.divisor < np.inf and 0 <= self.tr_tolerance < np.inf):
+            problems.append(
+                f"tr {self.tr}, its tolerance {self.tr_tolerance} and divisor {self.divisor} must be above 0"
+            )
         if problems:
             raise UserError("the input contract does not hold together: " + "; ".join(problems))
 

@@ -7,6 +7,7 @@ every exact match, finds more of them, and makes no two names of a file equal. K
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -109,3 +110,8 @@ def match_names(wanted: Sequence[str], available: Sequence[str]) -> Match:
         else:
             best, rule = rows, words
     return Match(best, rule, n_exact, hint)
+
+
+def natural(name: str) -> tuple[str, str]:
+    """Sorts ids with numbers as people do: row2 before row10."""
+    return re.sub(r"\d+", lambda number: number[0].zfill(20), name), name

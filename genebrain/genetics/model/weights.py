@@ -13,11 +13,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaModel
 
+from genebrain.common.reading import refuse_endless
 from genebrain.common.types import UserError
 from genebrain.genetics.model.checkpoints import (
     CHECKPOINTS,
@@ -33,6 +35,13 @@ from genebrain.genetics.model.tokenizer import BOS, EOS, VOCAB_SIZE
 
 TINY = "generator_tiny"
 HEAD = "lm_head.weight"
+SIZES = (
+    "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "hidden_act", "max_position_embeddings", "initializer_range", "rms_norm_eps",
+    "pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embeddings", "rope_theta", "rope_scaling",
+    "rope_parameters", "attention_bias", "attention_dropout", "mlp_bias",
+)  # fmt: skip
+"""Keys of a ``config.json`` that are read. Others name code and where it comes from, or change no number."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +101,10 @@ def find_weights(
         folder = hub_folder(checkpoint, revision, allow_download)
     else:
         folder = Path(path)
-    raw = read_config(folder)
-    config = LlamaConfig.from_dict(raw)
+    raw, files = read_config(folder), weight_files(folder)
+    config = _llama(raw, files, folder / "config.json")
     if checkpoint is not None:
         _check_sizes(name, checkpoint, config, folder)
-    files = weight_files(folder)
     return WeightSource(config, fingerprint_files(raw, files), files)
 
 
@@ -122,6 +130,26 @@ def tiny_config() -> LlamaConfig:
         eos_token_id=EOS,
         tie_word_embeddings=False,
     )
+
+
+def _llama(raw: Mapping[str, Any], files: list[Path], path: Path) -> LlamaConfig:
+    """The sizes of a configuration; whatever else it names (kernels, classes, number formats) is not looked at.
+
+    Raises
+    ------
+    UserError
+        No decoder can be built of it; one layer is tried, without memory.
+    """
+    refuse_endless(dict(raw), len(stored_shapes(files)), path)
+    known = {key: value for key, value in raw.items() if key in SIZES}
+    try:
+        config = LlamaConfig.from_dict(known)
+        with torch.device("meta"):
+            LlamaModel(LlamaConfig.from_dict({**known, "num_hidden_layers": 1}))
+    except Exception as error:  # the library has kinds of its own for wrong values
+        words = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is damaged ({words}); is the download complete?") from error
+    return config
 
 
 def _seeded_weights(config: LlamaConfig, seed: int) -> dict[str, Tensor]:

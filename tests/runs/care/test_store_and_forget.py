@@ -213,7 +213,7 @@ def test_whoever_is_still_read_or_unknown_stops_it(place):
     cohort = place / "c/cohort.yaml"
     first = str(load_cohort(cohort).table["participant_id"].iloc[0])
     (place / "c/withdrawn.txt").write_text(f"{first}\n")
-    with pytest.raises(UserError, match=r"still read: name the list in cohort.yaml"):
+    with pytest.raises(UserError, match=r"still read: name the list in cohort\.yaml"):
         forget(place)
     (place / "c/withdrawn.txt").write_text("nobody-1\n")
     with pytest.raises(UserError, match="name nobody"):

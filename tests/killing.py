@@ -1,0 +1,84 @@
+"""One verb in a process of its own that kills itself at a chosen point; forked, so that nothing is imported anew."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+CHANGES = ("os.rename", "os.remove", "os.mkdir")
+"""Audit events of a process that changes files; a kill comes just before one of them."""
+VOLATILE = ("seconds", "cost", "peak_rss_mb", "n_reused", "wall", "started", "elapsed", "stored_before", "encoded",
+            "batches", "tokens", "padding_tokens", "tokens_per_second")  # fmt: skip
+"""What one call did, or how long it took: told, and no result."""
+NO_RESULTS = (".png", ".html", ".lock", ".working", ".used", ".ckpt", ".pkl")
+
+
+def run(arguments: list[str], folder: Path, at: int | None = None) -> tuple[int, int]:
+    """Run a verb in ``folder``; before its change number ``at`` it is killed.
+
+    Returns
+    -------
+    code, changes : int
+        Exit code (-9: killed), and how many changes of files there were.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _child(arguments, folder, at, writing)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        told = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), int(told or 0)
+
+
+def _child(arguments: list[str], folder: Path, at: int | None, writing: int) -> None:
+    code, changes, own = 1, 0, os.getpid()
+    try:
+        os.chdir(folder)
+        log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+
+        def hook(event: str, _: Any) -> None:
+            nonlocal changes
+            if event in CHANGES and os.getpid() == own:
+                changes += 1
+                if changes == at:
+                    os.kill(own, signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        from genebrain.cli import main
+
+        code = main(arguments)
+        os.write(writing, str(changes).encode())
+    finally:
+        os._exit(code)
+
+
+def results(folder: Path, *, names: bool = True) -> dict[str, Any]:
+    """Digests of what a verb left, by path (or, where names are drawn at random, counted)."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
+        inner = path.relative_to(folder)
+        if not path.is_file() or path.name.startswith(".") or path.name.endswith(NO_RESULTS) or "logs" in inner.parts:
+            continue
+        if path.name in ("cost.json", "checksums.json", "log.txt", "secret", "index.jsonl"):
+            continue
+        content: Any = path.read_bytes()
+        if path.suffix == ".json":
+            content = json.dumps(_lasting(json.loads(content)), sort_keys=True).encode()
+        digest = hashlib.sha256(content).hexdigest()
+        found |= {str(inner): digest} if names else {digest: found.get(digest, 0) + 1}
+    return found
+
+
+def _lasting(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _lasting(value) for key, value in node.items() if key not in VOLATILE}
+    return [_lasting(one) for one in node] if isinstance(node, list) else node
