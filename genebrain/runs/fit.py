@@ -271,8 +271,14 @@ def sizes(split: Split) -> dict[str, int]:
 
 
 def strata_columns(cohort: Cohort) -> list[str]:
-    """Columns that could tell people apart without genes: those of site and ancestry that vary."""
-    return [c for c in STRATA if c in cohort.table.columns and cohort.table[c].nunique() > 1]
+    """Columns that could tell people apart without genes: those that the cohort names, else site and ancestry; those of
+    them that vary.
+    """
+    return [
+        c
+        for c in (STRATA if cohort.own.strata is None else cohort.own.strata)
+        if c in cohort.table.columns and cohort.table[c].nunique() > 1
+    ]
 
 
 def strata_codes(cohort: Cohort) -> IntArray | None:

@@ -106,7 +106,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
         arena = Arena(
             fitted, subjects, split.train, choosing, rows, cohort.table,
             lambda: workspace.dosage_blocks(experiment.genetics), readings, experiment.seed,
-            folder.checkpoints / "comparisons", workspace.progress,
+            folder.checkpoints / "comparisons", workspace.progress, cohort.own.confounds,
         )  # fmt: skip
         vectors = {"model": (gene, brain)}
         asked = [name for name in settings.comparisons if name not in SIMULATED or readings is not None]
@@ -159,7 +159,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
                 name: one["value"] for name, one in who.retrieval(*learner)["mean"].items()
             } if learner else None,
             "strata_columns": strata_names(cohort, settings.strata),
-            "columns": column_roles(cohort.table, strata_names(cohort, settings.strata)),
+            "columns": column_roles(cohort.table, strata_names(cohort, settings.strata), cohort.own.confounds),
             "scan_readings": scan_readings(experiment.brain, workspace, fitted, subjects, split.training),
         }  # fmt: skip
     metrics["cost"] = folder.cost()
