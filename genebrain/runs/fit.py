@@ -24,6 +24,7 @@ from genebrain.common.reading import read_history
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.tensor_files import write_tensors
 from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.evaluation.report.model_card import write_model_card
 from genebrain.runs.contents import claim_contents
 from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
 from genebrain.runs.saved_features import FEATURES, read_features
@@ -167,6 +168,7 @@ def _fit(
     folder.finish(
         {"cohort_fingerprint": cohort.fingerprint, "seed": experiment.seed, "brain": brain, "parameters": counted}
     )
+    write_model_card(run)
     return run
 
 

@@ -16,6 +16,7 @@ from genebrain.common.run_folder import FORMAT, RunFolder, read_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.report.figures import write_figures
+from genebrain.evaluation.report.model_card import write_model_card
 from genebrain.evaluation.result_files import SPLITS, result_path, set_aside
 from genebrain.evaluation.retrieval import (
     USUAL_GALLERY,
@@ -181,6 +182,8 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
         history=history,
         funnel=steps,
     )
+    if test:
+        write_model_card(run)
     return metrics
 
 
