@@ -26,6 +26,7 @@ GENERATORS = (
     "generator_v2_prokaryote_1.2b", "generator_v2_prokaryote_3b",
 )  # fmt: skip
 """The published GENERators, and the tiny one with random weights."""
+CARBONS = ("carbon_500m", "carbon_3b", "carbon_8b")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,10 @@ class DNAEncoder(Protocol):
 
 
 DNA_ENCODERS: Registry[Callable[[DNAWeights], DNAEncoder]] = Registry(
-    "DNA encoder", dict.fromkeys(GENERATORS, "genebrain.genetics.encoders.generator")
+    "DNA encoder",
+    dict.fromkeys(GENERATORS, "genebrain.genetics.encoders.generator")
+    | dict.fromkeys(CARBONS, "genebrain.genetics.encoders.carbon")
+    | {"transformers": "genebrain.genetics.encoders.pretrained"},
 )
 """Makers of DNA encoders by the names that ``genetics.name`` takes."""
 
