@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -17,29 +18,54 @@ STRATA = ("site", "ancestry")
 CONFOUNDS = ("site", "ancestry", "sex", "age", "mean_fd")
 STRUCTURE = ("participant_id", "genotype_id", "family_id", "genome_id", "family", "genome", "own_split", "session")
 SHOWN = 12
+SYNONYMS = {
+    "gender": "sex", "scanner": "site", "scanner_id": "site", "center": "site", "centre": "site", "age_at_scan": "age",
+    "age_years": "age", "population": "ancestry", "superpopulation": "ancestry", "fd_mean": "mean_fd",
+    "framewise_displacement": "mean_fd",
+}  # fmt: skip
+"""Common names of columns that are read under another one."""
 
 
-def confound_columns(table: pd.DataFrame) -> list[str]:
-    """Columns that comparisons take as confounds: those of :data:`CONFOUNDS`, and components ``PC1``, ``PC2``, ..."""
+def confound_columns(table: pd.DataFrame, named: Sequence[str] | None = None) -> list[str]:
+    """Columns that comparisons take as confounds: those that ``confounds:`` of ``cohort.yaml`` names, else those of
+    :data:`CONFOUNDS`, and components ``PC1``, ``PC2``, ...
+    """
     components = [str(column) for column in table.columns if re.fullmatch(r"PC\d+", str(column))]
-    return [column for column in (*CONFOUNDS, *components) if column in table.columns]
+    wanted = (*CONFOUNDS, *components) if named is None else named
+    return [column for column in wanted if column in table.columns]
 
 
-def column_roles(table: pd.DataFrame, strata: Sequence[str]) -> dict[str, list[str]]:
-    """Names of columns under ``confounds``, ``strata`` and ``unused``; what identifies people is in none."""
-    confounds = confound_columns(table)
+def column_roles(table: pd.DataFrame, strata: Sequence[str], named: Sequence[str] | None = None) -> dict[str, Any]:
+    """Names of columns under ``confounds``, ``strata`` and ``unused``; what identifies people is in none.
+
+    ``missing`` has the number of people without a value, of the columns that are used and where there are any.
+    """
+    confounds = confound_columns(table, named)
     used = {*confounds, *strata, *STRUCTURE}
     unused = [str(column) for column in table.columns if column not in used]
-    return {"confounds": confounds, "strata": list(strata), "unused": unused}
+    missing = {
+        column: n
+        for column in dict.fromkeys((*confounds, *strata))
+        if (n := int((table[column].isna() | table[column].isin(["missing", ""])).sum()))
+    }
+    return {"confounds": confounds, "strata": list(strata), "unused": unused, "missing": missing}
 
 
-def roles_in_words(roles: dict[str, list[str]]) -> str:
-    """One line: which columns are used for what."""
+def roles_in_words(roles: dict[str, Any]) -> str:
+    """One line: which columns are used for what, and how many values of each are missing."""
+    missing = roles.get("missing", {})
 
     def names(role: str) -> str:
+        shown = [f"{name} ({missing[name]:,} unknown)" if name in missing else name for name in roles[role][:SHOWN]]
         more = f" and {len(roles[role]) - SHOWN} more" if len(roles[role]) > SHOWN else ""
-        return (", ".join(roles[role][:SHOWN]) or "none") + more
+        return (", ".join(shown) or "none") + more
 
-    return (
+    text = (
         f"columns taken as confounds: {names('confounds')}; as strata: {names('strata')}; not used: {names('unused')}"
     )
+    taken = {*roles["confounds"], *roles["strata"]}
+    meant = {
+        column: usual for column in roles["unused"] if (usual := SYNONYMS.get(column.lower())) not in (None, *taken)
+    }
+    hints = ", ".join(f"{usual}: {column}" for column, usual in meant.items())
+    return f"{text}. `columns: {{{hints}}}` in cohort.yaml would use them" if hints else text

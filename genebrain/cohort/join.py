@@ -20,6 +20,7 @@ from genebrain.cohort.relatedness.relatives import Relatives, families_from
 from genebrain.cohort.tables.files import Description, read_description, read_table
 from genebrain.cohort.tables.id_lists import find_people, read_id_list
 from genebrain.cohort.tables.names import Match, match_names, natural
+from genebrain.cohort.tables.own_columns import OwnColumns
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.cohort.tables.sources import genotype_samples, read_participants, read_scans
 from genebrain.cohort.tables.vectors import gene_vector_ids, people_of_ids, vector_scans
@@ -40,6 +41,7 @@ class Assembly:
     relatives: Relatives | None = None
     funnel: dict[str, Any] = field(default_factory=dict)
     put_back: frozenset[str] = frozenset()
+    own: OwnColumns = field(default_factory=OwnColumns)
 
 
 def assemble(path: Path, vectors: Mapping[str, Path] | None = None, put_back: frozenset[str] = frozenset()) -> Assembly:
@@ -50,10 +52,10 @@ def assemble(path: Path, vectors: Mapping[str, Path] | None = None, put_back: fr
     """
     problems = Problems()
     description = read_description(path, problems, vectors)
-    parts = Assembly(description, problems, put_back=put_back)
+    parts = Assembly(description, problems, put_back=put_back, own=OwnColumns.of(description.settings, problems))
     files = description.files
     if "participants" in files:
-        parts.participants = read_participants(files["participants"], problems)
+        parts.participants = read_participants(files["participants"], problems, parts.own)
     if "genotypes" in files:
         parts.samples = genotype_samples(description.genotypes or files["genotypes"], problems)
     if "scans" in files:
@@ -134,6 +136,7 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     parts.relatives = families_from(table, files.get("kinship"), files.get("genomewide"), problems)
     codes = {"family": parts.relatives.family, "genome": parts.relatives.genome}
     names = ["participant_id", "genotype_id"]
+    parts.own.check(table, problems)
     parts.table = table.assign(**codes)[[*names, *codes, *table.columns.drop(names)]]
     parts.person_scans = scans
 

@@ -20,8 +20,8 @@ import pandas as pd
 from genebrain.cohort.join import Assembly, assemble
 from genebrain.cohort.relatedness.kinship import Pairs
 from genebrain.cohort.tables.files import VECTOR_FILES
+from genebrain.cohort.tables.own_columns import LABELS, OwnColumns
 from genebrain.cohort.tables.problems import Problem, did_you_mean
-from genebrain.cohort.tables.sources import LABELS
 from genebrain.common.hashing import sha256
 from genebrain.common.table_files import as_numbers
 from genebrain.common.types import FloatArray, UserError
@@ -64,6 +64,8 @@ class Cohort:
     gene_vectors, brain_vectors : Path or None
         Files of vectors in the place of genotypes (``genotypes``, ``reference`` and ``windows`` are this file then) or
         of scans (``scans`` has one row per vector then, with its ``row`` in the file).
+    own : OwnColumns
+        Confounds and strata that ``cohort.yaml`` names.
     """
 
     folder: Path
@@ -83,6 +85,7 @@ class Cohort:
     parcel_coordinates: Path | None = None
     gene_vectors: Path | None = None
     brain_vectors: Path | None = None
+    own: OwnColumns = field(default_factory=OwnColumns)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -149,6 +152,7 @@ def cohort_of(parts: Assembly) -> Cohort:
         parcel_coordinates=files.get("parcel_coordinates"),
         gene_vectors=genes,
         brain_vectors=files.get("brain_vectors"),
+        own=parts.own,
     )
 
 

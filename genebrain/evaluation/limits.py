@@ -63,10 +63,14 @@ def limits(metrics: Metrics) -> list[str]:
     if not metrics.get("ceiling"):
         found.append("The best possible score is unknown; it is known for simulated cohorts only.")
     if columns := metrics.get("columns"):
-        names = {role: ", ".join(columns[role]) or "none" for role in ("confounds", "strata", "unused")}
+        missing = columns.get("missing", {})
+        told = {name: f"{name} ({n:,} unknown)" for name, n in missing.items()}
+        roles = ("confounds", "strata", "unused")
+        names = {role: ", ".join(told.get(name, name) for name in columns[role]) or "none" for role in roles}
         found.append(
             f"Columns taken as confounds: {names['confounds']}; as strata: {names['strata']}. Not used: "
-            f"{names['unused']}. A confound under another name is none here: rename it, or name it in strata."
+            f"{names['unused']}. A confound under another name is none here: name it in `confounds:` or "
+            "`columns:` of cohort.yaml."
         )
     found += [
         f"The permutation test deals the scans of the {split} set and does not retrain; it judges this model, "

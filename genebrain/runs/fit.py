@@ -25,6 +25,7 @@ from genebrain.common.reading import read_history
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.tensor_files import write_tensors
 from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.evaluation.report.model_card import write_model_card
 from genebrain.runs.care.needs import NEEDS, write_needs
 from genebrain.runs.care.withdrawn import WITHDRAWN, blocks_of_then, withdrawn_from
 from genebrain.runs.contents import claim_contents
@@ -173,6 +174,7 @@ def _fit(
     folder.finish(
         {"cohort_fingerprint": cohort.fingerprint, "seed": experiment.seed, "brain": brain, "parameters": counted}
     )
+    write_model_card(run)
     return run
 
 
@@ -282,8 +284,14 @@ def sizes(split: Split) -> dict[str, int]:
 
 
 def strata_columns(cohort: Cohort) -> list[str]:
-    """Columns that could tell people apart without genes: those of site and ancestry that vary."""
-    return [c for c in STRATA if c in cohort.table.columns and cohort.table[c].nunique() > 1]
+    """Columns that could tell people apart without genes: those that the cohort names, else site and ancestry; those of
+    them that vary.
+    """
+    return [
+        c
+        for c in (STRATA if cohort.own.strata is None else cohort.own.strata)
+        if c in cohort.table.columns and cohort.table[c].nunique() > 1
+    ]
 
 
 def strata_codes(cohort: Cohort) -> IntArray | None:

@@ -36,8 +36,8 @@ class GeneSide:
     Parameters
     ----------
     name : str
-        generator_tiny (random weights, offline), a published checkpoint, see ``genebrain models``, or an encoder of a
-        plugin (:data:`~genebrain.genetics.encoders.protocol.DNA_ENCODERS`).
+        generator_tiny (random weights, offline), a published one, see ``genebrain models``, carbon_500m, carbon_3b,
+        carbon_8b, transformers (any model in a folder: ``path``), or an encoder of a plugin (``DNA_ENCODERS``).
     path : str, optional
         Local folder with config.json and safetensors weights; None: the hub cache.
     revision : str, optional
@@ -255,7 +255,7 @@ class GeneSide:
         """
         if self.own:
             raise UserError(
-                f"genetics.name={self.name} is an encoder of a plugin: it gives vectors for fit, embed and "
+                f"genetics.name={self.name} reads letters in its own way: it gives vectors for fit, embed and "
                 "embed-sequences; this needs a GENERator (generator_tiny, or a published one)"
             )
         return {

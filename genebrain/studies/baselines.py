@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,8 @@ class Arena:
         Scratch space for the arm that is trained by gradient.
     progress : bool
         Show the bars of the closed forms.
+    confounds : sequence of str or None
+        Columns of the table that the cohort names; None: by their usual names.
     """
 
     fitted: FittedAlignment
@@ -76,6 +78,7 @@ class Arena:
     seed: int
     folder: Path
     progress: bool = False
+    confounds: Sequence[str] | None = None
 
     @property
     def training(self) -> IntArray:
@@ -91,7 +94,7 @@ def ridge_cca(arena: Arena) -> Vectors:
 
 def confound_only(arena: Arena) -> Vectors | None:
     """Ridge CCA from confounds to the brain; None when the participants table has none."""
-    confounds = confound_matrix(arena.table, arena.training)
+    confounds = confound_matrix(arena.table, arena.training, arena.confounds)
     if confounds is None:
         return None
     return _ridge(arena, confounds, _own_features(arena)[1])
@@ -139,7 +142,7 @@ def textbook(arena: Arena) -> Vectors | None:
 
 def residualised(arena: Arena) -> Vectors | None:
     """The default recipe after regressing confounds out of both sides, coefficients from training people."""
-    confounds = confound_matrix(arena.table, arena.training)
+    confounds = confound_matrix(arena.table, arena.training, arena.confounds)
     if confounds is None:
         return None
     rows, name = arena.training, arena.fitted.brain_name
@@ -166,14 +169,14 @@ def check_comparisons(names: list[str]) -> None:
         raise UserError(f"comparisons {', '.join(unknown)} do not exist; use {', '.join(COMPARISONS)}")
 
 
-def confound_matrix(table: pd.DataFrame, training: IntArray) -> FloatArray | None:
+def confound_matrix(table: pd.DataFrame, training: IntArray, named: Sequence[str] | None = None) -> FloatArray | None:
     """Confounds as standardised columns ``[people, columns]``: categories as indicators, missing values as mean.
 
     Includes the squares of age and age x sex, and the ancestry components of the table. Categories and means are
     those of the training people; a category that they do not have is all zeros.
     """
     columns: list[FloatArray] = []
-    for name in confound_columns(table):
+    for name in confound_columns(table, named):
         values = table[name]
         if pd.api.types.is_numeric_dtype(values):
             number = values.to_numpy(dtype=np.float64)

@@ -18,6 +18,7 @@ from genebrain.common.run_folder import FORMAT, RunFolder, read_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.report.figures import write_figures
+from genebrain.evaluation.report.model_card import write_model_card
 from genebrain.evaluation.result_files import SPLITS, result_path, set_aside
 from genebrain.evaluation.retrieval import (
     USUAL_GALLERY,
@@ -111,7 +112,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
         arena = Arena(
             fitted, subjects, split.train, choosing, rows, cohort.table,
             lambda: workspace.dosage_blocks(experiment.genetics), readings, experiment.seed,
-            folder.checkpoints / "comparisons", workspace.progress,
+            folder.checkpoints / "comparisons", workspace.progress, cohort.own.confounds,
         )  # fmt: skip
         vectors = {"model": (gene, brain)}
         asked = [name for name in settings.comparisons if name not in SIMULATED or readings is not None]
@@ -164,7 +165,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
                 name: one["value"] for name, one in who.retrieval(*learner)["mean"].items()
             } if learner else None,
             "strata_columns": strata_names(cohort, settings.strata),
-            "columns": column_roles(cohort.table, strata_names(cohort, settings.strata)),
+            "columns": column_roles(cohort.table, strata_names(cohort, settings.strata), cohort.own.confounds),
             "scan_readings": scan_readings(experiment.brain, workspace, fitted, subjects, split.training),
         }  # fmt: skip
         metrics["findings"] = write_findings(
@@ -194,6 +195,8 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
         history=history,
         funnel=steps,
     )
+    if test:
+        write_model_card(run)
     return metrics
 
 

@@ -73,9 +73,7 @@ def true_values(cohort: Cohort) -> dict[str, FloatArray] | None:
     # The simulation wrote its people in the order of their ids, whatever was done to the rows since.
     place = {name: row for row, name in enumerate(sorted(listed["participant_id"], key=natural))}
     if any(len(values) != len(place) for values in truth.values()):
-        log.warning(
-            f"note: the participants table of {cohort.name} has other people than were simulated: nothing is known"
-        )
+        log.warning(f"note: the participants of {cohort.name} are others than were simulated: nothing is known")
         return None
     order = np.array([place[name] for name in cohort.table["participant_id"]])
     return {name: values[order] for name, values in truth.items()}

@@ -53,13 +53,14 @@ def learning_curve(results: pd.DataFrame, metric: str, path: Path) -> bool:
 def curve_table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One row per number of training people: means over seeds, and the mean interval over people of one test set."""
     rows = []
-    for _, cells in results.groupby("n_train"):
+    for n in sorted(set(results["n_train"].astype(int))):
+        cells = results[results["n_train"] == n]
         half = float((cells[f"{metric}_high"] - cells[f"{metric}_low"]).mean() / 2)
         spread = float(cells[metric].std(ddof=1)) if len(cells) > 1 else 0.0
         mean, half = float(cells[metric].mean()), max(half, 1.96 * spread)
         rows.append(
             {
-                "n_train": int(cells["n_train"].iloc[0]),
+                "n_train": n,
                 "seeds": len(cells),
                 "mean": mean,
                 "low": max(0.0, mean - half),

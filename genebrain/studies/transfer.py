@@ -7,6 +7,7 @@ the confounds of the second cohort retrieve of the model's own brain latents, cr
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def judge_elsewhere(
     vectors = {"model": (gene, brain)}
     latents = fitted.model.closed_form.observed_latents(subjects.brain[fitted.brain_name])
     wanted = "confound_only" in settings.comparisons
-    guessed = confound_latents(cohort.table, latents, subjects.family, experiment.seed) if wanted else None
+    named, seed = cohort.own.confounds, experiment.seed
+    guessed = confound_latents(cohort.table, latents, subjects.family, seed, named) if wanted else None
     if guessed is not None:
         vectors["confound_only"] = guessed, latents.astype(np.float32)
     retrieval = {name: who.retrieval(*pair) for name, pair in vectors.items()}
@@ -97,7 +99,7 @@ def judge_elsewhere(
         "dropped": cohort.funnel.get("dropped", {}),
         "oracle_pair": None,
         "strata_columns": strata_names(cohort, settings.strata),
-        "columns": column_roles(cohort.table, strata_names(cohort, settings.strata)),
+        "columns": column_roles(cohort.table, strata_names(cohort, settings.strata), cohort.own.confounds),
         "cost": {},
     }  # fmt: skip
     metrics["verdict"] = verdict(metrics)
@@ -125,7 +127,9 @@ def write_metrics(out: Path, metrics: Metrics, funnel: dict[str, Any]) -> None:
     write_json(out / "funnel.json", funnel)
 
 
-def confound_latents(table: Any, latents: FloatArray, families: IntArray, seed: int) -> FloatArray | None:
+def confound_latents(
+    table: Any, latents: FloatArray, families: IntArray, seed: int, named: Sequence[str] | None = None
+) -> FloatArray | None:
     """What the confounds say about each person's brain latents, by ridge fitted on people of other families.
 
     Returns
@@ -140,7 +144,7 @@ def confound_latents(table: Any, latents: FloatArray, families: IntArray, seed: 
         held = np.zeros(len(latents), dtype=bool)
         held[fold] = True
         others = np.flatnonzero(~held)
-        confounds = confound_matrix(table, others)
+        confounds = confound_matrix(table, others, named)
         if confounds is None:
             return None
         x = np.column_stack([np.ones(len(confounds)), confounds]).astype(np.float64)

@@ -166,7 +166,8 @@ def fit(
     path = _path(given.cohort)
     workspace = workspace or Workspace(open_sources(path, given), store, progress=progress)
     if progress:
-        print(roles_in_words(column_roles(workspace.cohort.table, strata_columns(workspace.cohort))))
+        people = workspace.cohort
+        print(roles_in_words(column_roles(people.table, strata_columns(people), people.own.confounds)))
     record = {**kept_places(Path(run), cohort=path, store=workspace.store), "experiment": experiment}
     with using(engine):
         folder = run_fit(

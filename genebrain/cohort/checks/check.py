@@ -197,7 +197,7 @@ def _text(parts: Assembly, funnel: dict[str, Any]) -> str:
         lines += [f"  {'scans of these people':<{widest}}  {funnel['scans']:>8,}", ""]
         lines += [f"  left out: {count:,} {reason}" for reason, count in funnel["dropped"].items() if count]
     if parts.table is not None:
-        lines.append(f"  {told_columns(parts.table)}")
+        lines.append(f"  {told_columns(parts.table, [*(parts.own.confounds or ()), *(parts.own.strata or ())])}")
     if "records_looked_at" in funnel:
         lines.append(f"  looked at: {funnel['records_looked_at']:,} variant records")
     if windows := funnel.get("genotypes"):
@@ -207,8 +207,8 @@ def _text(parts: Assembly, funnel: dict[str, Any]) -> str:
         looked = funnel["scans_looked_at"]
         lines.append(f"  looked at: {looked['headers']:,} scan headers, {looked['values']:,} scans to the end")
     if parts.table is not None:
-        strata = [column for column in STRATA if column in parts.table.columns]
-        lines.append(f"  {roles_in_words(column_roles(parts.table, strata))}")
+        strata = [c for c in (STRATA if parts.own.strata is None else parts.own.strata) if c in parts.table.columns]
+        lines.append(f"  {roles_in_words(column_roles(parts.table, strata, parts.own.confounds))}")
     for title, problems in (("errors", parts.problems.errors), ("warnings", parts.problems.warnings)):
         if problems:
             lines += [

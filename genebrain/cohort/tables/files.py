@@ -29,7 +29,9 @@ REQUIRED_FILES = ("participants", "genotypes", "reference", "windows", "scans")
 OPTIONAL_FILES = ("atlas", "parcel_coordinates", "kinship", "genomewide", "known_answer", "exclude")
 VECTOR_FILES = {"gene_vectors": ("genotypes", "reference", "windows"), "brain_vectors": ("scans",)}
 """Files of vectors, and the files that they stand in the place of."""
-SETTINGS = ("name", "split", "max_mean_fd", "choose", "exclude_unknown", "split_unknown")
+SETTINGS = (
+    "name", "split", "max_mean_fd", "choose", "exclude_unknown", "split_unknown", "columns", "confounds", "strata",
+)  # fmt: skip
 KNOWN_COLUMNS = (
     *("participant_id", "genotype_id", "family_id", "genome_id", "site", "sex", "age", "ancestry", "mean_fd"),
     *("session", "path", "tr", "mask", "confounds", "split"),

@@ -5,7 +5,6 @@ Reads headers and tables only. Problems are collected, not raised.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pandas as pd
 
 from genebrain.brain.store.scan_table import examine_scan_table
 from genebrain.cohort.tables.files import numbers, read_table
+from genebrain.cohort.tables.own_columns import LABELS, NUMERIC, OwnColumns
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.cohort.tables.scan_motion import fill_motion
 from genebrain.common.table_files import is_missing
@@ -20,18 +20,19 @@ from genebrain.common.types import UserError
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.resolve import open_genotypes
 
-LABELS = ("site", "sex", "ancestry")
-NUMERIC = re.compile(r"age|mean_fd|PC\d+")
 
-
-def read_participants(path: Path, problems: Problems) -> pd.DataFrame | None:
+def read_participants(path: Path, problems: Problems, own: OwnColumns | None = None) -> pd.DataFrame | None:
     """Participants table with ``genotype_id`` filled in, numbers as float and ``missing`` for unknown labels.
 
-    Rows that repeat a participant or a genotype are an error; the first one stays.
+    Rows that repeat a participant or a genotype are an error; the first one stays. ``own`` gives columns the names
+    that are read.
     """
-    table = read_table(path, ["participant_id"], problems)
+    own = own or OwnColumns()
+    needed = own.columns.get("participant_id", "participant_id")
+    table = read_table(path, [needed], problems)
     if table is None:
         return None
+    table = own.renamed(table, path.name, problems)
     if "genotype_id" not in table.columns:
         table["genotype_id"] = table["participant_id"]
     table["genotype_id"] = table["genotype_id"].mask(is_missing(table["genotype_id"]), table["participant_id"])
@@ -56,7 +57,7 @@ def read_participants(path: Path, problems: Problems) -> pd.DataFrame | None:
             table[column] = numbers(table[column], f"{path.name}, column `{column}`", problems)
         elif column in LABELS:
             table[column] = table[column].mask(is_missing(table[column]), "missing")
-    return table
+    return own.typed(table)
 
 
 def genotype_samples(path: Path | GenotypeSource, problems: Problems) -> list[str] | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import logging
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,11 +22,14 @@ from genebrain.genetics.model.options import ModelOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
+log = logging.getLogger(__name__)
+
 GENERATORS = (
     "generator_tiny", "generator_v1_1.2b", "generator_v1_3b", "generator_v2_1.2b", "generator_v2_3b",
     "generator_v2_prokaryote_1.2b", "generator_v2_prokaryote_3b",
 )  # fmt: skip
 """The published GENERators, and the tiny one with random weights."""
+CARBONS = ("carbon_500m", "carbon_3b", "carbon_8b")
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ DNA_ENCODERS: Registry[Callable[[DNAWeights], DNAEncoder]] = Registry(
     "DNA encoder",
     dict.fromkeys(GENERATORS, "genebrain.genetics.encoders.generator")
     | {"kmer_counts": "genebrain.genetics.encoders.kmers"},
+    | dict.fromkeys(CARBONS, "genebrain.genetics.encoders.carbon")
+    | {"transformers": "genebrain.genetics.encoders.pretrained"},
 )
 """Makers of DNA encoders by the names that ``genetics.name`` takes."""
 
