@@ -107,3 +107,36 @@ def test_a_share_of_images_is_not_read_twice(tmp_path, monkeypatch):
 def test_shares_of_verbs_that_have_numbered_ones_only(tmp_path):
     with pytest.raises(UserError, match="numbered shares only"):
         tasks.generate(tmp_path / "out.fa", prompt="ACGTAC", shard="next")
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory):
+    """A reference of 3,000 bases and 23 substitutions."""
+    folder, random = tmp_path_factory.mktemp("variants"), np.random.default_rng(0)
+    letters = random.choice(list("ACGT"), 3000)
+    (folder / "genome.fa").write_text(">chr1\n" + "".join(letters) + "\n")
+    lines = ["chrom\tpos\tref\talt"]
+    for place in sorted(random.choice(np.arange(200, 2800), 23, replace=False).tolist()):
+        other = next(base for base in "ACGT" if base != letters[place])
+        lines.append(f"chr1\t{place + 1}\t{letters[place]}\t{other}")
+    (folder / "variants.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def score(variants, out, **more):
+    return tasks.score_variants(
+        variants / "variants.tsv", variants / "genome.fa", out, context_bp=120, block_size=4, progress=False, **more
+    )
+
+
+def test_variants_have_the_same_scores_under_every_engine(variants, tmp_path):
+    alone = score(variants, tmp_path / "alone.tsv")
+    claimed = score(variants, tmp_path / "claimed.tsv", shard="next")
+    with distributed.LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        engine = EngineSettings("dask", address=cluster.scheduler_address)
+        spread_out = score(variants, tmp_path / "dask.tsv", engine=engine)
+    assert alone["work"] == claimed["work"] == spread_out["work"]
+    texts = [(tmp_path / f"{name}.tsv").read_text() for name in ("alone", "claimed", "dask")]
+    assert len(texts[0].splitlines()) == 24
+    assert texts[1:] == texts[:1] * 2
+    assert not list(tmp_path.glob("*.parts"))
