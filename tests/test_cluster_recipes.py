@@ -54,7 +54,9 @@ def test_the_jobs_of_slurm_run_commands_of_ours(tmp_path):
 
 def test_submitting_lets_the_alignment_wait_for_the_array(tmp_path):
     environment = stubs(
-        tmp_path, sbatch=f'echo "$@" >> {tmp_path}/jobs; wc -l < {tmp_path}/jobs', genebrain=f'echo "$@" > {tmp_path}/typed'
+        tmp_path,
+        sbatch=f'echo "$@" >> {tmp_path}/jobs; wc -l < {tmp_path}/jobs',
+        genebrain=f'echo "$@" > {tmp_path}/typed',
     )
     words = ["bash", RECIPES / "submit.sh", "c.yaml", "store", "runs/first", "16"]
     done = subprocess.run(words, env=environment, check=True, capture_output=True, text=True)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import logging
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +21,6 @@ from genebrain.genetics.model.options import ModelOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-log = logging.getLogger(__name__)
 
 GENERATORS = (
     "generator_tiny", "generator_v1_1.2b", "generator_v1_3b", "generator_v2_1.2b", "generator_v2_3b",
@@ -94,7 +92,7 @@ class DNAEncoder(Protocol):
 DNA_ENCODERS: Registry[Callable[[DNAWeights], DNAEncoder]] = Registry(
     "DNA encoder",
     dict.fromkeys(GENERATORS, "genebrain.genetics.encoders.generator")
-    | {"kmer_counts": "genebrain.genetics.encoders.kmers"},
+    | {"kmer_counts": "genebrain.genetics.encoders.kmers"}
     | dict.fromkeys(CARBONS, "genebrain.genetics.encoders.carbon")
     | {"transformers": "genebrain.genetics.encoders.pretrained"},
 )
