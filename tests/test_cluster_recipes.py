@@ -1,4 +1,4 @@
-"""Recipes for clusters: each is read by the real tool where it is installed, and every command in them is one of ours."""
+"""Recipes for clusters: read by the real tool where it is installed, and every command in them is one of ours."""
 
 from __future__ import annotations
 
