@@ -80,12 +80,6 @@ def base(tmp_path_factory) -> Path:
         ["pretrain", COHORT, "brain=brainlm_tiny", "run=enc0", "trainer.max_epochs=1", "trainer.passes=1"],
     ):
         assert run(words, folder)[0] == 0, (folder / "log.txt").read_text()[-2000:]
-    assert (
-        run(["pretrain", COHORT, "brain=brainlm_tiny", "run=enc0", "trainer.max_epochs=1", "trainer.passes=1"], folder)[
-            0
-        ]
-        == 0
-    )
     shutil.move(folder / "enc0/encoder", folder / "enc")
     shutil.rmtree(folder / "enc0")
     letters = ["".join(rng.choice(list("ACGT"), 60)) for _ in range(12)]
