@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def named_first(verb: str, words: Sequence[str]) -> list[str]:
-    """Words after a verb, the first one as ``key=value`` where the verb takes a plain one (``genebrain store list``)."""
+    """Words after a verb; the first one as ``key=value`` where the verb takes a plain one (``store list``)."""
     if verb in FIRST_WORD and words and "=" not in words[0] and not words[0].startswith("-"):
         return [f"{FIRST_WORD[verb]}={words[0]}", *words[1:]]
     return list(words)
