@@ -63,9 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(__version__)
         return 0
-    verb, rest = arguments[0], arguments[1:]
-    if verb in FIRST_WORD and rest and "=" not in rest[0] and not rest[0].startswith("-"):
-        rest[0] = f"{FIRST_WORD[verb]}={rest[0]}"
+    verb, rest = arguments[0], named_first(arguments[0], arguments[1:])
     try:
         return _run(verb, rest)
     except UserError as error:
@@ -90,6 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+
+
+def named_first(verb: str, words: Sequence[str]) -> list[str]:
+    """Words after a verb; the first one as ``key=value`` where the verb takes a plain one (``store list``)."""
+    if verb in FIRST_WORD and words and "=" not in words[0] and not words[0].startswith("-"):
+        return [f"{FIRST_WORD[verb]}={words[0]}", *words[1:]]
+    return list(words)
 
 
 def _run(verb: str, rest: list[str]) -> int:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def _child(arguments: list[str], folder: Path, at: int | None, writing: int) -> 
         log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
 
         def hook(event: str, _: Any) -> None:
             nonlocal changes
@@ -57,7 +59,11 @@ def _child(arguments: list[str], folder: Path, at: int | None, writing: int) -> 
 
         code = main(arguments)
         os.write(writing, str(changes).encode())
+    except BaseException:
+        traceback.print_exc()
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 

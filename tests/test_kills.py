@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from genebrain.cli import VERBS
+from genebrain.simulation.cohort import simulate_cohort
 from tests.killing import results, run
 
 KILLS = 9
 """Per verb: with its 22 verbs that write, about 200."""
 COHORT = "cohort.path=c/cohort.yaml"
-SIZES = ("n_windows=2", "window_bp=3000", "n_frames=60", "n_parcels=10", "n_genomewide=50", "n_contigs=2")
+SIZES = {"n_windows": 2, "window_bp": 3000, "n_frames": 60, "n_parcels": 10, "n_genomewide": 50, "n_contigs": 2}
 SHORT = ("trainer.max_epochs=3", "trainer.patience=3")
 JUDGE = ("n_bootstrap=20", "n_permutations=20")
 
@@ -31,7 +32,9 @@ class Case:
 
 
 CASES = {
-    "simulate": Case(("n_subjects=16", *SIZES, "seed=3", "out=new"), "new"),
+    "simulate": Case(
+        ("n_subjects=16", "n_windows=2", "window_bp=3000", "n_frames=40", "n_parcels=10", "seed=3", "out=new"), "new"
+    ),
     "plan": Case((COHORT, "out=plan.json"), "plan.json"),
     "embed": Case((COHORT,), "c/store", ("c/store",), names=False),
     "embed-scans": Case(("input=c/scans.tsv", "brain=connectome", "out=e"), "e", names=False),
@@ -69,16 +72,14 @@ def base(tmp_path_factory) -> Path:
     """A cohort with a filled store, a judged run, sequences, variants and an encoder."""
     folder = tmp_path_factory.mktemp("kills")
     rng = np.random.default_rng(0)
-    assert run(["simulate", "n_subjects=40", *SIZES, "seed=5", "k=2", "n_active=6", "out=c"], folder)[0] == 0
-    assert run(["fit", COHORT, "run=r", "alignment=closed_form"], folder)[0] == 0
-    assert run(["evaluate", "run=r", "comparisons=[]", *JUDGE], folder)[0] == 0
-    assert run(["embed", COHORT, "genetics.chunk_bp=600", "brain=brainlm_tiny"], folder)[0] == 0
-    assert (
-        run(["pretrain", COHORT, "brain=brainlm_tiny", "run=enc0", "trainer.max_epochs=1", "trainer.passes=1"], folder)[
-            0
-        ]
-        == 0
-    )
+    simulate_cohort(folder / "c", n_subjects=40, seed=5, k=2, n_active=6, **SIZES)
+    for words in (
+        ["fit", COHORT, "run=r", "alignment=closed_form"],
+        ["evaluate", "run=r", "comparisons=[]", *JUDGE],
+        ["embed", COHORT, "genetics.chunk_bp=600", "brain=brainlm_tiny"],
+        ["pretrain", COHORT, "brain=brainlm_tiny", "run=enc0", "trainer.max_epochs=1", "trainer.passes=1"],
+    ):
+        assert run(words, folder)[0] == 0, (folder / "log.txt").read_text()[-2000:]
     shutil.move(folder / "enc0/encoder", folder / "enc")
     shutil.rmtree(folder / "enc0")
     letters = ["".join(rng.choice(list("ACGT"), 60)) for _ in range(12)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genebrain import config
-from genebrain.cli import VERBS, main
+from genebrain.cli import VERBS, main, named_first
 from genebrain.common.types import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +31,7 @@ def test_every_documented_command_composes(page, command):
     verb, *overrides = shlex.split(command)
     assert verb in VERBS, f"{page}: {command}"
     try:
-        config.compose(verb, [o for o in overrides if o != "-m"])
+        config.compose(verb, named_first(verb, [o for o in overrides if o != "-m"]))
     except UserError as error:
         pytest.fail(f"{page}: genebrain {command}: {error}")
 

@@ -23,7 +23,7 @@ from genebrain.alignment.towers.projector import Projector
 from genebrain.alignment.towers.standardiser import Standardiser
 from genebrain.alignment.towers.towers import EncodedTower, ProjectorTower, ResidualTower
 from genebrain.common.files import write_private
-from genebrain.common.reading import contents_of, read_record
+from genebrain.common.reading import AGAIN, contents_of, read_record
 from genebrain.common.tensor_files import read_arrays, read_tensors, write_tensors
 from genebrain.common.types import FloatArray, UserError
 from genebrain.training.adapters import ParameterReport, count_parameters
@@ -124,6 +124,7 @@ class AlignmentModel:
         towers = None
         if trained:
             state = read_tensors(folder / "towers.safetensors")
+            _refuse_other_sizes(path, settings.projector, state)
             towers = (build or untrained_towers)(settings, closed)
             modules = towers.modules()
             for name, encoder in tuned_encoders(modules).items():
@@ -132,6 +133,15 @@ class AlignmentModel:
             with contents_of(folder / "towers.safetensors"):
                 modules.load_state_dict(state)
         return cls(settings, closed, towers, kept, approval)
+
+
+def _refuse_other_sizes(path: Path, projector: ProjectorSettings, state: Mapping[str, Tensor]) -> None:
+    """Refuse widths that no stored tensor has, before memory is taken for them."""
+    stored = {n for tensor in state.values() for n in tensor.shape}
+    named = {"hidden": projector.hidden, "width": projector.width}
+    wanted = named if projector.kind == "mlp" else {"width": projector.width}
+    if wrong := [f"{name}={str(n)[:30]}" for name, n in wanted.items() if type(n) is not int or n not in stored]:
+        raise UserError(f"{path} is damaged: no tensor of towers.safetensors has {' or '.join(wrong)}; {AGAIN}")
 
 
 TowerBuilder = Callable[[AlignmentSettings, ClosedForm], Towers]

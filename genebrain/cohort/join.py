@@ -118,8 +118,7 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     person[rows] = np.arange(len(rows))
     scans = scans.assign(person=person[scan_rows])
     dropped["scan rows of people not kept"] = int((scans["person"] < 0).sum())
-    order = [column for column in ("person", "session", "path", "row") if column in scans.columns]
-    scans = scans[scans["person"] >= 0].sort_values(order, kind="stable").reset_index(drop=True)
+    scans = _in_order(scans[scans["person"] >= 0])
     scans["participant_id"] = table["participant_id"].to_numpy()[scans["person"]]
     parts.funnel |= {"after_filters": len(table), "scans": len(scans), "dropped": dropped}
     if table.empty:
@@ -139,6 +138,12 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     parts.own.check(table, problems)
     parts.table = table.assign(**codes)[[*names, *codes, *table.columns.drop(names)]]
     parts.person_scans = scans
+
+
+def _in_order(scans: pd.DataFrame) -> pd.DataFrame:
+    """Scans by person, and of a person by session and name."""
+    by = [column for column in ("person", "session", "path", "row") if column in scans.columns]
+    return scans.sort_values(by, kind="stable").reset_index(drop=True)
 
 
 def _withdrawn(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, BoolArray]]:

@@ -122,6 +122,10 @@ class BrainLMConfig(MaskedAutoencoderConfig):
         return found
 
 
+LARGEST_TABLE = 2**26
+"""Numbers in a table of positions, 256 MiB; the published models have less than a million."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ViTMAEConfig(MaskedAutoencoderConfig):
     """The image family; ``image_size`` is (height, width) after padding, multiples of ``patch_size``."""
@@ -146,4 +150,6 @@ class ViTMAEConfig(MaskedAutoencoderConfig):
             found.append(f"widths {self.hidden_size} and {self.decoder_hidden_size} must be multiples of 4")
         if any(side % self.patch_size for side in self.image_size):
             found.append(f"image_size {self.image_size} is no multiple of the patch of {self.patch_size}")
+        elif (n := self.image_size[0] * self.image_size[1] // self.patch_size**2) * self.hidden_size > LARGEST_TABLE:
+            found.append(f"image_size {self.image_size} has {n:,} patches of {self.hidden_size} numbers")
         return found
