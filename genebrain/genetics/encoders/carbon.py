@@ -142,7 +142,7 @@ class CarbonEncoder:
 
     def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
         found = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device, torch.int64))
-        return found.last_hidden_state  # type: ignore[no-any-return]
+        return found.last_hidden_state
 
 
 def dna_weights(files: list[Path], expected: dict[str, torch.Size], dtype: torch.dtype) -> dict[str, Tensor]:

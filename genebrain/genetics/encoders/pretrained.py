@@ -143,7 +143,7 @@ class PretrainedEncoder:
 
     def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
         found = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device, torch.int64))
-        return found.last_hidden_state  # type: ignore[no-any-return]
+        return found.last_hidden_state
 
     def _learned_positions(self) -> int | None:
         """Positions of a model that has a vector for each; None where they are computed."""

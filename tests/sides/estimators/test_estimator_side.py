@@ -61,7 +61,7 @@ def _entered():
         SCAN_ESTIMATORS.add(name, make)
     yield
     for name in own:
-        SCAN_ESTIMATORS._entries.pop(name)
+        SCAN_ESTIMATORS.remove(name)
 
 
 @pytest.fixture(scope="module")
