@@ -47,6 +47,8 @@ from .genetics.finetuning.settings import TrainingSettings as TrainingSettings
 from .genetics.model.options import ModelOptions as ModelOptions
 from .runs.fit import Experiment as Experiment
 from .sides.connectome import ConnectomeSide as ConnectomeSide
+from .sides.estimators.registry import SCAN_ESTIMATORS as SCAN_ESTIMATORS
+from .sides.estimators.side import EstimatorSide as EstimatorSide
 from .sides.genome import GeneSide as GeneSide
 from .sides.pooling import GenePooling as GenePooling
 from .sides.scans import EncoderSide as EncoderSide

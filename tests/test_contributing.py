@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import genebrain
-from genebrain import DNA_ENCODERS, LOSSES, POOLINGS, SCAN_ENCODERS, UserError, config
+from genebrain import DNA_ENCODERS, LOSSES, POOLINGS, SCAN_ENCODERS, SCAN_ESTIMATORS, UserError, config
 from genebrain.brain.encoders.build import EncoderSettings
 from genebrain.common import registry
 from genebrain.genetics.encoders.plain import PROBES, check_dna_encoder, make_encoder
@@ -28,6 +28,7 @@ OWN = (
     (LOSSES, "hardest_stranger"),
     (DNA_ENCODERS, "letters"),
     (SCAN_ENCODERS, "amplitude"),
+    (SCAN_ESTIMATORS, "my_features"),
 )
 
 

@@ -14,6 +14,7 @@ import pytorch_lightning as lightning
 from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import TrainerSettings
 from genebrain.training.trainer import Watch, train_resumably
+from genebrain.training.wandb_log import finish
 
 MONITOR = "validation_recall"
 
@@ -60,4 +61,5 @@ def train(
         module, data, folder, settings, seed=seed, max_epochs=epochs or settings.max_epochs, watch=watch,
         progress=progress,
     )  # fmt: skip
+    finish(trained.trainer)
     return TrainingResult(trained.load_best(module) if watch else int(epochs or 0), trained.history)

@@ -33,6 +33,11 @@ def limits(metrics: Metrics) -> list[str]:
             "for the result. The model judged here was fitted on the train people alone, so it is not quite the model "
             "of the run."
         )
+    if n_folds := metrics.get("folds"):
+        found.append(
+            f"Everybody was tested once, by {n_folds} fits that share most of their training people: the intervals "
+            "hold the luck of who was there, and do not say how much another set of training people would change."
+        )
     if split == "second-cohort":
         found.append(
             "The people are of another cohort than the model. What was found in both can still rest on something that "

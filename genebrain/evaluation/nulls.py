@@ -74,7 +74,7 @@ def permutation_test(
     for name, moved, null in zip(("free", "stratified"), deals, nulls, strict=False):
         result[f"p_{name}"] = p_value(observed, null)
         result[f"exchangeable_{name}"] = float((moved != identity).any(axis=0).mean())
-        result[f"null_{name}"] = _summary(null)
+        result[f"null_{name}"] = summary_of_null(null)
     return result
 
 
@@ -140,7 +140,8 @@ def _runs(labels: tuple[int, ...]) -> list[tuple[int, int]]:
     return [(a, b) for a, b in pairwise(edges) if b - a > 1]
 
 
-def _summary(null: NDArray[np.float64]) -> Metrics:
+def summary_of_null(null: NDArray[np.float64]) -> Metrics:
+    """Mean, sd, quantiles and histogram of what dealing gives."""
     counts, edges = np.histogram(null, bins=40)
     return {
         "mean": float(null.mean()),

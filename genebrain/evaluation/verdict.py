@@ -46,6 +46,8 @@ def verdict(metrics: Metrics) -> str:
             f"by a model fitted on {fitted['people']:,} people of another cohort; nothing was learned from them."
         )
     people = f"{metrics['n_subjects']:,} {split} people"
+    if n := metrics.get("folds"):
+        return f"{text} Judged on {metrics['n_subjects']:,} people, each tested once by one of {n} fits to the others."
     if split == "test":
         return f"{text} Judged on {people}."
     alone = f", by a model fitted on {fitted['people']:,} train people alone" if "people" in fitted else ""

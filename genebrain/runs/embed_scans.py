@@ -38,6 +38,7 @@ from genebrain.common.words import counted
 from genebrain.engines.run import current
 from genebrain.runs.scan_vectors import CorrelationVectors, EncoderVectors, Vectors
 from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.estimators.side import EstimatorSide
 from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.sides.vectors.brains import VectorBrain
 
@@ -122,6 +123,8 @@ def embed_scans(
     """
     if isinstance(brain, VectorBrain):
         raise UserError("brain=vectors reads no scans: choose brain=connectome, correlation or an encoder")
+    if isinstance(brain, EstimatorSide):
+        raise UserError("brain=estimator is fitted on training scans, and there are none here: use it in fit")
     if isinstance(brain, EncoderSide) and brain.scaling == "cohort":
         raise UserError("brain.scaling=cohort takes statistics of training scans, and there are none here")
     table = source.table()

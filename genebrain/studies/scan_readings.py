@@ -15,6 +15,7 @@ from genebrain.brain.store.store import ScanStore
 from genebrain.common.types import IntArray, Metrics
 from genebrain.runs.recipe import FittedAlignment
 from genebrain.sides.connectome import DEFAULT_KINDS, ConnectomeSide, person_scans
+from genebrain.sides.estimators.side import EstimatorSide
 from genebrain.sides.people import Subjects
 from genebrain.sides.scans import BrainSide
 from genebrain.sides.workspace import Workspace
@@ -32,7 +33,7 @@ def scan_readings(
 
     Kinds that the user did not ask for are tried by ridge on the training people.
     """
-    if not isinstance(side, ConnectomeSide):
+    if not isinstance(side, ConnectomeSide) or isinstance(side, EstimatorSide):
         return None
     chosen = fitted.model.closed_form.chosen
     reached = dict(chosen.get("kinds") or {})

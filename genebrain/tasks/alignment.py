@@ -20,6 +20,7 @@ from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.simulation.source import CohortSource
+from genebrain.tasks.folds import evaluate_folds, fit_folds
 from genebrain.tasks.second_cohort import CohortPlace, evaluate_elsewhere, refuse_out
 
 if TYPE_CHECKING:
@@ -145,6 +146,12 @@ def fit(
     Path
         The run folder: ``config.yaml``, ``split.json``, ``checkpoints/``, ``history.csv``, ``provenance.json``.
     """
+    if split is not None and split.folds is not None and split.fold is None:
+        return fit_folds(
+            fit, Path(run), split, cohort=cohort, seed=seed, genetics=genetics, brain=brain, pooling=pooling,
+            alignment=alignment, trainer=trainer, store=store, workspace=workspace, progress=progress, genes=genes,
+            brains=brains, participants=participants, ids=ids,
+        )  # fmt: skip
     from genebrain import stored_settings
     from genebrain.cohort.column_roles import column_roles, roles_in_words
     from genebrain.engines.run import using
@@ -210,15 +217,18 @@ def evaluate(
     from genebrain.sides.vectors.cohorts import open_cohort
     from genebrain.sides.workspace import Workspace
     from genebrain.studies.baselines import COMPARISONS
+    from genebrain.studies.folds import is_folded
     from genebrain.studies.judgement import JudgementSettings, judge_run
 
-    verify_run(run, results=False)
-    stored = stored_settings.load(Path(run) / "config.yaml")
     named = tuple(COMPARISONS if comparisons is None else comparisons)
     settings = JudgementSettings(
         split, gallery_size, n_bootstrap, n_permutations,
         strata if isinstance(strata, str) else tuple(strata), named,
     )  # fmt: skip
+    if is_folded(Path(run)):
+        return evaluate_folds(Path(run), settings, cohort.path if isinstance(cohort, CohortPlace) else cohort, progress)
+    verify_run(run, results=False)
+    stored = stored_settings.load(Path(run) / "config.yaml")
     experiment = stored.get("experiment")
     if not isinstance(experiment, Experiment):
         raise UserError(f"{run} is no run of 'genebrain fit': its config.yaml holds no experiment")

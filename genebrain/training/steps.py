@@ -121,7 +121,7 @@ def make_loggers(names: Sequence[str], folder: Path) -> list[Any]:
 
         made.append(TensorBoardLogger(str(folder), name="logs", version="tensorboard"))
     if "wandb" in names:
-        from pytorch_lightning.loggers import WandbLogger
+        from genebrain.training.wandb_log import wandb_logger
 
-        made.append(WandbLogger(project="genebrain", save_dir=str(folder)))
+        made.append(wandb_logger(folder))
     return made

@@ -29,6 +29,11 @@ class SplitSettings:
     train_share : float, optional
         Share of the train and validation people who are used, for learning curves; smaller shares are parts of larger
         ones, and the test people are the same in all. None: everybody.
+    folds : int, optional
+        ``fit`` makes so many fits, in which everybody is tested once, and ``evaluate`` judges them together; ``test``
+        has no meaning then.
+    fold : int, optional
+        One of these alone, counted from 0.
     """
 
     test: float = 1 / 3
@@ -36,8 +41,14 @@ class SplitSettings:
     site_column: str | None = "site"
     held_out_site: str | None = None
     train_share: float | None = None
+    folds: int | None = None
+    fold: int | None = None
 
     def __post_init__(self) -> None:
+        if self.folds is not None and (self.folds < 2 or self.held_out_site is not None):
+            raise UserError(f"split.folds={self.folds}: at least 2 are wanted, and no split.held_out_site")
+        if self.fold is not None and not (self.folds is not None and 0 <= self.fold < self.folds):
+            raise UserError(f"split.fold={self.fold}: one of 0 to split.folds - 1 is wanted (split.folds={self.folds})")
         if self.train_share is not None and not 0 < self.train_share <= 1:
             raise UserError(f"split.train_share={self.train_share:g} must lie above 0 and at most at 1")
         if not (0 < self.test < 1 and 0 < self.validation < 1 and self.test + self.validation < 1):
@@ -47,7 +58,15 @@ class SplitSettings:
             )
 
     def make(self, cohort: Cohort, seed: int) -> Split:
-        """Divide a cohort; the same seed always gives the same split."""
+        """Divide a cohort; the same seed always gives the same split.
+
+        Raises
+        ------
+        UserError
+            Too few people, or several folds where one is wanted.
+        """
+        if self.folds is not None and self.fold is None:
+            raise UserError(f"split.folds={self.folds} is for fit and evaluate; elsewhere name one with split.fold=0")
         from genebrain.cohort.splits.splits import make_split
 
         return make_split(
@@ -58,4 +77,5 @@ class SplitSettings:
             site_column=self.site_column,
             held_out_site=self.held_out_site,
             train_share=self.train_share,
+            fold=None if self.folds is None or self.fold is None else (self.fold, self.folds),
         )

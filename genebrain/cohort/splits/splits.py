@@ -100,6 +100,7 @@ def make_split(
     site_column: str | None = "site",
     held_out_site: str | None = None,
     train_share: float | None = None,
+    fold: tuple[int, int] | None = None,
     crossing: Literal["error", "report"] = "error",
 ) -> Split:
     """Divide the people of a cohort; the same arguments always give the same split.
@@ -117,6 +118,8 @@ def make_split(
         and only validation is drawn at random.
     train_share : float, optional
         Share of the train people, and of the validation people, who are used; the others are left out.
+    fold : (int, int), optional
+        Number of a fold, from 0, and how many there are: its people are the test set; each person is in one.
     crossing : "error" or "report"
         What to do when the user's own split puts one family on two sides.
 
@@ -129,7 +132,9 @@ def make_split(
         raise UserError(f"shares test={test:g} and validation={validation:g} must leave room for training")
     sites = _sites(cohort, site_column)
     fewest = dict(FEWEST, validation=FEWEST["validation"] if validation > 0 else 0)
-    if held_out_site is not None:
+    if fold is not None:
+        side, how = _fold(cohort, sites, fold, validation, seed), f"fold {fold[0] + 1} of {fold[1]}, by family"
+    elif held_out_site is not None:
         side = _leave_site_out(cohort, sites, site_column, held_out_site, validation, seed)
         how = f"site {held_out_site} left out"
     elif "own_split" in cohort.table.columns:
@@ -154,6 +159,23 @@ def make_split(
             "one side"
         )
     return Split(**rows, left_out=np.flatnonzero(side < 0), audit=audit, fingerprint=cohort.fingerprint)
+
+
+def _fold(cohort: Cohort, sites: pd.Series[str], fold: tuple[int, int], validation: float, seed: int) -> IntArray:
+    """Test people of one fold, the others divided into train and validation; whole families, sites in their share."""
+    if "own_split" in cohort.table.columns:
+        raise UserError(
+            "split.folds: the cohort has a split of its own (`split:` in cohort.yaml); leave one of the two out"
+        )
+    (number, n_folds), family = fold, cohort.table["family"].to_numpy()
+    n = len(cohort)
+    sizes = [n // n_folds + (one < n % n_folds) for one in range(n_folds)]
+    tested = allocate_families(family, sites, sizes, seed) == number
+    rest = np.flatnonzero(~tested)
+    n_validation = round(n * validation)
+    side = np.full(n, PARTS.index("test"), dtype=np.int64)
+    side[rest] = allocate_families(family[rest], sites.iloc[rest], [len(rest) - n_validation, n_validation], seed)
+    return side
 
 
 def _thinned(side: IntArray, family: IntArray, share: float, seed: int) -> IntArray:

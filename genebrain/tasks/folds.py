@@ -1,0 +1,50 @@
+"""``fit`` and ``evaluate`` with several folds: a run folder for each, and one judgement of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from genebrain.cohort.splits.settings import SplitSettings
+from genebrain.common.types import Metrics, UserError
+
+
+def fit_folds(fit: Callable[..., Path], run: Path, split: SplitSettings, **options: Any) -> Path:
+    """Fit every fold into a run folder of its own below ``run``; finished ones are not fitted again.
+
+    Raises
+    ------
+    UserError
+        The folder holds a single run, or another number of folds.
+    """
+    from genebrain.common.files import make_private
+    from genebrain.common.run_folder import read_json, write_json
+    from genebrain.studies.folds import FILE, fold_folder
+
+    if (run / "settings.json").exists():
+        raise UserError(f"{run} holds a single run; choose another run= for split.folds={split.folds}")
+    if (run / FILE).exists() and read_json(run / FILE)["folds"] != split.folds:
+        raise UserError(f"{run} holds {read_json(run / FILE)['folds']} folds, not {split.folds}; choose another run=")
+    make_private(run)
+    write_json(run / FILE, {"folds": split.folds})
+    for number in range(int(split.folds or 0)):
+        if options.get("progress"):
+            print(f"fold {number + 1} of {split.folds}")
+        fit(run=fold_folder(run, number), split=replace(split, fold=number), **{**options, "progress": False})
+    if options.get("progress"):
+        print(f"fitted {run}; judge all folds together with: genebrain evaluate run={run}")
+    return run
+
+
+def evaluate_folds(run: Path, settings: Any, elsewhere: Any, progress: bool) -> Metrics:
+    """Judge all folds together; see :func:`genebrain.studies.folds.judge_folds`."""
+    from genebrain.studies.folds import judge_folds
+
+    if elsewhere is not None:
+        raise UserError(f"{run} holds several fits: judge one of them on a second cohort (run={run}/fold-0)")
+    metrics = judge_folds(run, settings)
+    if progress:
+        print(metrics["verdict"])
+    return metrics
