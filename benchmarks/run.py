@@ -21,7 +21,7 @@ import torch
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
-LEFT_OUT = {"run", "__init__"}
+LEFT_OUT = {"run", "__init__", "gpu", "gpu_parts"}  # the GPU script is a command of its own
 
 
 def names() -> list[str]:

@@ -24,7 +24,6 @@ REQUIRED = {
     "recover": ["input=some.tsv", "out=somewhere"],
     "scan-report": ["store=some/store/scans"],
     "score-variants": ["variants=some.vcf", "reference=some.fa", "out=some.tsv"],
-    "forget": ["ids=withdrawn.txt"],
 }
 CHOICES = [
     (group, choice)

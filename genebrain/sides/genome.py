@@ -5,6 +5,7 @@ Joins the DNA room (haplotypes, chunks, encoder, store) with the people of a coh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -209,6 +210,15 @@ class GeneSide:
             built, self.chunk_bp, paired=paired, marks=marks, readings=options.views.n_views,
             bases_per_token=1 if self.own else BASES_PER_TOKEN,
         )  # fmt: skip
+
+    def sample(self, cohort: Cohort, windows: Sequence[int], people: Sequence[int]) -> ChunkSet:
+        """Chunks of some windows and people (row numbers), to foretell those of all; nothing is stored."""
+        from genebrain.genetics.chunks.build import build_chunks
+
+        inputs = self._inputs(cohort)
+        inputs["windows"] = [inputs["windows"][number] for number in windows]
+        inputs["samples"] = [inputs["samples"][row] for row in people]
+        return build_chunks(**inputs, progress=False)
 
     @property
     def frozen(self) -> GeneSide:

@@ -7,6 +7,7 @@ luck of who was there, and not that the models share most of their training peop
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.studies.baselines import COMPARISONS, Arena
 from genebrain.studies.judgement import JudgementSettings, model_facts, strata_labels, strata_names
 from genebrain.studies.known_answers import best_readings, ceiling
+
+log = logging.getLogger(__name__)
 
 FILE = "folds.json"
 POOLED = ("ridge_cca", "confound_only", "dosage")
@@ -74,7 +77,7 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
     strata = None
     if folds[0].strata is not None:
         strata = [f"{i}: {label}" for i, fold in enumerate(folds) for label in fold.strata or []]
-    common = {"families": family, "genome_id": genome, "n_bootstrap": settings.n_bootstrap}
+    common: dict[str, Any] = {"families": family, "genome_id": genome, "n_bootstrap": settings.n_bootstrap}
     methods = [name for name in folds[0].vectors if all(name in fold.vectors for fold in folds)]
     joined = {name: _side_by_side([fold.vectors[name] for fold in folds]) for name in methods}
     found: dict[str, Any] = {
@@ -107,7 +110,7 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
     }  # fmt: skip
     metrics["verdict"] = verdict(metrics)
     if kept := set_aside(run / "metrics.json", metrics["question"]):
-        print(f"note: metrics.json answered another question: now {kept.name}")
+        log.warning(f"note: metrics.json answered another question: now {kept.name}")
     write_json(run / "metrics.json", metrics)
     write_json(run / "funnel.json", cohort.funnel)
     gene, brain = folds[0].vectors["model"]
@@ -129,8 +132,8 @@ def _fold(run: Run, settings: JudgementSettings) -> Fold:
         vectorless = name == "dosage" and isinstance(run.experiment.genetics, VectorGenes)
         if name in settings.comparisons and not vectorless and (made := COMPARISONS[name](arena)) is not None:
             vectors[name] = made
-    codes = (table[name].to_numpy(np.int64) for name in ("family", "genome"))
-    return Fold(vectors, *codes, strata_labels(cohort, rows, settings.strata))
+    family, genome = (table[name].to_numpy(np.int64) for name in ("family", "genome"))
+    return Fold(vectors, family, genome, strata_labels(cohort, rows, settings.strata))
 
 
 def _side_by_side(pairs: list[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:

@@ -100,9 +100,9 @@ def embed(
     with using(engine, share):
         try:
             done["scans"] = workspace.ingest(brain)
+            done["chunks"] = workspace.embed(genetics, share)
             if isinstance(brain, EncoderSide):
                 done["scan_embeddings"] = workspace.embed_scans(brain)
-            done["chunks"] = workspace.embed(genetics, share)
         except Waiting as others:
             done["waits_for"] = str(others)
     print(json.dumps(done, indent=1))

@@ -5,28 +5,47 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from genebrain.common.types import Metrics
+from genebrain.common.types import Metrics, UserError
+from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
+from genebrain.sides.scans import BrainSide
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.simulation.source import CohortSource
 
 Source = CohortSource | Path | str
 
 
-def plan(cohort: Source, genetics: GenomeSide | None = None, out: Path | str | None = None) -> Metrics:
-    """Predict the encoder's work without running it; optionally writes JSON."""
+def plan(
+    cohort: Source,
+    genetics: GenomeSide | None = None,
+    brain: BrainSide | None = None,
+    workers: int | None = None,
+    out: Path | str | None = None,
+) -> Metrics:
+    """Predict the work of every stage without doing it: time here and on ``workers`` cores, disk; may write JSON.
+
+    Small cohorts are counted, of large ones some windows and people are looked at; scans and encoder are tried for
+    seconds.
+    """
     from genebrain.cohort.notices import tell
     from genebrain.cohort.participants import load_cohort
     from genebrain.common.run_folder import write_json
     from genebrain.genetics.haplotypes.told import told_genotypes
+    from genebrain.studies.costs.plan import plan_costs
+    from genebrain.studies.costs.stages import table
 
+    if workers is not None and workers < 1:
+        raise UserError(f"workers={workers}: at least 1 is wanted")
     people = load_cohort(cohort.resolve() if isinstance(cohort, CohortSource) else Path(cohort))
     tell((problem.message for problem in people.warnings), "warning: ")
-    predicted = (genetics or GeneSide()).plan(people)
-    tell(told_genotypes(predicted["report"]))
+    predicted, costs = plan_costs(people, genetics or GeneSide(), brain or ConnectomeSide(), workers=workers)
+    if "report" in predicted and "sampled" not in predicted:
+        tell(told_genotypes(predicted["report"]))
+    predicted["costs"] = costs
     if out is not None:
         write_json(Path(out), predicted)
     print(json.dumps({k: v for k, v in predicted.items() if not isinstance(v, (list, dict))}, indent=1))
+    print(table(costs))
     return predicted
 
 

@@ -12,6 +12,7 @@ from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.reading import read_record
 from genebrain.common.types import Metrics, UserError
+from genebrain.engines.settings import EngineSettings
 from genebrain.sides.scans import EncoderSide
 from genebrain.simulation.source import CohortSource
 
@@ -39,6 +40,7 @@ def pretrain(
     store: Path | str | None = None,
     workspace: Workspace | None = None,
     progress: bool = True,
+    engine: EngineSettings | None = None,
 ) -> Path:
     """Train a scan encoder on the scans of a cohort, without labels. A killed run goes on when called again.
 
@@ -48,6 +50,8 @@ def pretrain(
         Columns that the new embeddings are probed for afterwards (``probes.json``).
     input, atlas, parcel_coordinates : path, optional
         Instead of a cohort: a folder or table of scans, what cuts images into parcels, where these lie.
+    engine : EngineSettings, optional
+        Who reads scans that are not stored yet; the training runs here.
 
     Returns
     -------
@@ -56,6 +60,7 @@ def pretrain(
         ``provenance.json``, ``checkpoints/``.
     """
     from genebrain import stored_settings
+    from genebrain.engines.run import using
     from genebrain.runs.places import kept_places
     from genebrain.runs.pretrain import Pretraining, run_pretraining
     from genebrain.sides.workspace import Workspace
@@ -67,25 +72,26 @@ def pretrain(
         split or SplitSettings(),
         seed,
     )
-    if input is not None:
-        return _on_scans(choice, Path(input), atlas, parcel_coordinates, Path(run), store, probe, progress)
-    if cohort is None:
-        raise UserError("nothing to learn from: give a cohort, or input=FOLDER_OR_TABLE of scans")
-    path = _path(cohort)
-    workspace = workspace or Workspace(path, store, progress=progress)
-    targets = (probe,) if isinstance(probe, str) else tuple(probe)
-    if targets:
-        from genebrain.studies.probes import check_columns
+    with using(engine):  # reads the scans; the training runs here
+        if input is not None:
+            return _on_scans(choice, Path(input), atlas, parcel_coordinates, Path(run), store, probe, progress)
+        if cohort is None:
+            raise UserError("nothing to learn from: give a cohort, or input=FOLDER_OR_TABLE of scans")
+        path = _path(cohort)
+        workspace = workspace or Workspace(path, store, progress=progress)
+        targets = (probe,) if isinstance(probe, str) else tuple(probe)
+        if targets:
+            from genebrain.studies.probes import check_columns
 
-        check_columns(workspace.cohort.table, targets)  # before hours of training
-    record = {**kept_places(Path(run), cohort=path, store=workspace.store), "pretraining": choice}
-    folder = run_pretraining(
-        choice,
-        workspace,
-        Path(run),
-        on_claim=lambda f: stored_settings.save(record, f / "config.yaml"),
-        progress=progress,
-    )
+            check_columns(workspace.cohort.table, targets)  # before hours of training
+        record = {**kept_places(Path(run), cohort=path, store=workspace.store), "pretraining": choice}
+        folder = run_pretraining(
+            choice,
+            workspace,
+            Path(run),
+            on_claim=lambda f: stored_settings.save(record, f / "config.yaml"),
+            progress=progress,
+        )
     _tell(folder, choice.brain, progress)
     if targets:
         from genebrain.common.run_folder import write_json

@@ -7,11 +7,14 @@ command line holds paths, and a console may print ids. ``WANDB_MODE=offline`` wr
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
 from genebrain.common.reading import read_record
+
+log = logging.getLogger(__name__)
 
 PROJECT = "genebrain"
 OFF = {
@@ -31,7 +34,7 @@ def wandb_logger(folder: Path) -> Any:
     from pytorch_lightning.loggers import WandbLogger
 
     if os.environ.get("WANDB_MODE", "disabled") == "disabled":
-        print("note: trainer.loggers has wandb, and WANDB_MODE is disabled or not set: nothing is logged there; "
+        log.warning("note: trainer.loggers has wandb, and WANDB_MODE is disabled or not set: nothing is logged there; "
               "WANDB_MODE=offline writes into the run folder, WANDB_MODE=online sends")  # fmt: skip
     off = {key: value for key, value in OFF.items() if key in wandb.Settings.model_fields}
     run = run_folder(folder)

@@ -238,10 +238,15 @@ def test_weights_by_motion_need_the_column(workspace, monkeypatch, capsys):
     del frame["mean_fd"]
 
 
-def test_a_share_of_the_chunks_says_what_scans_wait_for(cohort, monkeypatch):
-    monkeypatch.setattr(Workspace, "embed_scans", lambda *_: pytest.fail("every share would embed all scans"))
-    done = tasks.embed(cohort, brain=SIDE, shard="1/2")
-    assert "the same command without shard" in done["scan_embeddings"]["waits_for"]
+def test_shares_embed_every_scan_once_and_say_what_they_wait_for(cohort, tmp_path, monkeypatch):
+    encoded, real = [], frozen_embeddings._stored
+    monkeypatch.setattr(frozen_embeddings, "_stored", lambda *given: encoded.append(given[2]) or real(*given))
+    first = tasks.embed(cohort, brain=SIDE, store=tmp_path, shard="1/2")
+    assert "chunks" in first
+    assert first["waits_for"].startswith("brainlm_vit: this job's shares are stored; 7 of 15 shares")
+    assert len(encoded) == 64
+    assert "scan_embeddings" in tasks.embed(cohort, brain=SIDE, store=tmp_path, shard="2/2")
+    assert len(encoded) == len(set(encoded)) == 120
 
 
 def test_wrong_options_of_both_sides_are_told_together_before_anything_is_read():

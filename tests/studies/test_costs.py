@@ -1,0 +1,72 @@
+"""Costs before the work: a sample foretells what counting finds, workers divide the time, and nothing is left."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from genebrain import tasks
+from genebrain.cohort.participants import load_cohort
+from genebrain.common.types import UserError
+from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.genome import GeneSide
+from genebrain.studies.costs import genomes
+from genebrain.studies.costs.scans import scan_stages
+from genebrain.studies.costs.stages import Stage, summary, table
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return tasks.simulate(tmp_path_factory.mktemp("cohort"), tier="smoke", n_subjects=400, seed=5)
+
+
+def test_a_sample_of_people_and_windows_foretells_the_chunks_of_all(cohort, monkeypatch):
+    people = load_cohort(cohort)
+    counted, _, _ = genomes.genome_work(GeneSide(), people)
+    monkeypatch.setattr(genomes, "COUNTED", 0)
+    monkeypatch.setattr(genomes, "PEOPLE", (50, 150))
+    foretold, seconds, _ = genomes.genome_work(GeneSide(), people)
+    assert foretold["sampled"]["people"] == 150
+    assert foretold["sampled"]["windows"] <= genomes.WINDOWS < foretold["sampled"]["of_windows"]
+    assert foretold["chunks_naive"] == pytest.approx(counted["chunks_naive"], rel=0.1)
+    assert foretold["chunks_unique"] == pytest.approx(counted["chunks_unique"], rel=0.25)
+    assert foretold["encoder_tokens"] == pytest.approx(counted["encoder_tokens"], rel=0.25)
+    assert 0 < foretold["growth"] < 1
+    assert seconds > 0
+
+
+def test_scans_are_tried_and_nothing_is_left(cohort):
+    before = sorted(cohort.parent.rglob("*"))
+    (scans,) = scan_stages(ConnectomeSide(), load_cohort(cohort))
+    assert sorted(cohort.parent.rglob("*")) == before
+    # 200 frames x 80 parcels in float16, and a little for the index
+    assert scans.disk / 400 == pytest.approx(200 * 80 * 2, rel=0.1)
+    assert scans.core_seconds > 0
+
+
+def test_shares_are_divided_by_workers_and_the_longest_stage_is_named():
+    stages = [
+        Stage("a", 7200.0, True, 2e9, "tried"),
+        Stage("b", 1800.0, False, 1e9, "rough"),
+        Stage("c", None, True, 0, "?"),
+    ]
+    found = summary(stages, cores=2, workers=8)
+    assert [row["hours_here"] for row in found["stages"]] == [1.0, 0.25, None]
+    assert [row["hours_on_workers"] for row in found["stages"]] == [0.25, 0.25, None]
+    assert (found["hours_here"], found["hours_on_workers"], found["disk_gb"]) == (1.25, 0.5, 3.0)
+    assert (found["dominating"], found["unknown"]) == ("a", ["c"])
+    words = table(found)
+    assert "most of it: a (80% of the time here)" in words
+    assert "not in the sums: c" in words
+
+
+def test_the_verb_writes_stages_and_keeps_its_counts(cohort, tmp_path, capsys):
+    found = tasks.plan(cohort, workers=4, out=tmp_path / "plan.json")
+    stored = json.loads((tmp_path / "plan.json").read_text())
+    assert stored["chunks_unique"] == found["chunks_unique"] > 0
+    names = [row["stage"] for row in stored["costs"]["stages"]]
+    assert names == ["genotypes to chunks", "DNA encoder", "scans", "fit (closed form)", "evaluate (no comparisons)"]
+    assert "4 workers" in capsys.readouterr().out
+    with pytest.raises(UserError, match="workers=0"):
+        tasks.plan(cohort, workers=0)
