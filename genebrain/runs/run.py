@@ -18,7 +18,7 @@ import pandas as pd
 from genebrain import stored_settings
 from genebrain.alignment.model import AlignmentModel
 from genebrain.cohort.participants import Cohort
-from genebrain.cohort.splits.splits import PARTS, Split
+from genebrain.cohort.splits.splits import PARTS, Split, load_split
 from genebrain.cohort.tables.names import match_names
 from genebrain.common.run_folder import read_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
@@ -138,7 +138,8 @@ class Run:
     def _loaded(self) -> tuple[FittedAlignment, Subjects, Split]:
         if self.moved:  # the store may be new: what is missing is computed
             self.workspace.ingest(self.experiment.brain)
-            self.workspace.embed(self.experiment.genetics)
+            split = load_split(self.path / "split.json", self.workspace.cohort)
+            self.workspace.embed(self.experiment.genetics, training=split.training)
         return load_fit(self.path, self.experiment, self.workspace)
 
     def rows(self, split: str = "test") -> IntArray:

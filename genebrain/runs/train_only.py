@@ -56,10 +56,11 @@ def fit_on_train(run: Path, experiment: Experiment, workspace: Workspace) -> tup
         See :func:`check_judged_on_validation`; or weights of the scan encoder have seen scans of validation people.
     """
     workspace.ingest(experiment.brain)
-    claim_contents(run, experiment, workspace)
     split = load_split(run / "split.json", workspace.cohort)
+    claim_contents(run, experiment, workspace, split.training)
     check_judged_on_validation(run, split)
     refuse_seen_people(experiment.brain, workspace.cohort, workspace.store, split.validation, "the validation set")
+    workspace.embed(experiment.genetics, training=split.train)  # fewer people: other alleles are rare
     subjects = gather_subjects(experiment, workspace, split.train).frozen()
     closed = fit_recipe(subjects, split.train, experiment.alignment, experiment.seed, progress=workspace.progress)
     about = {"judged": "the closed form, fitted on the train people alone"}

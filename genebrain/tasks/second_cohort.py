@@ -40,6 +40,7 @@ def evaluate_elsewhere(
     UserError
         A second cohort without ``out``, or one that the model does not fit.
     """
+    from genebrain.cohort.splits.splits import load_split
     from genebrain.sides.vectors.brains import VectorBrain
     from genebrain.sides.vectors.cohorts import open_cohort
     from genebrain.sides.vectors.genes import VectorGenes
@@ -58,7 +59,8 @@ def evaluate_elsewhere(
     if workspace.cohort.fingerprint == read_json(run / "provenance.json")["cohort_fingerprint"]:
         if out is not None:
             raise UserError(f"{cohort} is the cohort that {run} was fitted on: leave out= away")
-        workspace.embed(experiment.genetics)
+        split = load_split(run / "split.json", workspace.cohort)
+        workspace.embed(experiment.genetics, training=split.training)
         return judge_run(run, experiment, workspace, settings)
     if out is None:
         raise UserError(f"{cohort} is not the cohort of {run}: name a folder for what is found there (out=DIR)")

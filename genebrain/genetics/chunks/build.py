@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, astuple
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from genebrain.genetics.genome.reference import Reference, reverse_complement
 from genebrain.genetics.genotypes.record_filter import EVERYTHING
 from genebrain.genetics.genotypes.records import recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.haplotypes.common_alleles import AlleleMask
 from genebrain.genetics.haplotypes.dosages import dosages
 from genebrain.genetics.haplotypes.policies import Policies
 from genebrain.genetics.haplotypes.report import GenotypeReport
@@ -68,6 +70,7 @@ def build_chunks(
     cut_origin: CutOrigin = "genome",
     policies: Policies | None = None,
     counting_rows: Sequence[int] | None = None,
+    mask: AlleleMask | None = None,
     progress: bool = True,
 ) -> ChunkSet:
     """Cut the haplotypes of all subjects into chunks and index the distinct ones.
@@ -90,6 +93,8 @@ def build_chunks(
     counting_rows : sequence of int, optional
         Rows of ``samples`` whose alleles are counted for the rare-allele mask: the training subjects.
         Required when that mask is on.
+    mask : AlleleMask, optional
+        Alleles that are kept; all others are written as the major allele of their record.
     progress : bool
         Show a bar over windows.
 
@@ -124,7 +129,8 @@ def build_chunks(
         report = GenotypeReport(source.name, Path(reference).name, len(rows))
         for number, window in enumerate(tqdm(windows, "windows", disable=not progress)):
             letters = fasta.fetch(window)
-            found = resolve(file.read(window, rows), window, letters, policies, counting_rows)
+            masked = None if mask is None else partial(mask.apply, number)
+            found = resolve(file.read(window, rows), window, letters, policies, counting_rows, masked)
             counts = _fill(index[:, :, number], window, found, letters, cuts[number], chunks)
             report.add(window, found, counts)
             haploid[number] = found.haploid
@@ -220,6 +226,7 @@ def content_fingerprint(
     policies = settings.pop("policies", None) or Policies()
     settings.pop("progress", None)
     rows = settings.pop("counting_rows", None)
+    mask = settings.pop("mask", None)
     described = {
         "rules": RULES,
         "files": [file_digest(path) for path in files],
@@ -227,6 +234,7 @@ def content_fingerprint(
         "windows": [astuple(window) for window in windows],
         "samples": list(samples),
         "policies": asdict(policies),
+        **({} if mask is None else {"mask": mask.digest}),
         "counting_rows": None if rows is None else [int(row) for row in rows],
         "settings": {"chunk_bp": 1500, "cut_origin": "genome"} | settings,
     }

@@ -8,7 +8,7 @@ replaced (the first one wins, as in ``bcftools consensus``); everything dropped 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ from genebrain.genetics.genotypes.vcf import VcfFile
 from genebrain.genetics.haplotypes.policies import Policies
 
 __all__ = ["Policies", "WindowAlleles", "is_symbolic", "open_genotypes", "resolve", "usable"]
+
+
+Mask = Callable[[NDArray[np.int64], list[bytes], list[tuple[bytes, ...]], NDArray[np.int16]], int]
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ def resolve(
     letters: bytes,
     policies: Policies,
     counting_rows: Sequence[int] | None = None,
+    mask: Mask | None = None,
 ) -> WindowAlleles:
     """Apply the policies to the records of one window.
 
@@ -122,6 +126,8 @@ def resolve(
         The ``error`` choices raise nothing here: the caller adds up all windows first.
     counting_rows : sequence of int, optional
         Subjects (rows of ``sites``) that allele counts are taken from; all by default.
+    mask : callable, optional
+        Writes rare alleles as the major one, in place: of positions, REF, ALT and alleles to a count.
     """
     used, symbolic, edge = usable(sites, window)
     counts = _flags(sites, window)
@@ -160,6 +166,8 @@ def resolve(
     _order_unphased(alleles, raw, sites.phased[rows], position, window, policies, counts)
     if policies.masks_rare:
         _mask_rare(alleles, raw, counting_rows, policies, counts)
+    if mask is not None:
+        counts["rare_alleles_masked"] = mask(position, references, alternatives, alleles)
     alleles[:, ~exists] = 0
     counts["overlapping_alleles"] = _first_wins(position, references, alternatives, alleles)
 
