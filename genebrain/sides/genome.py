@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.encoders.protocol import DNA_ENCODERS, GENERATORS
 from genebrain.genetics.haplotypes.policies import Policies, ReferenceMismatch, Symbolic, Unphased
 from genebrain.genetics.model.options import ModelOptions
 from genebrain.genetics.model.tokenizer import FrameRule
 from genebrain.sides.genes.encoder import ReadsDNA
-from genebrain.sides.genes.rare import RARE_BELOW, checked_rare, refuse_all_rare
+from genebrain.sides.genes.rare import RARE_BELOW, checked_rare
 from genebrain.sides.options import refuse_options_of_generator
 from genebrain.training.settings import TUNINGS, LoraSettings, Tuning
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from genebrain.cohort.participants import Cohort
     from genebrain.genetics.chunks.build import ChunkSet
     from genebrain.genetics.encoders.options import EmbedOptions
-    from genebrain.genetics.haplotypes.common_alleles import AlleleTable
     from genebrain.genetics.store.work_parts import Shard
 
 
@@ -275,29 +274,6 @@ class GeneSide(ReadsDNA):
         n_tokens = reader.sizes(np.array([len(sequence) for sequence in chunks.sequences], np.int64))
         tokens = int(n_tokens.sum()) * reader.n_views
         return {"chunks_naive": chunks.n_naive, "chunks_unique": chunks.n_unique, "encoder_tokens": tokens}
-
-    @property
-    def genotype_options(self) -> tuple[Any, ...]:
-        """Sides of equal options count alleles alike."""
-        return self.frequencies[:1], self._policies()
-
-    def alleles(self, cohort: Cohort, training: IntArray) -> AlleleTable:
-        """Alleles that are common among training people, and everybody's dosages of them.
-
-        Raises
-        ------
-        UserError
-            No allele is.
-        """
-        from genebrain.genetics.haplotypes.common_alleles import allele_table
-
-        inputs = self._inputs(cohort)
-        found = allele_table(
-            inputs["genotypes"], inputs["windows"], inputs["samples"], counting_rows=training,
-            frequency=min(self.frequencies, default=0.0),
-        )  # fmt: skip
-        refuse_all_rare(found, self.frequencies, len(training))
-        return found
 
     def dosage_blocks(self, cohort: Cohort) -> list[FloatArray]:
         """True dosages of all variants, one block ``[subjects, variants]`` per window."""

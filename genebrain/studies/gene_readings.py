@@ -13,8 +13,7 @@ def gene_readings(closed: ClosedForm) -> Metrics | None:
     -------
     dict
         ``stack`` and ``alone`` (by family): recall@1 in cross-validation; ``sets``: per set its ``columns``,
-        ``family``, best ``mode``, ``recall@1`` of that alone, ``weight`` of all its priors in the stack;
-        ``shared_error``: share of the full covariance of the errors.
+        ``family``, best ``mode``, ``recall@1`` of that alone, ``weight`` of all its priors in the stack.
     """
     genes = closed.chosen.get("genes")
     if not genes:
@@ -29,6 +28,5 @@ def gene_readings(closed: ClosedForm) -> Metrics | None:
     return {
         "stack": closed.chosen["recall@1"],
         "alone": dict(genes["alone"]),
-        "shared_error": genes["share"],
         "sets": list(sets.values()),
     }

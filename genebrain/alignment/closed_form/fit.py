@@ -239,13 +239,14 @@ def _stacked(
     cv: list[dict[str, Any]],
 ) -> ClosedForm:
     """The stack of all members, and of each family alone where there are two; sets without weight are left out."""
-    columns, heads = heads_of(judge, columns, members, latents.values, latents.map)
+    columns, heads = heads_of(judge, columns, members, latents.values)
     whole = heads.pop("")
     genes = {**whole.facts(), "alone": {family: head.recall for family, head in heads.items()}}
     return ClosedForm(
         columns=columns,
         **whole.arrays(),
         brain_mean=latents.mean,
+        brain_map=latents.map,
         calibration=whole.calibration,
         score=judge.settings.score,
         chosen={**chosen, "mode": STACK, "recall@1": whole.recall, "slope": whole.calibration.slope, "genes": genes},

@@ -1,9 +1,7 @@
 """Stack of gene readings: predictions of all column sets and priors, added up with weights that held-out people give.
 
 A member is one prior on one set of columns. Weights are not negative and minimise the squared error of the members'
-held-out predictions (Wolpert 1992; Breiman 1996, Stacked regressions). The sum stays linear in the columns. Its errors
-are correlated across latents, which the score accounts for: latents are turned to the axes of the residual covariance,
-shrunken towards its diagonal.
+held-out predictions (Breiman 1996, Stacked regressions). The sum stays linear in the columns.
 """
 
 from __future__ import annotations
@@ -23,8 +21,6 @@ from genebrain.common.types import FloatArray
 
 STACK = "stack"
 """In the place of the name of a prior."""
-SHARES = (0.0, 0.5, 0.9)
-"""Shares of the full residual covariance that are tried, the rest being its diagonal."""
 
 
 @dataclass(frozen=True)
@@ -69,42 +65,25 @@ class Reading:
     Attributes
     ----------
     weights : array [members]
-    turn : array [dims, dims]
-        Orthogonal; in the latents ``u @ turn`` the errors do not correlate.
     predictive : array [dims]
-        Variance of the errors there.
+        Variance of the errors.
     calibration : Calibration
     recall : float
-        Cross-validated, each fold judged with weights of the others.
-    share : float
-        Of the full residual covariance.
+        Cross-validated, each fold judged with weights and variances of the others.
     """
 
     weights: FloatArray
-    turn: FloatArray
     predictive: FloatArray
     calibration: Calibration
     recall: float
-    share: float
 
 
-def stacked_reading(
-    judge: Judge, members: Sequence[Member], u: FloatArray, shares: Sequence[float] = SHARES
-) -> Reading:
-    """Weights of the members by non-negative least squares, and the residual covariance that cross-validation likes."""
+def stacked_reading(judge: Judge, members: Sequence[Member], u: FloatArray) -> Reading:
+    """Weights of the members by non-negative least squares, and the calibration of their sum."""
     predictions = np.stack([member.held_out for member in members])
     weights = _weights(predictions, u)
-    nested = np.zeros_like(u)
-    for rows in judge.folds:
-        others = np.setdiff1d(np.arange(len(u)), rows)
-        nested[rows] = np.tensordot(_weights(predictions[:, others], u[others]), predictions[:, rows], 1)
-    found: list[tuple[float, float]] = []
-    for share in shares:
-        turn, predictive, calibration = _scored(nested, u, share)
-        found.append((_recall(judge, nested @ turn, u @ turn, predictive, calibration), share))
-    recall, share = max(found, key=lambda one: (one[0], -one[1]))
-    turn, predictive, calibration = _scored(np.tensordot(weights, predictions, 1), u, share)
-    return Reading(weights, turn, predictive, calibration, recall, share)
+    calibrated = _calibrated(np.tensordot(weights, predictions, 1), u)
+    return Reading(weights, *calibrated, _recall(judge, predictions, u))
 
 
 def _weights(predictions: FloatArray, u: FloatArray) -> FloatArray:
@@ -117,31 +96,26 @@ def _weights(predictions: FloatArray, u: FloatArray) -> FloatArray:
     return np.asarray(nnls(r, q.T @ u.ravel())[0])
 
 
-def _scored(prediction: FloatArray, u: FloatArray, share: float) -> tuple[FloatArray, FloatArray, Calibration]:
-    """Axes and variances of the shrunken residual covariance of held-out predictions, and their slope."""
-    n, k = u.shape
-    unturned = np.eye(k), np.ones(k)
+def _calibrated(prediction: FloatArray, u: FloatArray) -> tuple[FloatArray, Calibration]:
+    """Variance of the errors of held-out predictions per dimension, and their slope."""
     power = float(np.sum(prediction**2))
     slope = float(np.clip(np.sum(prediction * u) / power, 0.0, MAX_SLOPE)) if power > 1e-9 * u.size else 0.0
     variance = float(np.mean(u**2)) if u.size else 0.0
-    error = u - slope * prediction
-    covariance = error.T @ error / max(n, 1)
-    covariance = share * covariance + (1 - share) * np.diag(np.diag(covariance))
     if not slope or not variance > 0:
-        return *unturned, Calibration(max(variance, 1e-300), 0.0)
-    if share == 0:
-        return unturned[0], np.maximum(np.diag(covariance), 1e-12), Calibration(variance, slope)
-    values, turn = np.linalg.eigh(covariance)
-    turn = turn * np.sign(turn[np.abs(turn).argmax(axis=0), np.arange(k)])  # the same signs on every machine
-    return turn, np.maximum(values, 1e-12), Calibration(variance, slope)
+        return np.ones(u.shape[1]), Calibration(slope=0.0)
+    error = np.mean((u - slope * prediction) ** 2, axis=0)
+    return np.maximum(error, 1e-9 * variance), Calibration(variance, slope)
 
 
-def _recall(
-    judge: Judge, prediction: FloatArray, u: FloatArray, predictive: FloatArray, calibration: Calibration
-) -> float:
+def _recall(judge: Judge, predictions: FloatArray, u: FloatArray) -> float:
+    """Criterion with weights, slope and variances of the other folds."""
     value = 0.0
     for rows in judge.folds:
-        gene, brain = score_vectors(prediction[rows], u[rows], predictive, calibration, judge.settings.score)
+        others = np.setdiff1d(np.arange(len(u)), rows)
+        weights = _weights(predictions[:, others], u[others])
+        predictive, calibration = _calibrated(np.tensordot(weights, predictions[:, others], 1), u[others])
+        told = np.tensordot(weights, predictions[:, rows], 1)
+        gene, brain = score_vectors(told, u[rows], predictive, calibration, judge.settings.score)
         recall = expected_recall_at_1(gene @ brain.T, judge.families[rows], judge.settings.gallery)
         value += recall * len(rows) / len(u)
     return value
@@ -154,42 +128,37 @@ class Head:
     Attributes
     ----------
     coefficients : array [columns, dims]
-    brain_map : array [features, dims]
-        To the latents that are predicted.
     predictive : array [dims]
     calibration : Calibration
-    recall, share : float
+    recall : float
         See `Reading`.
     members : list of dict
         What was stacked, with weights.
     """
 
     coefficients: FloatArray
-    brain_map: FloatArray
     predictive: FloatArray
     calibration: Calibration
     recall: float
-    share: float
     members: list[dict[str, Any]]
 
     def arrays(self) -> dict[str, FloatArray]:
         """The arrays by name."""
-        return {name: getattr(self, name) for name in ("coefficients", "brain_map", "predictive")}
+        return {name: getattr(self, name) for name in ("coefficients", "predictive")}
 
     def facts(self) -> dict[str, Any]:
         """Everything else, JSON-ready."""
-        names = ("recall", "share", "members")
-        return {"calibration": self.calibration.as_dict(), **{name: getattr(self, name) for name in names}}
+        return {"calibration": self.calibration.as_dict(), "recall": self.recall, "members": self.members}
 
     @classmethod
     def from_state(cls, family: str, facts: Mapping[str, Any], state: Mapping[str, Any]) -> Head:
         """Restore from `facts`, and `arrays` under the name of a family."""
-        own = {name: state[f"alone.{family}.{name}"] for name in ("coefficients", "brain_map", "predictive")}
+        own = {name: state[f"alone.{family}.{name}"] for name in ("coefficients", "predictive")}
         return cls(**own, **{**facts, "calibration": Calibration(**facts["calibration"])})
 
 
 def heads_of(
-    judge: Judge, columns: SetColumns, members: Sequence[Member], u: FloatArray, brain_map: FloatArray
+    judge: Judge, columns: SetColumns, members: Sequence[Member], u: FloatArray
 ) -> tuple[SetColumns, dict[str, Head]]:
     """Stack of all members under the name "", of each family under its own; and the sets that have weight in any."""
     families = list(dict.fromkeys(member.family for member in members))
@@ -204,19 +173,18 @@ def heads_of(
     for name, part in parts.items():
         found = readings[name]
         heads[name] = Head(
-            _coefficients(part, found, widths), brain_map @ found.turn, found.predictive, found.calibration,
-            found.recall, found.share, _told(part, found),
-        )  # fmt: skip
+            _coefficients(part, found, widths), found.predictive, found.calibration, found.recall, _told(part, found)
+        )
     return kept, heads
 
 
 def _coefficients(members: Sequence[Member], found: Reading, widths: Mapping[str, int]) -> FloatArray:
     """Weighted sum of the members' coefficients, on the columns of all sets one behind the other."""
-    summed = {name: np.zeros((width, len(found.turn))) for name, width in widths.items()}
+    summed = {name: np.zeros((width, len(found.predictive))) for name, width in widths.items()}
     for member, weight in zip(members, found.weights, strict=True):
         if weight:
             summed[member.columns] += weight * member.coefficients
-    return np.concatenate(list(summed.values())) @ found.turn
+    return np.concatenate(list(summed.values()))
 
 
 def _told(members: Sequence[Member], found: Reading) -> list[dict[str, Any]]:

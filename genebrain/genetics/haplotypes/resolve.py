@@ -8,7 +8,7 @@ replaced (the first one wins, as in ``bcftools consensus``); everything dropped 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,9 @@ from genebrain.genetics.genotypes.records import ABSENT, MISSING, GenotypeFile, 
 from genebrain.genetics.genotypes.several_files import SeveralFiles
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.genotypes.vcf import VcfFile
-from genebrain.genetics.haplotypes.policies import Policies
+from genebrain.genetics.haplotypes.policies import Mask, Policies
 
 __all__ = ["Policies", "WindowAlleles", "is_symbolic", "open_genotypes", "resolve", "usable"]
-
-
-Mask = Callable[[NDArray[np.int64], list[bytes], list[tuple[bytes, ...]], NDArray[np.int16]], int]
 
 
 @dataclass(frozen=True)

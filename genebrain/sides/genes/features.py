@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.genetics.chunks.chunk_set import ChunkSet, together
-from genebrain.genetics.haplotypes.common_alleles import AlleleTable
+from genebrain.genetics.genome.gene_windows import read_windows
+from genebrain.genetics.haplotypes.common_alleles import AlleleTable, allele_table
 from genebrain.sides.genes.masked import MaskedGenes
+from genebrain.sides.genes.rare import refuse_all_rare
 from genebrain.sides.genes.readings import filled, gene_blocks, source_of, told_missing
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
@@ -34,9 +36,8 @@ class MaskedGenomes:
 
     def alleles(self, gene: GeneSide, training: IntArray) -> AlleleTable:
         """Alleles that are common among training people, and everybody's dosages of them."""
-        return self._once(
-            ("alleles", gene.genotype_options, training.tobytes()), lambda: gene.alleles(self.cohort, training)
-        )
+        low = min(gene.frequencies, default=0.0)
+        return self._once(("alleles", low, training.tobytes()), lambda: _alleles(self.cohort, training, low))
 
     def masked(self, gene: GenomeSide, training: IntArray) -> list[GenomeSide]:
         """The side under each of its masks, counted on training people; itself where all alleles are read."""
@@ -76,3 +77,10 @@ class MaskedGenomes:
         """Chunks that the encoder reads, under all masks together; the index is that of the first mask."""
         sides = [gene] if training is None else self.masked(gene, training)
         return together([self.chunks(side) for side in sides])
+
+
+def _alleles(cohort: Cohort, training: IntArray, frequency: float) -> AlleleTable:
+    windows, samples = read_windows(cohort.windows), cohort.table["genotype_id"].tolist()
+    found = allele_table(cohort.genotypes, windows, samples, counting_rows=training, frequency=frequency)
+    refuse_all_rare(found, frequency, len(training))
+    return found

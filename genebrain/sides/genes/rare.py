@@ -20,17 +20,19 @@ def checked_rare(given: float | Sequence[float]) -> tuple[float, ...]:
     Raises
     ------
     UserError
-        One is negative, or so high that no allele could be common.
+        One is negative, or so high that no allele could be common; more than two.
     """
     values = (given,) if isinstance(given, int | float) else tuple(given)
     if wrong := [value for value in values if not 0 <= value < 0.5]:
         raise UserError(
             f"genetics.rare_below={', '.join(map(str, wrong))}: a share of alleles from 0 (none is rare) to below .5"
         )
+    if len(values) > 2:
+        raise UserError(f"genetics.rare_below has {len(values)} numbers: give one, or a lower and a higher one")
     return tuple(sorted({float(value) for value in values if value > 0}))
 
 
-def refuse_all_rare(table: AlleleTable, frequencies: Sequence[float], n_training: int) -> None:
+def refuse_all_rare(table: AlleleTable, low: float, n_training: int) -> None:
     """Refuse genotypes in which no allele is left after the lowest mask.
 
     Raises
@@ -40,7 +42,6 @@ def refuse_all_rare(table: AlleleTable, frequencies: Sequence[float], n_training
     """
     from genebrain.genetics.haplotypes.common_alleles import LEAST_COPIES
 
-    low = min(frequencies, default=0.0)
     if any(allele.varies(low) for window in table.alleles for allele in window):
         return
     if not table.n_seen:

@@ -2,10 +2,10 @@
 
 Masks and dosages know the alleles of the training people only. Sets, with the lower frequency t and the higher T:
 
-- embeddings below t masked, all components, whitened, varimax within chunks;
-- the same not rotated, columns of frequent alleles larger;
-- embeddings below T masked, whitened, varimax within chunks;
-- dosages of alleles not below t, columns of frequent alleles larger; dosages not below T, standardised.
+- dosages of alleles not below t, columns of frequent alleles larger;
+- dosages of alleles not below T, standardised;
+- embeddings with alleles below t masked, all components, columns of frequent alleles larger;
+- embeddings with alleles below T masked, all components, whitened, varimax within chunks.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ def column_sets(
     Parameters
     ----------
     frequencies : sequence of float
-        In ascending order; (0,) where all alleles are read.
+        In ascending order, of which the first and the last are used; (0,) where all alleles are read.
     widths : mapping
         Width of a chunk's vector by source of embeddings; None where chunks are not kept apart.
     """
     sets = []
-    low, *higher = frequencies
+    low, high = frequencies[0], frequencies[-1]
     if "dosages" in families:
         settings = ColumnSettings("dosages", min_maf=0.0, power=BY_FREQUENCY)
         sets.append(_set("dosages", low, settings, " by frequency"))
-        sets += [_set("dosages", one, ColumnSettings("dosages", min_maf=0.0)) for one in higher or [low]]
+        sets.append(_set("dosages", high, ColumnSettings("dosages", min_maf=0.0)))
     if "embeddings" in families:
-        turned = [_of_chunks(widths[source_of("embeddings", one)], masked=one > 0) for one in frequencies]
-        sets.append(_set("embeddings", low, replace(turned[0], rotate=False, power=BY_FREQUENCY), " by frequency"))
-        sets += [_set("embeddings", one, how) for one, how in zip(frequencies, turned, strict=True)]
+        first, last = (_of_chunks(widths[source_of("embeddings", one)], masked=one > 0) for one in (low, high))
+        sets.append(_set("embeddings", low, replace(first, rotate=False, power=BY_FREQUENCY), " by frequency"))
+        sets.append(_set("embeddings", high, last))
     return tuple(sets)
 
 
