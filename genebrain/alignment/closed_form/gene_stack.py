@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import lsq_linear
 
 from genebrain.alignment.closed_form.choice import Judge, score_vectors
 from genebrain.alignment.closed_form.column_sets import SetColumns
@@ -21,6 +21,8 @@ from genebrain.common.types import FloatArray
 
 STACK = "stack"
 """In the place of the name of a prior."""
+LEAST_WEIGHT = 1e-3
+"""A member with less counts as not used."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,15 @@ def stacked_reading(judge: Judge, members: Sequence[Member], u: FloatArray) -> R
 
 
 def _weights(predictions: FloatArray, u: FloatArray) -> FloatArray:
-    """Least squares with weights that are not negative, all dimensions together."""
+    """Least squares with weights from 0 to the largest slope, all dimensions together."""
     table = predictions.reshape(len(predictions), -1).T
     if not np.any(table):
         return np.zeros(len(predictions))
-    # By its triangle: the table has a row per person and dimension, and collinear columns.
+    # By its triangle: the table has a row per person and dimension. Without a limit a member that predicts next to
+    # nothing could get a weight of a hundred.
     q, r = np.linalg.qr(table)
-    return np.asarray(nnls(r, q.T @ u.ravel())[0])
+    weights = np.asarray(lsq_linear(r, q.T @ u.ravel(), (0.0, MAX_SLOPE), method="bvls").x)
+    return np.where(weights < LEAST_WEIGHT, 0.0, weights)
 
 
 def _calibrated(prediction: FloatArray, u: FloatArray) -> tuple[FloatArray, Calibration]:
