@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from genebrain.alignment.closed_form.column_sets import Blocks, mapped, rows_of
 from genebrain.alignment.closed_form.columns import ColumnSettings
-from genebrain.alignment.closed_form.fit import ClosedFormSettings, TooManyColumnsError, fit_closed_form
+from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, TooManyColumnsError, fit_closed_form
 from genebrain.alignment.closed_form.latents import JOINED
 from genebrain.alignment.closed_form.ridge_cca import fit_ridge_cca
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings, TrainerSettings
@@ -98,7 +99,13 @@ def confound_only(arena: Arena) -> Vectors | None:
 
 
 def dosage(arena: Arena) -> Vectors | None:
-    """The default recipe on true dosages; None when there are more variants than it handles."""
+    """The default recipe on true dosages; None when there are more variants than it handles.
+
+    Where the model reads dosages beside embeddings, this is its own dosage part, on the same brain latents.
+    """
+    closed = arena.fitted.model.closed_form
+    if "dosages" in closed.alone:
+        return closed_vectors(closed.of_family("dosages"), arena.subjects, arena.judged)
     try:
         return _closed_form(arena, arena.dosages(), arena.subjects.brain, ColumnSettings(kind="dosages"))
     except TooManyColumnsError as error:
@@ -144,7 +151,7 @@ def residualised(arena: Arena) -> Vectors | None:
         return None
     rows, name = arena.training, arena.fitted.brain_name
     # Before the components are taken, so that they are those of what the confounds leave.
-    blocks = [_residuals(confounds, block, rows) for block in arena.subjects.blocks]
+    blocks = mapped(arena.subjects.blocks, lambda block: _residuals(confounds, block, rows))
     parts = {part: arena.subjects.brain[part] for part in name.split(JOINED)}
     return _closed_form(arena, blocks, Readings({n: _residuals(confounds, f, rows) for n, f in parts.items()}))
 
@@ -192,13 +199,19 @@ def confound_matrix(table: pd.DataFrame, training: IntArray) -> FloatArray | Non
     return ((matrix - center)[:, kept] / spread[kept]).astype(np.float32)
 
 
+def closed_vectors(closed: ClosedForm, subjects: Subjects, rows: IntArray) -> Vectors:
+    """Score vectors of these rows by a closed form."""
+    genes = closed.gene_columns(rows_of(subjects.blocks, rows))
+    return closed.gene_vectors(genes), closed.brain_vectors(subjects.brain[str(closed.chosen["brain"])][rows])
+
+
 def _closed_form(
-    arena: Arena, blocks: list[FloatArray], brain: dict[str, FloatArray], columns: ColumnSettings | None = None
+    arena: Arena, blocks: Blocks, brain: dict[str, FloatArray], columns: ColumnSettings | None = None
 ) -> Vectors:
     """Vectors of the judged by the default recipe; ``columns`` where the blocks are not like the model's own."""
     rows = arena.training
     model = fit_closed_form(
-        [b[rows] for b in blocks],
+        rows_of(blocks, rows),
         {name: values[rows] for name, values in brain.items()},
         arena.subjects.family[rows],
         seed=arena.seed,
@@ -207,7 +220,7 @@ def _closed_form(
         ),
         progress=arena.progress,
     )
-    judged = model.gene_columns([b[arena.judged] for b in blocks])
+    judged = model.gene_columns(rows_of(blocks, arena.judged))
     return model.gene_vectors(judged), model.brain_vectors(brain[model.chosen["brain"]][arena.judged])
 
 
@@ -223,6 +236,10 @@ def _ridge(arena: Arena, columns: FloatArray, brain: FloatArray) -> Vectors:
 
 def _residuals(confounds: FloatArray, values: FloatArray, training: IntArray) -> FloatArray:
     design = np.column_stack([np.ones(len(confounds)), confounds]).astype(np.float64)
+    if np.isnan(values).any():  # genotypes that are not known
+        observed = np.isfinite(values)
+        mean = np.where(observed, values, 0)[training].sum(axis=0) / np.maximum(observed[training].sum(axis=0), 1)
+        values = np.where(observed, values, mean)
     # A little ridge keeps indicator columns that nearly repeat each other from blowing up.
     gram = design[training].T @ design[training]
     gram += 1e-6 * np.trace(gram) / len(gram) * np.eye(len(gram))

@@ -33,8 +33,9 @@ from genebrain.runs.recipe import FittedAlignment
 from genebrain.runs.train_only import check_judged_on_validation, fit_on_train
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.workspace import Workspace
-from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
+from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons, closed_vectors
 from genebrain.studies.findings.files import write_findings
+from genebrain.studies.gene_readings import gene_readings
 from genebrain.studies.known_answers import best_readings, ceiling, learner_pair, oracle_vectors
 from genebrain.studies.scan_readings import scan_readings
 
@@ -164,6 +165,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
             } if learner else None,
             "strata_columns": strata_names(cohort, settings.strata),
             "columns": column_roles(cohort.table, strata_names(cohort, settings.strata)),
+            "gene_readings": gene_readings(fitted.model.closed_form),
             "scan_readings": scan_readings(experiment.brain, workspace, fitted, subjects, split.training),
         }  # fmt: skip
         metrics["findings"] = write_findings(
@@ -257,6 +259,9 @@ def _arms(
     fitted: FittedAlignment, subjects: Any, rows: IntArray, who: Judged, retrieval: dict[str, Metrics]
 ) -> dict[str, Metrics]:
     arms = {"closed_form": who.retrieval(*fitted.vectors(subjects, rows, "closed_form"))["mean"]}
+    for family in fitted.model.closed_form.alone:  # what does the DNA model add to the variants?
+        alone = closed_vectors(fitted.model.closed_form.of_family(family), subjects, rows)
+        arms[f"{family}_alone"] = who.retrieval(*alone)["mean"]
     if fitted.model.towers is not None:
         arms["trained"] = who.retrieval(*fitted.vectors(subjects, rows, "trained"))["mean"]
     arms |= {name: retrieval[name]["mean"] for name in VARIANTS if name in retrieval}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genebrain.alignment.closed_form.columns import WindowColumns
 from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.towers.closed_form_columns import TorchColumns
 from genebrain.alignment.towers.standardiser import Standardiser
@@ -175,6 +176,7 @@ def genome_encoder(
         tuned = TunedChunks(backbone, encoder, chunks, pooling.token, side.options())
         encoder.keep_reached(lambda: tuned(torch.zeros(1, dtype=torch.int64, device=backbone.device)))
         if not pooling.trainable:
+            assert isinstance(closed.columns, WindowColumns)  # one reading of the genomes is trained
             fill = closed.gene_columns([mean[None] for mean in window_means])[0]
             return TunedGenomes(tuned, ColumnsOfChunks(pooling, chunks.n_chunks, TorchColumns(closed.columns, fill)))
         if table is None:
