@@ -1,4 +1,4 @@
-"""Several sets of gene columns: each regressed by itself, their held-out predictions stacked, nothing of it for free."""
+"""Several sets of gene columns: each regressed by itself, held-out predictions stacked, nothing of it for free."""
 
 from __future__ import annotations
 
@@ -143,7 +143,9 @@ def test_the_frequency_prior_keeps_frequent_columns_larger() -> None:
     one, hundred = (WindowColumns.fit([scale * block], flat).transform([scale * block]) for scale in (1, 100))
     np.testing.assert_allclose(np.abs(one), np.abs(hundred), rtol=1e-3)
     assert one.var(axis=0).mean() == pytest.approx(1.0, rel=1e-3)
-    assert one.std(axis=0)[0] / one.std(axis=0)[1] == pytest.approx((block.std(0)[1] / block.std(0)[0]) ** 0.5, rel=0.05)
+    assert one.std(axis=0)[0] / one.std(axis=0)[1] == pytest.approx(
+        (block.std(0)[1] / block.std(0)[0]) ** 0.5, rel=0.05
+    )
 
 
 def test_all_components_of_an_item_are_kept_where_asked() -> None:
