@@ -78,13 +78,19 @@ def embed(
     brain: BrainSide | None = None,
     store: Path | str | None = None,
     shard: str | None = None,
+    split: SplitSettings | None = None,
+    seed: int = 0,
 ) -> Metrics:
     """Fill the store: chunk embeddings, scans, and these through a frozen encoder. What is there is not done again.
+
+    The training people of ``split`` and ``seed`` decide which alleles are rare (``genetics.rare_below``), and so which
+    chunks ``fit`` with the same split will read; it reads itself what another split lacks.
 
     ``shard`` (``3/64``, or ``auto`` for the rank of torchrun or srun) encodes that share of the chunks only; a later
     call without it merges all shares.
     """
     from genebrain.genetics.store.shares import shard_of_run
+    from genebrain.sides.genes.rare import needs_split
     from genebrain.sides.vectors.cohorts import open_cohort
     from genebrain.sides.workspace import Workspace
 
@@ -95,7 +101,8 @@ def embed(
     if isinstance(brain, EncoderSide):
         waits = {"waits_for": "the same command without shard, which merges: shares divide the chunks of DNA only"}
         done["scan_embeddings"] = workspace.embed_scans(brain) if share.count == 1 else waits
-    done["chunks"] = workspace.embed(genetics, share)
+    rows = (split or SplitSettings()).make(workspace.cohort, seed).training if needs_split(genetics) else None
+    done["chunks"] = workspace.embed(genetics, share, rows)
     print(json.dumps(done, indent=1))
     return done
 
