@@ -228,14 +228,14 @@ class GeneSide(ReadsDNA):
         return pair_with_reference(chunks, **places)
 
     def plan(self, cohort: Cohort) -> dict[str, Any]:
-        """Predict the encoder's work: naive and unique chunks, tokens."""
-        from genebrain.genetics.chunks.build import build_chunks
+        """Predict the encoder's work: naive and unique chunks, tokens; what is rare is counted on everybody."""
         from genebrain.genetics.chunks.work import BASES_PER_TOKEN, predict
+        from genebrain.sides.genes.planned import planned_chunks
 
         options = self.options()
         marks = 0 if self.own else options.opening_mark + options.closing_mark
         inputs = self._inputs(cohort)
-        built = build_chunks(**inputs, progress=False)
+        built = planned_chunks(self.frequencies, inputs)
         paired = self._paired(built, inputs) if self.delta else None
         return predict(
             built, self.chunk_bp, paired=paired, marks=marks, readings=options.views.n_views,

@@ -6,6 +6,8 @@
   the sequence would give.
 - ``best_scan_reading``: the model's own gene columns against the optimal reading of the scans, in the place of brain
   features: what a perfect scan encoder would give. Known for simulated cohorts only.
+- ``best_gene_reading``: the true genetic values, in the place of gene columns, against the model's brain features: what
+  a perfect reading of the genomes would give. Known for simulated cohorts only.
 - ``textbook``: random projectors, InfoNCE, cosine on the model's own features.
 - ``residualised``: the default recipe after confounds were regressed out of both sides.
 """
@@ -59,6 +61,8 @@ class Arena:
         Gives the dosage blocks of everybody; only called where asked for.
     readings : float array, optional
         Optimal readings of everybody's scans, of a simulated cohort that holds an effect.
+    genetic_values : float array, optional
+        True genetic values of everybody, of such a cohort.
     seed : int
     folder : Path
         Scratch space for the arm that is trained by gradient.
@@ -74,6 +78,7 @@ class Arena:
     table: pd.DataFrame
     dosages: Callable[[], list[FloatArray]]
     readings: FloatArray | None
+    genetic_values: FloatArray | None
     seed: int
     folder: Path
     progress: bool = False
@@ -120,6 +125,14 @@ def best_scan_reading(arena: Arena) -> Vectors | None:
     return _closed_form(arena, arena.subjects.blocks, {"reading": arena.readings})
 
 
+def best_gene_reading(arena: Arena) -> Vectors | None:
+    """The default recipe between the true genetic values and the model's brain features."""
+    if arena.genetic_values is None:
+        return None
+    parts = {part: arena.subjects.brain[part] for part in arena.fitted.brain_name.split(JOINED)}
+    return _closed_form(arena, [arena.genetic_values], Readings(parts), ColumnSettings())
+
+
 def textbook(arena: Arena) -> Vectors | None:
     """Random projectors trained with InfoNCE and early stopping, cosine; encoders stay as they are.
 
@@ -161,6 +174,7 @@ COMPARISONS: dict[str, Callable[[Arena], Vectors | None]] = {
     "confound_only": confound_only,
     "dosage": dosage,
     "best_scan_reading": best_scan_reading,
+    "best_gene_reading": best_gene_reading,
     "textbook": textbook,
     "residualised": residualised,
 }

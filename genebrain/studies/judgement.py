@@ -36,14 +36,14 @@ from genebrain.sides.workspace import Workspace
 from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons, closed_vectors
 from genebrain.studies.findings.files import write_findings
 from genebrain.studies.gene_readings import gene_readings
-from genebrain.studies.known_answers import best_readings, ceiling, learner_pair, oracle_vectors
+from genebrain.studies.known_answers import ceiling, learner_pair, oracle_vectors, true_values
 from genebrain.studies.scan_readings import scan_readings
 
 log = logging.getLogger(__name__)
 
 VARIANTS = ("residualised",)
 """Comparisons that are the model's own recipe on changed input, shown as arms and not as baselines."""
-SIMULATED = ("best_scan_reading",)
+SIMULATED = ("best_scan_reading", "best_gene_reading")
 """Comparisons that need a simulated effect; without one there is nothing to say of them."""
 
 
@@ -107,10 +107,11 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
         who = Judged(table["family"].to_numpy(np.int64), table["genome"].to_numpy(np.int64), settings.n_bootstrap, size)
         gene, brain = fitted.vectors(subjects, rows)
         strata = strata_labels(cohort, rows, settings.strata)
-        readings = best_readings(cohort)
+        truth = true_values(cohort)
+        readings, genetic_values = (None, None) if truth is None else (truth["u"], truth["g"])
         arena = Arena(
             fitted, subjects, split.train, choosing, rows, cohort.table,
-            lambda: workspace.dosage_blocks(experiment.genetics), readings, experiment.seed,
+            lambda: workspace.dosage_blocks(experiment.genetics), readings, genetic_values, experiment.seed,
             folder.checkpoints / "comparisons", workspace.progress,
         )  # fmt: skip
         vectors = {"model": (gene, brain)}

@@ -80,8 +80,13 @@ def embed(
     store: Path | str | None = None,
     shard: str | None = None,
     engine: EngineSettings | None = None,
+    split: SplitSettings | None = None,
+    seed: int = 0,
 ) -> Metrics:
     """Fill the store: chunk embeddings, scans, and these through a frozen encoder. What is there is not done again.
+
+    The training people of ``split`` and ``seed`` decide which alleles are rare (``genetics.rare_below``), and so which
+    chunks ``fit`` with the same split will read; it reads itself what another split lacks.
 
     ``shard`` (``3/64``, ``next`` for one free share after the other, ``auto`` for the rank of torchrun or srun) does
     that share of the scans and of the chunks only; a later call without it merges all shares.
@@ -89,6 +94,7 @@ def embed(
     from genebrain.engines.run import using
     from genebrain.engines.share import Waiting
     from genebrain.genetics.store.shares import shard_of_run
+    from genebrain.sides.genes.rare import needs_split
     from genebrain.sides.vectors.cohorts import open_cohort
     from genebrain.sides.workspace import Workspace
 
@@ -101,7 +107,8 @@ def embed(
             done["scans"] = workspace.ingest(brain)
             if isinstance(brain, EncoderSide):
                 done["scan_embeddings"] = workspace.embed_scans(brain)
-            done["chunks"] = workspace.embed(genetics, share)
+            rows = (split or SplitSettings()).make(workspace.cohort, seed).training if needs_split(genetics) else None
+            done["chunks"] = workspace.embed(genetics, share, rows)
         except Waiting as others:
             done["waits_for"] = str(others)
     print(json.dumps(done, indent=1))

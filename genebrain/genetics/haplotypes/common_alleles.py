@@ -23,8 +23,9 @@ from genebrain.genetics.genotypes.records import ABSENT, MISSING, Sites, recorde
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.resolve import open_genotypes
 
-LEAST_COPIES = 5
-"""An allele with fewer copies among training people is rare, whatever its frequency."""
+LEAST_COPIES, MORE_COPIES, STRICT = 5, 12, 0.01
+"""An allele with fewer copies among training people is rare, whatever its frequency; more are asked for under a mask
+from ``STRICT`` on, whose columns all weigh the same, so that those of a few people would do harm."""
 
 
 class Allele(NamedTuple):
@@ -60,7 +61,7 @@ class Allele(NamedTuple):
         return min(self.copies, self.known - self.copies) >= self._least(frequency)
 
     def _least(self, frequency: float) -> float:
-        return max(LEAST_COPIES, frequency * self.known)
+        return max(LEAST_COPIES if frequency < STRICT else MORE_COPIES, frequency * self.known)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.common.types import FloatArray, IntArray
+from genebrain.engines.share import Waiting
 from genebrain.genetics.chunks.chunk_set import ChunkSet, together
 from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable, allele_table, dosages_of
@@ -87,7 +88,15 @@ class MaskedGenomes:
     def read_chunks(self, gene: GenomeSide, training: IntArray | None = None) -> ChunkSet:
         """Chunks that the encoder reads, under all masks together; the index is that of the first mask."""
         sides = [gene] if training is None else self.masked(gene, training)
-        return together([self.chunks(side) for side in sides])
+        found, waiting = [], None
+        for side in sides:
+            try:
+                found.append(self.chunks(side))
+            except Waiting as others:  # a job of an array does its share under every mask
+                waiting = waiting or others
+        if waiting is not None:
+            raise waiting
+        return together(found)
 
 
 def _key(gene: GeneSide, training: IntArray) -> tuple[str, float, bytes]:

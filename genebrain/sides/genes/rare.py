@@ -54,3 +54,8 @@ def refuse_all_rare(table: AlleleTable, low: float, n_training: int) -> None:
         f"genetics.rare_below={low:g}, or fewer than {LEAST_COPIES} copies), so nothing is left to learn from: name "
         "more windows or people, or read all alleles with genetics.rare_below=0 genetics.columns=embeddings"
     )
+
+
+def needs_split(gene: object) -> bool:
+    """Whether what a gene side reads depends on who is trained on."""
+    return bool(getattr(gene, "frequencies", ())) or "embeddings" not in getattr(gene, "families", ("embeddings",))

@@ -53,7 +53,7 @@ def files(tmp_path_factory) -> dict:
 
 @pytest.fixture(scope="module")
 def table(files) -> AlleleTable:
-    return allele_table(files["genotypes"], [WINDOW], PEOPLE, counting_rows=TRAINING, frequency=0.1)
+    return allele_table(files["genotypes"], [WINDOW], PEOPLE, counting_rows=TRAINING, frequency=0.002)
 
 
 def written(*changes: tuple[int, str]) -> bytes:
@@ -70,13 +70,13 @@ def test_alleles_are_counted_on_training_people(table: AlleleTable) -> None:
     ]  # fmt: skip
     assert table.n_seen == 5, "the rare one and the second of three are seen, the new one is not"
     np.testing.assert_array_equal(dosages[:, 0], [2, 2, 2, *[0] * 12, 2, *[0] * 4])
-    (varying,) = table.blocks(0.2)
+    (varying,) = table.blocks(0.002)
     np.testing.assert_array_equal(varying, dosages[:, :1]), "where REF is rare nothing varies"
 
 
 def test_whoever_carries_a_rare_allele_gets_the_major_one(files, table: AlleleTable) -> None:
     """Each person's string is what a look at the records gives."""
-    chunks = build_chunks(**files, chunk_bp=1000, mask=table.mask(0.2), progress=False)
+    chunks = build_chunks(**files, chunk_bp=1000, mask=table.mask(0.002), progress=False)
     turned, three, common = (TURNED, other(TURNED)), (THREE, other(THREE)), (COMMON, other(COMMON))
     strings = {
         0: (written(turned, common, three), written(turned, common, three)),  # allele 2 and REF of three are rare
@@ -100,7 +100,7 @@ def test_a_mask_is_applied_to_people_who_were_not_counted(files, table: AlleleTa
     ]
     write_vcf(tmp_path / "g.vcf.gz", {"1": DNA}, sorted(records, key=lambda r: r.position), ["x", "y"])
     there = {**files, "genotypes": tmp_path / "g.vcf.gz", "samples": ["x", "y"]}
-    chunks = build_chunks(**there, chunk_bp=1000, mask=table.mask(0.1), progress=False)
+    chunks = build_chunks(**there, chunk_bp=1000, mask=table.mask(0.002), progress=False)
     turned, common = (TURNED, other(TURNED)), (COMMON, other(COMMON))
     found = [[chunks.sequences[row] for row in person[:, 0, 0]] for person in chunks.index]
     assert found == [[written(turned), written(turned, common)], [written(turned), written(turned)]]
@@ -110,25 +110,28 @@ def test_a_mask_is_applied_to_people_who_were_not_counted(files, table: AlleleTa
 
 
 def test_masks_of_equal_content_share_their_chunks(files, table: AlleleTable) -> None:
-    mask = table.mask(0.2)
-    fewer = allele_table(files["genotypes"], [WINDOW], PEOPLE, counting_rows=TRAINING[:-1], frequency=0.1).mask(0.2)
+    mask = table.mask(0.002)
+    fewer = allele_table(files["genotypes"], [WINDOW], PEOPLE, counting_rows=TRAINING[:-1], frequency=0.002).mask(0.002)
     assert fewer.windows != mask.windows, "other counts"
     assert fewer.digest == mask.digest
-    names = [content_fingerprint(**files, mask=one) for one in (mask, fewer, AlleleMask(0.2, ((),)))]
+    names = [content_fingerprint(**files, mask=one) for one in (mask, fewer, AlleleMask(0.002, ((),)))]
     assert names[0] == names[1] != names[2]
     assert content_fingerprint(**files) == content_fingerprint(**files, mask=None) not in names
 
 
 def test_an_allele_needs_copies_whatever_its_frequency() -> None:
     few = Allele(5, "A", "C", copies=4, of_reference=6, known=10)
-    assert not few.is_common(0.01)
-    assert few.common_reference(0.01)
-    assert Allele(5, "A", "C", copies=5, of_reference=5, known=10).varies(0.01)
+    assert not few.is_common(0.003)
+    assert few.common_reference(0.003)
+    assert Allele(5, "A", "C", copies=5, of_reference=5, known=10).varies(0.003)
+    assert not Allele(5, "A", "C", copies=11, of_reference=400, known=411).varies(0.01)
+    assert Allele(5, "A", "C", copies=12, of_reference=400, known=412).varies(0.01)
+    assert not Allele(5, "A", "C", copies=12, of_reference=4000, known=4012).varies(0.01)
 
 
 def test_chunks_of_several_masks_are_read_once(files, table: AlleleTable) -> None:
     plain = build_chunks(**files, chunk_bp=60, progress=False)
-    masked = build_chunks(**files, chunk_bp=60, mask=table.mask(0.2), progress=False)
+    masked = build_chunks(**files, chunk_bp=60, mask=table.mask(0.002), progress=False)
     both = together([plain, masked])
     assert len(set(both.sequences)) == len(both.sequences) == len(set(plain.sequences) | set(masked.sequences))
     assert both.sequences[: plain.n_unique] == plain.sequences
