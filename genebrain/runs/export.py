@@ -98,4 +98,4 @@ def _blocks(run: Run) -> tuple[FloatArray, list[str]]:
         columns += [
             f"{name}:{i}" if width is None else f"{name}:c{i // width}:{i % width}" for i in range(block.shape[1])
         ]
-    return np.concatenate(subjects.blocks, axis=1), columns
+    return np.concatenate(list(subjects.blocks), axis=1), columns

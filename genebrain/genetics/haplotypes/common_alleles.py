@@ -156,7 +156,7 @@ def allele_table(
     windows: Sequence[Window],
     samples: Sequence[str],
     *,
-    counting_rows: Sequence[int] | NDArray[np.int64],
+    counting_rows: Sequence[int] | NDArray[np.integer[Any]],
     frequency: float,
 ) -> AlleleTable:
     """Count alleles among training people, and read everybody's dosages of the common ones.
