@@ -22,6 +22,7 @@ REQUIRED = {
     "generate": ["out=some.fa"],
     "recover": ["input=some.tsv", "out=somewhere"],
     "scan-report": ["store=some/store/scans"],
+    "forget": ["ids=withdrawn.txt"],
     "score-variants": ["variants=some.vcf", "reference=some.fa", "out=some.tsv"],
 }
 CHOICES = [

@@ -222,7 +222,7 @@ def fitting_gallery(asked: int | None, cohort: Cohort, rows: IntArray, what: str
         offered = "" if largest == len(rows) else f", {largest} candidates where two share a genome"
         raise UserError(
             f"gallery_size={size} is larger than the {what} ({len(rows)} people{offered}): leave it out, choose "
-            f"gallery_size={_smaller_gallery(largest)} or a larger set"
+            f"gallery_size={max(2, 2 ** int(np.log2(largest)))} or a larger set"
         )
     return size
 
@@ -297,7 +297,3 @@ def strata_labels(cohort: Cohort, rows: IntArray, wanted: str | Sequence[str]) -
         return None
     labels = cohort.strata(columns)
     return [labels[row] for row in rows]
-
-
-def _smaller_gallery(n: int) -> int:
-    return max(2, 2 ** int(np.log2(n)))

@@ -83,10 +83,8 @@ class ClosedForm:
         """The same latents read from one family of gene columns alone; keys of ``alone``."""
         head = self.alone[family]
         chosen = {**self.chosen, "mode": STACK, "recall@1": head.recall}
-        return replace(
-            self, coefficients=head.coefficients, predictive=head.predictive, calibration=head.calibration,
-            chosen=chosen, alone={},
-        )  # fmt: skip
+        own: dict[str, Any] = head.arrays()
+        return replace(self, **own, calibration=head.calibration, chosen=chosen, alone={})
 
     def predicted_latents(self, columns: FloatArray) -> FloatArray:
         """``ghat [people, dims]``: what the genes say about the brain latents."""

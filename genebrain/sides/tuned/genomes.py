@@ -176,8 +176,9 @@ def genome_encoder(
         tuned = TunedChunks(backbone, encoder, chunks, pooling.token, side.options())
         encoder.keep_reached(lambda: tuned(torch.zeros(1, dtype=torch.int64, device=backbone.device)))
         if not pooling.trainable:
-            assert isinstance(closed.columns, WindowColumns)  # one reading of the genomes is trained
             fill = closed.gene_columns([mean[None] for mean in window_means])[0]
+            if not isinstance(closed.columns, WindowColumns):
+                raise ValueError("an encoder in training reads one set of columns")
             return TunedGenomes(tuned, ColumnsOfChunks(pooling, chunks.n_chunks, TorchColumns(closed.columns, fill)))
         if table is None:
             raise ValueError("a trained pooling needs the embeddings before training")
