@@ -130,8 +130,7 @@ def resolve(
     counts = _flags(sites, window)
     counts |= {"edge_records": int(edge.sum()), "used_records": int(used.sum())}
     carriers = [symbolic_carriers(sites, row) for row in np.flatnonzero(symbolic).tolist()]
-    counts["symbolic_carriers"] = sum(carriers)
-    counts["symbolic_carried_records"] = sum(n > 0 for n in carriers)
+    counts |= {"symbolic_carriers": sum(carriers), "symbolic_carried_records": sum(n > 0 for n in carriers)}
 
     rows = np.flatnonzero(used)
     position = sites.position[rows]
