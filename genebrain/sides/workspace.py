@@ -119,7 +119,7 @@ class Workspace(MaskedGenomes):
             raise UserError(
                 f"the store {self.store} does not hold the embeddings of cohort {self.cohort.name} (any more); fill it "
                 f"with: genebrain embed cohort.path={self.cohort.folder / 'cohort.yaml'} store={self.store}, and the "
-                "genetics= and brain= of the run"
+                "genetics=, brain=, split= and seed= of the run"
             ) from error
 
     def blocks(self, gene: GenomeSide, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
