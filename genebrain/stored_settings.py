@@ -27,6 +27,8 @@ MOST_BYTES = 2**20
 MOST_DEPTH = 20
 RENAMED: dict[str, str] = {}
 """Settings classes of older runs whose name has changed since: old name to public name."""
+BEFORE: dict[str, dict[str, Any]] = {"GeneSide": {"columns": "embeddings", "rare_below": 0.0}}
+"""What runs did before an option was there, where that is not what its default does now: class, option, value."""
 
 
 def describe(value: Any) -> Any:
@@ -120,10 +122,20 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no settings; restore it or make the run again")
     try:
-        built = build(values)
+        built = build(_as_they_were(values))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return dict(built)
+
+
+def _as_they_were(value: Any) -> Any:
+    """Nodes of a run with what an older version did without saying so."""
+    if isinstance(value, list):
+        return [_as_they_were(one) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    inner = {key: _as_they_were(one) for key, one in value.items()}
+    return BEFORE.get(str(value.get(TARGET)).rpartition(".")[2], {}) | inner
 
 
 class _Loader(yaml.SafeLoader):

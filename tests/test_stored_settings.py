@@ -54,7 +54,7 @@ def test_a_run_that_names_classes_by_their_old_places_is_read(tmp_path):
     (tmp_path / "config.yaml").write_text(OLD)
     experiment = stored_settings.load(tmp_path / "config.yaml")["experiment"]
     assert isinstance(experiment, genebrain.Experiment)
-    assert experiment.genetics == genebrain.GeneSide(chunk_bp=3000)
+    assert experiment.genetics == genebrain.GeneSide(chunk_bp=3000, columns="embeddings", rare_below=0)
     assert experiment.trainer.learning_rate == 1e-5
 
 

@@ -33,8 +33,10 @@ def cohort(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(cohort, tmp_path_factory) -> Path:
+    """A run with one reading of the genomes, which is what an exported table holds."""
     folder = tmp_path_factory.mktemp("runs") / "fit"
-    tasks.fit(cohort, run=folder, alignment=CLOSED, progress=False)
+    plain = genebrain.GeneSide(columns="embeddings", rare_below=0)
+    tasks.fit(cohort, run=folder, genetics=plain, alignment=CLOSED, progress=False)
     tasks.evaluate(folder, comparisons=(), **JUDGE)
     return folder
 

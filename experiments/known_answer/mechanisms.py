@@ -6,7 +6,8 @@
 
 A row of ``mechanisms.tsv`` per cohort and way of reading the scans; rows that are there are not computed again.
 ``default`` is the shipped recipe; ``today`` is ``brain.kind=innovation``, the default before; the others are single
-kinds on despiked series. With ``--genes dosages`` the gene side is the true dosages and no DNA is embedded.
+kinds on despiked series. The gene side (``--genes``) is the shipped one (``both``), the embeddings of all alleles as
+they were read before (``embeddings``), or the true dosages without any DNA model (``dosages``).
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ SIDES = {
     "spectrum": ConnectomeSide(kind="spectrum", despike=True),
 }
 
+GENES = {"both": GeneSide(), "embeddings": GeneSide(columns="embeddings", rare_below=0)}
+
 
 def recall(gene: Any, brain: Any, genome: Any) -> float:
     """Expected recall@1 in galleries of 64, mean of both directions."""
@@ -77,15 +80,20 @@ def by_dosages(workspace: Workspace, kind: str, split: Any) -> tuple[float, dict
     return recall(gene, model.brain_vectors(features), genome[test]), model.chosen
 
 
-def by_run(workspace: Workspace, side: ConnectomeSide, kind: str, folder: Path) -> tuple[float, dict[str, Any]]:
+def by_run(
+    workspace: Workspace, kind: str, gene: GeneSide, folder: Path
+) -> tuple[float, dict[str, Any], dict[str, float]]:
     """``fit`` and ``evaluate`` with the tiny DNA model; single kinds without training by gradient."""
     alignment = AlignmentSettings() if kind == "default" else AlignmentSettings(train="none")
     path, run = workspace.cohort.folder / "cohort.yaml", folder / kind
-    tasks.fit(path, run=run, brain=side, alignment=alignment, workspace=workspace, progress=False)
+    how = {"brain": SIDES[kind], "genetics": gene, "alignment": alignment, "workspace": workspace, "progress": False}
+    tasks.fit(path, run=run, **how)
     metrics = tasks.evaluate(
         run, comparisons=(), n_bootstrap=100, n_permutations=100, workspace=workspace, progress=False
     )
-    return metrics["retrieval"]["mean"]["recall@1"]["value"], metrics["model"]["chosen"]
+    arms = {name: one["recall@1"]["value"] for name, one in metrics["model"]["arms"].items() if name.endswith("_alone")}
+    arms["chunks"] = metrics["cost"].get("chunks_unique")
+    return metrics["retrieval"]["mean"]["recall@1"]["value"], metrics["model"]["chosen"], arms
 
 
 def rows_of(name: str, seed: int, kinds: list[str], args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -109,16 +117,16 @@ def rows_of(name: str, seed: int, kinds: list[str], args: argparse.Namespace) ->
                 facts["learner"] = recall(*pair, genome)
         for kind in kinds:
             start = time.process_time()
-            side = SIDES[kind]
+            more: dict[str, float] = {}
             if args.genes == "dosages":
                 value, chosen = by_dosages(workspace, kind, split)
             else:
-                value, chosen = by_run(workspace, side, kind, scratch)
+                value, chosen, more = by_run(workspace, kind, GENES[args.genes], scratch)
             cv = json.dumps({k: round(v, 3) for k, v in chosen.get("kinds", {}).items()})
             found.append(
                 {**facts, "kind": kind, "recall@1": value, "brain": chosen["brain"], "k": chosen["k"],
                  "mode": chosen["mode"], "cv": chosen["recall@1"], "cv_of_kinds": cv,
-                 "cpu_seconds": round(time.process_time() - start, 1)}
+                 "cpu_seconds": round(time.process_time() - start, 1), **more}
             )  # fmt: skip
             print(
                 {k: found[-1][k] for k in ("mechanism", "seed", "kind", "recall@1", "brain", "cpu_seconds")}, flush=True
@@ -134,7 +142,7 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", default=["hrf", "oscillators", "smoke", "default"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[21, 22])
     parser.add_argument("--kinds", nargs="+", default=list(SIDES), choices=list(SIDES))
-    parser.add_argument("--genes", default="embeddings", choices=["embeddings", "dosages"])
+    parser.add_argument("--genes", default="both", choices=[*GENES, "dosages"])
     parser.add_argument("--null", action="store_true", help="null twins: every person with the trait of another one")
     parser.add_argument("--people", type=int, default=1500)
     parser.add_argument("--cache", type=Path, default=None, help="keep simulated cohorts here")

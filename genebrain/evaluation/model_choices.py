@@ -26,6 +26,7 @@ PRIORS = {
     "row": "sparse by column: a gene column counts for all brain dimensions or for none",
     "entry": "sparse by entry: a gene column counts for single brain dimensions",
 }
+STACK = "several sets of gene columns, each under several priors, added up (table below)"
 SCORES = {"llr": "log-likelihood ratio, calibrated", "cosine": "cosine"}
 TRAINING = {
     "none": "none: the closed form alone",
@@ -57,7 +58,9 @@ def model_choices(model: Mapping[str, Any], tried: Sequence[Mapping[str, Any]] =
         rows.append((f"brain feature{beside}", _feature(brain), _among(tried, "brain", chosen)))
     if "k" in chosen:
         rows.append((f"brain dimensions{beside}", f"{chosen['k']}", _among(tried, "k", chosen)))
-    if mode := chosen.get("mode"):
+    if (mode := chosen.get("mode")) == "stack":
+        rows.append((f"gene side{beside}", STACK, "least squares on people that the fit of their fold has not seen"))
+    elif mode:
         rows.append((f"gene side{beside}", PRIORS.get(mode, mode), _among(tried, "mode", chosen)))
     if score := model.get("score"):
         rows.append(("score of a pair", SCORES.get(score, score), CONFIGURED))
@@ -71,6 +74,26 @@ def model_choices(model: Mapping[str, Any], tried: Sequence[Mapping[str, Any]] =
         words = f"{count['trainable']:,} of {count['total']:,} parameters"
         rows.append((f"trained weights, {name}", words, "counted, also where the training is not in use"))
     return rows
+
+
+def gene_sets(readings: Mapping[str, Any] | None) -> list[tuple[str, str, float, float]]:
+    """Rows of the table of gene readings: set of columns, its best prior, recall@1 in cross-validation, weight."""
+    if not readings:
+        return []
+    return [
+        (_columns(str(row["columns"])), str(row["mode"]), float(row["recall@1"]), float(row["weight"]))
+        for row in readings["sets"]
+    ]
+
+
+def _columns(name: str) -> str:
+    """``embeddings 0.003 by frequency`` in words."""
+    words = name.split()
+    what = "vectors of the DNA model" if words[0] == "embeddings" else "allele counts"
+    rare = (
+        f", alleles from {float(words[1]):.2%} of training people on" if len(words) > 1 and words[1][0] == "0" else ""
+    )
+    return what + rare + (", frequent alleles counting more" if name.endswith("by frequency") else "")
 
 
 def _feature(name: str) -> str:

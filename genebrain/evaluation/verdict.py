@@ -223,6 +223,10 @@ def _against_confounds(mean: Metrics, metrics: Metrics, evidence: str) -> Verdic
 
 def _against_dosage(model: Metrics, metrics: Metrics) -> str:
     """What the DNA encoder adds must show against plain allele counts."""
+    arms = (metrics.get("model") or {}).get("arms") or {}
+    if {"embeddings_alone", "dosages_alone"} <= set(arms):
+        vectors, plain = (number(arms[f"{name}_alone"]["recall@1"]["value"]) for name in ("embeddings", "dosages"))
+        return f" The model reads both: vectors of the DNA model alone reach {vectors}, dosages alone {plain}."
     dosage = (metrics.get("baselines") or {}).get("dosage")
     if not dosage or dosage["recall@1"]["value"] <= model["value"]:
         return ""

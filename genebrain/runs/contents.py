@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genebrain.brain.store.store import ScanStore
+from genebrain.cohort.splits.splits import Split, load_split
 from genebrain.common.reading import read_record
 from genebrain.common.run_folder import write_json
-from genebrain.common.types import UserError
+from genebrain.common.types import IntArray, UserError
+from genebrain.runs.care.withdrawn import WITHDRAWN, take_alleles_of_then
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.sides.vectors.brains import VectorBrain
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
 CONTENTS = "contents.json"
 
 
-def contents(experiment: Experiment, workspace: Workspace) -> dict[str, str]:
+def contents(experiment: Experiment, workspace: Workspace, training: IntArray) -> dict[str, str]:
     """Digests of the stored scans of everybody, in the order of the scan table, and of everybody's chunks.
 
-    Vectors of a file are in the fingerprint of the cohort, content included.
+    Chunks are those under the masks of the training people. Vectors of a file are in the fingerprint of the cohort,
+    content included.
     """
-    return {"scans": _scans(experiment.brain, workspace), "genomes": _genomes(experiment.genetics, workspace)}
+    genomes = _genomes(experiment.genetics, workspace, training)
+    return {"scans": _scans(experiment.brain, workspace), "genomes": genomes}
 
 
 def _scans(brain: BrainSide, workspace: Workspace) -> str:
@@ -49,12 +53,14 @@ def _scans(brain: BrainSide, workspace: Workspace) -> str:
     return scans.hexdigest()
 
 
-def _genomes(genetics: GenomeSide, workspace: Workspace) -> str:
+def _genomes(genetics: GenomeSide, workspace: Workspace, training: IntArray) -> str:
     if isinstance(genetics, VectorGenes):
         return workspace.cohort.fingerprint
-    chunks = workspace.chunks(genetics)
-    genomes = hashlib.blake2b(chunks.keys.tobytes(), digest_size=16)
-    genomes.update(np.ascontiguousarray(chunks.index).tobytes())
+    genomes = hashlib.blake2b(digest_size=16)
+    for side in workspace.masked(genetics, training):
+        chunks = workspace.chunks(side)
+        genomes.update(chunks.keys.tobytes())
+        genomes.update(np.ascontiguousarray(chunks.index).tobytes())
     return genomes.hexdigest()
 
 
@@ -62,7 +68,15 @@ def _stored(brain: ConnectomeSide, workspace: Workspace) -> ScanStore:
     return ScanStore(brain.folder(workspace.store))
 
 
-def claim_contents(run: Path, experiment: Experiment, workspace: Workspace) -> None:
+def own_split(run: Path, experiment: Experiment, workspace: Workspace) -> Split:
+    """Split of a run; where people withdrew, the alleles that it reads are those of its fit from now on."""
+    split = load_split(run / "split.json", workspace.cohort)
+    if (run / WITHDRAWN).exists():
+        take_alleles_of_then(run, experiment, workspace, split.training)
+    return split
+
+
+def claim_contents(run: Path, experiment: Experiment, workspace: Workspace, training: IntArray) -> None:
     """Note on what content a run is fitted, or compare with what was noted.
 
     Runs of older versions, which noted nothing, are taken as they are once they are finished.
@@ -72,7 +86,7 @@ def claim_contents(run: Path, experiment: Experiment, workspace: Workspace) -> N
     UserError
         Scans or genomes are not those that the run was fitted on.
     """
-    path, now = run / CONTENTS, contents(experiment, workspace)
+    path, now = run / CONTENTS, contents(experiment, workspace, training)
     if not path.exists():
         if not (run / "provenance.json").exists():
             write_json(path, now)

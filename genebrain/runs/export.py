@@ -109,11 +109,12 @@ def _projected(run: Run) -> dict[str, FloatArray]:
 
 def _blocks(run: Run) -> tuple[FloatArray, list[str]]:
     """Blocks of all windows side by side, and names of their columns."""
-    subjects, names = run.subjects, run.workspace.window_names(run.experiment.genetics, len(run.subjects.blocks))
+    subjects, blocks = run.subjects, list(run.subjects.blocks)  # of several readings the first
+    names = run.workspace.window_names(run.experiment.genetics, len(blocks))
     columns: list[str] = []
-    for name, block in zip(names, subjects.blocks, strict=True):
+    for name, block in zip(names, blocks, strict=True):
         width = subjects.item_width
         columns += [
             f"{name}:{i}" if width is None else f"{name}:c{i // width}:{i % width}" for i in range(block.shape[1])
         ]
-    return np.concatenate(subjects.blocks, axis=1), columns
+    return np.concatenate(blocks, axis=1), columns

@@ -18,19 +18,20 @@ from genebrain.brain.store.report import lasting
 from genebrain.cohort.column_roles import STRATA
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.settings import SplitSettings
-from genebrain.cohort.splits.splits import Split, load_split
+from genebrain.cohort.splits.splits import Split
 from genebrain.common.checksums import verify_run
 from genebrain.common.files import replacing
 from genebrain.common.reading import read_history
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.tensor_files import write_tensors
-from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.common.types import IntArray, UserError
 from genebrain.evaluation.report.model_card import write_model_card
 from genebrain.runs.care.needs import NEEDS, write_needs
 from genebrain.runs.care.withdrawn import WITHDRAWN, blocks_of_then, withdrawn_from
-from genebrain.runs.contents import claim_contents
+from genebrain.runs.contents import claim_contents, own_split
 from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
 from genebrain.runs.saved_features import FEATURES, read_features
+from genebrain.sides.genes.readings import filled
 from genebrain.sides.people import EncoderMaker, Subjects
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.readings import Readings
@@ -122,19 +123,19 @@ def _fit(
     if folder.finished:
         folder.claim(identity)
         verify_run(run, results=False)
-        claim_contents(run, experiment, workspace)
+        claim_contents(run, experiment, workspace, own_split(run, experiment, workspace).training)
         if progress:
             log.info(f"{run} holds this fit, finished before: nothing is computed again")
         return run
+    split = experiment.split.make(cohort, experiment.seed)
     with folder.stage("embed"):
-        workspace.embed(experiment.genetics)
+        workspace.embed(experiment.genetics, training=split.training)
     # Only now: what fails before (weights that are not there) must not block the folder.
     folder.claim(identity)
     if on_claim is not None:
         on_claim(run)
-    claim_contents(run, experiment, workspace)
+    claim_contents(run, experiment, workspace, split.training)
     with folder.stage("features"):
-        split = experiment.split.make(cohort, experiment.seed)
         split.save(run / "split.json")
         refuse_seen_people(experiment.brain, cohort, workspace.store, split.test)
         subjects = gather_subjects(experiment, workspace, split.training)
@@ -163,7 +164,7 @@ def _fit(
         pd.DataFrame(fitted.history).to_csv(partial, index=False)
     _keep_coordinates(experiment, workspace, split, folder.checkpoints)
     write_needs(run, experiment, workspace, split.training)
-    cost, genotypes = workspace.genome_facts(experiment.genetics)
+    cost, genotypes = workspace.genome_facts(experiment.genetics, split.training)
     folder.record(cost)
     write_json(
         run / "funnel.json",
@@ -190,19 +191,18 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
     }
     # The closed form beside a trained pooling reads the default pooling of the same tokens.
     plain = GenePooling(token=pooling.token) if pooling.trainable else pooling
-    blocks, common["item_width"] = workspace.blocks(genetics, plain)
-    filled = [_filled(block, training) for block in blocks]
-    if words := told_missing(blocks):
-        log.warning(words)
+    common["blocks"], common["item_width"] = workspace.gene_blocks(genetics, plain, training)
+    read, *_ = workspace.masked(genetics, training)
     tuned: dict[str, EncoderMaker] = {}
     if pooling.trainable or genetics.tuning != "frozen":
-        common["index"] = workspace.chunks(genetics).index
+        common["index"] = workspace.chunks(read).index
     if pooling.trainable:
-        common |= {"pooling": pooling, "table": workspace.table(genetics, pooling.token)}
+        common |= {"pooling": pooling, "table": workspace.table(read, pooling.token)}
     if genetics.tuning != "frozen":
         if not genetics.delta:
             log.warning(COMMON_SHIFT)
-        chunks, means = workspace.chunks(genetics), [mean for _, mean in filled]
+        blocks, _ = workspace.blocks(genetics, plain)
+        chunks, means = workspace.chunks(genetics), [filled(block, training)[1] for block in blocks]
         tuned["gene"] = genome_encoder(  # vectors have nothing to tune
             genetics, pooling, chunks, means, common.get("table"), experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip
@@ -210,7 +210,7 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
         tuned["brain"] = scan_encoder(
             experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip
-    return Subjects(blocks=[block for block, _ in filled], tuned=tuned, **common)
+    return Subjects(tuned=tuned, **common)
 
 
 def _keep_coordinates(experiment: Experiment, workspace: Workspace, split: Split, folder: Path) -> None:
@@ -236,42 +236,20 @@ def told_rows(experiment: Experiment, subjects: Subjects, training: IntArray) ->
     return counts
 
 
-def told_missing(blocks: list[FloatArray]) -> str:
-    """How many windows of people have no embedding, in words; empty where all have."""
-    missing = np.stack([np.isnan(block).any(axis=1) for block in blocks], axis=1)
-    if not missing.any():
-        return ""
-    people, nobody = int(missing.any(axis=1).sum()), int(missing.all(axis=0).sum())
-    return (
-        f"note: {int(missing.sum()):,} of {missing.size:,} windows of people ({people:,} people) have no embedding, as "
-        "too many genotypes are missing (genetics.missing_threshold) or the sequence is unknown; they take the mean of "
-        "the training people" + (f". Missing in everybody: {nobody} windows" if nobody else "")
-    )
-
-
-def _filled(block: FloatArray, training: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Windows that a person lacks become the mean of the training people who have them; the mean as well."""
-    missing, mean = np.asarray(np.isnan(block).any(axis=1)), np.zeros(block.shape[1], block.dtype)
-    if not missing.any():
-        return block, mean
-    have = training[~missing[training]]
-    mean = block[have].mean(axis=0) if len(have) else mean
-    return np.where(missing[:, None], mean, block).astype(np.float32), mean
-
-
 def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[FittedAlignment, Subjects, Split]:
     """Read a fitted run back, with the features it was fitted on."""
     workspace.ingest(experiment.brain)
-    claim_contents(run, experiment, workspace)
-    split = load_split(run / "split.json", workspace.cohort)
+    split = own_split(run, experiment, workspace)
     withdrawn = withdrawn_from(run, experiment)
+    claim_contents(run, experiment, workspace, split.training)
     subjects = gather_subjects(experiment, workspace, split.training)
     model = AlignmentModel.load(run / "checkpoints", subjects.empty_towers(split.train))
     # The checkpoint carries its own statistics: they, not a refit, decide the features that are judged.
     inputs = workspace.brain_inputs(experiment.brain, split.training)
     values = read_features(run, experiment.brain, inputs, model.closed_form, split.training, withdrawn)
     if (run / WITHDRAWN).exists():
-        subjects = replace(subjects, blocks=blocks_of_then(run, experiment, workspace, model))
+        then = blocks_of_then(run, experiment, workspace, model, subjects.blocks, split.training)
+        subjects = replace(subjects, blocks=then)
     if not (run / NEEDS).exists():
         write_needs(run, experiment, workspace, split.training)
     subjects = replace(subjects, brain=Readings({**subjects.brain, **values}))

@@ -24,9 +24,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from genebrain.alignment.closed_form.column_sets import GeneBlocks, rows_of
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
+from genebrain.alignment.closed_form.gene_stack import STACK
 from genebrain.alignment.closed_form.latents import JOINED
+from genebrain.alignment.closed_form.told import told_genes, told_readings, with_weight
 from genebrain.alignment.model import AlignmentModel, Towers, untrained_towers
 from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
@@ -178,6 +181,7 @@ def fit_recipe(
     progress: bool,
 ) -> ClosedForm:
     """Fit the closed form on some rows alone; ``like`` repeats the choices of another fit."""
+    blocks = subjects.blocks
     tried = ClosedFormSettings(
         columns=ColumnSettings(item_width=subjects.item_width),
         score="llr" if settings.score == "llr" else "cosine",
@@ -185,33 +189,32 @@ def fit_recipe(
     )
     chosen = subjects.brain
     if like is not None:
-        tried = replace(tried, dimensions=(int(like.chosen["k"]),), modes=(str(like.chosen["mode"]),))
+        tried = replace(tried, dimensions=(int(like.chosen["k"]),), modes=_modes(like.chosen))
+        if isinstance(blocks, GeneBlocks):
+            blocks = blocks.only(with_weight(like.chosen, "columns") or [blocks.sets[0].name])
         if parts := like.chosen.get("parts"):
             tried = replace(tried, parts=tuple((str(name), int(k)) for name, k in parts))
         chosen = {name: subjects.brain[name] for name in str(like.chosen["brain"]).split(JOINED)}
     closed = fit_closed_form(
-        [block[rows] for block in subjects.blocks],
+        rows_of(blocks, rows),
         {name: features[rows] for name, features in chosen.items()},
         subjects.family[rows],
         seed=seed,
         settings=tried,
         progress=progress,
     )
-    if like is None and (told := told_readings(closed.chosen)):
-        log.info(told)
+    if like is None:
+        for told in (told_readings(closed.chosen), told_genes(closed.chosen)):
+            if told:
+                log.info(told)
     return closed
 
 
-def told_readings(chosen: Mapping[str, Any]) -> str:
-    """What each kind of scan features reached in cross-validation, in words; empty where there was only one."""
-    kinds = chosen.get("kinds")
-    if not kinds:
-        return ""
-    reached = ", ".join(f"{name} {value:.3f}" for name, value in sorted(kinds.items(), key=lambda one: -one[1]))
-    return (
-        f"scan features in cross-validation (recall@1, ridge): {reached}; in use: {chosen['brain']}, "
-        f"{chosen['k']} dimensions"
-    )
+def _modes(chosen: Mapping[str, Any]) -> tuple[str, ...]:
+    """Priors that another fit uses."""
+    if chosen["mode"] != STACK:
+        return (str(chosen["mode"]),)
+    return tuple(with_weight(chosen, "mode")) or ("ridge",)
 
 
 def _train(

@@ -25,6 +25,7 @@ from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.common.vectors import VectorInput
 from genebrain.evaluation.result_files import result_path
 from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.runs.contents import own_split
 from genebrain.runs.fit import Experiment, load_fit
 from genebrain.runs.new_people.search import own_ranks, ranked, row_of
 from genebrain.runs.places import found_places, kept_store
@@ -140,7 +141,8 @@ class Run:
     def _loaded(self) -> tuple[FittedAlignment, Subjects, Split]:
         if self.moved:  # the store may be new: what is missing is computed
             self.workspace.ingest(self.experiment.brain)
-            self.workspace.embed(self.experiment.genetics)
+            split = own_split(self.path, self.experiment, self.workspace)
+            self.workspace.embed(self.experiment.genetics, training=split.training)
         return load_fit(self.path, self.experiment, self.workspace)
 
     def rows(self, split: str = "test") -> IntArray:

@@ -11,10 +11,10 @@ import logging
 from pathlib import Path
 
 from genebrain.alignment.model import AlignmentModel
-from genebrain.cohort.splits.splits import Split, load_split
+from genebrain.cohort.splits.splits import Split
 from genebrain.common.run_folder import read_json
 from genebrain.common.types import UserError
-from genebrain.runs.contents import claim_contents
+from genebrain.runs.contents import claim_contents, own_split
 from genebrain.runs.fit import Experiment, gather_subjects
 from genebrain.runs.recipe import FittedAlignment, fit_recipe
 from genebrain.sides.people import Subjects
@@ -59,10 +59,11 @@ def fit_on_train(run: Path, experiment: Experiment, workspace: Workspace) -> tup
         See :func:`check_judged_on_validation`; or weights of the scan encoder have seen scans of validation people.
     """
     workspace.ingest(experiment.brain)
-    claim_contents(run, experiment, workspace)
-    split = load_split(run / "split.json", workspace.cohort)
+    split = own_split(run, experiment, workspace)
+    claim_contents(run, experiment, workspace, split.training)
     check_judged_on_validation(run, split)
     refuse_seen_people(experiment.brain, workspace.cohort, workspace.store, split.validation, "the validation set")
+    workspace.embed(experiment.genetics, training=split.train)  # fewer people: other alleles are rare
     subjects = gather_subjects(experiment, workspace, split.train).frozen()
     closed = fit_recipe(subjects, split.train, experiment.alignment, experiment.seed, progress=workspace.progress)
     about = {"judged": "the closed form, fitted on the train people alone"}

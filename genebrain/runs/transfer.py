@@ -1,8 +1,9 @@
 """A fitted model on other people: what a run keeps for that, and the features of another cohort in its coordinates.
 
 ``fit`` leaves ``checkpoints/coordinates.json`` (which windows, letters, parcels or columns the model reads),
-``gene_bases.safetensors`` (gene coordinates in the space of the encoder), ``reference_letters.safetensors`` (the
-reference genome in the windows) and marks of the scans that were learned from.
+``gene_bases.safetensors`` (gene coordinates in the space of the encoder), ``alleles.json`` (alleles that are common
+among its training people, which decide what is masked), ``reference_letters.safetensors`` (the reference genome in the
+windows) and marks of the scans that were learned from.
 Nothing of the cohort of the run is needed afterwards, and nothing of the other cohort is fitted.
 """
 
@@ -22,7 +23,7 @@ from genebrain.cohort.splits.splits import Split
 from genebrain.common.files import write_private
 from genebrain.common.hashing import content_digest
 from genebrain.common.run_folder import read_json, write_json
-from genebrain.common.tensor_files import read_arrays, write_tensors
+from genebrain.common.tensor_files import read_arrays
 from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.genome.contigs import canonical
 from genebrain.genetics.genome.gene_windows import read_windows
@@ -32,6 +33,7 @@ from genebrain.runs.fit import Experiment
 from genebrain.runs.recipe import FittedAlignment
 from genebrain.runs.saved_features import FEATURES
 from genebrain.sides.connectome import ConnectomeSide, person_scans
+from genebrain.sides.genes.elsewhere import genes_elsewhere, save_gene_coordinates
 from genebrain.sides.people import Subjects
 from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.sides.seen_scans import FILE, refuse_seen, save_seen
@@ -40,7 +42,7 @@ from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 
-COORDINATES, BASES, LETTERS = "coordinates.json", "gene_bases.safetensors", "reference_letters.safetensors"
+COORDINATES, LETTERS = "coordinates.json", "reference_letters.safetensors"
 WORDS = {
     "windows": "windows (name, contig, start, end, strand)",
     "letters": "letters of the reference in the windows (another genome build?)",
@@ -67,9 +69,7 @@ def save_coordinates(experiment: Experiment, workspace: Workspace, split: Split,
     """Keep what other people will need, beside the checkpoints of a fit; nothing where they cannot be read."""
     if not_transferable(experiment):
         return
-    bases = workspace.gene_bases(experiment.genetics, experiment.pooling)
-    if bases is not None:
-        write_tensors(folder / BASES, {"bases": bases})
+    save_gene_coordinates(experiment.genetics, experiment.pooling, workspace, split.training, folder)
     brain, cohort = experiment.brain, workspace.cohort
     if not isinstance(experiment.genetics, VectorGenes):
         write_letters(folder / LETTERS, read_windows(cohort.windows), cohort.reference)
@@ -138,10 +138,8 @@ def load_elsewhere(run: Path, experiment: Experiment, workspace: Workspace) -> t
     workspace.ingest(experiment.brain)
     refuse_others(read_json(folder / COORDINATES), coordinates(experiment, workspace), run, workspace.cohort.name)
     refuse_known(folder, experiment.brain, workspace)
-    workspace.embed(experiment.genetics)
-    bases = read_arrays(folder / BASES)["bases"] if (folder / BASES).is_file() else None
     model = AlignmentModel.load(folder)
-    blocks, item_width = workspace.blocks_in(experiment.genetics, experiment.pooling, bases)
+    blocks, item_width = genes_elsewhere(experiment.genetics, experiment.pooling, workspace, folder)
     table = workspace.cohort.table
     subjects = Subjects(
         blocks=blocks,  # windows that a person lacks take the mean of the training people in the model

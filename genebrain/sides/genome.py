@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from genebrain.common.types import FloatArray, UserError
-from genebrain.genetics.encoders.protocol import DNA_ENCODERS, GENERATORS, DNAWeights
+from genebrain.genetics.encoders.protocol import DNA_ENCODERS, GENERATORS
 from genebrain.genetics.haplotypes.policies import Policies, ReferenceMismatch, Symbolic, Unphased
 from genebrain.genetics.model.options import ModelOptions
 from genebrain.genetics.model.tokenizer import FrameRule
+from genebrain.sides.genes.encoder import ReadsDNA
+from genebrain.sides.genes.rare import RARE_BELOW, checked_rare
 from genebrain.sides.options import refuse_options_of_generator
 from genebrain.training.settings import TUNINGS, LoraSettings, Tuning
 
@@ -24,14 +26,14 @@ if TYPE_CHECKING:
     from genebrain.cohort.participants import Cohort
     from genebrain.genetics.chunks.build import ChunkSet
     from genebrain.genetics.encoders.options import EmbedOptions
-    from genebrain.genetics.encoders.protocol import ChunkReader, DNAEncoder
-    from genebrain.genetics.model.backbone import GeneratorBackbone
-    from genebrain.genetics.model.language_model import GeneratorLanguageModel
     from genebrain.genetics.store.work_parts import Shard
 
 
+Columns = Literal["auto", "both", "embeddings", "dosages"]
+
+
 @dataclass(frozen=True)
-class GeneSide:
+class GeneSide(ReadsDNA):
     """Which DNA encoder reads which pieces of the genome, under which policies.
 
     Parameters
@@ -83,6 +85,13 @@ class GeneSide:
         Whether ``fit`` trains the encoder: not, by low-rank adapters, or all its weights (use delta then).
     lora : LoraSettings
         Form of the adapters, for ``tuning=lora``.
+    columns : {"auto", "both", "embeddings", "dosages"}
+        Gene columns of the closed form: vectors of the encoder, allele counts, or a stack of both (auto; where the
+        encoder is trained: embeddings).
+    rare_below : float or sequence of float
+        Alleles rarer than this among training people are written as the major allele before chunking, so that the
+        encoder reads fewer chunks and a new rare allele moves nothing; of several numbers each gives a set of columns.
+        0: all alleles are read.
     """
 
     name: str = "generator_tiny"
@@ -107,6 +116,8 @@ class GeneSide:
     delta: bool = False
     tuning: Tuning = "frozen"
     lora: LoraSettings = field(default_factory=LoraSettings)
+    columns: Columns = "auto"
+    rare_below: float | tuple[float, ...] = RARE_BELOW
 
     def __post_init__(self) -> None:
         if self.path is None and self.name not in DNA_ENCODERS:
@@ -122,6 +133,14 @@ class GeneSide:
             raise UserError(f"cut_origin='{self.cut_origin}': use genome or window")
         if self.tuning not in TUNINGS:
             raise UserError(f"genetics.tuning={self.tuning}: use one of {', '.join(TUNINGS)}")
+        object.__setattr__(self, "rare_below", checked_rare(self.rare_below))
+        if self.columns not in get_args(Columns):
+            raise UserError(f"genetics.columns={self.columns}: use one of {', '.join(get_args(Columns))}")
+        if self.tuning != "frozen" and "dosages" in self.families:
+            raise UserError(
+                f"genetics.tuning={self.tuning} trains an encoder whose vectors are the gene columns: leave "
+                f"genetics.columns={self.columns} away"
+            )
         self._policies()
         object.__setattr__(self, "phases", tuple(self.phases))  # YAML gives a list
         if self.own:
@@ -129,6 +148,19 @@ class GeneSide:
             self.options()
         else:
             self._check_length(self.options())
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Kinds of gene columns that are used."""
+        if self.columns == "auto":
+            return ("embeddings", "dosages") if self.tuning == "frozen" else ("embeddings",)
+        return ("embeddings", "dosages") if self.columns == "both" else (self.columns,)
+
+    @property
+    def frequencies(self) -> tuple[float, ...]:
+        """Frequencies below which alleles are masked, in ascending order; empty where all alleles are read."""
+        rare = self.rare_below
+        return () if self.tuning != "frozen" or not isinstance(rare, tuple) else rare
 
     @property
     def own(self) -> bool:
@@ -197,14 +229,14 @@ class GeneSide:
         return pair_with_reference(chunks, **places)
 
     def plan(self, cohort: Cohort) -> dict[str, Any]:
-        """Predict the encoder's work: naive and unique chunks, tokens."""
-        from genebrain.genetics.chunks.build import build_chunks
+        """Predict the encoder's work: naive and unique chunks, tokens; what is rare is counted on everybody."""
         from genebrain.genetics.chunks.work import BASES_PER_TOKEN, predict
+        from genebrain.sides.genes.planned import planned_chunks
 
         options = self.options()
         marks = 0 if self.own else options.opening_mark + options.closing_mark
         inputs = self._inputs(cohort)
-        built = build_chunks(**inputs, progress=False)
+        built = planned_chunks(self.frequencies, inputs)
         paired = self._paired(built, inputs) if self.delta else None
         return predict(
             built, self.chunk_bp, paired=paired, marks=marks, readings=options.views.n_views,
@@ -224,54 +256,6 @@ class GeneSide:
     def frozen(self) -> GeneSide:
         """The same side with the encoder as it is: what the stores know."""
         return replace(self, tuning="frozen", lora=LoraSettings())
-
-    def encoder(self) -> DNAEncoder:
-        """The encoder, known by its fingerprint; weights are loaded when it first reads."""
-        from genebrain.genetics.encoders.plain import make_encoder
-
-        return make_encoder(self.weights)
-
-    def reader(self) -> ChunkReader:
-        """How the encoder reads chunks under these options."""
-        from genebrain.genetics.encoders.plain import reader_for
-
-        return reader_for(self.encoder(), self.options(), self.name)
-
-    @property
-    def weights(self) -> DNAWeights:
-        """Which weights the encoder is made with."""
-        return DNAWeights(self.name, self.path, self.revision, self.weights_seed, self.allow_download, self.model)
-
-    def backbone(self, **more: Any) -> GeneratorBackbone:
-        """Load the encoder; ``more`` goes to :func:`genebrain.genetics.model.backbone.load_generator`."""
-        from genebrain.genetics.model.backbone import load_generator
-
-        return load_generator(**self.checkpoint, **more)
-
-    def language_model(self, **more: Any) -> GeneratorLanguageModel:
-        """The same encoder with its output head, as it was published: whatever ``tuning`` says, nothing is trained."""
-        from genebrain.genetics.model.language_model import load_language_model
-
-        return load_language_model(**self.checkpoint, **more)
-
-    @property
-    def checkpoint(self) -> dict[str, Any]:
-        """Weights and how they are run: arguments of :func:`~genebrain.genetics.model.backbone.load_generator`.
-
-        Raises
-        ------
-        UserError
-            The encoder is none of GENERator's, and this needs the decoder itself.
-        """
-        if self.own:
-            raise UserError(
-                f"genetics.name={self.name} reads letters in its own way: it gives vectors for fit, embed and "
-                "embed-sequences; this needs a GENERator (generator_tiny, or a published one)"
-            )
-        return {
-            "name": self.name, "path": self.path, "revision": self.revision, "seed": self.weights_seed,
-            "allow_download": self.allow_download, "options": self.model,
-        }  # fmt: skip
 
     def embed(
         self, chunks: ChunkSet, store: Path, *, progress: bool = True, shard: Shard | None = None

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.model import Towers, build_towers, untrained_towers
 from genebrain.alignment.settings import AlignmentSettings
@@ -34,8 +35,8 @@ class Subjects:
 
     Attributes
     ----------
-    blocks : list of float arrays
-        Pooled genomes, ``[people, features]`` per window.
+    blocks : list of float arrays, or GeneBlocks
+        Pooled genomes, ``[people, features]`` per window; in several readings, with the sets of columns made of them.
     brain : dict
         Features of the scans by candidate name, ``[people, features]``, fitted on the training people
         (:class:`~genebrain.sides.readings.Readings`).
@@ -53,7 +54,7 @@ class Subjects:
         Scans of training people who have several, which training reads instead of the people.
     """
 
-    blocks: list[FloatArray]
+    blocks: Blocks
     brain: dict[str, FloatArray]
     genome: IntArray
     family: IntArray

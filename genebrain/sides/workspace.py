@@ -27,10 +27,12 @@ from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.common.words import told
 from genebrain.engines.run import current
 from genebrain.genetics.chunks.build import ChunkSet
+from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.genetics.haplotypes.told import genotype_funnel, told_genotypes
 from genebrain.genetics.store.work_parts import Shard
 from genebrain.sides.compact import compact, in_bases, place_bases
 from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.genes.features import MaskedGenomes
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
 from genebrain.sides.single_scans import SingleScans, single_scans
@@ -41,7 +43,7 @@ from genebrain.sides.vectors.kinds import GenomeSide
 log = logging.getLogger(__name__)
 
 
-class Workspace:
+class Workspace(MaskedGenomes):
     """Features of one cohort.
 
     Parameters
@@ -85,12 +87,18 @@ class Workspace:
 
         return self._once(("chunks", gene), work)
 
-    def embed(self, gene: GenomeSide, shard: Shard | None = None) -> dict[str, Any]:
-        """Encode the chunks that are not stored yet; shares of the work run side by side, none waits for another."""
+    def embed(self, gene: GenomeSide, shard: Shard | None = None, training: IntArray | None = None) -> dict[str, Any]:
+        """Encode the chunks that are not stored yet; shares of the work run side by side, none waits for another.
+
+        ``training`` people decide which alleles are rare; without them all alleles are read.
+        """
         if isinstance(gene, VectorGenes):
             return gene.embed(self.cohort)
+        if training is not None and "embeddings" not in gene.families:
+            return {"dosages": sum(map(len, self.alleles(gene, training).alleles))}
+        chunks = self.read_chunks(gene, training)
+        masks = gene.frequencies if training is not None else ()  # of a trained encoder none
         gene = gene.frozen
-        chunks = self.chunks(gene)
         if shard is not None and shard.partial:
             return gene.embed(chunks, self.store, progress=self.progress, shard=shard)
 
@@ -98,7 +106,7 @@ class Workspace:
             with self._filling():
                 return gene.embed(chunks, self.store, progress=self.progress)
 
-        return self._once(("embed", gene), work)
+        return self._once(("embed", gene, masks, b"" if training is None else training.tobytes()), work)
 
     def table(self, gene: GenomeSide, token: str) -> FloatArray:
         """Embeddings of the unique chunks, ``[unique, hidden]``."""
@@ -111,7 +119,7 @@ class Workspace:
             raise UserError(
                 f"the store {self.store} does not hold the embeddings of cohort {self.cohort.name} (any more); fill it "
                 f"with: genebrain embed cohort.path={self.cohort.folder / 'cohort.yaml'} store={self.store}, and the "
-                "genetics= and brain= of the run"
+                "genetics=, brain=, split= and seed= of the run"
             ) from error
 
     def blocks(self, gene: GenomeSide, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
@@ -146,19 +154,20 @@ class Workspace:
         table, index = (table, chunks.index) if bases is None else in_bases(table, chunks.index, bases)
         return pooling.blocks(table, index, chunks.n_chunks), table.shape[1] if pooling.keeps_chunks_apart else None
 
-    def genome_facts(self, gene: GenomeSide) -> tuple[dict[str, int], dict[str, Any]]:
+    def genome_facts(self, gene: GenomeSide, training: IntArray) -> tuple[dict[str, int], dict[str, Any]]:
         """What the encoder read, and what of the genotypes was used; of vectors there is nothing to say."""
         if isinstance(gene, VectorGenes):
             return {}, {}
-        chunks = self.chunks(gene)
-        return gene.cost(chunks), genotype_funnel(chunks.report)
+        chunks = self.read_chunks(gene, training)
+        cost = gene.cost(chunks) if "embeddings" in gene.families else {}
+        return cost, genotype_funnel(chunks.report)
 
     def window_names(self, gene: GenomeSide, n_blocks: int) -> list[str]:
         """Names of the windows behind the blocks; a single block may hold all of them."""
         if isinstance(gene, VectorGenes):
             names = gene.window_names(self.cohort)
         else:
-            names = [str(window["name"]) for window in self.chunks(gene).report["per_window"]]
+            names = [window.name for window in read_windows(self.cohort.windows)]
         return names if len(names) == n_blocks else [f"w{i}" for i in range(n_blocks)]
 
     def dosage_blocks(self, gene: GenomeSide) -> list[FloatArray]:

@@ -112,8 +112,9 @@ def _run(
     jobs: int,
 ) -> Path:
     brains = tuple(dict.fromkeys(cell.experiment.brain for cell in cells))
-    for gene in {cell.experiment.genetics for cell in cells}:
-        workspace.embed(gene)
+    reads = {(cell.experiment.genetics, cell.experiment.split, cell.seed) for cell in cells}
+    for gene, split, seed in sorted(reads, key=str):
+        workspace.embed(gene, training=split.make(workspace.cohort, seed).training)
     todo = [cell for cell in cells if not (cell.folder / "metrics.json").exists()]
     shared = (_Place.of(workspace, cells[0].experiment), brains, gallery_size, fit, evaluate)
     by_arm = [[cell for cell in todo if cell.arm == arm] for arm in dict.fromkeys(cell.arm for cell in cells)]

@@ -6,6 +6,8 @@
   the sequence would give.
 - ``best_scan_reading``: the model's own gene columns against the optimal reading of the scans, in the place of brain
   features: what a perfect scan encoder would give. Known for simulated cohorts only.
+- ``best_gene_reading``: the true genetic values, in the place of gene columns, against the model's brain features: what
+  a perfect reading of the genomes would give. Known for simulated cohorts only.
 - ``textbook``: random projectors, InfoNCE, cosine on the model's own features.
 - ``residualised``: the default recipe after confounds were regressed out of both sides.
 """
@@ -20,8 +22,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from genebrain.alignment.closed_form.column_sets import Blocks, mapped, rows_of
 from genebrain.alignment.closed_form.columns import ColumnSettings
-from genebrain.alignment.closed_form.fit import ClosedFormSettings, TooManyColumnsError, fit_closed_form
+from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, TooManyColumnsError, fit_closed_form
 from genebrain.alignment.closed_form.latents import JOINED
 from genebrain.alignment.closed_form.ridge_cca import fit_ridge_cca
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings, TrainerSettings
@@ -58,6 +61,8 @@ class Arena:
         Gives the dosage blocks of everybody; only called where asked for.
     readings : float array, optional
         Optimal readings of everybody's scans, of a simulated cohort that holds an effect.
+    genetic_values : float array, optional
+        True genetic values of everybody, of such a cohort.
     seed : int
     folder : Path
         Scratch space for the arm that is trained by gradient.
@@ -75,6 +80,7 @@ class Arena:
     table: pd.DataFrame
     dosages: Callable[[], list[FloatArray]]
     readings: FloatArray | None
+    genetic_values: FloatArray | None
     seed: int
     folder: Path
     progress: bool = False
@@ -101,7 +107,13 @@ def confound_only(arena: Arena) -> Vectors | None:
 
 
 def dosage(arena: Arena) -> Vectors | None:
-    """The default recipe on true dosages; None when there are more variants than it handles."""
+    """The default recipe on true dosages; None when there are more variants than it handles.
+
+    Where the model reads dosages beside embeddings, this is its own dosage part, on the same brain latents.
+    """
+    closed = arena.fitted.model.closed_form
+    if "dosages" in closed.alone:
+        return closed_vectors(closed.of_family("dosages"), arena.subjects, arena.judged)
     try:
         return _closed_form(arena, arena.dosages(), arena.subjects.brain, ColumnSettings(kind="dosages"))
     except TooManyColumnsError as error:
@@ -114,6 +126,14 @@ def best_scan_reading(arena: Arena) -> Vectors | None:
     if arena.readings is None:
         return None
     return _closed_form(arena, arena.subjects.blocks, {"reading": arena.readings})
+
+
+def best_gene_reading(arena: Arena) -> Vectors | None:
+    """The default recipe between the true genetic values and the model's brain features."""
+    if arena.genetic_values is None:
+        return None
+    parts = {part: arena.subjects.brain[part] for part in arena.fitted.brain_name.split(JOINED)}
+    return _closed_form(arena, [arena.genetic_values], Readings(parts), ColumnSettings())
 
 
 def textbook(arena: Arena) -> Vectors | None:
@@ -147,7 +167,7 @@ def residualised(arena: Arena) -> Vectors | None:
         return None
     rows, name = arena.training, arena.fitted.brain_name
     # Before the components are taken, so that they are those of what the confounds leave.
-    blocks = [_residuals(confounds, block, rows) for block in arena.subjects.blocks]
+    blocks = mapped(arena.subjects.blocks, lambda block: _residuals(confounds, block, rows))
     parts = {part: arena.subjects.brain[part] for part in name.split(JOINED)}
     return _closed_form(arena, blocks, Readings({n: _residuals(confounds, f, rows) for n, f in parts.items()}))
 
@@ -157,6 +177,7 @@ COMPARISONS: dict[str, Callable[[Arena], Vectors | None]] = {
     "confound_only": confound_only,
     "dosage": dosage,
     "best_scan_reading": best_scan_reading,
+    "best_gene_reading": best_gene_reading,
     "textbook": textbook,
     "residualised": residualised,
 }
@@ -195,13 +216,19 @@ def confound_matrix(table: pd.DataFrame, training: IntArray, named: Sequence[str
     return ((matrix - center)[:, kept] / spread[kept]).astype(np.float32)
 
 
+def closed_vectors(closed: ClosedForm, subjects: Subjects, rows: IntArray) -> Vectors:
+    """Score vectors of these rows by a closed form."""
+    genes = closed.gene_columns(rows_of(subjects.blocks, rows))
+    return closed.gene_vectors(genes), closed.brain_vectors(subjects.brain[str(closed.chosen["brain"])][rows])
+
+
 def _closed_form(
-    arena: Arena, blocks: list[FloatArray], brain: dict[str, FloatArray], columns: ColumnSettings | None = None
+    arena: Arena, blocks: Blocks, brain: dict[str, FloatArray], columns: ColumnSettings | None = None
 ) -> Vectors:
     """Vectors of the judged by the default recipe; ``columns`` where the blocks are not like the model's own."""
     rows = arena.training
     model = fit_closed_form(
-        [b[rows] for b in blocks],
+        rows_of(blocks, rows),
         {name: values[rows] for name, values in brain.items()},
         arena.subjects.family[rows],
         seed=arena.seed,
@@ -210,7 +237,7 @@ def _closed_form(
         ),
         progress=arena.progress,
     )
-    judged = model.gene_columns([b[arena.judged] for b in blocks])
+    judged = model.gene_columns(rows_of(blocks, arena.judged))
     return model.gene_vectors(judged), model.brain_vectors(brain[model.chosen["brain"]][arena.judged])
 
 
@@ -226,6 +253,10 @@ def _ridge(arena: Arena, columns: FloatArray, brain: FloatArray) -> Vectors:
 
 def _residuals(confounds: FloatArray, values: FloatArray, training: IntArray) -> FloatArray:
     design = np.column_stack([np.ones(len(confounds)), confounds]).astype(np.float64)
+    if np.isnan(values).any():  # genotypes that are not known
+        observed = np.isfinite(values)
+        mean = np.where(observed, values, 0)[training].sum(axis=0) / np.maximum(observed[training].sum(axis=0), 1)
+        values = np.where(observed, values, mean)
     # A little ridge keeps indicator columns that nearly repeat each other from blowing up.
     gram = design[training].T @ design[training]
     gram += 1e-6 * np.trace(gram) / len(gram) * np.eye(len(gram))

@@ -26,7 +26,7 @@ from genebrain.runs.run import Run, load_run
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.studies.baselines import COMPARISONS, Arena
 from genebrain.studies.judgement import JudgementSettings, model_facts, strata_labels, strata_names
-from genebrain.studies.known_answers import best_readings, ceiling
+from genebrain.studies.known_answers import ceiling, true_values
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +122,11 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
 def _fold(run: Run, settings: JudgementSettings) -> Fold:
     rows, cohort, split = run.rows("test"), run.cohort, run.split
     table = cohort.table.iloc[rows]
+    truth = true_values(cohort)
+    readings, genetic_values = (None, None) if truth is None else (truth["u"], truth["g"])
     arena = Arena(
         run.fitted, run.subjects, split.train, split.validation, rows, cohort.table,
-        lambda: run.workspace.dosage_blocks(run.experiment.genetics), best_readings(cohort), run.experiment.seed,
+        lambda: run.workspace.dosage_blocks(run.experiment.genetics), readings, genetic_values, run.experiment.seed,
         run.path / "checkpoints" / "comparisons", run.progress, cohort.own.confounds,
     )  # fmt: skip
     vectors = {"model": run.fitted.vectors(run.subjects, rows)}

@@ -35,16 +35,17 @@ from genebrain.runs.recipe import FittedAlignment
 from genebrain.runs.train_only import check_judged_on_validation, fit_on_train
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.workspace import Workspace
-from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons
+from genebrain.studies.baselines import COMPARISONS, Arena, check_comparisons, closed_vectors
 from genebrain.studies.findings.files import write_findings
-from genebrain.studies.known_answers import best_readings, ceiling, learner_pair, oracle_vectors
+from genebrain.studies.gene_readings import gene_readings
+from genebrain.studies.known_answers import ceiling, learner_pair, oracle_vectors, true_values
 from genebrain.studies.scan_readings import scan_readings
 
 log = logging.getLogger(__name__)
 
 VARIANTS = ("residualised",)
 """Comparisons that are the model's own recipe on changed input, shown as arms and not as baselines."""
-SIMULATED = ("best_scan_reading",)
+SIMULATED = ("best_scan_reading", "best_gene_reading")
 """Comparisons that need a simulated effect; without one there is nothing to say of them."""
 
 
@@ -108,10 +109,11 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
         who = Judged(table["family"].to_numpy(np.int64), table["genome"].to_numpy(np.int64), settings.n_bootstrap, size)
         gene, brain = fitted.vectors(subjects, rows)
         strata = strata_labels(cohort, rows, settings.strata)
-        readings = best_readings(cohort)
+        truth = true_values(cohort)
+        readings, genetic_values = (None, None) if truth is None else (truth["u"], truth["g"])
         arena = Arena(
             fitted, subjects, split.train, choosing, rows, cohort.table,
-            lambda: workspace.dosage_blocks(experiment.genetics), readings, experiment.seed,
+            lambda: workspace.dosage_blocks(experiment.genetics), readings, genetic_values, experiment.seed,
             folder.checkpoints / "comparisons", workspace.progress, cohort.own.confounds,
         )  # fmt: skip
         vectors = {"model": (gene, brain)}
@@ -166,6 +168,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
             } if learner else None,
             "strata_columns": strata_names(cohort, settings.strata),
             "columns": column_roles(cohort.table, strata_names(cohort, settings.strata), cohort.own.confounds),
+            "gene_readings": gene_readings(fitted.model.closed_form),
             "scan_readings": scan_readings(experiment.brain, workspace, fitted, subjects, split.training),
         }  # fmt: skip
         metrics["findings"] = write_findings(
@@ -224,7 +227,7 @@ def fitting_gallery(asked: int | None, cohort: Cohort, rows: IntArray, what: str
         offered = "" if largest == len(rows) else f", {largest} candidates where two share a genome"
         raise UserError(
             f"gallery_size={size} is larger than the {what} ({len(rows)} people{offered}): leave it out, choose "
-            f"gallery_size={_smaller_gallery(largest)} or a larger set"
+            f"gallery_size={max(2, 2 ** int(np.log2(largest)))} or a larger set"
         )
     return size
 
@@ -262,6 +265,9 @@ def _arms(
     fitted: FittedAlignment, subjects: Any, rows: IntArray, who: Judged, retrieval: dict[str, Metrics]
 ) -> dict[str, Metrics]:
     arms = {"closed_form": who.retrieval(*fitted.vectors(subjects, rows, "closed_form"))["mean"]}
+    for family in fitted.model.closed_form.alone:  # what does the DNA model add to the variants?
+        alone = closed_vectors(fitted.model.closed_form.of_family(family), subjects, rows)
+        arms[f"{family}_alone"] = who.retrieval(*alone)["mean"]
     if fitted.model.towers is not None:
         arms["trained"] = who.retrieval(*fitted.vectors(subjects, rows, "trained"))["mean"]
     arms |= {name: retrieval[name]["mean"] for name in VARIANTS if name in retrieval}
@@ -296,7 +302,3 @@ def strata_labels(cohort: Cohort, rows: IntArray, wanted: str | Sequence[str]) -
         return None
     labels = cohort.strata(columns)
     return [labels[row] for row in rows]
-
-
-def _smaller_gallery(n: int) -> int:
-    return max(2, 2 ** int(np.log2(n)))

@@ -47,12 +47,6 @@ def oracle_vectors(cohort: Cohort, rows: IntArray) -> tuple[FloatArray, FloatArr
     return oracle_pair_vectors(truth["g"][rows], truth["u"][rows], r2)
 
 
-def best_readings(cohort: Cohort) -> FloatArray | None:
-    """Optimal readings of the scans ``[people, k]`` in the order of the cohort; None where no effect is simulated."""
-    truth = true_values(cohort)
-    return None if truth is None else truth["u"]
-
-
 def learner_pair(cohort: Cohort, training: IntArray, rows: IntArray) -> tuple[FloatArray, FloatArray] | None:
     """Score vectors of the best possible learner from these training people; None where it is not known."""
     truth = true_values(cohort)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from genebrain.alignment.closed_form.column_sets import rows_of
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedFormSettings, fit_closed_form
 from genebrain.alignment.closed_form.latents import JOINED, kind_of
@@ -76,7 +77,7 @@ def warnings(kinds: tuple[str, ...], used: str, reached: dict[str, float], serie
 def _tried(side: ConnectomeSide, workspace: Workspace, subjects: Subjects, training: IntArray) -> dict[str, float]:
     _, values = workspace.brain_features(side, training)
     model = fit_closed_form(
-        [block[training] for block in subjects.blocks],
+        rows_of(subjects.blocks, training),
         {name: features[training] for name, features in values.items()},
         subjects.family[training],
         settings=ClosedFormSettings(

@@ -81,8 +81,13 @@ def embed(
     store: Path | str | None = None,
     shard: str | None = None,
     engine: EngineSettings | None = None,
+    split: SplitSettings | None = None,
+    seed: int = 0,
 ) -> Metrics:
     """Fill the store: chunk embeddings, scans, and these through a frozen encoder. What is there is not done again.
+
+    The training people of ``split`` and ``seed`` decide which alleles are rare (``genetics.rare_below``), and so which
+    chunks ``fit`` with the same split will read; it reads itself what another split lacks.
 
     ``shard`` (``3/64``, ``next`` for one free share after the other, ``auto`` for the rank of torchrun or srun) does
     that share of the scans and of the chunks only; a later call without it merges all shares.
@@ -90,6 +95,7 @@ def embed(
     from genebrain.engines.run import using
     from genebrain.engines.share import Waiting
     from genebrain.genetics.store.shares import shard_of_run
+    from genebrain.sides.genes.rare import needs_split
     from genebrain.sides.vectors.cohorts import open_cohort
     from genebrain.sides.workspace import Workspace
 
@@ -100,9 +106,10 @@ def embed(
     with using(engine, share):
         try:
             done["scans"] = workspace.ingest(brain)
-            done["chunks"] = workspace.embed(genetics, share)
             if isinstance(brain, EncoderSide):
                 done["scan_embeddings"] = workspace.embed_scans(brain)
+            rows = (split or SplitSettings()).make(workspace.cohort, seed).training if needs_split(genetics) else None
+            done["chunks"] = workspace.embed(genetics, share, rows)
         except Waiting as others:
             done["waits_for"] = str(others)
     print(json.dumps(done, indent=1))

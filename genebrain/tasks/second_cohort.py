@@ -40,6 +40,7 @@ def evaluate_elsewhere(
     UserError
         A second cohort without ``out``, or one that the model does not fit.
     """
+    from genebrain.runs.contents import own_split
     from genebrain.studies.judgement import judge_run
     from genebrain.studies.transfer import judge_elsewhere
 
@@ -47,7 +48,8 @@ def evaluate_elsewhere(
     if own:
         if out is not None:
             raise UserError(f"{cohort} is the cohort that {run} was fitted on: leave out= away")
-        workspace.embed(experiment.genetics)
+        split = own_split(run, experiment, workspace)
+        workspace.embed(experiment.genetics, training=split.training)
         return judge_run(run, experiment, workspace, settings)
     if out is None:
         raise UserError(f"{cohort} is not the cohort of {run}: name a folder for what is found there (out=DIR)")

@@ -23,13 +23,13 @@ def contents(store: Path) -> dict[str, bytes]:
     scans = ScanStore(store / "scans")
     for number, record in enumerate(sorted(json.dumps(_plain(r), sort_keys=True) for r in scans._records.values())):
         found[f"scan {number}"] = record.encode()
-    (index,) = [path for path in (store / "chunk_index").iterdir() if path.is_dir()]
-    chunks = ChunkSet.load(index)
-    found["index"] = chunks.index.tobytes()
-    found["sequences"] = b"\n".join(chunks.sequences)
-    found["report"] = json.dumps(chunks.report, sort_keys=True).encode()
-    for pooling in ("last", "mean", "max"):
-        found[pooling] = ChunkStore(store / "chunks").table(chunks.keys, pooling).tobytes()
+    for index in sorted(path for path in (store / "chunk_index").iterdir() if path.is_dir()):
+        chunks = ChunkSet.load(index)
+        found[f"index {index.name}"] = chunks.index.tobytes()
+        found[f"sequences {index.name}"] = b"\n".join(chunks.sequences)
+        found[f"report {index.name}"] = json.dumps(chunks.report, sort_keys=True).encode()
+        for pooling in ("last", "mean", "max"):
+            found[f"{pooling} {index.name}"] = ChunkStore(store / "chunks").table(chunks.keys, pooling).tobytes()
     return found
 
 

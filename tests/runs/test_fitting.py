@@ -1,6 +1,6 @@
 import numpy as np
 
-from genebrain.runs.fit import told_missing
+from genebrain.sides.genes.readings import told_missing
 
 
 def test_windows_without_an_embedding_are_counted_in_words():

@@ -76,7 +76,7 @@ def test_readings_reach_the_store(cohort: Cohort, tmp_path: Path) -> None:
         done = workspace.embed(gene)
         assert done["encoded"] == done["chunks_unique"] > 0
         tokens.append(gene.cost(workspace.chunks(gene))["encoder_tokens"])
-        assert gene.plan(cohort)["encoder_tokens"] == tokens[-1]
+        assert replace(gene, rare_below=0).plan(cohort)["encoder_tokens"] == tokens[-1]
     assert tokens[1] == 4 * tokens[0]
     assert workspace.table(plain, "mean").shape[1] == 64
     assert workspace.table(both, "mean").shape[1] == 128
@@ -89,11 +89,14 @@ def test_the_plan_of_differences_counts_the_reference_chunks_that_nobody_carries
     workspace = Workspace(cohort, tmp_path, progress=False)
     plain = GeneSide(chunk_bp=CHUNK, reference_mismatch="report")
     delta = replace(plain, delta=True)
-    plan = delta.plan(cohort)
+    plan = replace(delta, rare_below=0).plan(cohort)
     done = workspace.embed(delta)
     assert plan["chunks_unique"] == done["chunks_unique"] == done["encoded"]
     assert plan["encoder_tokens"] == delta.cost(workspace.chunks(delta))["encoder_tokens"]
-    assert plan["chunks_unique"] - plan["chunks_reference_only"] == plain.plan(cohort)["chunks_unique"]
+    assert (
+        plan["chunks_unique"] - plan["chunks_reference_only"]
+        == replace(plain, rare_below=0).plan(cohort)["chunks_unique"]
+    )
 
 
 def test_wrong_readings_are_refused_before_anything_runs() -> None:

@@ -60,9 +60,9 @@ def workspace(cohort) -> Workspace:
 def gathered(workspace: Workspace, side: ConnectomeSide | EncoderSide) -> tuple[Subjects, Subjects]:
     """Inputs of a fit on people, and on scans of the first forty."""
     workspace.ingest(side)
-    workspace.embed(GeneSide())
     made = Experiment(GeneSide(), side, GenePooling(), TEXTBOOK, SHORT, SplitSettings())
     rows = np.concatenate([TRAIN, VALIDATION])
+    workspace.embed(GeneSide(), training=rows)
     people = gather_subjects(made, workspace, rows)
     return people, replace(people, scans=workspace.single_scans(side, rows))
 

@@ -188,5 +188,5 @@ def test_trained_towers_are_not_judged_by_whom_they_were_stopped_by(cohort, tmp_
     judged = tasks.evaluate(run, split="validation", comparisons=(), **JUDGE)
     assert "split=validation judges the closed form alone" in capsys.readouterr().err
     assert judged["model"]["kept"] == "closed_form"
-    assert set(judged["model"]["arms"]) == {"closed_form"}
+    assert set(judged["model"]["arms"]) == {"closed_form", "embeddings_alone", "dosages_alone"}
     assert judged["retrieval"]["mean"] == judged["model"]["arms"]["closed_form"]

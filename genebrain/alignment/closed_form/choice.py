@@ -170,18 +170,11 @@ def rank_latents(
     return cv, found
 
 
-def choose_prior(
-    judge: Judge,
-    u: FloatArray,
-    fits: Fits,
-    name: str,
-    cv: list[dict[str, Any]],
-    *,
-    progress: bool = False,
-) -> tuple[dict[str, Any], Posterior, Calibration]:
-    """Try the priors on the chosen latents; the sparser ones start from the less sparse."""
+def fit_priors(
+    judge: Judge, u: FloatArray, fits: Fits, modes: tuple[str, ...], *, progress: bool = False
+) -> dict[str, Posterior]:
+    """Fit the priors on the chosen latents; the sparser ones start from the less sparse."""
     data, ridge = fits
-    modes = judge.settings.modes
     posteriors = {"ridge": ridge}
     sparse = [mode for mode in ("row", "entry") if mode in modes or "entry" in modes]
     if sparse and u.shape[1] and judge.x.shape[1]:
@@ -191,6 +184,31 @@ def choose_prior(
             if "entry" in sparse:
                 posteriors["entry"] = fit_entry(data, posteriors["row"], tick=bar.update)
             bar.total = bar.n  # most fits end before the last sweep that they may take
+    return posteriors
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The best prior on some latents, and all that were fitted."""
+
+    row: dict[str, Any]
+    posterior: Posterior
+    calibration: Calibration
+    posteriors: dict[str, Posterior]
+
+
+def choose_prior(
+    judge: Judge,
+    u: FloatArray,
+    fits: Fits,
+    name: str,
+    cv: list[dict[str, Any]],
+    *,
+    progress: bool = False,
+) -> Chosen:
+    """Try the priors on the chosen latents."""
+    modes = judge.settings.modes
+    posteriors = fit_priors(judge, u, fits, modes, progress=progress)
     best: tuple[dict[str, Any], Posterior, Calibration] | None = None
     for mode, posterior in posteriors.items():
         value, calibration = judge.judge(posterior, u)
@@ -202,4 +220,4 @@ def choose_prior(
             best = (dict(row), posterior, calibration)
     if best is None:
         raise ValueError(f"no prior could be fitted among {modes}")
-    return best
+    return Chosen(*best, posteriors)

@@ -2,12 +2,15 @@
 
 Two kinds of block:
 
-- ``components``: embeddings. Centre, principal components up to a share of the variance, whiten. A window that is
-  a row of items (the chunk vectors, laid side by side) is decomposed item by item and each item's components are
-  rotated by varimax. Never across windows: a causal variant lies in one chunk of one window, and this sparsity
+- ``components``: embeddings. Centre, principal components up to a share of the variance (or all), whiten. A window
+  that is a row of items (the chunk vectors, laid side by side) is decomposed item by item and each item's components
+  are rotated by varimax. Never across windows: a causal variant lies in one chunk of one window, and this sparsity
   is what the empirical-Bayes regression lives on. A person without the window (a row of NaN) gets its mean.
 - ``dosages``: one column per alternate allele, 0..2, NaN where missing. Rare alleles are dropped, missing values
   become the training mean, columns are standardised. ``effects="dominance"`` adds a heterozygote indicator.
+
+``power`` makes the columns of frequent alleles larger than those of rare ones: a prior, under which effects lie between
+"as large per standard deviation" and "as large per allele".
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ Piece = tuple[FloatArray, FloatArray, IntArray]
 
 MOST_OF_AN_ITEM, MOST_OF_A_WINDOW = 20, 60
 """Components of one item (a chunk), and of a window that is taken as a whole, at most."""
+SMALLEST = 1e-7
+"""Where all components are kept: those with at least this share of the largest variance, which are no rounding."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,16 @@ class ColumnSettings:
         None: a block is one item, and its components are not rotated (over a long window varimax finds rare
         haplotypes, which costs score; inside a chunk it finds variants).
     variance : float, optional
-        Components are kept until they explain this share of an item's variance (.98 with items, .99 without) ...
+        Components are kept until they explain this share of an item's variance (.98 with items, .99 without); 1: all,
+        without the limit of ``max_components`` ...
     max_components : int, optional
         ... but never more than this many (20 with items, 60 without), nor more than a third of the people.
     min_maf : float
-        Dosage columns need this minor-allele frequency on the training people.
+        Dosage columns need this minor-allele frequency on the training people; 0: all that vary.
+    rotate : bool
+        Varimax within items.
+    power : float
+        Columns are whitened, then multiplied by their former standard deviation to this power. 0: all columns alike.
     effects : "additive" or "dominance"
         Dominance adds the heterozygote indicator of each dosage column.
     """
@@ -56,6 +66,8 @@ class ColumnSettings:
     max_components: int | None = None
     min_maf: float = 0.01
     effects: Literal["additive", "dominance"] = "additive"
+    rotate: bool = True
+    power: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("components", "dosages"):
@@ -64,6 +76,8 @@ class ColumnSettings:
             raise ValueError(f"effects must be 'additive' or 'dominance', got {self.effects!r}")
         if self.effects == "dominance" and self.kind != "dosages":
             raise ValueError("effects='dominance' needs kind='dosages': embeddings carry no allele counts")
+        if self.rotate and self.power and self.kind == "components":
+            raise ValueError("power needs rotate=False: rotated components have no variance of their own")
         if self.item_width is not None and self.item_width < 1:
             raise ValueError(f"item_width must be at least 1, got {self.item_width}")
 
@@ -93,7 +107,10 @@ class WindowColumns:
         _check(blocks, settings)
         fit_block = _fit_components if settings.kind == "components" else _fit_dosages
         shown = tqdm(blocks, "gene columns", unit="window", disable=not progress)
-        return cls(settings, [fit_block(b, settings) for b in shown], [b.shape[1] for b in blocks])
+        pieces = [fit_block(b, settings) for b in shown]
+        if settings.power and settings.kind == "components":
+            pieces = _mean_variance_one(pieces, blocks)
+        return cls(settings, pieces, [b.shape[1] for b in blocks])
 
     @property
     def window(self) -> IntArray:
@@ -178,15 +195,30 @@ def _fit_components(block: FloatArray, settings: ColumnSettings) -> list[Piece]:
     for item in items:
         x = present[:, item]
         components = principal_components(x)
-        keep = max(1, min(most, len(x) // 3))
-        if len(components.variances):
-            explained = np.cumsum(components.variances) / components.total_variance
-            keep = min(keep, int(np.searchsorted(explained, share)) + 1)
-        linear = components.axes[:, :keep] / np.sqrt(components.variances[:keep])
-        if settings.item_width is not None:
+        variances = components.variances
+        if share >= 1:
+            keep = min(int(np.sum(variances > SMALLEST * variances[:1].sum())), max(1, len(x) // 3))
+        else:
+            keep = max(1, min(most, len(x) // 3))
+            if len(variances):
+                explained = np.cumsum(variances) / components.total_variance
+                keep = min(keep, int(np.searchsorted(explained, share)) + 1)
+        linear = components.axes[:, :keep] / variances[:keep] ** (0.5 - 0.5 * settings.power)
+        if settings.item_width is not None and settings.rotate:
             linear = linear @ varimax((x - components.mean) @ linear)
         pieces.append((components.mean, linear, item))
     return pieces
+
+
+def _mean_variance_one(pieces: list[list[Piece]], blocks: list[FloatArray]) -> list[list[Piece]]:
+    """One scale for all columns: an encoder's unit must not decide how strong the prior is."""
+    variances = [
+        np.nanvar((block[:, selected] - mean) @ linear, axis=0)
+        for block, own in zip(blocks, pieces, strict=True)
+        for mean, linear, selected in own
+    ]
+    scale = np.sqrt(max(float(np.mean(np.concatenate(variances))), 1e-300)) if sum(map(len, variances)) else 1.0
+    return [[(mean, linear / scale, selected) for mean, linear, selected in own] for own in pieces]
 
 
 def _fit_dosages(block: FloatArray, settings: ColumnSettings) -> list[Piece]:
@@ -196,7 +228,7 @@ def _fit_dosages(block: FloatArray, settings: ColumnSettings) -> list[Piece]:
     # Missing values will be imputed by the mean, so the variance is over all people.
     variance = np.mean(np.where(observed, expanded - mean, 0.0) ** 2, axis=0)
     frequency = mean[: block.shape[1]] / 2.0
-    common = np.minimum(frequency, 1.0 - frequency) >= settings.min_maf
+    common = (np.minimum(frequency, 1.0 - frequency) >= settings.min_maf) | (settings.min_maf == 0)
     copies = 1 if settings.effects == "additive" else 2
     selected = np.flatnonzero(np.tile(common, copies) & (variance > 1e-8))
-    return [(mean[selected], 1.0 / np.sqrt(variance[selected]), selected)]
+    return [(mean[selected], variance[selected] ** (0.5 * settings.power - 0.5), selected)]

@@ -8,29 +8,29 @@ held-out predictions only.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from genebrain.alignment.closed_form.choice import (
+    Chosen,
     ClosedFormSettings,
     Fits,
     Judge,
     choose_prior,
+    fit_priors,
     rank_latents,
     score_vectors,
 )
-from genebrain.alignment.closed_form.columns import (
-    MOST_OF_A_WINDOW,
-    MOST_OF_AN_ITEM,
-    ColumnSettings,
-    WindowColumns,
-)
+from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns
+from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
 from genebrain.alignment.closed_form.empirical_bayes import fit_ridge
+from genebrain.alignment.closed_form.gene_stack import STACK, Head, Member, heads_of
 from genebrain.alignment.closed_form.latents import Latents, fixed_latents
-from genebrain.alignment.closed_form.memory import Size, form_for, memory_budget
+from genebrain.alignment.closed_form.memory import Size, form_for, memory_budget, too_many_columns
 from genebrain.alignment.closed_form.regression_data import Form, PeopleRows
 from genebrain.alignment.closed_form.score import Calibration
 from genebrain.alignment.closed_form.spectral import grouped_folds, principal_components
@@ -60,9 +60,11 @@ class ClosedForm:
         Brain candidate, number of dimensions, mode, cross-validated score.
     cv : list of dict
         Everything that was tried, one row each.
+    alone : mapping of str to Head
+        Of a stack of several families of gene columns: each family by itself, on the same brain latents.
     """
 
-    columns: WindowColumns
+    columns: WindowColumns | SetColumns
     coefficients: FloatArray
     brain_mean: FloatArray
     brain_map: FloatArray
@@ -71,10 +73,18 @@ class ClosedForm:
     score: str
     chosen: dict[str, Any]
     cv: list[dict[str, Any]]
+    alone: Mapping[str, Head] = field(default_factory=dict)
 
-    def gene_columns(self, blocks: list[FloatArray]) -> FloatArray:
+    def gene_columns(self, blocks: Blocks) -> FloatArray:
         """Standardised columns float32 ``[people, columns]`` of window blocks."""
-        return self.columns.transform(blocks)
+        return self.columns.transform(blocks)  # type: ignore[arg-type]  # each kind checks its own
+
+    def of_family(self, family: str) -> ClosedForm:
+        """The same latents read from one family of gene columns alone; keys of ``alone``."""
+        head = self.alone[family]
+        chosen = {**self.chosen, "mode": STACK, "recall@1": head.recall}
+        own: dict[str, Any] = head.arrays()
+        return replace(self, **own, calibration=head.calibration, chosen=chosen, alone={})
 
     def predicted_latents(self, columns: FloatArray) -> FloatArray:
         """``ghat [people, dims]``: what the genes say about the brain latents."""
@@ -105,6 +115,10 @@ class ClosedForm:
             "calibration": asdict(self.calibration),
         }
         nested = {f"columns.{name}": value for name, value in columns.items() if name != "json"}
+        for family, head in self.alone.items():
+            nested |= {f"alone.{family}.{name}": value for name, value in head.arrays().items()}
+        if self.alone:
+            info["alone"] = {family: head.facts() for family, head in self.alone.items()}
         return {**own, **nested, "json": {**info, "columns": columns["json"]}}
 
     @classmethod
@@ -113,16 +127,18 @@ class ClosedForm:
         info = state["json"]
         nested = {n.removeprefix("columns."): v for n, v in state.items() if n.startswith("columns.")}
         own = {n: state[n] for n in ("coefficients", "brain_mean", "brain_map", "predictive")}
+        kind = SetColumns if "sets" in info["columns"] else WindowColumns
         return cls(
-            columns=WindowColumns.from_state({**nested, "json": info["columns"]}),
+            columns=kind.from_state({**nested, "json": info["columns"]}),
             calibration=Calibration(**info["calibration"]),
+            alone={f: Head.from_state(f, facts, state) for f, facts in info.get("alone", {}).items()},
             **{name: info[name] for name in ("score", "chosen", "cv")},
             **own,
         )
 
 
 def fit_closed_form(
-    gene_blocks: list[FloatArray],
+    gene_blocks: Blocks,
     brain_candidates: dict[str, FloatArray],
     families: IntArray,
     *,
@@ -134,8 +150,8 @@ def fit_closed_form(
 
     Parameters
     ----------
-    gene_blocks : list of float arrays [people, width]
-        One block per window.
+    gene_blocks : list of float arrays [people, width], or GeneBlocks
+        One block per window; of several sources and sets of columns the predictions of all are stacked.
     brain_candidates : dict of float arrays [people, features]
         Alternative feature sets of the same scans.
     families : int array [people]
@@ -156,30 +172,87 @@ def fit_closed_form(
     _check_inputs(gene_blocks, brain_candidates, n)
     # Many small matrix products: threads inside each would wait for one another most of the time.
     with threadpool_limits(1, user_api="blas"):
-        columns = WindowColumns.fit(gene_blocks, settings.columns, progress=progress)
+        columns, tables = _columns(gene_blocks, settings.columns, progress=progress)
         folds = grouped_folds(families, settings.folds, seed)
         most = max(1, min(max(settings.dimensions), n // 4))
-        size, budget = Size(n, len(columns.window), len(folds) + 1, most * len(brain_candidates)), memory_budget()
+        widest = max(table.shape[1] for table in tables)
+        size, budget = Size(n, widest, len(folds) + 1, most * len(brain_candidates)), memory_budget()
         form = form_for(size, budget)
         if form is PeopleRows and size.of_rows > budget:
-            raise TooManyColumnsError(_too_many(size, budget, len(gene_blocks), settings.columns))
-        x = columns.transform(gene_blocks).astype(np.float64)
-        judge = Judge(x, families, folds, settings)
-        cv, tried = _tried_latents(judge, brain_candidates, most, form, progress=progress)
-        latents, (chosen, posterior, calibration) = max(
-            ((one, choose_prior(judge, one.values, fits, one.name, cv, progress=progress)) for one, fits in tried),
-            key=lambda found: found[1][0]["recall@1"],
+            raise TooManyColumnsError(too_many_columns(size, budget, len(gene_blocks), settings.columns))
+        judges = [Judge(table.astype(np.float64), families, folds, settings) for table in tables]
+        cv, tried = _tried_latents(judges[0], brain_candidates, most, form, progress=progress)
+        latents, best = max(
+            ((one, choose_prior(judges[0], one.values, fits, one.name, cv, progress=progress)) for one, fits in tried),
+            key=lambda found: found[1].row["recall@1"],
         )
+        told = _readings(latents, cv) if settings.stack else {}
+        if isinstance(columns, SetColumns):
+            members = _members(judges, columns, latents.values, best, form, progress=progress)
+            return _stacked(judges[0], columns, members, latents, best.row | told, cv)
     return ClosedForm(
         columns=columns,
-        coefficients=posterior.mean[-1],
+        coefficients=best.posterior.mean[-1],
         brain_mean=latents.mean,
-        brain_map=latents.map @ posterior.rotation[-1],
-        predictive=posterior.predictive[-1],
-        calibration=calibration,
+        brain_map=latents.map @ best.posterior.rotation[-1],
+        predictive=best.posterior.predictive[-1],
+        calibration=best.calibration,
         score=settings.score,
-        chosen=chosen | (_readings(latents, cv) if settings.stack else {}),
+        chosen=best.row | told,
         cv=cv,
+    )
+
+
+def _columns(
+    blocks: Blocks, settings: ColumnSettings, *, progress: bool
+) -> tuple[WindowColumns | SetColumns, list[FloatArray]]:
+    """Fitted columns, and the table of each set."""
+    if isinstance(blocks, GeneBlocks):
+        sets = SetColumns.fit(blocks, progress=progress)
+        return sets, sets.each(blocks)
+    columns = WindowColumns.fit(blocks, settings, progress=progress)
+    return columns, [columns.transform(blocks)]
+
+
+def _members(
+    judges: list[Judge], columns: SetColumns, u: FloatArray, first: Chosen, form: Form, *, progress: bool
+) -> list[Member]:
+    """Every wanted prior on every set; those of the first set were fitted when the latents were chosen."""
+    members = []
+    for number, (judge, one) in enumerate(zip(judges, columns.sets, strict=True)):
+        posteriors = first.posteriors
+        if number:
+            data = form.of_subsets(judge.x, u, judge.left_out)
+            fits = data, fit_ridge(data, progress=progress)
+            posteriors = fit_priors(judge, u, fits, judge.settings.modes, progress=progress)
+        for mode, posterior in posteriors.items():
+            if mode in judge.settings.modes or len(posteriors) == 1:
+                members.append(Member.of(judge, posterior, u, one.name, one.family, mode))
+    return members
+
+
+def _stacked(
+    judge: Judge,
+    columns: SetColumns,
+    members: list[Member],
+    latents: Latents,
+    chosen: dict[str, Any],
+    cv: list[dict[str, Any]],
+) -> ClosedForm:
+    """The stack of all members, and of each family alone where there are two; sets without weight are left out."""
+    columns, heads = heads_of(judge, columns, members, latents.values)
+    whole = heads.pop("")
+    genes = {**whole.facts(), "alone": {family: head.recall for family, head in heads.items()}}
+    return ClosedForm(
+        columns=columns,
+        **whole.arrays(),
+        brain_mean=latents.mean,
+        brain_map=latents.map,
+        calibration=whole.calibration,
+        score=judge.settings.score,
+        chosen={**chosen, "mode": STACK, "recall@1": whole.recall, "slope": whole.calibration.slope, "genes": genes},
+        cv=cv,
+        alone=heads,
     )
 
 
@@ -211,32 +284,13 @@ def _readings(latents: Latents, cv: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _too_many(size: Size, budget: float, n_windows: int, columns: ColumnSettings) -> str:
-    """Both numbers, and the ways down that lead far enough."""
-    most = size.most_columns(budget)
-    text = (
-        f"{size.columns:,} gene columns of {size.people:,} people from {n_windows} windows need "
-        f"{size.of_rows / 1e9:.3g} GB, and half of this machine's memory, {budget / 1e9:.3g} GB, holds {max(0, most):,}"
-    )
-    if most < MOST_OF_A_WINDOW:
-        return f"{text}: {size.people:,} people need a machine with more memory"
-    if columns.kind == "dosages":
-        return f"{text}: use fewer windows, or only the more frequent variants"
-    whole = most // MOST_OF_A_WINDOW
-    fewer = f"at most {whole} windows" if columns.item_width is None and whole > 1 else "fewer windows"
-    if columns.item_width is None or n_windows * MOST_OF_A_WINDOW > most:
-        return f"{text}: use {fewer}"
-    return (
-        f"{text}. pooling.chunk=mean takes a window as a whole, {MOST_OF_A_WINDOW} columns at most, "
-        f"{n_windows * MOST_OF_A_WINDOW:,} in all; stored embeddings are used again. Or use {fewer}, or longer chunks "
-        f"(genetics.chunk_bp: {MOST_OF_AN_ITEM} columns a chunk at most)"
-    )
-
-
-def _check_inputs(blocks: list[FloatArray], candidates: dict[str, FloatArray], n: int) -> None:
+def _check_inputs(given: Blocks, candidates: dict[str, FloatArray], n: int) -> None:
     if not candidates:
         raise ValueError("no brain candidates")
-    rows = {f"window {w}": len(b) for w, b in enumerate(blocks)} | {f"brain {c}": len(f) for c, f in candidates.items()}
+    sources = given.sources if isinstance(given, GeneBlocks) else {"": given}
+    rows = {f"{s} window {w}".strip(): len(b) for s, blocks in sources.items() for w, b in enumerate(blocks)} | {
+        f"brain {c}": len(f) for c, f in candidates.items()
+    }
     wrong = {name: count for name, count in rows.items() if count != n}
     if wrong:
         raise ValueError(f"{n} family labels, but other row counts in {wrong}")

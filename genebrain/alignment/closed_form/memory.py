@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from genebrain.alignment.closed_form.columns import MOST_OF_A_WINDOW, MOST_OF_AN_ITEM, ColumnSettings
 from genebrain.alignment.closed_form.regression_data import Form, Moments, PeopleRows
 
 
@@ -58,3 +59,25 @@ def form_for(size: Size, budget: float) -> Form:
     """The faster form that fits into ``budget`` bytes; `PeopleRows` also where neither does."""
     fits = size.columns <= size.people and size.of_moments <= budget
     return Moments if fits else PeopleRows
+
+
+def too_many_columns(size: Size, budget: float, n_windows: int, columns: ColumnSettings) -> str:
+    """Both numbers, and the ways down that lead far enough."""
+    most = size.most_columns(budget)
+    text = (
+        f"{size.columns:,} gene columns of {size.people:,} people from {n_windows} windows need "
+        f"{size.of_rows / 1e9:.3g} GB, and half of this machine's memory, {budget / 1e9:.3g} GB, holds {max(0, most):,}"
+    )
+    if most < MOST_OF_A_WINDOW:
+        return f"{text}: {size.people:,} people need a machine with more memory"
+    if columns.kind == "dosages":
+        return f"{text}: use fewer windows, or only the more frequent variants"
+    whole = most // MOST_OF_A_WINDOW
+    fewer = f"at most {whole} windows" if columns.item_width is None and whole > 1 else "fewer windows"
+    if columns.item_width is None or n_windows * MOST_OF_A_WINDOW > most:
+        return f"{text}: use {fewer}"
+    return (
+        f"{text}. pooling.chunk=mean takes a window as a whole, {MOST_OF_A_WINDOW} columns at most, "
+        f"{n_windows * MOST_OF_A_WINDOW:,} in all; stored embeddings are used again. Or use {fewer}, or longer chunks "
+        f"(genetics.chunk_bp: {MOST_OF_AN_ITEM} columns a chunk at most)"
+    )

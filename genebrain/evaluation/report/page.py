@@ -23,7 +23,7 @@ from genebrain.common.reading import contents_of, read_history, read_record, rea
 from genebrain.common.types import Metrics, UserError
 from genebrain.evaluation.disclosure import MIN_CELL, shown_count, shown_strata
 from genebrain.evaluation.limits import limits, older_judgement
-from genebrain.evaluation.model_choices import model_choices
+from genebrain.evaluation.model_choices import gene_sets, model_choices
 from genebrain.evaluation.report.run_figures import funnel_bars, training_curves
 from genebrain.evaluation.report.style import pretty
 from genebrain.evaluation.result_files import result_path
@@ -87,6 +87,8 @@ def context(folder: Path, split: str = "test") -> dict[str, Any]:
             figures[name] = _embed(_png(figure))
     config = folder / "config.yaml"
     model = {k: v for k, v in (metrics.get("model") or {}).items() if k != "arms"}
+    listed = {k: v for k, v in (model.get("chosen") or {}).items() if k != "genes"}  # it has a table of its own
+    genes = metrics.get("gene_readings")
     # What cross-validation tried is known of the model of the run; the one that validation people judge is another.
     fitted = _json(folder / "checkpoints" / "model.json") if split == "test" else {}
     tried = (fitted.get("closed_form") or {}).get("cv") or []
@@ -107,6 +109,10 @@ def context(folder: Path, split: str = "test") -> dict[str, Any]:
         "strata": shown_strata(within),
         "min_cell": MIN_CELL,
         "model": model,
+        "numbers": {**model, "chosen": listed} if "chosen" in model else model,
+        "gene_sets": gene_sets(genes),
+        "gene_stack": genes,
+        "scan_kinds": sorted(((metrics.get("scan_readings") or {}).get("recall@1") or {}).items(), key=lambda x: -x[1]),
         "choices": model_choices(model, tried),
         "arms": (metrics.get("model") or {}).get("arms") or {},
         "flat": flat,

@@ -33,6 +33,7 @@ from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genome.kept_letters import KeptLetters
 from genebrain.genetics.genotypes.record_filter import EVERYTHING
 from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.haplotypes.common_alleles import AlleleMask
 from genebrain.genetics.haplotypes.dosages import dosages
 from genebrain.genetics.haplotypes.policies import Policies
 from genebrain.genetics.haplotypes.report import GenotypeReport
@@ -53,6 +54,7 @@ def build_chunks(
     cut_origin: CutOrigin = "genome",
     policies: Policies | None = None,
     counting_rows: Sequence[int] | None = None,
+    mask: AlleleMask | None = None,
     progress: bool = True,
     cut_in: Path | None = None,
 ) -> ChunkSet:
@@ -76,6 +78,8 @@ def build_chunks(
     counting_rows : sequence of int, optional
         Rows of ``samples`` whose alleles are counted for the rare-allele mask: the training subjects.
         Required when that mask is on.
+    mask : AlleleMask, optional
+        Alleles that are kept; all others are written as the major allele of their record.
     progress : bool
         Show a bar over windows.
     cut_in : Path, optional
@@ -99,7 +103,7 @@ def build_chunks(
         )
     if policies.masks_rare and counting_rows is None:
         raise UserError("the rare-allele mask counts alleles of training subjects only: name their rows")
-    inputs = _inputs(genotypes, reference, windows, samples, chunk_bp, cut_origin, policies, counting_rows)
+    inputs = _inputs(genotypes, reference, windows, samples, chunk_bp, cut_origin, policies, counting_rows, mask)
     with inputs.opened() as (file, fasta, rows):
         cuts = [cut_places(window, chunk_bp, cut_origin) for window in windows]
         n_chunks = np.array([len(places) - 1 for places in cuts], np.int64)
@@ -165,11 +169,12 @@ def _inputs(
     cut_origin: CutOrigin = "genome",
     policies: Policies | None = None,
     counting_rows: Sequence[int] | None = None,
+    mask: AlleleMask | None = None,
 ) -> CutInputs:
     source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
     policies = policies or Policies()
     kept = reference if isinstance(reference, KeptLetters) else Path(reference)
-    return CutInputs(source, kept, windows, samples, chunk_bp, cut_origin, policies, counting_rows)
+    return CutInputs(source, kept, windows, samples, chunk_bp, cut_origin, policies, counting_rows, mask)
 
 
 def _drop_absent_copies(
@@ -212,6 +217,7 @@ def content_fingerprint(
     policies = settings.pop("policies", None) or Policies()
     settings.pop("progress", None)
     rows = settings.pop("counting_rows", None)
+    mask = settings.pop("mask", None)
     described = {
         "rules": RULES,
         "files": [file_digest(path) for path in files],
@@ -219,6 +225,7 @@ def content_fingerprint(
         "windows": [astuple(window) for window in windows],
         "samples": list(samples),
         "policies": asdict(policies),
+        **({} if mask is None else {"mask": mask.digest}),
         "counting_rows": None if rows is None else [int(row) for row in rows],
         "settings": {"chunk_bp": 1500, "cut_origin": "genome"} | settings,
     }

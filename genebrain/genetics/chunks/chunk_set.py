@@ -11,7 +11,8 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,16 @@ class ChunkSet:
         digests = b"".join(hashlib.blake2b(one, digest_size=16).digest() for one in self.sequences)
         if digests != self.keys.tobytes():
             raise ValueError("sequences that do not have their keys")
+
+
+def together(sets: Sequence[ChunkSet]) -> ChunkSet:
+    """Strings of several sets, each once; index, windows and report are those of the first."""
+    first, *others = sets
+    row_of = {key.tobytes(): row for row, key in enumerate(first.keys)}
+    sequences = list(first.sequences)
+    for other in others:
+        for key, sequence in zip(other.keys, other.sequences, strict=True):
+            if row_of.setdefault(key.tobytes(), len(sequences)) == len(sequences):
+                sequences.append(sequence)
+    keys = np.frombuffer(b"".join(row_of), np.uint8).reshape(-1, first.keys.shape[1] if len(first.keys) else 16)
+    return replace(first, keys=keys.copy(), sequences=sequences)

@@ -44,8 +44,9 @@ def cut_windows(inputs: CutInputs, folder: Path, *, progress: bool) -> None:
     """
     with inputs.opened():
         make_private(folder)
+    kept = "" if inputs.mask is None else f"-{inputs.mask.digest}"
     shares = [
-        Share(f"window-{number:05d}", (number, str(folder.absolute())), window.end - window.start)
+        Share(f"window-{number:05d}{kept}", (number, str(folder.absolute())), window.end - window.start)
         for number, window in enumerate(inputs.windows)
     ]
     known = {s.key: None for number, s in enumerate(shares) if window_file(folder, number).exists()}

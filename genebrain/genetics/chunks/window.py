@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from genebrain.genetics.genome.kept_letters import KeptLetters, open_reference
 from genebrain.genetics.genome.reference import Reference, reverse_complement
 from genebrain.genetics.genotypes.records import GenotypeFile, recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.haplotypes.common_alleles import AlleleMask
 from genebrain.genetics.haplotypes.policies import Policies
 from genebrain.genetics.haplotypes.resolve import WindowAlleles, open_genotypes, resolve
 from genebrain.genetics.store.table_files import read_array, write_tensors
@@ -62,6 +64,7 @@ class CutInputs:
     cut_origin: CutOrigin
     policies: Policies
     counting_rows: Sequence[int] | None
+    mask: AlleleMask | None = None
 
     @contextmanager
     def opened(self) -> Iterator[tuple[GenotypeFile, Reference | KeptLetters, Sequence[int]]]:
@@ -131,7 +134,8 @@ def cut_window(
     """Cut one window of all subjects."""
     window = inputs.windows[number]
     letters = fasta.fetch(window)
-    found = resolve(file.read(window, rows), window, letters, inputs.policies, inputs.counting_rows)
+    mask = None if inputs.mask is None else partial(inputs.mask.apply, number)
+    found = resolve(file.read(window, rows), window, letters, inputs.policies, inputs.counting_rows, mask)
     cuts = cut_places(window, inputs.chunk_bp, inputs.cut_origin)
     slots = np.full((len(rows), 2, len(cuts) - 1), -1, np.int32)
     chunks = UniqueChunks()

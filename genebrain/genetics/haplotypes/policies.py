@@ -5,14 +5,20 @@ One validated set of policies. Every wrong setting is named in one error.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from genebrain.common.types import UserError
 
 Unphased = Literal["error", "as_written", "random"]
 Symbolic = Literal["drop", "error"]
 ReferenceMismatch = Literal["error", "report"]
+Mask = Callable[[NDArray[np.int64], list[bytes], list[tuple[bytes, ...]], NDArray[np.int16]], int]
+"""Changes alleles in place, given positions, REF and ALT of their records; returns how many kinds it masked."""
 _CHOICES = {
     "unphased": get_args(Unphased),
     "symbolic": get_args(Symbolic),

@@ -33,7 +33,7 @@ from genebrain.genetics.genotypes.records import ABSENT, MISSING, GenotypeFile, 
 from genebrain.genetics.genotypes.several_files import SeveralFiles
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.genotypes.vcf import VcfFile
-from genebrain.genetics.haplotypes.policies import Policies
+from genebrain.genetics.haplotypes.policies import Mask, Policies
 
 __all__ = ["Policies", "WindowAlleles", "is_symbolic", "open_genotypes", "resolve", "usable"]
 
@@ -109,6 +109,7 @@ def resolve(
     letters: bytes,
     policies: Policies,
     counting_rows: Sequence[int] | None = None,
+    mask: Mask | None = None,
 ) -> WindowAlleles:
     """Apply the policies to the records of one window.
 
@@ -122,13 +123,14 @@ def resolve(
         The ``error`` choices raise nothing here: the caller adds up all windows first.
     counting_rows : sequence of int, optional
         Subjects (rows of ``sites``) that allele counts are taken from; all by default.
+    mask : callable, optional
+        Writes rare alleles as the major one, in place: of positions, REF, ALT and alleles to a count.
     """
     used, symbolic, edge = usable(sites, window)
     counts = _flags(sites, window)
     counts |= {"edge_records": int(edge.sum()), "used_records": int(used.sum())}
     carriers = [symbolic_carriers(sites, row) for row in np.flatnonzero(symbolic).tolist()]
-    counts["symbolic_carriers"] = sum(carriers)
-    counts["symbolic_carried_records"] = sum(n > 0 for n in carriers)
+    counts |= {"symbolic_carriers": sum(carriers), "symbolic_carried_records": sum(n > 0 for n in carriers)}
 
     rows = np.flatnonzero(used)
     position = sites.position[rows]
@@ -160,6 +162,8 @@ def resolve(
     _order_unphased(alleles, raw, sites.phased[rows], position, window, policies, counts)
     if policies.masks_rare:
         _mask_rare(alleles, raw, counting_rows, policies, counts)
+    if mask is not None:
+        counts["rare_alleles_masked"] = mask(position, references, alternatives, alleles)
     alleles[:, ~exists] = 0
     counts["overlapping_alleles"] = _first_wins(position, references, alternatives, alleles)
 

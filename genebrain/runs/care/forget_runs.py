@@ -30,7 +30,7 @@ from genebrain.common.run_folder import as_json, write_json
 from genebrain.common.types import IntArray, UserError
 from genebrain.runs.care.named_runs import NamedRun
 from genebrain.runs.care.needs import NEEDS, needed
-from genebrain.runs.care.withdrawn import LEARNED_FROM, WITHDRAWN, read_counts, tied_to_people
+from genebrain.runs.care.withdrawn import LEARNED_FROM, WITHDRAWN, read_counts, take_alleles_of_then, tied_to_people
 from genebrain.runs.contents import CONTENTS, contents
 from genebrain.runs.fit import Experiment
 from genebrain.sides.connectome import ConnectomeSide
@@ -202,12 +202,13 @@ def _changes(plan: Plan, progress: bool) -> dict[str, Any]:
         audit["sizes"] = {part: len(split[part]) for part in PARTS}
         audit["left_out"] = len(split["left_out"])
     training = np.sort(np.concatenate([np.asarray(split[part], np.int64) for part in LEARNED_FROM]))
+    take_alleles_of_then(run.path, experiment, workspace, training)
     before = read_counts(run.path)
     write: dict[str, Any] = {
         "split.json": split,
         "settings.json": read_record(run.path / "settings.json") | {"cohort": now.fingerprint},
         "provenance.json": read_record(run.path / "provenance.json") | {"cohort_fingerprint": now.fingerprint},
-        CONTENTS: contents(experiment, workspace),
+        CONTENTS: contents(experiment, workspace, training),
         NEEDS: {"store": needed(experiment, workspace, training)},
         WITHDRAWN: {side: before[side] + plan.counts[side] for side in SIDES},
     }

@@ -104,7 +104,10 @@ def _indexes_with_them(parts: Sequence[Part], now: Cohort, runs: Sequence[NamedR
 
 
 def _only_theirs(old: Sequence[Part], parts: Sequence[Part], now: Cohort, progress: bool) -> NDArray[np.uint8]:
-    """Keys of the old indexes, uint8 ``[chunks, 16]``, of chunks that nobody carries who is left, nor the reference."""
+    """Keys of the old indexes, uint8 ``[chunks, 16]``, of chunks that nobody carries who is left, nor the reference.
+
+    Chunks that others carry under masks of rare alleles of no mended run are among them: they are encoded again.
+    """
     kept = [_stored_keys(part.path) for part in parts if part.kind == INDEXES and part not in old]
     for settings in {str(s): s for s in (_report(part.path)["settings"] for part in old)}.values():
         kept.append(_keys_now(now, settings, progress))

@@ -55,11 +55,11 @@ def needed(experiment: Experiment, workspace: Workspace, training: IntArray) -> 
     workspace : Workspace
         After the scans were brought in: rows mean the people with a usable scan.
     training : int array
-        Rows that what is scaled by the cohort is scaled by.
+        Rows that what is scaled by the cohort is scaled by, and whose alleles are counted.
     """
     found: list[str] = []
     if isinstance(experiment.genetics, GeneSide):
-        found += _of_genomes(experiment.genetics.frozen, workspace)
+        found += _of_genomes(experiment.genetics, workspace, training)
     if isinstance(experiment.brain, ConnectomeSide):
         found.append(experiment.brain.folder(workspace.store).name)
     elif isinstance(experiment.brain, EncoderSide):
@@ -67,12 +67,15 @@ def needed(experiment: Experiment, workspace: Workspace, training: IntArray) -> 
     return sorted(found)
 
 
-def _of_genomes(side: GeneSide, workspace: Workspace) -> list[str]:
+def _of_genomes(gene: GeneSide, workspace: Workspace, training: IntArray) -> list[str]:
     from genebrain.genetics.chunks.build import content_fingerprint
     from genebrain.genetics.encoders.options import table_name
 
-    index = content_fingerprint(**side._inputs(workspace.cohort))
-    return [f"{CHUNK_INDEX}/{index}", f"{CHUNKS}/{table_name(side.reader().identity())}"]
+    sides = [side for side in workspace.masked(gene, training) if isinstance(side, GeneSide)]
+    found = {f"{CHUNK_INDEX}/{content_fingerprint(**side._inputs(workspace.cohort))}" for side in sides}
+    if "embeddings" in gene.families:
+        found.add(f"{CHUNKS}/{table_name(gene.frozen.reader().identity())}")
+    return sorted(found)
 
 
 def _of_scans(side: EncoderSide, workspace: Workspace, training: IntArray) -> list[str]:

@@ -99,11 +99,12 @@ def _part(store: Path, folder: Path, kind: str) -> Part:
 def _about_index(folder: Path) -> str:
     report: dict[str, Any] = read_record(folder / "report.json")["report"]
     settings = report["settings"]
+    masked = report["counts"].get("rare_alleles_masked", 0)
     policies = ", ".join(f"{name}={value}" for name, value in settings["policies"].items() if name == "unphased")
     return (
         f"{report['genotypes']}, {report['n_subjects']:,} people, "
         f"{counted(report['n_windows'], 'window')}, chunks of {settings['chunk_bp']} bp from the "
-        f"{settings['cut_origin']}, {policies}"
+        f"{settings['cut_origin']}, {policies}" + (f", {masked:,} kinds of rare alleles masked" if masked else "")
     )
 
 

@@ -6,17 +6,22 @@ it would be another one; the run kept the basis of its fit, and the others are w
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.alignment.closed_form.column_sets import GeneBlocks, SetColumns
 from genebrain.common.reading import read_record
-from genebrain.common.tensor_files import read_arrays
-from genebrain.common.types import FloatArray, UserError
+from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.sides.genes.elsewhere import ALLELES, PLAIN, embeddings_of_then, saved_alleles, saved_bases
+from genebrain.sides.genes.readings import uses_sets
+from genebrain.sides.genome import GeneSide
 
 if TYPE_CHECKING:
+    from genebrain.alignment.closed_form.column_sets import Blocks
     from genebrain.alignment.closed_form.columns import WindowColumns
     from genebrain.alignment.model import AlignmentModel
     from genebrain.runs.fit import Experiment
@@ -62,20 +67,46 @@ def tied_to_people(experiment: Experiment) -> str:
     return not_transferable(experiment)
 
 
-def blocks_of_then(run: Path, experiment: Experiment, workspace: Workspace, model: AlignmentModel) -> list[FloatArray]:
-    """Pooled genomes of those who are left, in the coordinates of the fit, gaps filled with its means."""
-    from genebrain.runs.transfer import BASES
-
-    path = run / "checkpoints" / BASES
-    bases = read_arrays(path)["bases"] if path.is_file() else None
-    blocks, _ = workspace.blocks_in(experiment.genetics, experiment.pooling, bases)
-    return [_filled(block, model.closed_form.columns, window) for window, block in enumerate(blocks)]
+def take_alleles_of_then(run: Path, experiment: Experiment, workspace: Workspace, training: IntArray) -> None:
+    """Mask rare alleles and read dosages by the alleles of the fit; without some people others would be common."""
+    folder, gene = run / "checkpoints", experiment.genetics
+    if isinstance(gene, GeneSide) and (folder / ALLELES).is_file():
+        workspace.take_alleles(gene, training, saved_alleles(folder))
 
 
-def _filled(block: FloatArray, columns: WindowColumns, window: int) -> FloatArray:
-    """Windows that a person lacks get the mean that the model knows."""
+def blocks_of_then(
+    run: Path, experiment: Experiment, workspace: Workspace, model: AlignmentModel, now: Blocks, training: IntArray
+) -> Blocks:
+    """Pooled genomes of those who are left, in the coordinates of the fit, gaps filled with its means.
+
+    Parameters
+    ----------
+    now : blocks
+        Of the same people; their dosages are taken as they are.
+    """
+    gene, pooling, folder = experiment.genetics, experiment.pooling, run / "checkpoints"
+    columns = model.closed_form.columns
+    if not isinstance(gene, GeneSide) or not uses_sets(gene):
+        assert not isinstance(columns, SetColumns)
+        blocks, _ = workspace.blocks_in(gene, pooling, saved_bases(folder).get(PLAIN))
+        return _all_filled(blocks, columns)
+    assert isinstance(now, GeneBlocks)
+    parts = dict(zip((one.source for one in columns.sets), columns.parts, strict=True)) if isinstance(
+        columns, SetColumns
+    ) else {}  # fmt: skip
+    found = embeddings_of_then(gene, pooling, workspace, training, folder)
+    then = {source: _all_filled(blocks, parts.get(source)) for source, blocks in found.items()}
+    return replace(now, sources={**now.sources, **then})
+
+
+def _all_filled(blocks: list[FloatArray], columns: WindowColumns | None) -> list[FloatArray]:
+    return [_filled(block, columns, window) for window, block in enumerate(blocks)]
+
+
+def _filled(block: FloatArray, columns: WindowColumns | None, window: int) -> FloatArray:
+    """Windows that a person lacks get the mean that the model knows; as they are where it reads none of them."""
     missing: NDArray[np.bool_] = np.asarray(np.isnan(block).any(axis=1))
-    if not missing.any():
+    if columns is None or not missing.any():
         return block
     mean = np.zeros(block.shape[1])
     for values, _, selected in columns.pieces[window]:

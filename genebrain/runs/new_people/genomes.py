@@ -6,7 +6,6 @@ store holds already are looked up there; nothing of the new people is written in
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.alignment.model import AlignmentModel
 from genebrain.cohort.notices import tell
 from genebrain.cohort.participants import Cohort
 from genebrain.common.run_folder import read_json
-from genebrain.common.tensor_files import read_arrays
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.genetics.chunks.build import build_chunks
 from genebrain.genetics.chunks.chunk_set import ChunkSet
@@ -34,9 +33,8 @@ from genebrain.genetics.haplotypes.resolve import open_genotypes
 from genebrain.genetics.haplotypes.told import told_genotypes
 from genebrain.genetics.store.store import ChunkStore
 from genebrain.genetics.store.table_files import ShardIndex, as_names
-from genebrain.runs.fit import Experiment, told_missing
+from genebrain.runs.fit import Experiment
 from genebrain.runs.transfer import (
-    BASES,
     COORDINATES,
     LETTERS,
     gene_coordinates,
@@ -45,11 +43,13 @@ from genebrain.runs.transfer import (
     refuse_others,
 )
 from genebrain.sides.compact import in_bases
+from genebrain.sides.genes.elsewhere import OtherGenotypes, genes_in_coordinates
+from genebrain.sides.genes.masked import MaskedGenes
+from genebrain.sides.genes.readings import told_missing
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.vectors.kinds import GenomeSide
 
-log = logging.getLogger(__name__)
-
+UNPHASED = "note: unphased genotypes are ordered at random (genetics.unphased=random), in another cohort differently"
 GENOTYPES = re.compile(r".*\.(vcf|vcf\.gz|vcf\.bgz|bcf|pgen)")
 
 
@@ -72,6 +72,13 @@ class NewGenomes:
     samples: list[str]
     ids: list[str]
     cohort: Cohort | None = None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        if self.cohort is not None:
+            return f"cohort {self.cohort.name}"
+        return self.genotypes.name
 
     @classmethod
     def of_file(cls, genotypes: Path | GenotypeSource) -> NewGenomes:
@@ -130,18 +137,24 @@ def genome_vectors(
         refuse_others(_of_genomes(wanted), gene_coordinates(side, people.cohort), run, people.cohort.name)
         reference = reference or people.cohort.reference
     windows = [Window(contig, start, end, name, strand) for name, contig, start, end, strand in wanted["windows"]]
-    chunks = _read(side, people, windows, _letters(run, windows, reference), progress=progress)
-    vectors = chunk_vectors(side, chunks, store, experiment.pooling.token, progress=progress)
-    index: IntArray = chunks.index
-    if (folder / BASES).is_file():
-        vectors, index = in_bases(vectors, index, read_arrays(folder / BASES)["bases"])
-    blocks = experiment.pooling.blocks(vectors, index, chunks.n_chunks)
-    if words := told_missing(blocks):
-        log.warning(words)
+    letters, pooling = _letters(run, windows, reference), experiment.pooling
+
+    def read(masked: GeneSide, bases: FloatArray | None) -> tuple[list[FloatArray], int | None]:
+        chunks = _read(masked, people, windows, letters, progress=progress)
+        vectors = chunk_vectors(masked, chunks, store, pooling.token, progress=progress)
+        index: IntArray = chunks.index
+        if bases is not None:
+            vectors, index = in_bases(vectors, index, bases)
+        blocks = pooling.blocks(vectors, index, chunks.n_chunks)
+        tell(filter(None, [told_missing(blocks)]))
+        return blocks, vectors.shape[1] if pooling.keeps_chunks_apart else None
+
+    others = OtherGenotypes(people.genotypes, windows, people.samples, people.name)
+    blocks, _ = genes_in_coordinates(side, folder, others, read)
     return scored_genomes(model, blocks, people.ids)
 
 
-def scored_genomes(model: AlignmentModel, blocks: list[FloatArray], ids: list[str]) -> pd.DataFrame:
+def scored_genomes(model: AlignmentModel, blocks: Blocks, ids: list[str]) -> pd.DataFrame:
     """Score vectors of pooled genomes, ids as index."""
     columns = model.closed_form.gene_columns(blocks)
     if model.kept == "closed_form":
@@ -187,7 +200,7 @@ def _read(
     places = {"windows": windows, "chunk_bp": side.chunk_bp, "cut_origin": side.cut_origin}
     chunks = build_chunks(
         people.genotypes, letters, samples=people.samples, policies=side._policies(), progress=progress,
-        **places,  # type: ignore[arg-type]
+        mask=side.mask if isinstance(side, MaskedGenes) else None, **places,  # type: ignore[arg-type]
     )  # fmt: skip
     used, wrong = chunks.report["counts"]["used_records"], len(chunks.report["reference_mismatches"])
     if not chunks.report["counts"]["records"]:
@@ -201,9 +214,7 @@ def _read(
             f"{used:,} records: this is another genome build"
         )
     if side.unphased == "random" and chunks.report["counts"]["used_unphased_het_genotypes"]:
-        log.warning(
-            "note: unphased genotypes are ordered at random (genetics.unphased=random), in another cohort differently"
-        )
+        tell([UNPHASED])
     tell(told_genotypes(chunks.report)[1:])  # how many windows vary says nothing of a few people
     return pair_with_reference(chunks, letters, **places) if side.delta else chunks  # type: ignore[arg-type]
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genebrain.alignment.closed_form.columns import WindowColumns
 from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.towers.closed_form_columns import TorchColumns
 from genebrain.alignment.towers.standardiser import Standardiser
@@ -176,6 +177,8 @@ def genome_encoder(
         encoder.keep_reached(lambda: tuned(torch.zeros(1, dtype=torch.int64, device=backbone.device)))
         if not pooling.trainable:
             fill = closed.gene_columns([mean[None] for mean in window_means])[0]
+            if not isinstance(closed.columns, WindowColumns):
+                raise ValueError("an encoder in training reads one set of columns")
             return TunedGenomes(tuned, ColumnsOfChunks(pooling, chunks.n_chunks, TorchColumns(closed.columns, fill)))
         if table is None:
             raise ValueError("a trained pooling needs the embeddings before training")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from genebrain.alignment.closed_form.column_sets import mapped
 from genebrain.alignment.closed_form.latents import JOINED
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.evaluation.nulls import deal
@@ -47,7 +48,7 @@ def one_genome(setting: Setting) -> Vectors:
     subjects, first = setting.subjects, setting.training[:1]
     same = replace(
         subjects,
-        blocks=[np.broadcast_to(block[first], block.shape).copy() for block in subjects.blocks],
+        blocks=mapped(subjects.blocks, lambda block: np.broadcast_to(block[first], block.shape).copy()),
         index=None if subjects.index is None else np.broadcast_to(subjects.index[first], subjects.index.shape).copy(),
     )
     return setting.fitted.vectors(same, setting.judged)
@@ -158,9 +159,12 @@ def _read_by(setting: Setting, name: str, encoder: str) -> Vectors | None:
     if genetics.name == encoder and genetics.path is None:
         setting.notes.append(f"{name}: this is the encoder of the run")
         return None
-    side = replace(genetics, name=encoder, path=None, revision=None, tuning="frozen")
+    side = replace(
+        genetics, name=encoder, path=None, revision=None, tuning="frozen", columns="embeddings",
+        rare_below=genetics.frequencies,
+    )  # fmt: skip
     pooling = setting.experiment.pooling
     plain = GenePooling() if pooling.trainable else replace(pooling, token="mean")  # what every encoder gives
-    setting.workspace.embed(side)
-    blocks, item_width = setting.workspace.blocks(side, plain)
+    setting.workspace.embed(side, training=setting.training)
+    blocks, item_width = setting.workspace.gene_blocks(side, plain, setting.training)
     return setting.refit(setting.with_blocks(blocks, item_width))

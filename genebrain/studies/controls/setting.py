@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from genebrain.alignment.closed_form.column_sets import Blocks, mapped
 from genebrain.alignment.model import AlignmentModel
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.runs.fit import Experiment
@@ -87,9 +88,9 @@ class Setting:
             )  # fmt: skip
         return FittedAlignment(AlignmentModel(settings, closed), []).vectors(subjects, self.judged)
 
-    def with_blocks(self, blocks: list[FloatArray], item_width: int | None = None) -> Subjects:
+    def with_blocks(self, blocks: Blocks, item_width: int | None = None) -> Subjects:
         """The same people with other readings of their genomes."""
-        filled = [_filled(block, self.training) for block in blocks]
+        filled = mapped(blocks, lambda block: _filled(block, self.training))
         return replace(self.subjects.frozen(), blocks=filled, item_width=item_width, pooling=None, table=None)
 
 

@@ -20,7 +20,7 @@ from genebrain.sides.scans import BrainSide
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.findings.connections import connection_findings
-from genebrain.studies.findings.genes import gene_findings
+from genebrain.studies.findings.genes import gene_findings, windows_of_columns
 from genebrain.studies.findings.pictures import connection_matrix, gene_bars, glass_brain
 
 SHOWN = 10
@@ -64,8 +64,9 @@ def write_findings(
     observed = closed.observed_latents(np.asarray(subjects.brain[closed.chosen["brain"]]))
     columns = subjects.gene_features(closed).numpy()[rows]
     families = subjects.family[rows]
-    names = workspace.window_names(genetics, len(subjects.blocks))
-    genes = gene_findings(closed, columns, observed[rows], names, families, n=n)
+    n_windows, window = windows_of_columns(closed, subjects.blocks)
+    names = workspace.window_names(genetics, n_windows) + ["all windows"] * bool((window == n_windows).any())
+    genes = gene_findings(closed, columns, observed[rows], names, families, window=window, n=n)
     folder.mkdir(parents=True, exist_ok=True)
     figures.mkdir(parents=True, exist_ok=True)
     _write(genes, folder / "genes.tsv")

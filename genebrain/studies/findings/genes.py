@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
+from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns
 from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.evaluation.intervals import FamilyBootstrap, interval
@@ -27,6 +28,7 @@ def gene_findings(
     names: list[str],
     families: IntArray,
     *,
+    window: IntArray | None = None,
     n: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -42,6 +44,8 @@ def gene_findings(
         One per window.
     families : int array [people]
         Dealt and drawn as wholes.
+    window : int array [columns], optional
+        Row of ``names`` of every column, where that is another one than the model says.
     n : int
         Deals of the test, and draws of the interval.
 
@@ -55,7 +59,8 @@ def gene_findings(
     """
     if not observed.shape[1] or not names:
         return pd.DataFrame(columns=list(GENE_COLUMNS))
-    parts, latents = _parts(closed, columns, observed, len(names))
+    window = closed.columns.window if window is None else window
+    parts, latents = _parts(closed, columns, observed, window, len(names))
     products = np.einsum("wnd,nd->wn", parts, latents)
     squares, power = np.einsum("wnd,wnd->wn", parts, parts), np.einsum("nd,nd->n", latents, latents)
     boot = FamilyBootstrap(families, n, seed)
@@ -80,12 +85,24 @@ def gene_findings(
     return found.sort_values(["p", "share"], ascending=[True, False], kind="stable", ignore_index=True)
 
 
+def windows_of_columns(closed: ClosedForm, blocks: Blocks) -> tuple[int, IntArray]:
+    """How many windows there are, and the one of every gene column; one behind the last: a block of all windows."""
+    columns = closed.columns
+    if not isinstance(columns, SetColumns) or not isinstance(blocks, GeneBlocks):
+        return len(blocks), columns.window
+    n = max(len(some) for some in blocks.sources.values())
+    found = [
+        part.window if len(blocks.sources[one.source]) == n else np.full(len(part.window), n)
+        for one, part in zip(columns.sets, columns.parts, strict=True)
+    ]
+    return n, np.concatenate(found)
+
+
 def _parts(
-    closed: ClosedForm, columns: FloatArray, observed: FloatArray, n_windows: int
+    closed: ClosedForm, columns: FloatArray, observed: FloatArray, window: IntArray, n_windows: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Part of every window ``[windows, people, dims]`` and the latents, centred, in units of the noise."""
     scale = 1 / np.sqrt(closed.predictive)
-    window = closed.columns.window
     parts = np.stack(
         [columns[:, window == w].astype(np.float64) @ closed.coefficients[window == w] for w in range(n_windows)]
     )

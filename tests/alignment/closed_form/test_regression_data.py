@@ -97,7 +97,8 @@ def test_8000_columns_of_few_people_are_their_own_directions_in_another_basis() 
     judge = Judge(left * values, families, grouped_folds(families, settings.folds, 0), settings)
     latents = {name: principal_components(features, 4) for name, features in brain.items()}
     cv, ((name, u, fits), *_) = rank_latents(judge, latents, brain, Moments)
-    chosen, posterior, _ = choose_prior(judge, u, fits, name, cv)
+    best = choose_prior(judge, u, fits, name, cv)
+    chosen, posterior = best.row, best.posterior
     assert isinstance(fits[0], Moments)
     for one, other in zip([*model.cv, model.chosen], [*cv, chosen], strict=True):
         assert (one["brain"], one["k"], one["mode"]) == (other["brain"], other["k"], other["mode"])

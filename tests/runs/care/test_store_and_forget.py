@@ -38,7 +38,8 @@ def base(tmp_path_factory) -> Path:
     cohort = simulate_cohort(folder / "c", n_subjects=44, seed=5, **SMALL, **MODEL)
     tasks.fit(cohort, run=folder / "runs/a", brain=LAG0, **QUICK)
     tasks.evaluate(folder / "runs/a", **JUDGE)
-    tasks.fit(cohort, run=folder / "runs/b", brain=LAG0, genetics=GeneSide(chunk_bp=600), **QUICK)
+    everything = GeneSide(chunk_bp=600, rare_below=0)  # under a mask of rare alleles hardly anybody has letters alone
+    tasks.fit(cohort, run=folder / "runs/b", brain=LAG0, genetics=everything, **QUICK)
     encoder = EncoderSide("brainlm", components=("all",), device="cpu")
     tasks.fit(cohort, run=folder / "runs/c", brain=encoder, **QUICK)
     return folder
@@ -62,7 +63,7 @@ def test_list_names_every_part_with_its_options_and_who_needs_it(place, capsys):
     for row in rows:
         by_kind.setdefault(row["kind"], []).append(row)
     counts = {kind: len(found) for kind, found in by_kind.items()}
-    assert counts == {"letters of genomes": 2, "embeddings of DNA": 1, "scans": 1, "embeddings of scans": 1}
+    assert counts == {"letters of genomes": 3, "embeddings of DNA": 1, "scans": 1, "embeddings of scans": 1}
     assert sum(row["bytes"] for row in rows) == sum(
         f.stat().st_size for f in (place / "c/store").rglob("*") if f.is_file() and f.parent != place / "c/store"
     )
@@ -72,6 +73,7 @@ def test_list_names_every_part_with_its_options_and_who_needs_it(place, capsys):
     assert [Path(run).name for run in vectors["needed_by"]] == ["c"]
     told = capsys.readouterr().out
     assert "chunks of 600 bp" in told
+    assert told.count("kinds of rare alleles masked") == 2
     assert "generator_tiny" in told
     assert "44 people" in told
 
@@ -110,9 +112,9 @@ def test_prune_keeps_what_the_named_runs_need_and_asks_first(place, capsys):
     gone = parts(place, "prune", runs=[place / "runs/a"])
     assert {row["kind"] for row in gone} == {"letters of genomes", "embeddings of scans"}
     assert "nothing was deleted" in capsys.readouterr().out
-    assert len(parts(place)) == 5
+    assert len(parts(place)) == 6  # default runs read genomes under two masks
     parts(place, "prune", runs=[place / "runs/a"], yes=True)
-    assert len(parts(place)) == 3
+    assert len(parts(place)) == 4
     before = json.loads((place / "runs/a/metrics.json").read_text())
     after = tasks.evaluate(place / "runs/a", **JUDGE)
     assert after["retrieval"] == before["retrieval"]

@@ -86,8 +86,8 @@ def test_it_learns_that_one_kind_of_window_says_nothing():
 def test_it_starts_exactly_at_the_closed_form_and_saves_no_scan(workspace):
     made = experiment(AlignmentSettings(train="residual"))
     workspace.ingest(made.brain)
-    workspace.embed(made.genetics)
     rows = np.arange(30)
+    workspace.embed(made.genetics, training=rows)
     subjects = gather_subjects(made, workspace, rows)
     closed = fit_alignment(
         subjects.frozen(), rows[:20], rows[20:], AlignmentSettings(train="none"), made.trainer, workspace.store

@@ -60,8 +60,8 @@ def tuned(workspace: Workspace, name: str, tuning: str, **changes):
     """Subjects, closed form and towers of a cohort at their start."""
     made = experiment(name, tuning, **changes)
     workspace.ingest(made.brain)
-    workspace.embed(made.genetics)
     rows = np.arange(30)
+    workspace.embed(made.genetics, training=rows)
     subjects = gather_subjects(made, workspace, rows)
     none = AlignmentSettings(train="none")
     closed = fit_alignment(subjects.frozen(), rows[:20], rows[20:], none, made.trainer, Path()).model.closed_form

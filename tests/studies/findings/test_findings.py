@@ -12,11 +12,13 @@ import pytest
 from scipy.stats import pearsonr
 
 from genebrain import tasks
+from genebrain.alignment.closed_form.column_sets import ColumnSet, GeneBlocks
+from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.studies.findings.connections import connection_findings
-from genebrain.studies.findings.genes import gene_findings
+from genebrain.studies.findings.genes import gene_findings, windows_of_columns
 
 N, WINDOWS, CAUSAL = 600, 6, 2
 TRAIN, HELD_OUT = np.arange(400), np.arange(400, N)
@@ -75,6 +77,39 @@ def test_p_of_windows_without_effect_is_uniform() -> None:
         p += gene_findings(closed, columns, observed, list("abcdef"), np.arange(60) // 2, n=99)["p"].tolist()
     assert np.mean(np.array(p) <= 0.05) < 0.09
     assert 0.42 < np.mean(p) < 0.58
+
+
+def test_all_readings_of_a_window_are_one_row_and_a_block_of_all_windows_has_its_own() -> None:
+    """Half of the effect in each of two readings; a third one holds all windows in one block."""
+    blocks, brain = people(1.0)
+    other, _ = people(1.0, seed=9)
+    brain[:, 2:4] += 1.0 * other[CAUSAL][:, :2]
+    sets = tuple(ColumnSet(name, name, "embeddings", ColumnSettings()) for name in ("one", "two", "whole"))
+    whole = [np.random.default_rng(7).normal(size=(N, 10)).astype(np.float32)]
+    brain[:, 4:6] += 1.5 * whole[0][:, :2]
+    genes = GeneBlocks({"one": blocks, "two": other, "whole": whole}, sets)
+    settings = ClosedFormSettings(modes=("ridge",), dimensions=(6,))
+    closed = fit_closed_form(genes.rows(TRAIN), {"b": brain[TRAIN]}, TRAIN, settings=settings)
+    n, window = windows_of_columns(closed, genes)
+    assert n == WINDOWS
+    assert len(window) == len(closed.coefficients)
+    columns, observed = closed.gene_columns(genes), closed.observed_latents(brain)
+    names = [*(f"gene{w}" for w in range(WINDOWS)), "all windows"]
+    found = gene_findings(
+        closed, columns[HELD_OUT], observed[HELD_OUT], names, HELD_OUT, window=window, n=200
+    ).set_index("window")  # fmt: skip
+    assert set(found["share"].nlargest(2).index) == {f"gene{CAUSAL}", "all windows"}
+    assert (window == WINDOWS).any()
+    # By hand: the part of a window is that of its columns of both readings.
+    mine = np.concatenate([
+        part.window == CAUSAL if one.source != "whole" else np.zeros(len(part.window), bool)
+        for one, part in zip(closed.columns.sets, closed.columns.parts, strict=True)
+    ])  # fmt: skip
+    part = columns[HELD_OUT][:, mine] @ closed.coefficients[mine] / np.sqrt(closed.predictive)
+    seen = observed[HELD_OUT] / np.sqrt(closed.predictive)
+    part, seen = part - part.mean(axis=0), seen - seen.mean(axis=0)
+    expected = (part * seen).sum() / np.sqrt((part**2).sum() * (seen**2).sum())
+    assert found.loc[f"gene{CAUSAL}", "r"] == pytest.approx(expected, abs=1e-6)
 
 
 def series(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,161 @@
+"""Sets of gene columns side by side: several readings of the same genomes, and where their numbers come from.
+
+A set is a way to make columns (`columns`) from a source, which is a list of blocks per window: embeddings under some
+mask, or dosages. Each set is regressed by itself; their predictions are stacked (`gene_stack`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
+from genebrain.common.types import FloatArray, IntArray
+
+FAMILIES = ("embeddings", "dosages")
+
+
+@dataclass(frozen=True)
+class ColumnSet:
+    """One set of columns.
+
+    Attributes
+    ----------
+    name : str
+        As it stands in reports.
+    source : str
+        Key of the blocks that it is made from.
+    family : "embeddings" or "dosages"
+    settings : ColumnSettings
+    """
+
+    name: str
+    source: str
+    family: str
+    settings: ColumnSettings
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {self.family!r}")
+
+
+@dataclass(frozen=True)
+class GeneBlocks:
+    """Blocks of some people by source, and the sets that are made from them.
+
+    Attributes
+    ----------
+    sources : mapping of str to list of arrays
+        ``[people, width]`` per window.
+    sets : tuple of ColumnSet
+        The first one chooses the brain latents.
+    """
+
+    sources: Mapping[str, list[FloatArray]]
+    sets: tuple[ColumnSet, ...]
+
+    def __post_init__(self) -> None:
+        absent = sorted({one.source for one in self.sets} - set(self.sources))
+        if absent or not self.sets:
+            raise ValueError(f"no blocks of source {', '.join(absent)}" if absent else "no set of columns")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.sources.values())))
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        """Blocks of the first source."""
+        return iter(next(iter(self.sources.values())))
+
+    def mapped(self, change: Callable[[FloatArray], FloatArray]) -> GeneBlocks:
+        """The same sets of changed blocks."""
+        return replace(self, sources={name: [change(b) for b in blocks] for name, blocks in self.sources.items()})
+
+    def rows(self, rows: IntArray) -> GeneBlocks:
+        """Of some people only."""
+        return self.mapped(lambda block: block[rows])
+
+    def only(self, names: Sequence[str]) -> GeneBlocks:
+        """With the sets of these names only."""
+        return replace(self, sets=tuple(one for one in self.sets if one.name in set(names)))
+
+
+Blocks = list[FloatArray] | GeneBlocks
+
+
+def rows_of(blocks: Blocks, rows: IntArray) -> Blocks:
+    """Blocks of some people only."""
+    return blocks.rows(rows) if isinstance(blocks, GeneBlocks) else [block[rows] for block in blocks]
+
+
+def mapped(blocks: Blocks, change: Callable[[FloatArray], FloatArray]) -> Blocks:
+    """Changed blocks."""
+    return blocks.mapped(change) if isinstance(blocks, GeneBlocks) else [change(block) for block in blocks]
+
+
+@dataclass(frozen=True)
+class SetColumns:
+    """Fitted columns of several sets, one behind the other.
+
+    Attributes
+    ----------
+    sets : tuple of ColumnSet
+    parts : tuple of WindowColumns
+    """
+
+    sets: tuple[ColumnSet, ...]
+    parts: tuple[WindowColumns, ...]
+
+    @classmethod
+    def fit(cls, blocks: GeneBlocks, *, progress: bool = False) -> SetColumns:
+        """Fit every set on training people."""
+        fitted = (WindowColumns.fit(blocks.sources[one.source], one.settings, progress=progress) for one in blocks.sets)
+        return cls(blocks.sets, tuple(fitted))
+
+    @property
+    def window(self) -> IntArray:
+        """Window index of every column ``[columns]``."""
+        return np.concatenate([part.window for part in self.parts])
+
+    @property
+    def family(self) -> list[str]:
+        """Family of every column."""
+        return [one.family for one, part in zip(self.sets, self.parts, strict=True) for _ in part.window]
+
+    def each(self, blocks: GeneBlocks) -> list[FloatArray]:
+        """Columns of any people, float32 ``[people, columns]`` per set."""
+        return [part.transform(blocks.sources[one.source]) for one, part in zip(self.sets, self.parts, strict=True)]
+
+    def transform(self, blocks: Blocks) -> FloatArray:
+        """Columns of any people, float32 ``[people, columns of all sets]``."""
+        if not isinstance(blocks, GeneBlocks):
+            raise ValueError("several sets of columns need the blocks of their sources")
+        return np.concatenate(self.each(blocks), axis=1)
+
+    def only(self, names: Sequence[str]) -> SetColumns:
+        """The sets of these names only."""
+        kept = [i for i, one in enumerate(self.sets) if one.name in set(names)]
+        return SetColumns(tuple(self.sets[i] for i in kept), tuple(self.parts[i] for i in kept))
+
+    def state(self) -> dict[str, Any]:
+        """Arrays named by set, window and item, and JSON-ready settings."""
+        states = [part.state() for part in self.parts]
+        arrays = {
+            f"{number}.{key}": value for number, state in enumerate(states) for key, value in state.items()
+            if key != "json"
+        }  # fmt: skip
+        info = [{**asdict(one), "columns": state["json"]} for one, state in zip(self.sets, states, strict=True)]
+        return {**arrays, "json": {"sets": info}}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> SetColumns:
+        """Restore what `state` gave."""
+        sets, parts = [], []
+        for number, info in enumerate(state["json"]["sets"]):
+            own = {k.removeprefix(f"{number}."): v for k, v in state.items() if k.startswith(f"{number}.")}
+            parts.append(WindowColumns.from_state({**own, "json": info["columns"]}))
+            settings = ColumnSettings(**info["settings"])
+            sets.append(ColumnSet(info["name"], info["source"], info["family"], settings))
+        return cls(tuple(sets), tuple(parts))

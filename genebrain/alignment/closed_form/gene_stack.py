@@ -1,0 +1,199 @@
+"""Stack of gene readings: predictions of all column sets and priors, added up with weights that held-out people give.
+
+A member is one prior on one set of columns. Weights are not negative and minimise the squared error of the members'
+held-out predictions (Breiman 1996, Stacked regressions). The sum stays linear in the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import lsq_linear
+
+from genebrain.alignment.closed_form.choice import Judge, score_vectors
+from genebrain.alignment.closed_form.column_sets import SetColumns
+from genebrain.alignment.closed_form.empirical_bayes import Posterior
+from genebrain.alignment.closed_form.score import MAX_SLOPE, Calibration, expected_recall_at_1
+from genebrain.common.types import FloatArray
+
+STACK = "stack"
+"""In the place of the name of a prior."""
+LEAST_WEIGHT = 1e-3
+"""A member with less counts as not used."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One prior on one set of columns.
+
+    Attributes
+    ----------
+    columns : str
+        Name of the set.
+    family : str
+    mode : "ridge", "row" or "entry"
+    held_out : array [people, dims]
+        Prediction of each person by the fit without the person's fold, in the latents as they were given.
+    coefficients : array [columns, dims]
+        Of the fit on everybody.
+    recall : float
+        Of this member alone, in cross-validation.
+    """
+
+    columns: str
+    family: str
+    mode: str
+    held_out: FloatArray
+    coefficients: FloatArray
+    recall: float
+
+    @classmethod
+    def of(cls, judge: Judge, posterior: Posterior, u: FloatArray, columns: str, family: str, mode: str) -> Member:
+        """From a batch of fits, the last of which is on everybody."""
+        held_out = np.zeros_like(u)
+        for fit, rows in enumerate(judge.folds):
+            held_out[rows] = judge.x[rows] @ posterior.mean[fit] @ posterior.rotation[fit].T
+        coefficients = posterior.mean[-1] @ posterior.rotation[-1].T
+        return cls(columns, family, mode, held_out, coefficients, judge.judge(posterior, u)[0])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the genes say about the latents, and how to score it.
+
+    Attributes
+    ----------
+    weights : array [members]
+    predictive : array [dims]
+        Variance of the errors.
+    calibration : Calibration
+    recall : float
+        Cross-validated, each fold judged with weights and variances of the others.
+    """
+
+    weights: FloatArray
+    predictive: FloatArray
+    calibration: Calibration
+    recall: float
+
+
+def stacked_reading(judge: Judge, members: Sequence[Member], u: FloatArray) -> Reading:
+    """Weights of the members by non-negative least squares, and the calibration of their sum."""
+    predictions = np.stack([member.held_out for member in members])
+    weights = _weights(predictions, u)
+    calibrated = _calibrated(np.tensordot(weights, predictions, 1), u)
+    return Reading(weights, *calibrated, _recall(judge, predictions, u))
+
+
+def _weights(predictions: FloatArray, u: FloatArray) -> FloatArray:
+    """Least squares with weights from 0 to the largest slope, all dimensions together."""
+    table = predictions.reshape(len(predictions), -1).T
+    if not np.any(table):
+        return np.zeros(len(predictions))
+    # By its triangle: the table has a row per person and dimension. Without a limit a member that predicts next to
+    # nothing could get a weight of a hundred.
+    q, r = np.linalg.qr(table)
+    weights = np.asarray(lsq_linear(r, q.T @ u.ravel(), (0.0, MAX_SLOPE), method="bvls").x)
+    return np.where(weights < LEAST_WEIGHT, 0.0, weights)
+
+
+def _calibrated(prediction: FloatArray, u: FloatArray) -> tuple[FloatArray, Calibration]:
+    """Variance of the errors of held-out predictions per dimension, and their slope."""
+    power = float(np.sum(prediction**2))
+    slope = float(np.clip(np.sum(prediction * u) / power, 0.0, MAX_SLOPE)) if power > 1e-9 * u.size else 0.0
+    variance = float(np.mean(u**2)) if u.size else 0.0
+    if not slope or not variance > 0:
+        return np.ones(u.shape[1]), Calibration(slope=0.0)
+    error = np.mean((u - slope * prediction) ** 2, axis=0)
+    return np.maximum(error, 1e-9 * variance), Calibration(variance, slope)
+
+
+def _recall(judge: Judge, predictions: FloatArray, u: FloatArray) -> float:
+    """Criterion with weights, slope and variances of the other folds."""
+    value = 0.0
+    for rows in judge.folds:
+        others = np.setdiff1d(np.arange(len(u)), rows)
+        weights = _weights(predictions[:, others], u[others])
+        predictive, calibration = _calibrated(np.tensordot(weights, predictions[:, others], 1), u[others])
+        told = np.tensordot(weights, predictions[:, rows], 1)
+        gene, brain = score_vectors(told, u[rows], predictive, calibration, judge.settings.score)
+        recall = expected_recall_at_1(gene @ brain.T, judge.families[rows], judge.settings.gallery)
+        value += recall * len(rows) / len(u)
+    return value
+
+
+@dataclass(frozen=True)
+class Head:
+    """A stack as one linear map on the columns of all sets, with its score.
+
+    Attributes
+    ----------
+    coefficients : array [columns, dims]
+    predictive : array [dims]
+    calibration : Calibration
+    recall : float
+        See `Reading`.
+    members : list of dict
+        What was stacked, with weights.
+    """
+
+    coefficients: FloatArray
+    predictive: FloatArray
+    calibration: Calibration
+    recall: float
+    members: list[dict[str, Any]]
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """The arrays by name."""
+        return {name: getattr(self, name) for name in ("coefficients", "predictive")}
+
+    def facts(self) -> dict[str, Any]:
+        """Everything else, JSON-ready."""
+        return {"calibration": self.calibration.as_dict(), "recall": self.recall, "members": self.members}
+
+    @classmethod
+    def from_state(cls, family: str, facts: Mapping[str, Any], state: Mapping[str, Any]) -> Head:
+        """Restore from `facts`, and `arrays` under the name of a family."""
+        own = {name: state[f"alone.{family}.{name}"] for name in ("coefficients", "predictive")}
+        return cls(**own, **{**facts, "calibration": Calibration(**facts["calibration"])})
+
+
+def heads_of(
+    judge: Judge, columns: SetColumns, members: Sequence[Member], u: FloatArray
+) -> tuple[SetColumns, dict[str, Head]]:
+    """Stack of all members under the name "", of each family under its own; and the sets that have weight in any."""
+    families = list(dict.fromkeys(member.family for member in members))
+    parts: dict[str, list[Member]] = {"": list(members)}
+    if len(families) > 1:
+        parts |= {family: [m for m in members if m.family == family] for family in families}
+    readings = {name: stacked_reading(judge, part, u) for name, part in parts.items()}
+    used = [m.columns for name, part in parts.items() for m, w in zip(part, readings[name].weights, strict=True) if w]
+    kept = columns.only(used or [columns.sets[0].name])
+    widths = {one.name: len(part.window) for one, part in zip(kept.sets, kept.parts, strict=True)}
+    heads = {}
+    for name, part in parts.items():
+        found = readings[name]
+        heads[name] = Head(
+            _coefficients(part, found, widths), found.predictive, found.calibration, found.recall, _told(part, found)
+        )
+    return kept, heads
+
+
+def _coefficients(members: Sequence[Member], found: Reading, widths: Mapping[str, int]) -> FloatArray:
+    """Weighted sum of the members' coefficients, on the columns of all sets one behind the other."""
+    summed = {name: np.zeros((width, len(found.predictive))) for name, width in widths.items()}
+    for member, weight in zip(members, found.weights, strict=True):
+        if weight:
+            summed[member.columns] += weight * member.coefficients
+    return np.concatenate(list(summed.values()))
+
+
+def _told(members: Sequence[Member], found: Reading) -> list[dict[str, Any]]:
+    """One row per member for records and reports."""
+    return [
+        {"columns": m.columns, "family": m.family, "mode": m.mode, "recall@1": m.recall, "weight": float(w)}
+        for m, w in zip(members, found.weights, strict=True)
+    ]

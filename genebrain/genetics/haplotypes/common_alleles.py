@@ -1,0 +1,253 @@
+"""Alleles that are frequent among training people: their dosages, and a mask that writes all others as the major one.
+
+A rare allele is carried by too few training people to learn what it does, but it moves the embedding of its chunk as
+far as any other. Written as the major allele *before* chunking, it moves nothing, and there are fewer chunks to read.
+Counted on training people; applied to anybody, by place and letters: an allele that training people lack is rare.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genebrain.genetics.genome.gene_windows import Window
+from genebrain.genetics.genotypes.allele_kinds import is_readable, usable
+from genebrain.genetics.genotypes.records import ABSENT, MISSING, Sites, recorded_contigs, sample_rows
+from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.haplotypes.resolve import open_genotypes
+
+LEAST_COPIES, MORE_COPIES, STRICT = 5, 12, 0.01
+"""An allele with fewer copies among training people is rare, whatever its frequency; more are asked for under a mask
+from ``STRICT`` on, whose columns all weigh the same, so that those of a few people would do harm."""
+
+
+class Allele(NamedTuple):
+    """An ALT allele of a window, and how often it was counted.
+
+    Attributes
+    ----------
+    position : int
+        0-based.
+    reference, alternative : str
+        Letters, upper case.
+    copies, of_reference, known : int
+        Haplotypes of training people with this allele, with REF, and with any known allele of the record.
+    """
+
+    position: int
+    reference: str
+    alternative: str
+    copies: int
+    of_reference: int
+    known: int
+
+    def is_common(self, frequency: float) -> bool:
+        """Whether training people carry it often enough."""
+        return self.copies >= self._least(frequency)
+
+    def common_reference(self, frequency: float) -> bool:
+        """Whether they carry REF often enough."""
+        return self.of_reference >= self._least(frequency)
+
+    def varies(self, frequency: float) -> bool:
+        """Whether both it and whatever else is carried are common."""
+        return min(self.copies, self.known - self.copies) >= self._least(frequency)
+
+    def _least(self, frequency: float) -> float:
+        return max(LEAST_COPIES if frequency < STRICT else MORE_COPIES, frequency * self.known)
+
+
+@dataclass(frozen=True)
+class AlleleMask:
+    """What is written as the major allele: everything but the common alleles of each window.
+
+    Attributes
+    ----------
+    frequency : float
+        Below it an allele is rare.
+    windows : tuple of tuple of Allele
+        Common ALT alleles of each window.
+    """
+
+    frequency: float
+    windows: tuple[tuple[Allele, ...], ...]
+
+    @property
+    def digest(self) -> str:
+        """Name by content: what is kept, and what takes the place of the rest; not the counts behind it."""
+        kept = [
+            [
+                (a.position, a.reference, a.alternative, a.common_reference(self.frequency), a.copies > a.of_reference)
+                for a in sorted(window, key=lambda a: (a.position, a.reference, -a.copies))
+            ]
+            for window in self.windows
+        ]
+        return hashlib.blake2b(json.dumps(kept).encode(), digest_size=16).hexdigest()
+
+    def apply(
+        self,
+        number: int,
+        position: NDArray[np.int64],
+        references: Sequence[bytes],
+        alternatives: Sequence[tuple[bytes, ...]],
+        alleles: NDArray[np.int16],
+    ) -> int:
+        """Write rare alleles of window ``number`` as the major one, in place; how many kinds of alleles were rare."""
+        at: dict[tuple[int, str], dict[str, Allele]] = {}
+        for allele in self.windows[number]:
+            at.setdefault((allele.position, allele.reference), {})[allele.alternative] = allele
+        masked = 0
+        for row, (start, ref, alts) in enumerate(zip(position.tolist(), references, alternatives, strict=True)):
+            known = at.get((start, ref.decode()), {})
+            found = [known.get(alt.decode()) for alt in alts]
+            kept = np.array([True, *(one is not None for one in found)])
+            best = max((one for one in found if one is not None), key=lambda one: one.copies, default=None)
+            major = 0
+            if best is not None:
+                kept[0] = best.common_reference(self.frequency)
+                if not kept[0] or best.copies > best.of_reference:
+                    major = 1 + found.index(best)
+            if kept.all():
+                continue
+            masked += int((~kept[np.unique(alleles[row])]).sum())
+            alleles[row][~kept[alleles[row]]] = major
+        return masked
+
+
+@dataclass(frozen=True)
+class AlleleTable:
+    """Common alleles of some windows and everybody's dosages.
+
+    Attributes
+    ----------
+    alleles : list of list of Allele
+        Per window; common at the lowest frequency that was asked for.
+    dosages : list of float32 arrays
+        ``[subjects, alleles]``, NaN where not known.
+    n_seen : int
+        ALT alleles that training people carry, rare ones included.
+    """
+
+    alleles: list[list[Allele]]
+    dosages: list[NDArray[np.float32]]
+    n_seen: int
+
+    def mask(self, frequency: float) -> AlleleMask:
+        """The mask at a frequency (not below the lowest)."""
+        return AlleleMask(frequency, tuple(tuple(a for a in w if a.is_common(frequency)) for w in self.alleles))
+
+    def blocks(self, frequency: float) -> list[NDArray[np.float32]]:
+        """Dosages of the alleles that vary at a frequency, ``[subjects, alleles]`` per window."""
+        return [
+            block[:, [a.varies(frequency) for a in alleles]]
+            for block, alleles in zip(self.dosages, self.alleles, strict=True)
+        ]
+
+
+def allele_table(
+    genotypes: str | Path | GenotypeSource,
+    windows: Sequence[Window],
+    samples: Sequence[str],
+    *,
+    counting_rows: Sequence[int] | NDArray[np.integer[Any]],
+    frequency: float,
+) -> AlleleTable:
+    """Count alleles among training people, and read everybody's dosages of the common ones.
+
+    Parameters
+    ----------
+    samples : sequence of str
+        Order of the rows.
+    counting_rows : sequence of int
+        Rows of the training people.
+    frequency : float
+        The lowest at which an allele is common.
+    """
+    source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
+    counted = np.asarray(counting_rows, np.int64)
+    found: list[list[Allele]] = []
+    blocks, seen = [], 0
+    with open_genotypes(source) as file:
+        rows = sample_rows(file, samples, source)
+        recorded_contigs(windows, file, str(source))
+        for window in windows:
+            sites = file.read(window, rows)
+            alleles, columns = [], []
+            for record, number, allele in _alleles(sites, window, counted):
+                seen += allele.copies > 0
+                if allele.is_common(frequency):
+                    alleles.append(allele)
+                    columns.append(_copies(sites.alleles[record], number))
+            found.append(alleles)
+            blocks.append(_table(columns, len(rows)))
+    return AlleleTable(found, blocks, seen)
+
+
+def dosages_of(
+    genotypes: str | Path | GenotypeSource,
+    windows: Sequence[Window],
+    samples: Sequence[str],
+    alleles: Sequence[Sequence[Allele]],
+) -> tuple[list[NDArray[np.float32]], int, int]:
+    """Dosages of given alleles in other genotypes, by place and letters.
+
+    Returns
+    -------
+    blocks : list of float32 arrays ``[subjects, alleles]``
+        0 where the file has no such allele: nobody in it was seen to carry it.
+    absent : int
+        Alleles that the file does not have.
+    unknown : int
+        Alleles that people of the file carry and that are not among the given ones.
+    """
+    source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
+    blocks, absent, unknown = [], 0, 0
+    with open_genotypes(source) as file:
+        rows = sample_rows(file, samples, source)
+        recorded_contigs(windows, file, str(source))
+        everybody = np.arange(len(rows))
+        for window, wanted in zip(windows, alleles, strict=True):
+            sites = file.read(window, rows)
+            column = {(a.position, a.reference, a.alternative): i for i, a in enumerate(wanted)}
+            block = np.zeros((len(rows), len(wanted)), np.float32)
+            have = set()
+            for record, number, allele in _alleles(sites, window, everybody):
+                place = column.get((allele.position, allele.reference, allele.alternative))
+                if place is None:
+                    unknown += allele.copies > 0
+                    continue
+                block[:, place] = _copies(sites.alleles[record], number)
+                have.add(place)
+            absent += len(wanted) - len(have)
+            blocks.append(block)
+    return blocks, absent, unknown
+
+
+def _alleles(sites: Sites, window: Window, counted: NDArray[np.int64]) -> list[tuple[int, int, Allele]]:
+    """Readable ALT alleles of the records that are used, each with its record and number."""
+    found: list[tuple[int, int, Allele]] = []
+    for record in np.flatnonzero(usable(sites, window)[0]).tolist():
+        calls = sites.alleles[record][counted]
+        numbers = np.bincount(calls[calls >= 0], minlength=1 + len(sites.alternatives[record]))
+        known, position, reference = int(numbers.sum()), int(sites.position[record]), sites.reference[record].upper()
+        for number, alt in enumerate(sites.alternatives[record], start=1):
+            if is_readable(alt):
+                letters = reference.decode(), alt.upper().decode()
+                found.append((record, number, Allele(position, *letters, int(numbers[number]), int(numbers[0]), known)))
+    return found
+
+
+def _copies(calls: NDArray[np.int16], number: int) -> NDArray[np.float32]:
+    unknown = (calls == MISSING).any(axis=1) | (calls == ABSENT).all(axis=1)
+    return np.where(unknown, np.nan, (calls == number).sum(axis=1)).astype(np.float32)
+
+
+def _table(columns: list[Any], n_rows: int) -> NDArray[np.float32]:
+    return np.stack(columns, axis=1) if columns else np.zeros((n_rows, 0), np.float32)

@@ -1,0 +1,110 @@
+"""What a workspace computes of genomes under masks: alleles, masked sides, blocks with their column sets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+from genebrain.alignment.closed_form.column_sets import Blocks
+from genebrain.common.types import FloatArray, IntArray
+from genebrain.engines.share import Waiting
+from genebrain.genetics.chunks.chunk_set import ChunkSet, together
+from genebrain.genetics.genome.gene_windows import read_windows
+from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable, allele_table, dosages_of
+from genebrain.sides.genes.masked import MaskedGenes
+from genebrain.sides.genes.rare import refuse_all_rare
+from genebrain.sides.genes.readings import filled, gene_blocks, source_of, told_missing
+from genebrain.sides.genome import GeneSide
+from genebrain.sides.pooling import GenePooling
+from genebrain.sides.vectors.genes import VectorGenes
+from genebrain.sides.vectors.kinds import GenomeSide
+
+if TYPE_CHECKING:
+    from genebrain.cohort.participants import Cohort
+
+log = logging.getLogger(__name__)
+
+
+class MaskedGenomes:
+    """Part of a workspace; everything is counted on training people and computed once."""
+
+    if TYPE_CHECKING:
+        cohort: Cohort
+        _kept: dict[Hashable, Any]
+
+        def _once(self, key: Hashable, make: Any) -> Any: ...
+        def chunks(self, gene: GenomeSide) -> ChunkSet: ...  # noqa: D102
+        def blocks(  # noqa: D102
+            self, gene: GenomeSide, pooling: GenePooling
+        ) -> tuple[list[FloatArray], int | None]: ...
+
+    def alleles(self, gene: GeneSide, training: IntArray) -> AlleleTable:
+        """Alleles that are common among training people, and everybody's dosages of them."""
+        low = min(gene.frequencies, default=0.0)
+        return self._once(_key(gene, training), lambda: _alleles(self.cohort, training, low))
+
+    def take_alleles(self, gene: GeneSide, training: IntArray, alleles: list[list[Allele]]) -> None:
+        """Take these alleles as the common ones, in the place of what would be counted on training people."""
+        cohort = self.cohort
+        samples = cohort.table["genotype_id"].tolist()
+        blocks, _, _ = dosages_of(cohort.genotypes, read_windows(cohort.windows), samples, alleles)
+        self._kept[_key(gene, training)] = AlleleTable(alleles, blocks, 0)
+
+    def masked(self, gene: GenomeSide, training: IntArray) -> list[GenomeSide]:
+        """The side under each of its masks, counted on training people; itself where all alleles are read."""
+        if isinstance(gene, VectorGenes) or not gene.frequencies or isinstance(gene, MaskedGenes):
+            return [gene]
+        table = self.alleles(gene, training)
+        return [MaskedGenes.of(gene, table.mask(one)) for one in gene.frequencies]
+
+    def gene_blocks(self, gene: GenomeSide, pooling: GenePooling, training: IntArray) -> tuple[Blocks, int | None]:
+        """What the closed form reads of everybody: embeddings under each mask and dosages, with their column sets.
+
+        Windows that a person lacks become the mean of the training people.
+        """
+        if isinstance(gene, VectorGenes):
+            blocks, width = self.blocks(gene, pooling)
+            if missing := told_missing(blocks):
+                log.warning(missing)
+            return [filled(block, training)[0] for block in blocks], width
+        embeddings: dict[str, list[FloatArray]] = {}
+        widths: dict[str, int | None] = {}
+        missing = ""
+        if "embeddings" in gene.families:
+            for one, frequency in zip(self.masked(gene, training), gene.frequencies or (0.0,), strict=True):
+                source = source_of("embeddings", frequency)
+                blocks, widths[source] = self.blocks(one, pooling)
+                missing = missing or told_missing(blocks)
+                embeddings[source] = [filled(block, training)[0] for block in blocks]
+        if missing:
+            log.warning(missing)
+        dosages: dict[str, list[FloatArray]] = {}
+        if "dosages" in gene.families:
+            table = self.alleles(gene, training)
+            dosages = {source_of("dosages", one): table.blocks(one) for one in gene.frequencies or (0.0,)}
+        return gene_blocks(gene, embeddings, dosages, widths), next(iter(widths.values()), None)
+
+    def read_chunks(self, gene: GenomeSide, training: IntArray | None = None) -> ChunkSet:
+        """Chunks that the encoder reads, under all masks together; the index is that of the first mask."""
+        sides = [gene] if training is None else self.masked(gene, training)
+        found, waiting = [], None
+        for side in sides:
+            try:
+                found.append(self.chunks(side))
+            except Waiting as others:  # a job of an array does its share under every mask
+                waiting = waiting or others
+        if waiting is not None:
+            raise waiting
+        return together(found)
+
+
+def _key(gene: GeneSide, training: IntArray) -> tuple[str, float, bytes]:
+    return "alleles", min(gene.frequencies, default=0.0), training.tobytes()
+
+
+def _alleles(cohort: Cohort, training: IntArray, frequency: float) -> AlleleTable:
+    windows, samples = read_windows(cohort.windows), cohort.table["genotype_id"].tolist()
+    found = allele_table(cohort.genotypes, windows, samples, counting_rows=training, frequency=frequency)
+    refuse_all_rare(found, frequency, len(training))
+    return found

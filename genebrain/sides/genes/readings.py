@@ -1,0 +1,115 @@
+"""Gene columns of a cohort for the closed form: blocks of every source, and the sets of columns that are made of them.
+
+Masks and dosages know the alleles of the training people only. Sets, with the lower frequency t and the higher T:
+
+- dosages of alleles not below t, columns of frequent alleles larger;
+- dosages of alleles not below T, standardised;
+- embeddings with alleles below t masked, all components, columns of frequent alleles larger;
+- embeddings with alleles below T masked, all components, whitened, varimax within chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genebrain.alignment.closed_form.column_sets import Blocks, ColumnSet, GeneBlocks
+from genebrain.alignment.closed_form.columns import ColumnSettings
+from genebrain.common.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from genebrain.sides.genome import GeneSide
+
+BY_FREQUENCY = 0.5
+"""Power of a column's standard deviation under the frequency prior."""
+
+
+def source_of(family: str, frequency: float) -> str:
+    """Name of the blocks of a family under a mask."""
+    return f"{family} {frequency:g}" if frequency else family
+
+
+def column_sets(
+    families: Sequence[str], frequencies: Sequence[float], widths: Mapping[str, int | None]
+) -> tuple[ColumnSet, ...]:
+    """Sets of columns; the first one chooses the brain latents.
+
+    Parameters
+    ----------
+    frequencies : sequence of float
+        In ascending order, of which the first and the last are used; (0,) where all alleles are read.
+    widths : mapping
+        Width of a chunk's vector by source of embeddings; None where chunks are not kept apart.
+    """
+    sets = []
+    low, high = frequencies[0], frequencies[-1]
+    if "dosages" in families:
+        settings = ColumnSettings("dosages", min_maf=0.0, power=BY_FREQUENCY)
+        sets.append(_set("dosages", low, settings, " by frequency"))
+        sets.append(_set("dosages", high, ColumnSettings("dosages", min_maf=0.0)))
+    if "embeddings" in families:
+        first, last = (_of_chunks(widths[source_of("embeddings", one)], masked=one > 0) for one in (low, high))
+        sets.append(_set("embeddings", low, replace(first, rotate=False, power=BY_FREQUENCY), " by frequency"))
+        sets.append(_set("embeddings", high, last))
+    return tuple(sets)
+
+
+def _of_chunks(width: int | None, *, masked: bool) -> ColumnSettings:
+    # Without a mask what is left out of a chunk is mostly rare alleles.
+    return ColumnSettings(item_width=width, variance=1.0 if masked and width is not None else None)
+
+
+def _set(family: str, frequency: float, settings: ColumnSettings, more: str = "") -> ColumnSet:
+    source = source_of(family, frequency)
+    return ColumnSet(source + more, source, family, settings)
+
+
+def uses_sets(gene: GeneSide) -> bool:
+    """Whether a gene side has more than the one plain set of columns."""
+    return bool(gene.frequencies) or "dosages" in gene.families
+
+
+def gene_blocks(
+    gene: GeneSide,
+    embeddings: dict[str, list[FloatArray]],
+    dosages: dict[str, list[FloatArray]],
+    widths: Mapping[str, int | None],
+) -> Blocks:
+    """Blocks of both families with their sets; a plain list where there is one set only.
+
+    Parameters
+    ----------
+    embeddings, dosages : dict
+        Blocks by source.
+    """
+    if not uses_sets(gene):
+        (blocks,) = embeddings.values()
+        return blocks
+    sets = column_sets(gene.families, gene.frequencies or (0.0,), widths)
+    return GeneBlocks({**embeddings, **dosages}, sets)
+
+
+def filled(block: FloatArray, training: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Windows that a person lacks become the mean of the training people who have them; the mean as well."""
+    missing, mean = np.asarray(np.isnan(block).any(axis=1)), np.zeros(block.shape[1], block.dtype)
+    if not missing.any():
+        return block, mean
+    have = training[~missing[training]]
+    mean = block[have].mean(axis=0) if len(have) else mean
+    return np.where(missing[:, None], mean, block).astype(np.float32), mean
+
+
+def told_missing(blocks: list[FloatArray]) -> str:
+    """How many windows of people have no embedding, in words; empty where all have."""
+    missing = np.stack([np.isnan(block).any(axis=1) for block in blocks], axis=1)
+    if not missing.any():
+        return ""
+    people, nobody = int(missing.any(axis=1).sum()), int(missing.all(axis=0).sum())
+    return (
+        f"note: {int(missing.sum()):,} of {missing.size:,} windows of people ({people:,} people) have no embedding, as "
+        "too many genotypes are missing (genetics.missing_threshold) or the sequence is unknown; they take the mean of "
+        "the training people" + (f". Missing in everybody: {nobody} windows" if nobody else "")
+    )

@@ -1,0 +1,139 @@
+"""Rare alleles become the major one before chunks are cut; what is rare is counted on training people alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genebrain.genetics.chunks.build import build_chunks, content_fingerprint
+from genebrain.genetics.chunks.chunk_set import together
+from genebrain.genetics.genome.gene_windows import Window
+from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleMask, AlleleTable, allele_table, dosages_of
+from tests.genetics.genome.genotype_writing import Record, write_fasta, write_vcf
+
+DNA = "".join(np.random.default_rng(1).choice(list("ACGT"), 300))
+WINDOW = Window("1", 60, 240, "w")
+N = 20
+PEOPLE = [f"p{i}" for i in range(N)]
+TRAINING = list(range(12))
+
+
+def other(position: int, step: int = 1) -> str:
+    return "ACGT"[("ACGT".index(DNA[position]) + step) % 4]
+
+
+def calls(**carriers: list[int]) -> tuple[str, ...]:
+    """Genotypes of everybody; ``a1=[3]``: person 3 carries allele 1 once; ``b1``: twice."""
+    pairs = [["0", "0"] for _ in PEOPLE]
+    for key, people in carriers.items():
+        for person in people:
+            pairs[person] = [key[1], "0"] if key[0] == "a" else [key[1], key[1]]
+    return tuple("|".join(pair) for pair in pairs)
+
+
+COMMON, RARE, TURNED, THREE, NEW = 80, 100, 120, 150, 200
+RECORDS = [
+    Record(COMMON, DNA[COMMON], (other(COMMON),), calls(b1=[0, 1, 2, 15])),  # 6 of 24 among training people
+    Record(RARE, DNA[RARE], (other(RARE),), calls(a1=[1, 15])),
+    Record(TURNED, DNA[TURNED], (other(TURNED),), calls(b1=[i for i in range(N) if i != 4])),  # REF is the rare one
+    Record(THREE, DNA[THREE], (other(THREE), other(THREE, 2)), calls(b1=list(range(2, 12)), a2=[0], b2=[16])),
+    Record(NEW, DNA[NEW], (other(NEW),), calls(b1=[14, 15, 16])),  # nobody in training has it
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("files")
+    write_fasta(folder / "r.fa", {"1": DNA})
+    write_vcf(folder / "g.vcf.gz", {"1": DNA}, RECORDS, PEOPLE)
+    return {"genotypes": folder / "g.vcf.gz", "reference": folder / "r.fa", "windows": [WINDOW], "samples": PEOPLE}
+
+
+@pytest.fixture(scope="module")
+def table(files) -> AlleleTable:
+    return allele_table(files["genotypes"], [WINDOW], PEOPLE, counting_rows=TRAINING, frequency=0.002)
+
+
+def written(*changes: tuple[int, str]) -> bytes:
+    letters = list(DNA)
+    for position, letter in changes:
+        letters[position] = letter
+    return "".join(letters[WINDOW.start : WINDOW.end]).encode()
+
+
+def test_alleles_are_counted_on_training_people(table: AlleleTable) -> None:
+    (alleles,), (dosages,) = table.alleles, table.dosages
+    assert [(a.position, a.copies, a.of_reference, a.known) for a in alleles] == [
+        (COMMON, 6, 18, 24), (TURNED, 22, 2, 24), (THREE, 20, 3, 24),
+    ]  # fmt: skip
+    assert table.n_seen == 5, "the rare one and the second of three are seen, the new one is not"
+    np.testing.assert_array_equal(dosages[:, 0], [2, 2, 2, *[0] * 12, 2, *[0] * 4])
+    (varying,) = table.blocks(0.002)
+    np.testing.assert_array_equal(varying, dosages[:, :1]), "where REF is rare nothing varies"
+
+
+def test_whoever_carries_a_rare_allele_gets_the_major_one(files, table: AlleleTable) -> None:
+    """Each person's string is what a look at the records gives."""
+    chunks = build_chunks(**files, chunk_bp=1000, mask=table.mask(0.002), progress=False)
+    turned, three, common = (TURNED, other(TURNED)), (THREE, other(THREE)), (COMMON, other(COMMON))
+    strings = {
+        0: (written(turned, common, three), written(turned, common, three)),  # allele 2 and REF of three are rare
+        1: (written(turned, common, three), written(turned, common, three)),  # RARE is gone
+        4: (written(turned, three), written(turned, three)),  # REF of TURNED is rare
+        14: (written(turned, three), written(turned, three)),  # NEW is unknown
+        15: (written(turned, common, three), written(turned, common, three)),
+    }
+    for person, expected in strings.items():
+        assert tuple(chunks.sequences[row] for row in chunks.index[person, :, 0, 0]) == expected, person
+    assert chunks.n_unique == 2
+    assert chunks.report["counts"]["rare_alleles_masked"] == 5
+
+
+def test_a_mask_is_applied_to_people_who_were_not_counted(files, table: AlleleTable, tmp_path: Path) -> None:
+    """Another file with alleles of its own, records joined or absent: known common alleles stay, all else is major."""
+    records = [
+        Record(COMMON, DNA[COMMON], (other(COMMON, 2), other(COMMON)), ("1|2", "0|0")),
+        Record(130, DNA[130], (other(130),), ("1|1", "1|0")),
+        Record(TURNED, DNA[TURNED], (other(TURNED),), ("0|1", "1|1")),
+    ]
+    write_vcf(tmp_path / "g.vcf.gz", {"1": DNA}, sorted(records, key=lambda r: r.position), ["x", "y"])
+    there = {**files, "genotypes": tmp_path / "g.vcf.gz", "samples": ["x", "y"]}
+    chunks = build_chunks(**there, chunk_bp=1000, mask=table.mask(0.002), progress=False)
+    turned, common = (TURNED, other(TURNED)), (COMMON, other(COMMON))
+    found = [[chunks.sequences[row] for row in person[:, 0, 0]] for person in chunks.index]
+    assert found == [[written(turned), written(turned, common)], [written(turned), written(turned)]]
+    blocks, absent, unknown = dosages_of(there["genotypes"], [WINDOW], ["x", "y"], table.alleles)
+    assert (absent, unknown) == (1, 2)
+    np.testing.assert_array_equal(blocks[0], [[1, 1, 0], [0, 2, 0]])
+
+
+def test_masks_of_equal_content_share_their_chunks(files, table: AlleleTable) -> None:
+    mask = table.mask(0.002)
+    fewer = allele_table(files["genotypes"], [WINDOW], PEOPLE, counting_rows=TRAINING[:-1], frequency=0.002).mask(0.002)
+    assert fewer.windows != mask.windows, "other counts"
+    assert fewer.digest == mask.digest
+    names = [content_fingerprint(**files, mask=one) for one in (mask, fewer, AlleleMask(0.002, ((),)))]
+    assert names[0] == names[1] != names[2]
+    assert content_fingerprint(**files) == content_fingerprint(**files, mask=None) not in names
+
+
+def test_an_allele_needs_copies_whatever_its_frequency() -> None:
+    few = Allele(5, "A", "C", copies=4, of_reference=6, known=10)
+    assert not few.is_common(0.003)
+    assert few.common_reference(0.003)
+    assert Allele(5, "A", "C", copies=5, of_reference=5, known=10).varies(0.003)
+    assert not Allele(5, "A", "C", copies=11, of_reference=400, known=411).varies(0.01)
+    assert Allele(5, "A", "C", copies=12, of_reference=400, known=412).varies(0.01)
+    assert not Allele(5, "A", "C", copies=12, of_reference=4000, known=4012).varies(0.01)
+
+
+def test_chunks_of_several_masks_are_read_once(files, table: AlleleTable) -> None:
+    plain = build_chunks(**files, chunk_bp=60, progress=False)
+    masked = build_chunks(**files, chunk_bp=60, mask=table.mask(0.002), progress=False)
+    both = together([plain, masked])
+    assert len(set(both.sequences)) == len(both.sequences) == len(set(plain.sequences) | set(masked.sequences))
+    assert both.sequences[: plain.n_unique] == plain.sequences
+    assert both.keys.shape == (both.n_unique, 16)
+    both._check()
