@@ -214,10 +214,9 @@ def _changes(plan: Plan, progress: bool) -> dict[str, Any]:
     text = {name: as_json(content).decode() for name, content in write.items()}
     marks = run.path / "checkpoints" / FILE
     if marks.is_file() and isinstance(experiment.brain, ConnectomeSide | EncoderSide):
-        store = experiment.brain.folder(run.store) if isinstance(experiment.brain, ConnectomeSide) else None
-        text[f"checkpoints/{FILE}"] = without_marks(
-            marks, plan.scans, experiment.brain.scans(now, run.store).folder if store is None else store
-        )
+        brain = experiment.brain
+        store = brain.folder(run.store) if isinstance(brain, ConnectomeSide) else brain.scans(now, run.store).folder
+        text[f"checkpoints/{FILE}"] = without_marks(marks, plan.scans, store)
     return {"write": text, "delete": _results(run.path, plan.counts)}
 
 

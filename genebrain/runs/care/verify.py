@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -71,7 +72,12 @@ def _table(part: Part, found: Findings) -> None:
     poolings = stored_poolings(part.path)
     for shard in sorted((*part.path.glob("shard-*.safetensors"), *part.path.glob("part-*-of-*/shard-*.safetensors"))):
         place = f"{part.name}/{shard.relative_to(part.path).as_posix()}"
-        found.read(place, lambda shard=shard: [read_array(shard, one) for one in ("keys", *poolings)])
+        found.read(place, partial(_whole_shard, shard, poolings))
+
+
+def _whole_shard(shard: Path, poolings: tuple[str, ...]) -> None:
+    for name in ("keys", *poolings):
+        read_array(shard, name)
 
 
 def _scans(part: Part, found: Findings) -> None:
@@ -91,7 +97,7 @@ def _embeddings(part: Part, found: Findings) -> None:
     found.read(f"{part.name}/{DESCRIPTION}", lambda: read_record(part.path / DESCRIPTION))
     for file in sorted(part.path.glob("??/*.npy")):
         place = f"{part.name}/{file.relative_to(part.path).as_posix()}"
-        if found.read(place, lambda file=file: read_npy(file)) and not _sealed(file):
+        if found.read(place, partial(read_npy, file)) and not _sealed(file):
             found.without.append(place)
 
 

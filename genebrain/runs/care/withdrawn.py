@@ -73,7 +73,7 @@ def blocks_of_then(run: Path, experiment: Experiment, workspace: Workspace, mode
 
 def _filled(block: FloatArray, columns: WindowColumns, window: int) -> FloatArray:
     """Windows that a person lacks get the mean that the model knows."""
-    missing = np.isnan(block).any(axis=1)
+    missing = np.asarray(np.isnan(block).any(axis=1))
     if not missing.any():
         return block
     mean = np.zeros(block.shape[1])
