@@ -16,6 +16,8 @@ CHANGES = ("os.rename", "os.remove", "os.mkdir")
 VOLATILE = ("seconds", "cost", "peak_rss_mb", "n_reused", "wall", "started", "elapsed", "stored_before", "encoded",
             "batches", "tokens", "padding_tokens", "tokens_per_second")  # fmt: skip
 """What one call did, or how long it took: told, and no result."""
+LONGEST = 900
+"""Seconds of a verb."""
 NO_RESULTS = (".png", ".html", ".lock", ".working", ".used", ".ckpt", ".pkl")
 
 
@@ -40,6 +42,7 @@ def run(arguments: list[str], folder: Path, at: int | None = None) -> tuple[int,
 
 def _child(arguments: list[str], folder: Path, at: int | None, writing: int) -> None:
     code, changes, own = 1, 0, os.getpid()
+    signal.alarm(LONGEST)  # a verb that hangs ends with code -14
     try:
         os.chdir(folder)
         log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)

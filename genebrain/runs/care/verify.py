@@ -72,11 +72,11 @@ def _table(part: Part, found: Findings) -> None:
     poolings = stored_poolings(part.path)
     for shard in sorted((*part.path.glob("shard-*.safetensors"), *part.path.glob("part-*-of-*/shard-*.safetensors"))):
         place = f"{part.name}/{shard.relative_to(part.path).as_posix()}"
-        found.read(place, partial(_read_all, shard, ("keys", *poolings)))
+        found.read(place, partial(_whole_shard, shard, poolings))
 
 
-def _read_all(shard: Path, names: tuple[str, ...]) -> None:
-    for name in names:
+def _whole_shard(shard: Path, poolings: tuple[str, ...]) -> None:
+    for name in ("keys", *poolings):
         read_array(shard, name)
 
 
