@@ -74,7 +74,7 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
     strata = None
     if folds[0].strata is not None:
         strata = [f"{i}: {label}" for i, fold in enumerate(folds) for label in fold.strata or []]
-    common = {"families": family, "genome_id": genome, "n_bootstrap": settings.n_bootstrap}
+    common: dict[str, Any] = {"families": family, "genome_id": genome, "n_bootstrap": settings.n_bootstrap}
     methods = [name for name in folds[0].vectors if all(name in fold.vectors for fold in folds)]
     joined = {name: _side_by_side([fold.vectors[name] for fold in folds]) for name in methods}
     found: dict[str, Any] = {
@@ -129,8 +129,8 @@ def _fold(run: Run, settings: JudgementSettings) -> Fold:
         vectorless = name == "dosage" and isinstance(run.experiment.genetics, VectorGenes)
         if name in settings.comparisons and not vectorless and (made := COMPARISONS[name](arena)) is not None:
             vectors[name] = made
-    codes = (table[name].to_numpy(np.int64) for name in ("family", "genome"))
-    return Fold(vectors, *codes, strata_labels(cohort, rows, settings.strata))
+    family, genome = (table[name].to_numpy(np.int64) for name in ("family", "genome"))
+    return Fold(vectors, family, genome, strata_labels(cohort, rows, settings.strata))
 
 
 def _side_by_side(pairs: list[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
