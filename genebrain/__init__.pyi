@@ -60,7 +60,7 @@ from .simulation.mechanisms import (
     Mechanism as Mechanism,
     register_mechanism as register_mechanism,
 )
-from .simulation.second_cohort import SecondCohort as SecondCohort
+from .simulation.second_settings import SecondCohort as SecondCohort
 from .simulation.source import CohortSource as CohortSource
 from .tasks.second_cohort import CohortPlace as CohortPlace
 from .training.settings import LoraSettings as LoraSettings

@@ -72,6 +72,8 @@ def assemble(path: Path, vectors: Mapping[str, Path] | None = None, put_back: fr
         parts.participants = parts.participants.loc[keys.sort_values(kind="stable").index].reset_index(drop=True)
     if parts.participants is not None and parts.samples is not None and parts.scans is not None:
         _join(parts, parts.participants, parts.samples, parts.scans)
+    if parts.table is not None:
+        parts.own.check(parts.table, problems)
     return parts
 
 
@@ -135,7 +137,6 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     parts.relatives = families_from(table, files.get("kinship"), files.get("genomewide"), problems)
     codes = {"family": parts.relatives.family, "genome": parts.relatives.genome}
     names = ["participant_id", "genotype_id"]
-    parts.own.check(table, problems)
     parts.table = table.assign(**codes)[[*names, *codes, *table.columns.drop(names)]]
     parts.person_scans = scans
 

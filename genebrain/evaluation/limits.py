@@ -68,15 +68,7 @@ def limits(metrics: Metrics) -> list[str]:
     if not metrics.get("ceiling"):
         found.append("The best possible score is unknown; it is known for simulated cohorts only.")
     if columns := metrics.get("columns"):
-        missing = columns.get("missing", {})
-        told = {name: f"{name} ({n:,} unknown)" for name, n in missing.items()}
-        roles = ("confounds", "strata", "unused")
-        names = {role: ", ".join(told.get(name, name) for name in columns[role]) or "none" for role in roles}
-        found.append(
-            f"Columns taken as confounds: {names['confounds']}; as strata: {names['strata']}. Not used: "
-            f"{names['unused']}. A confound under another name is none here: name it in `confounds:` or "
-            "`columns:` of cohort.yaml."
-        )
+        found.append(_columns_told(columns))
     found += [
         f"The permutation test deals the scans of the {split} set and does not retrain; it judges this model, "
         "not every choice made on the way to it.",
@@ -87,3 +79,14 @@ def limits(metrics: Metrics) -> list[str]:
         "individual-level data, and do not run this on people who did not consent to it.",
     ]
     return found
+
+
+def _columns_told(columns: Metrics) -> str:
+    missing = columns.get("missing", {})
+    told = {name: f"{name} ({n:,} unknown)" for name, n in missing.items()}
+    roles = ("confounds", "strata", "unused")
+    names = {role: ", ".join(told.get(name, name) for name in columns[role]) or "none" for role in roles}
+    return (
+        f"Columns taken as confounds: {names['confounds']}; as strata: {names['strata']}. Not used: {names['unused']}. "
+        "A confound under another name is none here: name it in `confounds:` or `columns:` of cohort.yaml."
+    )

@@ -26,7 +26,8 @@ from genebrain.simulation.known_answer import FILE, ORACLE_NOTE, ceilings, stand
 from genebrain.simulation.mechanisms.registry import GeneticPart
 from genebrain.simulation.motion import READING
 from genebrain.simulation.scans import reliability
-from genebrain.simulation.second_cohort import SecondCohort, draw_like, settings_like
+from genebrain.simulation.second_cohort import draw_like, settings_like
+from genebrain.simulation.second_settings import SecondCohort
 from genebrain.simulation.settings import (
     DEFAULT_MECHANISM,
     DEFAULT_TIER,

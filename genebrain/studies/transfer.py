@@ -61,12 +61,11 @@ def judge_elsewhere(
     size = fitting_gallery(settings.gallery_size, cohort, rows, f"cohort {cohort.name}")
     who = Judged(subjects.family, subjects.genome, settings.n_bootstrap, size)
     gene, brain = fitted.vectors(subjects, rows)
-    strata = strata_labels(cohort, rows, settings.strata)
-    vectors = {"model": (gene, brain)}
+    strata, vectors = strata_labels(cohort, rows, settings.strata), {"model": (gene, brain)}
     latents = fitted.model.closed_form.observed_latents(subjects.brain[fitted.brain_name])
     wanted = "confound_only" in settings.comparisons
-    named, seed = cohort.own.confounds, experiment.seed
-    guessed = confound_latents(cohort.table, latents, subjects.family, seed, named) if wanted else None
+    asked = cohort.table, latents, subjects.family, experiment.seed, cohort.own.confounds
+    guessed = confound_latents(*asked) if wanted else None
     if guessed is not None:
         vectors["confound_only"] = guessed, latents.astype(np.float32)
     retrieval = {name: who.retrieval(*pair) for name, pair in vectors.items()}

@@ -15,7 +15,7 @@ from genebrain.evaluation.ceiling import oracle_pair_vectors
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.simulation.draw import draw
 from genebrain.simulation.known_answer import FILE, read_known_answer, read_truth
-from genebrain.simulation.second_cohort import SecondCohort
+from genebrain.simulation.second_settings import SecondCohort
 from genebrain.simulation.settings import checked
 from tests.simulation.test_simulate import expected_recall
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.brain.images.cleaning import Cleaning
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.sides.connectome import ConnectomeSide, person_scans
 from genebrain.sides.estimators.registry import SCAN_ESTIMATORS
+from genebrain.sides.options import Positives
 
 if TYPE_CHECKING:
     from genebrain.brain.store.store import ScanStore
@@ -38,6 +40,9 @@ class EstimatorSide(ConnectomeSide):
         Of the connectome side; not used here.
     """
 
+    # Named again, so that the types of inherited options can be read in this module.
+    cleaning: Cleaning = field(default_factory=Cleaning)
+    positives: Positives = "people"
     estimator: str = "nilearn_tangent"
 
     def __post_init__(self) -> None:
