@@ -4,7 +4,7 @@
     python experiments/biobank/run.py --people 3000 10000 40000 --windows 38 --window-bp 40000     a day
 
 Each stage is a verb in a process of its own, whose largest memory the system says. What a stage costs is taken to grow
-as a power of the number of people; the exponent is that of the two largest sizes, and the last rows extrapolate with it.
+as a power of the number of people; its exponent is that of the two largest sizes; the last rows extrapolate with it.
 """
 
 from __future__ import annotations
