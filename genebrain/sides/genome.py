@@ -5,7 +5,6 @@ Joins the DNA room (haplotypes, chunks, encoder, store) with the people of a coh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -201,7 +200,8 @@ class GeneSide(ReadsDNA):
             missing_threshold=self.missing_threshold,
         )
 
-    def _inputs(self, cohort: Cohort) -> dict[str, Any]:
+    def chunk_inputs(self, cohort: Cohort) -> dict[str, Any]:
+        """Arguments of :func:`~genebrain.genetics.chunks.build.build_chunks` for the people of a cohort."""
         from genebrain.genetics.genome.gene_windows import read_windows
 
         return {
@@ -218,7 +218,7 @@ class GeneSide(ReadsDNA):
         """Unique chunks and the chunk index of a cohort's people, in the order of its table; built once."""
         from genebrain.genetics.chunks.build import stored_chunks
 
-        inputs = self._inputs(cohort)
+        inputs = self.chunk_inputs(cohort)
         chunks = stored_chunks(store / "chunk_index", progress=progress, **inputs)
         return self._paired(chunks, inputs) if self.delta else chunks
 
@@ -235,22 +235,13 @@ class GeneSide(ReadsDNA):
 
         options = self.options()
         marks = 0 if self.own else options.opening_mark + options.closing_mark
-        inputs = self._inputs(cohort)
+        inputs = self.chunk_inputs(cohort)
         built = planned_chunks(self.frequencies, inputs)
         paired = self._paired(built, inputs) if self.delta else None
         return predict(
             built, self.chunk_bp, paired=paired, marks=marks, readings=options.views.n_views,
             bases_per_token=1 if self.own else BASES_PER_TOKEN,
         )  # fmt: skip
-
-    def sample(self, cohort: Cohort, windows: Sequence[int], people: Sequence[int]) -> ChunkSet:
-        """Chunks of some windows and people (row numbers), to foretell those of all; nothing is stored."""
-        from genebrain.genetics.chunks.build import build_chunks
-
-        inputs = self._inputs(cohort)
-        inputs["windows"] = [inputs["windows"][number] for number in windows]
-        inputs["samples"] = [inputs["samples"][row] for row in people]
-        return build_chunks(**inputs, progress=False)
 
     @property
     def frozen(self) -> GeneSide:

@@ -72,7 +72,7 @@ def _of_genomes(gene: GeneSide, workspace: Workspace, training: IntArray) -> lis
     from genebrain.genetics.encoders.options import table_name
 
     sides = [side for side in workspace.masked(gene, training) if isinstance(side, GeneSide)]
-    found = {f"{CHUNK_INDEX}/{content_fingerprint(**side._inputs(workspace.cohort))}" for side in sides}
+    found = {f"{CHUNK_INDEX}/{content_fingerprint(**side.chunk_inputs(workspace.cohort))}" for side in sides}
     if "embeddings" in gene.families:
         found.add(f"{CHUNKS}/{table_name(gene.frozen.reader().identity())}")
     return sorted(found)

@@ -31,8 +31,8 @@ class MaskedGenes(GeneSide):
         """The same options under a mask."""
         return cls(**{f.name: getattr(gene, f.name) for f in fields(GeneSide)}, mask=mask, digest=mask.digest)
 
-    def _inputs(self, cohort: Cohort) -> dict[str, Any]:
-        return {**super()._inputs(cohort), "mask": self.mask}
+    def chunk_inputs(self, cohort: Cohort) -> dict[str, Any]:
+        return {**super().chunk_inputs(cohort), "mask": self.mask}
 
     def _paired(self, chunks: Any, inputs: dict[str, Any]) -> Any:
         return super()._paired(chunks, {name: value for name, value in inputs.items() if name != "mask"})

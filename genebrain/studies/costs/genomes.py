@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from genebrain.cohort.participants import Cohort
 from genebrain.common.types import UserError
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.genome.gene_windows import read_windows
+from genebrain.sides.genes.planned import planned_chunks
 from genebrain.sides.genome import GeneSide
 from genebrain.studies.costs.stages import Stage
 
@@ -40,7 +42,7 @@ def genome_work(gene: GeneSide, cohort: Cohort) -> tuple[dict[str, Any], float, 
         started = time.monotonic()
         work = gene.plan(cohort)
         seconds = time.monotonic() - started
-        return work, seconds, gene.sample(cohort, [int(lengths.argmin())], range(min(len(cohort), 100)))
+        return work, seconds, _sample(gene, cohort, [int(lengths.argmin())], range(min(len(cohort), 100)))
     return _foretold(gene, cohort, lengths)
 
 
@@ -52,10 +54,10 @@ def _foretold(gene: GeneSide, cohort: Cohort, lengths: np.ndarray[Any, Any]) -> 
     begun, looked_at, built = time.monotonic(), 0, None
     for window in sorted(chosen, key=lambda number: abs(float(lengths[number]) - float(np.median(lengths)))):
         started = time.monotonic()
-        gene.sample(cohort, [window], people[: PEOPLE[0]])
+        _sample(gene, cohort, [window], people[: PEOPLE[0]])
         few = time.monotonic() - started
         started = time.monotonic()
-        built = gene.sample(cohort, [window], people)
+        built = _sample(gene, cohort, [window], people)
         many = time.monotonic() - started
         per_person = max(0.0, many - few) / (PEOPLE[1] - PEOPLE[0])
         seconds += max(0.0, few - PEOPLE[0] * per_person) + len(cohort) * per_person
@@ -82,6 +84,14 @@ def _foretold(gene: GeneSide, cohort: Cohort, lengths: np.ndarray[Any, Any]) -> 
         "report": built.report,
     }
     return work, seconds * more, built
+
+
+def _sample(gene: GeneSide, cohort: Cohort, windows: Sequence[int], people: Sequence[int]) -> ChunkSet:
+    """Chunks of some windows and people (row numbers); nothing is stored."""
+    inputs = gene.chunk_inputs(cohort)
+    inputs["windows"] = [inputs["windows"][number] for number in windows]
+    inputs["samples"] = [inputs["samples"][row] for row in people]
+    return planned_chunks(gene.frequencies, inputs)
 
 
 def genome_stages(gene: GeneSide, cohort: Cohort) -> tuple[dict[str, Any], list[Stage]]:
