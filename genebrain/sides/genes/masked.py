@@ -32,6 +32,7 @@ class MaskedGenes(GeneSide):
         return cls(**{f.name: getattr(gene, f.name) for f in fields(GeneSide)}, mask=mask, digest=mask.digest)
 
     def chunk_inputs(self, cohort: Cohort) -> dict[str, Any]:
+        """As of the side, with the mask."""
         return {**super().chunk_inputs(cohort), "mask": self.mask}
 
     def _paired(self, chunks: Any, inputs: dict[str, Any]) -> Any:

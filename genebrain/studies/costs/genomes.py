@@ -50,7 +50,7 @@ def _foretold(gene: GeneSide, cohort: Cohort, lengths: np.ndarray[Any, Any]) -> 
     people = np.random.default_rng(0).permutation(len(cohort))[: PEOPLE[1]].tolist()
     order = np.argsort(lengths, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, min(WINDOWS, len(order))).round().astype(int))].tolist()
-    seconds, counts, tokens, bases, naive = 0.0, np.zeros(2), 0, 0, 0
+    seconds, counts, tokens, bases, naive = 0.0, np.zeros(3), 0, 0, 0
     begun, looked_at, built = time.monotonic(), 0, None
     for window in sorted(chosen, key=lambda number: abs(float(lengths[number]) - float(np.median(lengths)))):
         started = time.monotonic()
@@ -62,7 +62,8 @@ def _foretold(gene: GeneSide, cohort: Cohort, lengths: np.ndarray[Any, Any]) -> 
         per_person = max(0.0, many - few) / (PEOPLE[1] - PEOPLE[0])
         seconds += max(0.0, few - PEOPLE[0] * per_person) + len(cohort) * per_person
         half = built.index[: len(people) // 2]
-        counts += [len(np.unique(half[half >= 0])), built.n_unique]
+        # Under several masks the index is that of one: its growth stands for all of them.
+        counts += [*(len(np.unique(part[part >= 0])) for part in (half, built.index)), built.n_unique]
         tokens += int(_tokens(gene, built).sum())
         naive += built.n_naive
         bases += int(lengths[window])
@@ -72,13 +73,13 @@ def _foretold(gene: GeneSide, cohort: Cohort, lengths: np.ndarray[Any, Any]) -> 
     assert built is not None
     more = float(lengths.sum()) / bases
     power = min(1.0, max(0.0, math.log2(counts[1] / max(1.0, counts[0]))))
-    unique = counts[1] * more * (len(cohort) / len(people)) ** power
+    unique = counts[2] * more * (len(cohort) / len(people)) ** power
     all_naive = naive * more * len(cohort) / len(people)
     work = {
         "chunks_naive": round(all_naive),
         "chunks_unique": round(unique),
         "saving": all_naive / max(1.0, unique),
-        "encoder_tokens": round(unique * tokens / max(1.0, counts[1])),
+        "encoder_tokens": round(unique * tokens / max(1.0, counts[2])),
         "growth": power,
         "sampled": {"people": len(people), "windows": looked_at, "of_windows": len(lengths)},
         "report": built.report,
