@@ -69,11 +69,11 @@ def test_submitting_lets_the_alignment_wait_for_the_array(tmp_path):
     composes((tmp_path / "typed").read_text())
 
 
-def test_snakemake_plans_every_step():
+def test_snakemake_plans_every_step(tmp_path):
     if shutil.which("snakemake") is None:
         pytest.skip("snakemake is not installed")
     words = ["snakemake", "-n", "-s", RECIPES / "Snakefile", "--config", "cohort=c.yaml", "shares=3"]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path)
     told = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
     assert told == {"share": "3", "embed": "1", "fit": "1", "evaluate": "1", "report": "1", "all": "1", "total": "8"}
 
