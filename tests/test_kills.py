@@ -42,6 +42,8 @@ CASES = {
     "fit": Case((COHORT, "run=f", "alignment=textbook", *SHORT), "f"),
     "evaluate": Case(("run=r", "comparisons=[ridge_cca,textbook]", *JUDGE), "r"),
     "report": Case(("run=r",), "r"),
+    "controls": Case(("run=r", "names=[one_genome,shuffled_pairs]", "n_shuffles=5", *JUDGE), "r"),
+    "compare": Case(("runs=[r]", "out=compared"), "compared"),
     "export": Case(("run=r", "out=v"), "v"),
     "search": Case(("run=r", "genome=S000003", "out=found.tsv"), "found.tsv"),
     "ablate": Case(("ablation=training", COHORT, "run=a", "seeds=[0]", "jobs=1", *SHORT), "a"),

@@ -21,6 +21,7 @@ from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.cli import main
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import UserError
+from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.simulation.cohort import simulate_cohort
 
@@ -189,6 +190,7 @@ def test_a_killed_fit_ends_with_the_numbers_of_an_undisturbed_one(cohort, tmp_pa
 
 def test_an_ablation_pairs_its_arms_skips_what_is_done_and_never_encodes(cohort, run, tmp_path, monkeypatch):
     arms = {"mean": {"pooling": {"chunk": "mean"}}, "flatten": {"pooling": {"chunk": "flatten"}}}
+    tasks.embed(cohort, seed=1)  # another split masks other alleles
     monkeypatch.setattr("genebrain.genetics.store.store.encode_batches", None)
     table = tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0, 1), gallery_size=32, jobs=1)
     results = pd.read_csv(table)
@@ -231,11 +233,12 @@ def test_without_a_gallery_a_small_set_is_judged_among_everybody_in_it(run, tmp_
 
 
 def test_more_variants_than_the_closed_form_handles_cost_one_comparison_not_the_judgement(
-    run, tmp_path, monkeypatch, capsys
+    cohort, tmp_path, monkeypatch, capsys
 ):
-    copy = shutil.copytree(run, tmp_path / "run")
+    plain = {"genetics": GeneSide(columns="embeddings"), "alignment": AlignmentSettings(train="none")}
+    fitted = tasks.fit(cohort, run=tmp_path / "run", progress=False, **plain)
     monkeypatch.setattr("genebrain.alignment.closed_form.fit.memory_budget", lambda: 1e3)
-    found = tasks.evaluate(copy, n_bootstrap=20, n_permutations=20, comparisons=["dosage"], progress=False)
+    found = tasks.evaluate(fitted, n_bootstrap=20, n_permutations=20, comparisons=["dosage"], progress=False)
     assert found["baselines"] == {"dosage": None}
     assert re.search(
         r"left out: the comparison dosage \(\d+ gene columns of \d+ people from 4 windows need", capsys.readouterr().err

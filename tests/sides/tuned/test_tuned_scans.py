@@ -160,7 +160,7 @@ def test_a_run_with_both_encoders_in_training_is_judged_from_its_folder(parcels,
     assert found["retrieval"] == again["retrieval"]
     encoder = run / "encoder"
     assert {p.name for p in encoder.iterdir()} == {
-        "model.safetensors", "config.json", "contract.safetensors", "seen_scans.txt",
+        "model.safetensors", "config.json", "contract.safetensors", "seen_scans.txt", "checksums.json",
     }  # fmt: skip
     assert all(p.stat().st_mode & 0o077 == 0 for p in encoder.iterdir())
     # Frozen, the written weights give what the run's own encoder gives.
