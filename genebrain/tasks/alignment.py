@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,7 +65,7 @@ def check(
             unphased=given.genetics.unphased,
             seed=seed,
             vectors=vector_files(given.genetics, given.brain),
-            **dataclasses.asdict(split or SplitSettings()),
+            **(split or SplitSettings()).arguments(),
         )
     print(result.text)
     if not result.ok:

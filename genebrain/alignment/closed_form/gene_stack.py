@@ -81,11 +81,14 @@ class Reading:
 
 
 def stacked_reading(judge: Judge, members: Sequence[Member], u: FloatArray) -> Reading:
-    """Weights of the members by non-negative least squares, and the calibration of their sum."""
+    """Weights of the members by non-negative least squares, and the calibration of their sum.
+
+    Slope and errors are those of sums whose weights did not see the person either: weights fitted on the very people
+    give a slope of one even where the genes say nothing.
+    """
     predictions = np.stack([member.held_out for member in members])
-    weights = _weights(predictions, u)
-    calibrated = _calibrated(np.tensordot(weights, predictions, 1), u)
-    return Reading(weights, *calibrated, _recall(judge, predictions, u))
+    nested, recall = _nested(judge, predictions, u)
+    return Reading(_weights(predictions, u), *_calibrated(nested, u), recall)
 
 
 def _weights(predictions: FloatArray, u: FloatArray) -> FloatArray:
@@ -111,18 +114,18 @@ def _calibrated(prediction: FloatArray, u: FloatArray) -> tuple[FloatArray, Cali
     return np.maximum(error, 1e-9 * variance), Calibration(variance, slope)
 
 
-def _recall(judge: Judge, predictions: FloatArray, u: FloatArray) -> float:
-    """Criterion with weights, slope and variances of the other folds."""
-    value = 0.0
+def _nested(judge: Judge, predictions: FloatArray, u: FloatArray) -> tuple[FloatArray, float]:
+    """Sums with the weights of the other folds, and the criterion with their slope and variances too."""
+    sums, value = np.zeros_like(u), 0.0
     for rows in judge.folds:
         others = np.setdiff1d(np.arange(len(u)), rows)
         weights = _weights(predictions[:, others], u[others])
         predictive, calibration = _calibrated(np.tensordot(weights, predictions[:, others], 1), u[others])
-        told = np.tensordot(weights, predictions[:, rows], 1)
-        gene, brain = score_vectors(told, u[rows], predictive, calibration, judge.settings.score)
+        sums[rows] = np.tensordot(weights, predictions[:, rows], 1)
+        gene, brain = score_vectors(sums[rows], u[rows], predictive, calibration, judge.settings.score)
         recall = expected_recall_at_1(gene @ brain.T, judge.families[rows], judge.settings.gallery)
         value += recall * len(rows) / len(u)
-    return value
+    return sums, value
 
 
 @dataclass(frozen=True)

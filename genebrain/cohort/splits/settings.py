@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genebrain.common.types import UserError
 
@@ -69,13 +69,15 @@ class SplitSettings:
             raise UserError(f"split.folds={self.folds} is for fit and evaluate; elsewhere name one with split.fold=0")
         from genebrain.cohort.splits.splits import make_split
 
-        return make_split(
-            cohort,
-            seed=seed,
-            test=self.test,
-            validation=self.validation,
-            site_column=self.site_column,
-            held_out_site=self.held_out_site,
-            train_share=self.train_share,
-            fold=None if self.folds is None or self.fold is None else (self.fold, self.folds),
-        )
+        return make_split(cohort, seed=seed, **self.arguments())
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of ``make_split``; of several folds those of the first."""
+        return {
+            "test": self.test,
+            "validation": self.validation,
+            "site_column": self.site_column,
+            "held_out_site": self.held_out_site,
+            "train_share": self.train_share,
+            "fold": None if self.folds is None else (self.fold or 0, self.folds),
+        }

@@ -103,8 +103,27 @@ def test_weights_are_those_of_non_negative_least_squares_of_held_out_predictions
     wanted = nnls(np.stack([t.ravel() for t in told], axis=1), u.ravel())[0]
     np.testing.assert_allclose(found.weights, wanted, atol=1e-6)
     assert found.weights[2] == 0
-    left = u - found.calibration.slope * (wanted[0] * told[0] + wanted[1] * told[1])
-    np.testing.assert_allclose(found.predictive, np.mean(left**2, axis=0), rtol=1e-6)
+    nested = np.zeros_like(u)
+    for rows in judge.folds:  # slope and errors are those of people whom the weights did not see either
+        others = np.setdiff1d(np.arange(90), rows)
+        weights = nnls(np.stack([t[others].ravel() for t in told], axis=1), u[others].ravel())[0]
+        nested[rows] = sum(w * t[rows] for w, t in zip(weights, told, strict=True))
+    slope = (nested * u).sum() / (nested**2).sum()
+    assert found.calibration.slope == pytest.approx(slope)
+    np.testing.assert_allclose(found.predictive, np.mean((u - slope * nested) ** 2, axis=0), rtol=1e-6)
+
+
+def test_where_genes_say_nothing_the_slope_is_near_zero() -> None:
+    """Weights fitted on the very people would give a slope of one."""
+    slopes = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        u = rng.normal(size=(80, 4))
+        told = [0.3 * rng.normal(size=u.shape) for _ in range(6)]
+        members = [Member("c", "dosages", str(i), t, np.zeros((1, 4)), 0.5) for i, t in enumerate(told)]
+        judge = Judge(np.zeros((80, 1)), np.arange(80), grouped_folds(np.arange(80), 5, 0), ClosedFormSettings())
+        slopes.append(stacked_reading(judge, members, u).calibration.slope)
+    assert np.mean(slopes) < 0.5
 
 
 def test_a_member_that_predicts_next_to_nothing_gets_no_huge_weight() -> None:
