@@ -1,8 +1,7 @@
 """Embeddings of any folder or table of scans, without a cohort and without genotypes.
 
-Scans -> store -> windows -> one vector per window, scan and subject. Everything lies in one folder, for the owner's
-eyes; tables name scans and subjects by keyed hashes, and only ``names.tsv`` says who they are. Interrupted, the same
-command goes on and ends with the same bytes.
+Scans -> store -> windows -> one vector per window, scan and subject. Everything lies in one private folder; tables name
+scans and subjects by keyed hashes, and only ``names.tsv`` says who they are. An interrupted command can be repeated.
 """
 
 from __future__ import annotations

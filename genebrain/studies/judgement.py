@@ -189,15 +189,9 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
     funnel = read_json(run / "funnel.json")
     steps = {k: v for k, v in funnel.items() if isinstance(v, int)}
     write_figures(
-        result_path(run, "figures", settings.split),
-        metrics,
-        gene=gene,
-        brain=brain,
-        strata=strata,
-        curves=curves,
-        history=history,
-        funnel=steps,
-    )
+        result_path(run, "figures", settings.split), metrics,
+        gene=gene, brain=brain, strata=strata, curves=curves, history=history, funnel=steps,
+    )  # fmt: skip
     if test:
         write_model_card(run)
     return metrics

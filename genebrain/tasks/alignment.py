@@ -19,7 +19,7 @@ from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.simulation.source import CohortSource
-from genebrain.tasks.folds import evaluate_folds, fit_folds
+from genebrain.studies.fold_runs import evaluate_folds, fit_folds
 from genebrain.tasks.second_cohort import CohortPlace, evaluate_elsewhere, refuse_out
 
 if TYPE_CHECKING:
@@ -168,14 +168,9 @@ def fit(
 
     given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(run), ids)
     experiment = Experiment(
-        given.genetics,
-        given.brain,
-        pooling or GenePooling(),
-        alignment or AlignmentSettings(),
-        trainer or TrainerSettings(),
-        split or SplitSettings(),
-        seed,
-    )
+        given.genetics, given.brain, pooling or GenePooling(), alignment or AlignmentSettings(),
+        trainer or TrainerSettings(), split or SplitSettings(), seed,
+    )  # fmt: skip
     path = _path(given.cohort)
     workspace = workspace or Workspace(open_sources(path, given), store, progress=progress)
     if progress:
@@ -289,14 +284,9 @@ def ablate(
 
     given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(run))
     base = Experiment(
-        given.genetics,
-        given.brain,
-        pooling or GenePooling(),
-        alignment or AlignmentSettings(train="none"),
-        trainer or TrainerSettings(),
-        split or SplitSettings(),
-        0,
-    )
+        given.genetics, given.brain, pooling or GenePooling(), alignment or AlignmentSettings(train="none"),
+        trainer or TrainerSettings(), split or SplitSettings(), 0,
+    )  # fmt: skip
     workspace = Workspace(open_sources(_path(given.cohort), given), store)
     return run_ablation(
         workspace, base, dict(ablation["arms"]), Path(run), list(seeds),

@@ -14,7 +14,7 @@ from genebrain.brain.encoders.build import build_encoder
 from genebrain.brain.encoders.files import save_encoder
 from genebrain.brain.encoders.settings import EncoderSettings, VolumeSettings
 from genebrain.brain.images.cleaning import Cleaning
-from genebrain.brain.store import fill as ingest
+from genebrain.brain.store import spread as ingest
 from genebrain.brain.store.scan_table import known_steps, read_scan_table
 from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.common.types import UserError

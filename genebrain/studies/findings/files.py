@@ -72,8 +72,9 @@ def write_findings(
     _write(genes, folder / "genes.tsv")
     save(gene_bars(genes), figures / "genes.png")
     found: Metrics = {"model": "closed form", "genes": _told(genes), "connections": None}
-    if isinstance(brain, ConnectomeSide):
-        covariances: FloatArray = workspace.brain_inputs(brain, training)[0]
+    inputs = workspace.brain_inputs(brain, training) if isinstance(brain, ConnectomeSide) else ()
+    if inputs and inputs[0].ndim == 3:  # an estimator of the user may read something else than covariances
+        covariances: FloatArray = inputs[0]
         connections = connection_findings(
             covariances, training, rows, observed, closed.predicted_latents(columns), len(np.unique(families))
         )

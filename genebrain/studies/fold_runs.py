@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import Metrics, UserError
+
+log = logging.getLogger(__name__)
 
 
 def fit_folds(fit: Callable[..., Path], run: Path, split: SplitSettings, **options: Any) -> Path:
@@ -31,10 +34,10 @@ def fit_folds(fit: Callable[..., Path], run: Path, split: SplitSettings, **optio
     write_json(run / FILE, {"folds": split.folds})
     for number in range(int(split.folds or 0)):
         if options.get("progress"):
-            print(f"fold {number + 1} of {split.folds}")
+            log.info(f"fold {number + 1} of {split.folds}")
         fit(run=fold_folder(run, number), split=replace(split, fold=number), **{**options, "progress": False})
     if options.get("progress"):
-        print(f"fitted {run}; judge all folds together with: genebrain evaluate run={run}")
+        log.info(f"fitted {run}; judge all folds together with: genebrain evaluate run={run}")
     return run
 
 
@@ -46,5 +49,5 @@ def evaluate_folds(run: Path, settings: Any, elsewhere: Any, progress: bool) -> 
         raise UserError(f"{run} holds several fits: judge one of them on a second cohort (run={run}/fold-0)")
     metrics = judge_folds(run, settings)
     if progress:
-        print(metrics["verdict"])
+        log.info(metrics["verdict"])
     return metrics
