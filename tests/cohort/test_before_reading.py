@@ -14,7 +14,7 @@ from genebrain.brain.encoders.build import build_encoder
 from genebrain.brain.encoders.files import save_encoder
 from genebrain.brain.encoders.settings import EncoderSettings, VolumeSettings
 from genebrain.brain.images.cleaning import Cleaning
-from genebrain.brain.store import spread as ingest
+from genebrain.brain.store import fill as ingest
 from genebrain.brain.store.scan_table import known_steps, read_scan_table
 from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.common.types import UserError
@@ -38,10 +38,10 @@ VERBS: dict[str, Callable[[Path, EncoderSide, Path], object]] = {
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallCohort:
-    def read(*_: object) -> None:
+    def read(*_: object, **__: object) -> None:
         raise AssertionError("a scan was read")
 
-    monkeypatch.setattr(ingest, "process", read)
+    monkeypatch.setattr(ingest, "read_scans", read)
     cohort = SmallCohort(tmp_path / "c")
     cohort.keys["parcel_coordinates"] = "parcel_coordinates.tsv"
     write_centres(cohort, 6)

@@ -180,7 +180,9 @@ def test_runs_that_validation_people_cannot_judge_say_why(cohort, run, tmp_path)
 
 
 def test_trained_towers_are_not_judged_by_whom_they_were_stopped_by(cohort, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("genebrain.runs.recipe._approve", lambda *_: {"approved": True})
+    told = {"validation_people": 9, "gallery_size": 9, "validation_recall_start": 0.1, "validation_recall_trained": 0.2,
+            "best_epoch": 1, "gain": 0.1, "gain_standard_error": 0.01}  # fmt: skip
+    monkeypatch.setattr("genebrain.runs.recipe._approve", lambda *_: {"approved": True, **told})
     quick = TrainerSettings(max_epochs=2, patience=2, loggers=(), learning_rate=1e-2)
     run = tasks.fit(cohort, run=tmp_path / "run", trainer=quick, progress=False)
     if json.loads((run / "checkpoints" / "model.json").read_text())["kept"] != "trained":

@@ -72,9 +72,9 @@ def write_findings(
     _write(genes, folder / "genes.tsv")
     save(gene_bars(genes), figures / "genes.png")
     found: Metrics = {"model": "closed form", "genes": _told(genes), "connections": None}
-    inputs = workspace.brain_inputs(brain, training) if isinstance(brain, ConnectomeSide) else ()
-    if inputs and inputs[0].ndim == 3:  # an estimator of the user may read something else than covariances
-        covariances: FloatArray = inputs[0]
+    inputs = workspace.brain_inputs(brain, training) if isinstance(brain, ConnectomeSide) else None
+    covariances: FloatArray | None = getattr(inputs, "C0", None)  # an estimator of the user reads the series
+    if covariances is not None:
         connections = connection_findings(
             covariances, training, rows, observed, closed.predicted_latents(columns), len(np.unique(families))
         )
