@@ -105,10 +105,10 @@ def embed(
     with using(engine, share):
         try:
             done["scans"] = workspace.ingest(brain)
-            if isinstance(brain, EncoderSide):
-                done["scan_embeddings"] = workspace.embed_scans(brain)
             rows = (split or SplitSettings()).make(workspace.cohort, seed).training if needs_split(genetics) else None
             done["chunks"] = workspace.embed(genetics, share, rows)
+            if isinstance(brain, EncoderSide):
+                done["scan_embeddings"] = workspace.embed_scans(brain)
         except Waiting as others:
             done["waits_for"] = str(others)
     print(json.dumps(done, indent=1))
