@@ -95,7 +95,7 @@ def _comments(file: Path) -> tuple[list[str], dict[str, str]]:
         if line.startswith("#"):
             if not words:
                 header.append(line[1:].removeprefix(" "))
-        elif match := re.match(r""?(\w+)"?:.*?\s#\s*(.*)$", line):
+        elif match := re.match(r'"?(\w+)"?:.*?\s#\s*(.*)$', line):
             words[match[1]] = match[2]
     return header, words
 
