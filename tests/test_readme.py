@@ -67,6 +67,7 @@ def test_the_make_targets_of_the_readme_exist():
         assert f"\n{target}:" in makefile
 
 
+@pytest.mark.slow
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(from genebrain import tasks.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)

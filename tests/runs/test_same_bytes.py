@@ -57,6 +57,7 @@ def rounded(node: Any) -> Any:
     return round(node, DIGITS) if isinstance(node, float) else node
 
 
+@pytest.mark.slow
 def test_one_and_two_threads_give_the_same_bytes(cohort, tmp_path):
     for threads in ("1", "2"):
         env = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}

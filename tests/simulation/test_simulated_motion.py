@@ -167,6 +167,7 @@ def connectome(**cleaning: object) -> ConnectomeSide:
     return ConnectomeSide(kind="innovation", components=(25,), cleaning=Cleaning(**cleaning))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_leaving_out_moved_frames_or_regressing_movement_brings_back_what_motion_took(tmp_path: Path) -> None:
     still, moved = (
         load_cohort(simulate_cohort(tmp_path / str(on), "smoke", 200, 1, motion=on, n_genomewide=200, n_windows=8))
@@ -191,6 +192,7 @@ def test_leaving_out_moved_frames_or_regressing_movement_brings_back_what_motion
     assert "upper bound" not in ceiling(still, 64)["source"]  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_weighting_scans_by_their_motion_beats_their_mean_where_one_of_two_moved_heavily(tmp_path: Path) -> None:
     path = simulate_cohort(
         tmp_path / "c", "smoke", 200, 1, motion=True, n_sessions=2, h2=0.9, n_genomewide=200, n_windows=8

@@ -69,6 +69,7 @@ def test_arms_in_another_order_are_the_same(cohort, forwards, tmp_path):
         same(one, forwards[1][name])
 
 
+@pytest.mark.slow
 def test_a_killed_grid_ends_as_an_undisturbed_one(cohort, forwards, tmp_path):
     run = shutil.copytree(forwards[0], tmp_path / "killed")
     for number in (1, 2, 5):

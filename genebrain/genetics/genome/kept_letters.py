@@ -23,7 +23,7 @@ def write_letters(path: Path, windows: Sequence[Window], reference: Path) -> byt
     with Reference(reference) as fasta:
         fasta.check(windows)
         letters = b"".join(fasta.fetch(window) for window in windows)
-    write_tensors(path, {NAME: np.frombuffer(zlib.compress(letters, 9), np.uint8).copy()}, private=False)
+    write_tensors(path, {NAME: np.frombuffer(zlib.compress(letters, 9), np.uint8).copy()})
     return letters
 
 
