@@ -27,12 +27,12 @@ class LogEuclidean(ConnectomeFeature):
         super().__init__()
         self.shrinkage = shrinkage
 
-    def fit(self, C0, C1, edges=None, frames=None):
+    def fit(self, C0, C1, edges=None, frames=None, powers=None, seconds=None):
         """Learn which parcels all training people have, and their mean covariance."""
         self.fit_parcels(C0, C1)
         return self
 
-    def transform(self, C0, C1, edges=None, frames=None):
+    def transform(self, C0, C1, edges=None, frames=None, powers=None, seconds=None):
         """Vectors, ``[people, P (P + 1) / 2]`` for P parcels."""
         mean = self.shared.C0  # of the training people
         upper = np.triu_indices(len(mean))
