@@ -10,16 +10,17 @@ A *connectome feature* turns the covariances between a person's parcels into a v
 # **The feature.** ``C0`` holds one covariance matrix per person, ``[people, parcels, parcels]`` (``C1``:
 # between neighbouring frames). ``fit`` learns from training people, ``transform`` works for anybody, ``state``
 # and ``from_state`` keep what was learned. This one is the log-Euclidean connectome: the matrix logarithm of
-# the covariance, upper triangle.
+# the covariance, upper triangle. ``register_kind`` gives it a name for ``brain.kind``.
 
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from genebrain import AlignmentSettings, ConnectomeFeature, ConnectomeSide, tasks
+from genebrain import AlignmentSettings, ConnectomeFeature, ConnectomeSide, register_kind, tasks
 
 
+@register_kind("log_euclidean")
 class LogEuclidean(ConnectomeFeature):
     """Matrix logarithm of a covariance that is shrunk towards the mean of the training people."""
 
@@ -54,29 +55,11 @@ class LogEuclidean(ConnectomeFeature):
 
 
 # %%
-# **The brain side** that offers it. Everything else (reading scans, cleaning, averaging over scans) is
-# inherited.
-
-
-class LogEuclideanSide(ConnectomeSide):
-    """Scans as log-Euclidean connectomes."""
-
-    def features(self, n_parcels):
-        """Candidates by name; the fit chooses among them."""
-        return {"log_euclidean": LogEuclidean()}
-
-    def restore(self, name, state):
-        """The fitted feature of a run."""
-        return LogEuclidean.from_state(state)
-
-
-# %%
-# **Use it** beside the default. (A class that lives in a notebook can be judged in that notebook; put it into a
-# module of yours to read the run elsewhere.)
+# **Use it** beside the default. On the command line ``plugins=[my_features.py]`` loads the file that holds it.
 
 folder = Path(tempfile.mkdtemp())
 cohort = tasks.simulate(folder / "cohort", n_subjects=200, seed=1)
-for name, brain in (("log_euclidean", LogEuclideanSide()), ("default", ConnectomeSide())):
+for name, brain in (("log_euclidean", ConnectomeSide(kind="log_euclidean")), ("default", ConnectomeSide())):
     run = tasks.fit(cohort, brain=brain, alignment=AlignmentSettings(train="none"), run=folder / name, progress=False)
     metrics = tasks.evaluate(run, comparisons=[], progress=False)
     recall = metrics["retrieval"]["mean"]["recall@1"]

@@ -140,7 +140,7 @@ def fit(
     ----------
     genes, brains : path, array or DataFrame, optional
         Vectors in the place of genotypes and scans: files, arrays ``[people, columns]``, or frames whose index are ids;
-        see :mod:`genebrain.tasks.vector_inputs`. With both, no ``cohort`` is needed.
+        see ``genebrain/tasks/vector_inputs.py``. With both, no ``cohort`` is needed.
     participants, ids : optional
         Table (file or frame) of these people: families, site, ancestry, age, sex; ids of the rows of arrays, without
         which row i of both arrays is one person.
