@@ -67,7 +67,7 @@ sphinx_gallery_conf = {
     "examples_dirs": ["examples"],
     "gallery_dirs": ["docs/gallery"],
     "filename_pattern": r"/example_.*\.py$",
-    "ignore_pattern": r"/(_|align_two_arrays)",
+    "ignore_pattern": r"(^|/)(_|align_two_arrays)",
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "remove_config_comments": True,
