@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from genebrain.alignment.closed_form.column_sets import Blocks, mapped
@@ -16,6 +15,7 @@ from genebrain.alignment.model import AlignmentModel
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.runs.fit import Experiment
 from genebrain.runs.recipe import FittedAlignment, fit_recipe
+from genebrain.sides.genes.readings import filled
 from genebrain.sides.people import Subjects
 from genebrain.sides.workspace import Workspace
 
@@ -90,8 +90,8 @@ class Setting:
 
     def with_blocks(self, blocks: Blocks, item_width: int | None = None) -> Subjects:
         """The same people with other readings of their genomes."""
-        filled = mapped(blocks, lambda block: _filled(block, self.training))
-        return replace(self.subjects.frozen(), blocks=filled, item_width=item_width, pooling=None, table=None)
+        whole = mapped(blocks, lambda block: filled(block, self.training)[0])
+        return replace(self.subjects.frozen(), blocks=whole, item_width=item_width, pooling=None, table=None)
 
 
 @contextmanager
@@ -103,10 +103,3 @@ def _quiet(name: str) -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
-
-
-def _filled(block: FloatArray, training: IntArray) -> FloatArray:
-    """Missing numbers as the mean of the training people (0 where none of them has one)."""
-    known = np.isfinite(block[training])
-    mean = np.where(known, block[training], 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return np.where(np.isfinite(block), block, mean).astype(np.float32)
