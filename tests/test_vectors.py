@@ -206,7 +206,7 @@ def test_the_order_of_rows_and_repeated_scans_change_nothing(people, tmp_path):
     other = genebrain.fit(genes=frame, brains=twice, run=tmp_path / "b", alignment=CLOSED, progress=False)
     one, two = (genebrain.load_run(run).vectors("all") for run in (plain, other))
     assert one.ids == two.ids
-    # The mean of two rows is rounded, and rounding turns the latents of which genes say nothing: they share one variance.
+    # The mean of two rows is rounded, and that turns the latents of which genes say nothing: they share one variance.
     # So the scale of all scores (how far latents scatter around nothing) moves in its third digit, and nothing else.
     a, b = one.scores.to_numpy().ravel(), two.scores.to_numpy().ravel()
     assert np.corrcoef(a, b)[0, 1] > 1 - 1e-6
