@@ -29,7 +29,6 @@ from genebrain.runs.contents import own_split
 from genebrain.runs.fit import Experiment, load_fit
 from genebrain.runs.new_people.search import own_ranks, ranked, row_of
 from genebrain.runs.places import found_places, kept_store
-from genebrain.runs.recipe import FittedAlignment
 from genebrain.sides.people import Subjects
 from genebrain.sides.vectors.cohorts import open_cohort
 from genebrain.sides.workspace import Workspace
@@ -107,7 +106,7 @@ class Run:
         """Closed form and towers. Where an encoder was trained, the cohort is needed too."""
         if not self.experiment.tuned_sides and not self.experiment.pooling.trainable:
             return AlignmentModel.load(self.path / "checkpoints")
-        return self.fitted.model
+        return self.fitted
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -123,7 +122,7 @@ class Run:
         return self.workspace.cohort
 
     @property
-    def fitted(self) -> FittedAlignment:
+    def fitted(self) -> AlignmentModel:
         """The model with its history."""
         return self._loaded[0]
 
@@ -138,7 +137,7 @@ class Run:
         return self._loaded[2]
 
     @cached_property
-    def _loaded(self) -> tuple[FittedAlignment, Subjects, Split]:
+    def _loaded(self) -> tuple[AlignmentModel, Subjects, Split]:
         if self.moved:  # the store may be new: what is missing is computed
             self.workspace.ingest(self.experiment.brain)
             split = own_split(self.path, self.experiment, self.workspace)
