@@ -8,10 +8,10 @@ import pytorch_lightning as lightning
 import torch
 from torch import Tensor, nn
 
-from genebrain.alignment.closed_form.score import expected_recall_at_1
 from genebrain.alignment.losses.temperature import LogitScale
 from genebrain.alignment.towers.towers import tower_vectors
 from genebrain.common.types import FloatArray
+from genebrain.evaluation.rank_metrics import expected_recall_at_1
 from genebrain.training.adapters import ParameterReport, count_parameters
 from genebrain.training.tuned_encoder import tuned_encoders
 from genebrain.training.weight_decay import decay_groups
@@ -88,7 +88,7 @@ class AlignmentModule(lightning.LightningModule):
         self._validation.clear()
         gallery = min(self.validation_gallery, len(gene))
         scores = (gene @ brain.T).cpu().numpy()
-        recall = expected_recall_at_1(scores, family.cpu().numpy(), gallery)
+        recall = expected_recall_at_1(scores, genome.cpu().numpy(), relatives="rivals", gallery=gallery)
         self.log("validation_recall", recall, prog_bar=True)
         if self.trainer.world_size == 1:
             # Every rank holds all validation subjects; gathered, each would meet itself as a second positive.

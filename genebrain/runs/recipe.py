@@ -35,8 +35,7 @@ from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.alignment.train import TrainingResult, train
 from genebrain.common.types import FloatArray, IntArray, UserError
-from genebrain.evaluation.rank_metrics import recalls
-from genebrain.evaluation.ranks import rank_counts
+from genebrain.evaluation.rank_metrics import recall_at_1_of_each
 from genebrain.evaluation.retrieval import full_gallery
 from genebrain.sides.pairs import PairedDataModule
 from genebrain.sides.people import Subjects
@@ -160,6 +159,7 @@ def fit_recipe(
         rows_of(blocks, rows),
         {name: features[rows] for name, features in chosen.items()},
         subjects.family[rows],
+        genomes=subjects.genome[rows],
         seed=seed,
         settings=tried,
         progress=progress,
@@ -241,5 +241,4 @@ def _approve(
 def _recall(gene: FloatArray, brain: FloatArray, genome: IntArray) -> FloatArray:
     """Expected recall@1 of each person, mean of both directions, ``[people]``."""
     gallery = min(APPROVAL_GALLERY, full_gallery(len(gene), genome))
-    counts = (rank_counts(gene, brain, genome), rank_counts(brain, gene, genome))
-    return np.mean([recalls(c, gallery, [1])[0] for c in counts], axis=0)
+    return recall_at_1_of_each(gene @ brain.T, genome, relatives="rivals", gallery=gallery).mean(axis=0)

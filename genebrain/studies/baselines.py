@@ -232,6 +232,7 @@ def _closed_form(
         rows_of(blocks, rows),
         {name: values[rows] for name, values in brain.items()},
         arena.subjects.family[rows],
+        genomes=arena.subjects.genome[rows],
         seed=arena.seed,
         settings=ClosedFormSettings(
             columns=columns or ColumnSettings(item_width=arena.subjects.item_width), stack=True
@@ -248,7 +249,10 @@ def _own_features(arena: Arena) -> Vectors:
 
 def _ridge(arena: Arena, columns: FloatArray, brain: FloatArray) -> Vectors:
     rows = arena.training
-    model = fit_ridge_cca(columns[rows], brain[rows], arena.subjects.family[rows], seed=arena.seed)
+    people = arena.subjects
+    model = fit_ridge_cca(
+        columns[rows], brain[rows], people.family[rows], seed=arena.seed, genomes=people.genome[rows]
+    )  # fmt: skip
     return model.gene_vectors(columns[arena.judged]), model.brain_vectors(brain[arena.judged])
 
 

@@ -80,6 +80,7 @@ def _tried(side: ConnectomeSide, workspace: Workspace, subjects: Subjects, train
         rows_of(subjects.blocks, training),
         {name: features[training] for name, features in values.items()},
         subjects.family[training],
+        genomes=subjects.genome[training],
         settings=ClosedFormSettings(
             columns=ColumnSettings(item_width=subjects.item_width), modes=("ridge",), stack=True
         ),
