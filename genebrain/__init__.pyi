@@ -72,7 +72,7 @@ from .alignment.losses.infonce import InfoNCE as InfoNCE, dense_infonce as dense
 from .alignment.losses.registry import LOSSES as LOSSES
 from .alignment.losses.siglip import SigLIP as SigLIP
 from .alignment.losses.temperature import LogitScale as LogitScale
-from .alignment.model import AlignmentModel as AlignmentModel, Towers as Towers
+from .alignment.model import AlignmentModel as AlignmentModel
 from .alignment.module import AlignmentModule as AlignmentModule
 from .alignment.towers.pooling import (
     Attention as Attention,

@@ -23,15 +23,17 @@ class _Terminal(logging.Handler):
         self.stream, self.highest = stream, highest
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno <= self.highest and self._speaks()
+        return record.levelno <= self.highest and first_rank(self.stream)
 
     def emit(self, record: logging.LogRecord) -> None:
         stream: TextIO = getattr(sys, self.stream)
         stream.write(self.format(record) + "\n")
         stream.flush()
 
-    def _speaks(self) -> bool:
-        return all(os.environ.get(name, "0") == "0" for name in RANKS[self.stream])
+
+def first_rank(stream: str = "stderr") -> bool:
+    """Whether this process speaks for all ranks of a distributed run (``stdout``: for all tasks of one srun too)."""
+    return all(os.environ.get(name, "0") == "0" for name in RANKS[stream])
 
 
 def show_messages() -> None:

@@ -117,7 +117,7 @@ def test_trained_towers_export_their_projectors(people, tmp_path):
         alignment=AlignmentSettings(train="residual"), trainer=TrainerSettings(max_epochs=2, patience=2),
     )  # fmt: skip
     opened = genebrain.load_run(run)
-    if opened.fitted.model.towers is None:  # validation decides; the towers of the textbook recipe always stay
+    if opened.fitted.towers is None:  # validation decides; the towers of the textbook recipe always stay
         run = genebrain.fit(
             genes=people["genes"], brains=people["brains"], ids=ids, run=tmp_path / "t", progress=False,
             alignment=AlignmentSettings(start="random", train="full", score="cosine"),

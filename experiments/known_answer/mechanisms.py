@@ -74,7 +74,9 @@ def by_dosages(workspace: Workspace, kind: str, split: Any) -> tuple[float, dict
     settings = ClosedFormSettings(columns=ColumnSettings(kind="dosages"), stack=True)
     single = kind not in ("default", "today")
     brain = {name: f[rows] for name, f in values.items() if not single or kind_of(name) == kind}
-    model = fit_closed_form([b[rows] for b in blocks], brain, family[rows], settings=settings)
+    model = fit_closed_form(
+        [b[rows] for b in blocks], brain, family[rows], genomes=genome[rows], settings=settings
+    )  # fmt: skip
     features = Readings(values)[model.chosen["brain"]][test]
     gene = model.gene_vectors(model.gene_columns([b[test] for b in blocks]))
     return recall(gene, model.brain_vectors(features), genome[test]), model.chosen

@@ -9,14 +9,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.losses.temperature import LogitScale
+from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.towers.closed_form_heads import torch_heads
 from genebrain.alignment.towers.projector import Projector
@@ -25,34 +26,27 @@ from genebrain.alignment.towers.towers import EncodedTower, ProjectorTower, Resi
 from genebrain.common.files import write_private
 from genebrain.common.reading import AGAIN, contents_of, read_record
 from genebrain.common.tensor_files import read_arrays, read_tensors, write_tensors
-from genebrain.common.types import FloatArray, UserError
-from genebrain.training.adapters import ParameterReport, count_parameters
+from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.training.adapters import ParameterReport
 from genebrain.training.tuned_encoder import tuned_encoders
 
 
-@dataclass
-class Towers:
-    """Two trained towers with the scale they were trained with."""
+class People(Protocol):
+    """What a model reads of people, row by row (:class:`~genebrain.sides.people.Subjects`)."""
 
-    gene: nn.Module
-    brain: nn.Module
-    logit_scale: LogitScale
+    @property
+    def blocks(self) -> Blocks:
+        """Pooled genomes by window."""
 
-    def vectors(self, gene: Tensor, brain: Tensor, batch: int = 1024) -> tuple[FloatArray, FloatArray]:
-        """Vectors of people, ``[people, columns]`` float32 for each side."""
-        return _apply(self.gene, gene, batch), _apply(self.brain, brain, batch)
+    @property
+    def brain(self) -> Mapping[str, FloatArray]:
+        """Features of the scans by candidate, ``[people, features]``."""
 
-    def parameters(self) -> dict[str, ParameterReport]:
-        """How many numbers training moves, for each tower and for each encoder inside one."""
-        counted = {"gene tower": self.gene, "brain tower": self.brain}
-        for side in tuple(counted):
-            for encoder in tuned_encoders(counted[side]).values():
-                counted[side.replace("tower", "encoder")] = encoder
-        return {name: count_parameters(part) for name, part in counted.items()}
+    def gene_input(self, closed: ClosedForm) -> Tensor:
+        """What the gene tower reads."""
 
-    def modules(self) -> nn.ModuleDict:
-        """All weights under one roof, for saving."""
-        return nn.ModuleDict({"gene": self.gene, "brain": self.brain, "logit_scale": self.logit_scale})
+    def brain_input(self, closed: ClosedForm) -> Tensor:
+        """What the brain tower reads."""
 
 
 @dataclass
@@ -64,19 +58,45 @@ class AlignmentModel:
     settings : AlignmentSettings
     closed_form : ClosedForm
         Always fitted: it is the start, or the comparison.
-    towers : Towers or None
+    towers : AlignmentModule or None
         Trained towers.
     kept : {"closed_form", "trained"}
         Which of the two is the model.
     approval : dict
         Validation numbers behind that decision.
+    history : list of dict
+        One row per epoch; in a file of its own (``history.csv``).
+    parameters : dict
+        Trained and all parameters by tower and encoder, also where validation did not approve of the training.
     """
 
     settings: AlignmentSettings
     closed_form: ClosedForm
-    towers: Towers | None = None
+    towers: AlignmentModule | None = None
     kept: str = "closed_form"
     approval: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    parameters: dict[str, ParameterReport] = field(default_factory=dict)
+
+    @property
+    def brain_name(self) -> str:
+        """The candidate of scan features that was chosen."""
+        return str(self.closed_form.chosen["brain"])
+
+    def columns(self, people: People) -> FloatArray:
+        """Standardised gene columns of everybody, ``[people, columns]``."""
+        return self.closed_form.gene_columns(people.blocks)
+
+    def vectors(self, people: People, rows: IntArray, arm: str | None = None) -> tuple[FloatArray, FloatArray]:
+        """Score vectors of both sides for these rows; ``arm`` is the kept one unless named."""
+        closed = self.closed_form
+        if (arm or self.kept) == "closed_form":
+            brain = people.brain[self.brain_name][rows]
+            return closed.gene_vectors(self.columns(people)[rows]), closed.brain_vectors(brain)
+        if self.towers is None:
+            raise ValueError("this model has no trained towers")
+        picked = torch.from_numpy(rows)
+        return self.towers.vectors(people.gene_input(closed)[picked], people.brain_input(closed)[picked])
 
     def save(self, folder: Path) -> None:
         """Write ``closed_form.safetensors``, ``towers.safetensors`` and ``model.json``.
@@ -94,7 +114,7 @@ class AlignmentModel:
             "closed_form": closed_meta,
         }
         if self.towers is not None:
-            modules = self.towers.modules()
+            modules = _stored_parts(self.towers)
             encoders = tuned_encoders(modules)
             for name, encoder in encoders.items():
                 encoder.save(_encoder_folder(folder, name))
@@ -126,13 +146,18 @@ class AlignmentModel:
             state = read_tensors(folder / "towers.safetensors")
             _refuse_other_sizes(path, settings.projector, state)
             towers = (build or untrained_towers)(settings, closed)
-            modules = towers.modules()
+            modules = _stored_parts(towers)
             for name, encoder in tuned_encoders(modules).items():
                 encoder.load(_encoder_folder(folder, name))
                 state |= {f"{name}.{key}": value for key, value in encoder.state_dict().items()}
             with contents_of(folder / "towers.safetensors"):
                 modules.load_state_dict(state)
         return cls(settings, closed, towers, kept, approval)
+
+
+def _stored_parts(towers: AlignmentModule) -> nn.ModuleDict:
+    """Weights by the names that they have on disk."""
+    return nn.ModuleDict({"gene": towers.gene_tower, "brain": towers.brain_tower, "logit_scale": towers.logit_scale})
 
 
 def _refuse_other_sizes(path: Path, projector: ProjectorSettings, state: Mapping[str, Tensor]) -> None:
@@ -144,7 +169,7 @@ def _refuse_other_sizes(path: Path, projector: ProjectorSettings, state: Mapping
         raise UserError(f"{path} is damaged: no tensor of towers.safetensors has {' or '.join(wrong)}; {AGAIN}")
 
 
-TowerBuilder = Callable[[AlignmentSettings, ClosedForm], Towers]
+TowerBuilder = Callable[[AlignmentSettings, ClosedForm], AlignmentModule]
 
 
 def untrained_towers(
@@ -152,7 +177,7 @@ def untrained_towers(
     closed: ClosedForm,
     pooled: Any = None,
     encoders: Mapping[str, nn.Module] | None = None,
-) -> Towers:
+) -> AlignmentModule:
     """Towers without statistics of people, whose weights are loaded afterwards (or which are left at the start)."""
     gene, brain = closed.coefficients.shape[0], len(closed.brain_mean)
     return build_towers(settings, closed, torch.zeros(0, gene), torch.zeros(0, brain), pooled, encoders)
@@ -165,7 +190,7 @@ def build_towers(
     brain: Tensor,
     pooled: Any = None,
     encoders: Mapping[str, nn.Module] | None = None,
-) -> Towers:
+) -> AlignmentModule:
     """Make untrained towers.
 
     Parameters
@@ -181,13 +206,13 @@ def build_towers(
     """
     towers = _towers_on_features(settings, closed, gene, brain, pooled)
     for side, encoder in (encoders or {}).items():
-        setattr(towers, side, EncodedTower(encoder, getattr(towers, side)))
+        setattr(towers, f"{side}_tower", EncodedTower(encoder, getattr(towers, f"{side}_tower")))
     return towers
 
 
 def _towers_on_features(
     settings: AlignmentSettings, closed: ClosedForm, gene: Tensor, brain: Tensor, pooled: Any
-) -> Towers:
+) -> AlignmentModule:
 
     def body(features: Tensor) -> tuple[Standardiser, Projector]:
         standardiser = Standardiser(features.shape[1])
@@ -201,12 +226,13 @@ def _towers_on_features(
             if pooled is None
             else ProjectorTower(pooled, settings.projector.build(pooled.out_features))
         )
-        return Towers(gene_tower, ProjectorTower(*body(brain)), LogitScale())
+        return AlignmentModule(gene_tower, ProjectorTower(*body(brain)), settings.build_loss(), LogitScale())
     heads = torch_heads(closed)
     full = settings.train == "full"
-    return Towers(
+    return AlignmentModule(
         ResidualTower(heads.gene_head, heads.gene_score, *body(gene), heads.latent, train_start=full),
         ResidualTower(heads.brain_head, heads.brain_score, *body(brain), heads.latent, train_start=full),
+        settings.build_loss(),
         # A calibrated log-likelihood ratio needs no temperature: its scale starts at one.
         LogitScale(init=0.0) if settings.score == "llr" else LogitScale(),
     )
@@ -214,17 +240,3 @@ def _towers_on_features(
 
 def _encoder_folder(folder: Path, name: str) -> Path:
     return folder / f"{name.split('.')[0]}_encoder"
-
-
-def _apply(tower: nn.Module, features: Tensor, batch: int) -> FloatArray:
-    tower.eval()
-    if tuned_encoders(tower):
-        # What people share is encoded once for all of them; the encoder cuts its work up by itself.
-        batch = max(1, len(features))
-        if torch.cuda.is_available():
-            tower.cuda()
-    device = next(tower.parameters()).device
-    with torch.inference_mode():
-        parts = [tower(features[i : i + batch].to(device)).float().cpu() for i in range(0, len(features), batch)]
-    out: FloatArray = torch.cat(parts).numpy() if parts else np.empty((0, 0), np.float32)
-    return out

@@ -8,8 +8,11 @@ import pytorch_lightning as lightning
 import torch
 from torch import Tensor, nn
 
-from genebrain.alignment.closed_form.score import expected_recall_at_1
 from genebrain.alignment.losses.temperature import LogitScale
+from genebrain.alignment.towers.towers import tower_vectors
+from genebrain.common.types import FloatArray
+from genebrain.evaluation.rank_metrics import expected_recall_at_1
+from genebrain.training.adapters import ParameterReport, count_parameters
 from genebrain.training.tuned_encoder import tuned_encoders
 from genebrain.training.weight_decay import decay_groups
 
@@ -17,7 +20,7 @@ Batch = dict[str, Tensor]
 
 
 class AlignmentModule(lightning.LightningModule):
-    """Contrastive training of two towers.
+    """Two towers with the scale of their score, and their contrastive training.
 
     Parameters
     ----------
@@ -85,7 +88,7 @@ class AlignmentModule(lightning.LightningModule):
         self._validation.clear()
         gallery = min(self.validation_gallery, len(gene))
         scores = (gene @ brain.T).cpu().numpy()
-        recall = expected_recall_at_1(scores, family.cpu().numpy(), gallery)
+        recall = expected_recall_at_1(scores, genome.cpu().numpy(), relatives="rivals", gallery=gallery)
         self.log("validation_recall", recall, prog_bar=True)
         if self.trainer.world_size == 1:
             # Every rank holds all validation subjects; gathered, each would meet itself as a second positive.
@@ -103,12 +106,14 @@ class AlignmentModule(lightning.LightningModule):
         ]
         return torch.optim.AdamW(groups, lr=self.learning_rate)
 
-    def count_parameters(self) -> dict[str, dict[str, int]]:
-        """Trainable and total parameters of each tower."""
-        return {
-            name: {
-                "trainable": sum(p.numel() for p in tower.parameters() if p.requires_grad),
-                "total": sum(p.numel() for p in tower.parameters()),
-            }
-            for name, tower in (("gene", self.gene_tower), ("brain", self.brain_tower))
-        }
+    def vectors(self, gene: Tensor, brain: Tensor) -> tuple[FloatArray, FloatArray]:
+        """Vectors of people outside training, ``[people, columns]`` float32 of each side."""
+        return tower_vectors(self.gene_tower, gene), tower_vectors(self.brain_tower, brain)
+
+    def parameter_counts(self) -> dict[str, ParameterReport]:
+        """How many numbers training moves, for each tower and for each encoder inside one."""
+        counted = {"gene tower": self.gene_tower, "brain tower": self.brain_tower}
+        for side in tuple(counted):
+            for encoder in tuned_encoders(counted[side]).values():
+                counted[side.replace("tower", "encoder")] = encoder
+        return {name: count_parameters(part) for name, part in counted.items()}

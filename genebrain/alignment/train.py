@@ -62,4 +62,6 @@ def train(
         progress=progress,
     )  # fmt: skip
     finish(trained.trainer)
-    return TrainingResult(trained.load_best(module) if watch else int(epochs or 0), trained.history)
+    best = trained.load_best(module) if watch else int(epochs or 0)
+    module.trainer = None  # the towers are kept, its trainer and its data are not
+    return TrainingResult(best, trained.history)

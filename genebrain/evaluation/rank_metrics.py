@@ -6,10 +6,13 @@ subjects, so one bootstrap of whole families serves them all (the median through
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
-from genebrain.common.types import IntArray, Metrics
+from genebrain.common.types import FloatArray, IntArray, Metrics
 from genebrain.evaluation.intervals import FamilyBootstrap, median_of, rate_interval, summary
 from genebrain.evaluation.ranks import RankCounts, over_ties, recall_tables, reciprocal_table
 
@@ -78,3 +81,81 @@ def _median_positions(gallery_size: int) -> IntArray:
 
 def _pieces(values: IntArray, size: int) -> list[IntArray]:
     return [values[begin : begin + size] for begin in range(0, len(values), size)]
+
+
+Relatives = Literal["rivals", "left_out"]
+"""Whether people of one family and different genomes stand in the galleries of each other; those of `evaluate` do."""
+
+
+def expected_recall_at_1(
+    scores: FloatArray,
+    genome: IntArray | None = None,
+    family: IntArray | None = None,
+    *,
+    relatives: Relatives,
+    gallery: int = 32,
+) -> float:
+    """Mean of :func:`recall_at_1_of_each` over people and directions; 1 for a single person."""
+    if len(scores) < 2:
+        return 1.0
+    each = recall_at_1_of_each(scores, genome, family, relatives=relatives, gallery=gallery)
+    return float(np.mean([np.mean(one) for one in each]))
+
+
+def recall_at_1_of_each(
+    scores: FloatArray,
+    genome: IntArray | None = None,
+    family: IntArray | None = None,
+    *,
+    relatives: Relatives,
+    gallery: int = 32,
+) -> NDArray[np.float64]:
+    """Expected recall@1 of each person over all galleries of a given size, exact: ``[2 directions, people]``.
+
+    Equals the recall@1 of :func:`~genebrain.evaluation.retrieval.evaluate_retrieval`, from a matrix of scores. With
+    ``b`` candidates above the match among ``m`` rivals, a gallery of ``gallery - 1`` random rivals holds none of them
+    with probability ``C(m - b, gallery - 1) / C(m, gallery - 1)``. Ties are broken at random, in expectation: a
+    constant score gives exactly ``1 / gallery``. (Inserting the mid-rank into the formula instead would give a
+    constant score almost zero.)
+
+    Parameters
+    ----------
+    scores : array [people, people]
+        Row: gene query; column: brain candidate; the diagonal holds the matches.
+    genome, family : int arrays [people], optional
+        People of one genome (identical twins) are matches of each other, of which the best counts. None: all differ.
+    relatives : {"rivals", "left_out"}
+        ``rivals`` as in ``evaluate``; ``left_out``: people of one family are in no gallery of each other.
+    gallery : int
+        Gallery size, capped by the number of people that can be drawn for a query.
+    """
+    n = len(scores)
+    genome = np.arange(n) if genome is None else genome
+    same = genome[:, None] == genome[None, :]
+    apart = genome if relatives == "rivals" or family is None else family
+    rival = (apart[:, None] != apart[None, :]) & ~same
+    twins = len(np.unique(genome)) < n
+    values = []
+    for table in (scores, scores.T):
+        match = np.diag(table)[:, None]
+        if twins:
+            match = np.max(table, axis=1, where=same, initial=-np.inf)[:, None]
+        above = np.sum((table > match) & rival, axis=1)
+        ties = np.sum((table == match) & rival, axis=1)
+        m = rival.sum(axis=1)
+        values.append(_chance_of_none(above, ties, m, np.minimum(gallery - 1, m)))
+    return np.stack(values)
+
+
+def _chance_of_none(above: IntArray, ties: IntArray, m: IntArray, drawn: IntArray) -> FloatArray:
+    """Mean over b = above..above+ties of C(m-b, drawn) / C(m, drawn), by the hockey-stick identity."""
+
+    def log_choose(a: IntArray, b: IntArray) -> FloatArray:
+        return gammaln(a + 1.0) - gammaln(b + 1.0) - gammaln(np.maximum(a - b, 0) + 1.0)
+
+    def tail(b: IntArray) -> FloatArray:  # sum over b' >= b of C(m-b', drawn) / C(m, drawn)
+        top = m - b + 1
+        possible = top >= drawn + 1
+        return np.where(possible, np.exp(log_choose(np.maximum(top, drawn + 1), drawn + 1) - log_choose(m, drawn)), 0.0)
+
+    return (tail(above) - tail(above + ties + 1)) / (ties + 1)

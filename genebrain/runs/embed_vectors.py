@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from genebrain.alignment.model import AlignmentModel
+from genebrain.alignment.towers.towers import tower_vectors
 from genebrain.cohort.tables.problems import Problems
 from genebrain.cohort.tables.vectors import check_gene_vectors, check_scan_vectors
 from genebrain.common.run_folder import read_json
@@ -44,8 +45,7 @@ def genome_vectors(run: Path, experiment: Experiment, model: AlignmentModel, tab
     if model.kept == "closed_form":
         return _frame(table.ids, model.closed_form.gene_vectors(columns))
     assert model.towers is not None
-    nobody = torch.zeros(0, len(model.closed_form.brain_mean))
-    return _frame(table.ids, model.towers.vectors(torch.from_numpy(columns), nobody)[0])
+    return _frame(table.ids, tower_vectors(model.towers.gene_tower, torch.from_numpy(columns)))
 
 
 def scan_vectors(run: Path, experiment: Experiment, model: AlignmentModel, table: VectorTable) -> pd.DataFrame:
@@ -77,8 +77,7 @@ def scan_vectors(run: Path, experiment: Experiment, model: AlignmentModel, table
     if model.kept == "closed_form":
         return _frame(people, model.closed_form.brain_vectors(features))
     assert model.towers is not None
-    nobody = torch.zeros(0, model.closed_form.coefficients.shape[0])
-    return _frame(people, model.towers.vectors(nobody, torch.from_numpy(features))[1])
+    return _frame(people, tower_vectors(model.towers.brain_tower, torch.from_numpy(features)))
 
 
 def _same_columns(run: Path, key: str, side: str, table: VectorTable) -> None:

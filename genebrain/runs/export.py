@@ -5,13 +5,11 @@ Individual-level data: files are readable by their owner alone.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from genebrain.alignment.model import Towers
-from genebrain.alignment.towers.towers import ProjectorBody
+from genebrain.alignment.towers.towers import ProjectorBody, tower_vectors
 from genebrain.cohort.splits.splits import PARTS
 from genebrain.common.files import make_private
 from genebrain.common.run_folder import write_json
@@ -44,8 +42,8 @@ def export_run(run: Run, out: Path, *, features: bool = False) -> dict[str, str]
     for part in PARTS:
         split[run.rows(part)] = part
     labels = {"split": [str(one) for one in split]}
-    width, kept = people.genome.shape[1], fitted.model.kept
-    score = fitted.model.settings.score
+    width, kept = people.genome.shape[1], fitted.kept
+    score = fitted.settings.score
     written = {
         f"{side}.parquet": f"score vectors of the {kept} model, {width} columns: the dot product of a {side} vector "
         f"and one of the other side is the score ({score})"
@@ -94,17 +92,17 @@ def export_elsewhere(run: Run, cohort: Path, out: Path, store: Path | str | None
 def _projected(run: Run) -> dict[str, FloatArray]:
     """Outputs of the projectors of towers that are kept; nothing where they are the score vectors already."""
     fitted, subjects = run.fitted, run.subjects
-    towers = fitted.model.towers
-    if towers is None or fitted.model.kept != "trained":
+    towers = fitted.towers
+    if towers is None or fitted.kept != "trained":
         return {}
-    gene, brain = ProjectorBody.of(towers.gene), ProjectorBody.of(towers.brain)
+    gene, brain = ProjectorBody.of(towers.gene_tower), ProjectorBody.of(towers.brain_tower)
     if gene is None or brain is None:
         return {}
-    closed = fitted.model.closed_form
-    bodies = replace(towers, gene=gene, brain=brain)
-    assert isinstance(bodies, Towers)
-    vectors = bodies.vectors(subjects.gene_input(closed), subjects.brain_input(closed))
-    return dict(zip(("genome", "brain"), vectors, strict=True))
+    closed = fitted.closed_form
+    return {
+        "genome": tower_vectors(gene, subjects.gene_input(closed)),
+        "brain": tower_vectors(brain, subjects.brain_input(closed)),
+    }
 
 
 def _blocks(run: Run) -> tuple[FloatArray, list[str]]:

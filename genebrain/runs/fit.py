@@ -29,7 +29,7 @@ from genebrain.evaluation.report.model_card import write_model_card
 from genebrain.runs.care.needs import NEEDS, write_needs
 from genebrain.runs.care.withdrawn import WITHDRAWN, blocks_of_then, withdrawn_from
 from genebrain.runs.contents import claim_contents, own_split
-from genebrain.runs.recipe import NO_CLOSED_FORM, FittedAlignment, fit_alignment
+from genebrain.runs.recipe import NO_CLOSED_FORM, fit_alignment
 from genebrain.runs.saved_features import FEATURES, read_features
 from genebrain.sides.genes.readings import filled
 from genebrain.sides.people import EncoderMaker, Subjects
@@ -154,8 +154,8 @@ def _fit(
             seed=experiment.seed,
             progress=progress,
         )
-    fitted.model.save(folder.checkpoints)
-    trained = save_tuned_scans(fitted.model, experiment.brain, cohort, workspace.store, split.training, run)
+    fitted.save(folder.checkpoints)
+    trained = save_tuned_scans(fitted, experiment.brain, cohort, workspace.store, split.training, run)
     if trained is not None and progress:
         log.info(f"weights of the scan encoder: use them with brain.path={trained}")
     features, _ = workspace.brain_features(experiment.brain, split.training)
@@ -236,7 +236,7 @@ def told_rows(experiment: Experiment, subjects: Subjects, training: IntArray) ->
     return counts
 
 
-def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[FittedAlignment, Subjects, Split]:
+def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[AlignmentModel, Subjects, Split]:
     """Read a fitted run back, with the features it was fitted on."""
     workspace.ingest(experiment.brain)
     split = own_split(run, experiment, workspace)
@@ -253,7 +253,8 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[F
     if not (run / NEEDS).exists():
         write_needs(run, experiment, workspace, split.training)
     subjects = replace(subjects, brain=Readings({**subjects.brain, **values}))
-    return FittedAlignment(model, read_history(run / "history.csv")), subjects, split
+    model.history = read_history(run / "history.csv")
+    return model, subjects, split
 
 
 def sizes(split: Split) -> dict[str, int]:

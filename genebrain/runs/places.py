@@ -1,20 +1,61 @@
-"""Where the cohort and the store of a run lie, kept so that a run can be shared and moved together with them.
+"""Settings of a finished run, and where its cohort and its store lie.
 
-Paths are written relative to the run folder: absolute ones name users, and paths relative to wherever a command once
-ran are found from there alone. Runs of older versions hold those.
+Paths are written relative to the run folder, so that a run can be shared and moved together with them: absolute ones
+name users, and paths relative to wherever a command once ran are found from there alone. Runs of older versions hold
+those.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genebrain import stored_settings
+from genebrain.common.checksums import verify_run
 from genebrain.common.types import UserError
+from genebrain.runs.fit import Experiment
+from genebrain.sides.vectors.cohorts import open_cohort
+from genebrain.sides.workspace import Workspace
 
 PLACES = "places"
 FROM_RUN = "relative to this folder"
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """What the folder of a fit says about it; made by :func:`open_stored`."""
+
+    path: Path
+    experiment: Experiment
+    stored: Mapping[str, Any]
+
+    def workspace(
+        self, cohort: Path | None = None, store: Path | str | None = None, *, progress: bool = True
+    ) -> Workspace:
+        """The cohort of the run with its store; both where they are now, if they were moved."""
+        path, place = found_places(self.path, self.stored, cohort, store)
+        sides = self.experiment.genetics, self.experiment.brain
+        return Workspace(open_cohort(path, *sides), place, progress=progress)
+
+
+def open_stored(run: Path | str, *, results: bool = True) -> StoredRun:
+    """Compare a run folder with its checksums (``results``: of what ``evaluate`` wrote too) and read its settings.
+
+    Raises
+    ------
+    UserError
+        A damaged file, or a folder that is no run of ``fit``.
+    """
+    path = Path(run)
+    verify_run(path, results=results)
+    stored = stored_settings.load(path / "config.yaml")
+    experiment = stored.get("experiment")
+    if not isinstance(experiment, Experiment):
+        raise UserError(f"{run} is no run of 'genebrain fit': its config.yaml holds no experiment")
+    return StoredRun(path, experiment, stored)
 
 
 def kept_places(run: Path, **places: Path | str | None) -> dict[str, Any]:

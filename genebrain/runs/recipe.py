@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,15 @@ from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, 
 from genebrain.alignment.closed_form.gene_stack import STACK
 from genebrain.alignment.closed_form.latents import JOINED
 from genebrain.alignment.closed_form.told import told_genes, told_readings, with_weight
-from genebrain.alignment.model import AlignmentModel, Towers, untrained_towers
+from genebrain.alignment.model import AlignmentModel, untrained_towers
 from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.alignment.train import TrainingResult, train
 from genebrain.common.types import FloatArray, IntArray, UserError
-from genebrain.evaluation.rank_metrics import recalls
-from genebrain.evaluation.ranks import rank_counts
+from genebrain.evaluation.rank_metrics import recall_at_1_of_each
 from genebrain.evaluation.retrieval import full_gallery
 from genebrain.sides.pairs import PairedDataModule
 from genebrain.sides.people import Subjects
-from genebrain.training.adapters import ParameterReport
 
 log = logging.getLogger(__name__)
 
@@ -63,44 +61,6 @@ FROM_RANDOM = (
 )
 
 
-@dataclass
-class FittedAlignment:
-    """A model together with what it takes as input.
-
-    Attributes
-    ----------
-    model : AlignmentModel
-    history : list of dict
-        One row per epoch.
-    parameters : dict
-        Trained and all parameters by tower and encoder, also where validation did not approve of the training.
-    """
-
-    model: AlignmentModel
-    history: list[dict[str, float]]
-    parameters: dict[str, ParameterReport] = field(default_factory=dict)
-
-    @property
-    def brain_name(self) -> str:
-        """The connectome candidate that was chosen."""
-        return str(self.model.closed_form.chosen["brain"])
-
-    def columns(self, subjects: Subjects) -> FloatArray:
-        """Standardised gene columns of everybody, ``[people, columns]``."""
-        return self.model.closed_form.gene_columns(subjects.blocks)
-
-    def vectors(self, subjects: Subjects, rows: IntArray, arm: str | None = None) -> tuple[FloatArray, FloatArray]:
-        """Score vectors of both sides for these rows; ``arm`` is the kept one unless named."""
-        if (arm or self.model.kept) == "closed_form":
-            closed = self.model.closed_form
-            brain = subjects.brain[self.brain_name][rows]
-            return closed.gene_vectors(self.columns(subjects)[rows]), closed.brain_vectors(brain)
-        if self.model.towers is None:
-            raise ValueError("this model has no trained towers")
-        picked, closed = torch.from_numpy(rows), self.model.closed_form
-        return self.model.towers.vectors(subjects.gene_input(closed)[picked], subjects.brain_input(closed)[picked])
-
-
 def fit_alignment(
     subjects: Subjects,
     train_rows: IntArray,
@@ -111,7 +71,7 @@ def fit_alignment(
     *,
     seed: int = 0,
     progress: bool = True,
-) -> FittedAlignment:
+) -> AlignmentModel:
     """Fit an alignment on these rows; interrupted training goes on from ``folder``.
 
     Parameters
@@ -127,7 +87,7 @@ def fit_alignment(
     training = np.sort(np.concatenate([train_rows, validation_rows]))
     closed = fit_recipe(subjects, training, settings, seed, progress=progress)
     if settings.train == "none":
-        return FittedAlignment(AlignmentModel(settings, closed), [])
+        return AlignmentModel(settings, closed)
     if settings.start == "random":
         towers, result = _train(
             subjects,
@@ -140,8 +100,8 @@ def fit_alignment(
             seed,
             progress,
         )
-        model = AlignmentModel(settings, closed, towers, "trained", {"best_epoch": result.best_epoch})
-        return FittedAlignment(model, result.history, towers.parameters())
+        best, counts = {"best_epoch": result.best_epoch}, towers.parameter_counts()
+        return AlignmentModel(settings, closed, towers, "trained", best, result.history, counts)
 
     start = fit_recipe(subjects, train_rows, settings, seed, like=closed, progress=progress)
     begun = settings
@@ -150,25 +110,25 @@ def fit_alignment(
         if not subjects.tuned:
             log.info(f"no training: {NOTHING_TO_MOVE}")
             approval: dict[str, Any] = {"approved": False, "not_trained": NOTHING_TO_MOVE}
-            return FittedAlignment(AlignmentModel(settings, closed, None, "closed_form", approval), [])
+            return AlignmentModel(settings, closed, None, "closed_form", approval)
         log.info(FROM_RANDOM)
         begun = replace(settings, start="random", train="full", score="cosine")
     towers, result = _train(
         subjects, start, begun, trainer, folder / "training", train_rows, validation_rows, seed, progress
     )
-    counts = towers.parameters()
+    counts = towers.parameter_counts()
     approval = _approve(subjects, start, settings, towers, validation_rows, result)
     if not approval["approved"]:
         log.info(
             "training is not used, the closed form stays: recall@1 of {validation_people} validation people "
             "{validation_recall_start:.3f} before, {validation_recall_trained:.3f} after".format(**approval)
         )
-        return FittedAlignment(AlignmentModel(settings, closed, None, "closed_form", approval), result.history, counts)
+        return AlignmentModel(settings, closed, None, "closed_form", approval, result.history, counts)
     towers, _ = _train(
         subjects, closed, begun, trainer, folder / "refit", training, training[:0], seed, progress,
         epochs=result.best_epoch,
     )  # fmt: skip
-    return FittedAlignment(AlignmentModel(begun, closed, towers, "trained", approval), result.history, counts)
+    return AlignmentModel(begun, closed, towers, "trained", approval, result.history, counts)
 
 
 def fit_recipe(
@@ -199,6 +159,7 @@ def fit_recipe(
         rows_of(blocks, rows),
         {name: features[rows] for name, features in chosen.items()},
         subjects.family[rows],
+        genomes=subjects.genome[rows],
         seed=seed,
         settings=tried,
         progress=progress,
@@ -228,22 +189,15 @@ def _train(
     seed: int,
     progress: bool,
     epochs: int | None = None,
-) -> tuple[Towers, TrainingResult]:
+) -> tuple[AlignmentModule, TrainingResult]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         towers = subjects.start_towers(settings, closed, train_rows)
     if progress:
-        for name, count in towers.parameters().items():
+        for name, count in towers.parameter_counts().items():
             log.info(f"{name}: {count}")
-    module = AlignmentModule(
-        towers.gene,
-        towers.brain,
-        settings.build_loss(),
-        towers.logit_scale,
-        learning_rate=trainer.learning_rate,
-        weight_decay=trainer.weight_decay,
-        encoder_learning_rate=trainer.encoder_learning_rate,
-    )
+    towers.learning_rate, towers.weight_decay = trainer.learning_rate, trainer.weight_decay
+    towers.encoder_learning_rate = trainer.encoder_learning_rate
     data = PairedDataModule(
         subjects.pairs(closed),
         subjects.training_rows(train_rows),
@@ -252,14 +206,14 @@ def _train(
         seed=seed,
         strata=subjects.strata if trainer.sampler == "within_stratum" else None,
     )
-    return towers, train(module, data, folder, trainer, seed=seed, epochs=epochs, progress=progress)
+    return towers, train(towers, data, folder, trainer, seed=seed, epochs=epochs, progress=progress)
 
 
 def _approve(
     subjects: Subjects,
     start: ClosedForm,
     settings: AlignmentSettings,
-    towers: Towers,
+    towers: AlignmentModule,
     validation: IntArray,
     result: TrainingResult,
 ) -> dict[str, Any]:
@@ -287,5 +241,4 @@ def _approve(
 def _recall(gene: FloatArray, brain: FloatArray, genome: IntArray) -> FloatArray:
     """Expected recall@1 of each person, mean of both directions, ``[people]``."""
     gallery = min(APPROVAL_GALLERY, full_gallery(len(gene), genome))
-    counts = (rank_counts(gene, brain, genome), rank_counts(brain, gene, genome))
-    return np.mean([recalls(c, gallery, [1])[0] for c in counts], axis=0)
+    return recall_at_1_of_each(gene @ brain.T, genome, relatives="rivals", gallery=gallery).mean(axis=0)

@@ -15,11 +15,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from genebrain import stored_settings
 from genebrain.alignment.model import AlignmentModel
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.splits import PARTS, Split
-from genebrain.common.checksums import verify_run
 from genebrain.common.run_folder import read_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.common.vectors import VectorInput
@@ -28,10 +26,8 @@ from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.runs.contents import own_split
 from genebrain.runs.fit import Experiment, load_fit
 from genebrain.runs.new_people.search import own_ranks, ranked, row_of
-from genebrain.runs.places import found_places, kept_store
-from genebrain.runs.recipe import FittedAlignment
+from genebrain.runs.places import kept_store, open_stored
 from genebrain.sides.people import Subjects
-from genebrain.sides.vectors.cohorts import open_cohort
 from genebrain.sides.workspace import Workspace
 
 SPLITS = (*PARTS, "left_out", "all")
@@ -82,14 +78,17 @@ class Run:
         progress: bool = False,
     ) -> None:  # fmt: skip
         self.path = Path(path)
-        stored = stored_settings.load(self.path / "config.yaml")
-        if not (self.path / "provenance.json").exists():
+        if (self.path / "config.yaml").exists() and not (self.path / "provenance.json").exists():
             raise UserError(f"the fit in {self.path} is not finished: call 'genebrain fit' with this run folder again")
-        verify_run(self.path)
-        self.experiment: Experiment = stored["experiment"]
+        self.opened = open_stored(self.path)
         self.moved = cohort is not None or store is not None
         self.progress = progress
-        self._stored, self._named = stored, (None if cohort is None else Path(cohort), store)
+        self._named = None if cohort is None else Path(cohort), store
+
+    @property
+    def experiment(self) -> Experiment:
+        """Settings of the fit."""
+        return self.opened.experiment
 
     def __repr__(self) -> str:
         return f"Run('{self.path}')"
@@ -107,14 +106,12 @@ class Run:
         """Closed form and towers. Where an encoder was trained, the cohort is needed too."""
         if not self.experiment.tuned_sides and not self.experiment.pooling.trainable:
             return AlignmentModel.load(self.path / "checkpoints")
-        return self.fitted.model
+        return self.fitted
 
     @cached_property
     def workspace(self) -> Workspace:
         """The cohort with what was computed from it."""
-        path, store = found_places(self.path, self._stored, *self._named)
-        cohort = open_cohort(path, self.experiment.genetics, self.experiment.brain)
-        return Workspace(cohort, store, progress=self.progress)
+        return self.opened.workspace(*self._named, progress=self.progress)
 
     @property
     def cohort(self) -> Cohort:
@@ -123,7 +120,7 @@ class Run:
         return self.workspace.cohort
 
     @property
-    def fitted(self) -> FittedAlignment:
+    def fitted(self) -> AlignmentModel:
         """The model with its history."""
         return self._loaded[0]
 
@@ -138,7 +135,7 @@ class Run:
         return self._loaded[2]
 
     @cached_property
-    def _loaded(self) -> tuple[FittedAlignment, Subjects, Split]:
+    def _loaded(self) -> tuple[AlignmentModel, Subjects, Split]:
         if self.moved:  # the store may be new: what is missing is computed
             self.workspace.ingest(self.experiment.brain)
             split = own_split(self.path, self.experiment, self.workspace)
@@ -284,7 +281,7 @@ class Run:
     @property
     def store(self) -> Path | None:
         """Folder of the store, where it still exists."""
-        return kept_store(self.path, self._stored, self._named[1])
+        return kept_store(self.path, self.opened.stored, self._named[1])
 
 
 def load_run(path: Path | str, **where: Any) -> Run:

@@ -16,7 +16,7 @@ from genebrain.common.run_folder import read_json
 from genebrain.common.types import UserError
 from genebrain.runs.contents import claim_contents, own_split
 from genebrain.runs.fit import Experiment, gather_subjects
-from genebrain.runs.recipe import FittedAlignment, fit_recipe
+from genebrain.runs.recipe import fit_recipe
 from genebrain.sides.people import Subjects
 from genebrain.sides.seen_scans import refuse_seen_people
 from genebrain.sides.workspace import Workspace
@@ -50,7 +50,7 @@ def check_judged_on_validation(run: Path, split: Split) -> None:
         )
 
 
-def fit_on_train(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[FittedAlignment, Subjects, Split]:
+def fit_on_train(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[AlignmentModel, Subjects, Split]:
     """Fit the closed form of a finished run on its train people alone, with features fitted on them alone.
 
     Raises
@@ -70,4 +70,4 @@ def fit_on_train(run: Path, experiment: Experiment, workspace: Workspace) -> tup
     if read_json(run / "checkpoints" / "model.json")["kept"] == "trained":
         about["judged"] = CLOSED_FORM_ALONE
         log.warning(f"note: split=validation judges {CLOSED_FORM_ALONE}")
-    return FittedAlignment(AlignmentModel(experiment.alignment, closed, approval=about), []), subjects, split
+    return AlignmentModel(experiment.alignment, closed, approval=about), subjects, split

@@ -30,7 +30,6 @@ from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.genetics.genome.kept_letters import write_letters
 from genebrain.genetics.genome.reference import Reference
 from genebrain.runs.fit import Experiment
-from genebrain.runs.recipe import FittedAlignment
 from genebrain.runs.saved_features import FEATURES
 from genebrain.sides.connectome import ConnectomeSide, person_scans
 from genebrain.sides.genes.elsewhere import genes_elsewhere, save_gene_coordinates
@@ -117,7 +116,7 @@ def brain_coordinates(brain: BrainSide, workspace: Workspace) -> dict[str, Any]:
     return found
 
 
-def load_elsewhere(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[FittedAlignment, Subjects]:
+def load_elsewhere(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[AlignmentModel, Subjects]:
     """The model of a run, and another cohort's people in its coordinates.
 
     Parameters
@@ -148,7 +147,7 @@ def load_elsewhere(run: Path, experiment: Experiment, workspace: Workspace) -> t
         family=np.array(table["family"], dtype=np.int64),
         item_width=item_width,
     )
-    return FittedAlignment(model, []), subjects
+    return model, subjects
 
 
 def refuse_old(run: Path) -> None:

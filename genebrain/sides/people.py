@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.alignment.closed_form.fit import ClosedForm
-from genebrain.alignment.model import Towers, build_towers, untrained_towers
+from genebrain.alignment.model import build_towers, untrained_towers
+from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.towers.standardiser import Standardiser
 from genebrain.alignment.towers.towers import PooledChunks
@@ -110,7 +111,7 @@ class Subjects:
         """Rows of :meth:`pairs` that training reads for these people."""
         return people if self.scans is None else self.scans.rows(people, len(self.genome))
 
-    def start_towers(self, settings: AlignmentSettings, closed: ClosedForm, rows: IntArray) -> Towers:
+    def start_towers(self, settings: AlignmentSettings, closed: ClosedForm, rows: IntArray) -> AlignmentModule:
         """Towers at their start, with the statistics of the given (training) rows."""
         seen = torch.from_numpy(rows)
         gene = self.gene_input(closed) if self.trains_pooling else self.gene_features(closed)
@@ -118,7 +119,7 @@ class Subjects:
             settings, closed, gene[seen], self.brain_features(closed)[seen], *self._parts(closed, rows)
         )  # fmt: skip
 
-    def empty_towers(self, rows: IntArray) -> Callable[[AlignmentSettings, ClosedForm], Towers]:
+    def empty_towers(self, rows: IntArray) -> Callable[[AlignmentSettings, ClosedForm], AlignmentModule]:
         """Maker of towers whose weights are loaded afterwards."""
         return lambda settings, closed: untrained_towers(settings, closed, *self._parts(closed, rows))
 

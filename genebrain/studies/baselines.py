@@ -27,10 +27,11 @@ from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, TooManyColumnsError, fit_closed_form
 from genebrain.alignment.closed_form.latents import JOINED
 from genebrain.alignment.closed_form.ridge_cca import fit_ridge_cca
+from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings, TrainerSettings
 from genebrain.cohort.column_roles import confound_columns
 from genebrain.common.types import FloatArray, IntArray, UserError
-from genebrain.runs.recipe import FittedAlignment, fit_alignment
+from genebrain.runs.recipe import fit_alignment
 from genebrain.sides.people import Subjects
 from genebrain.sides.readings import Readings
 
@@ -49,7 +50,7 @@ class Arena:
 
     Parameters
     ----------
-    fitted : FittedAlignment
+    fitted : AlignmentModel
         The model that is judged.
     subjects : Subjects
         Features of everybody.
@@ -72,7 +73,7 @@ class Arena:
         Columns of the table that the cohort names; None: by their usual names.
     """
 
-    fitted: FittedAlignment
+    fitted: AlignmentModel
     subjects: Subjects
     train: IntArray
     validation: IntArray
@@ -111,7 +112,7 @@ def dosage(arena: Arena) -> Vectors | None:
 
     Where the model reads dosages beside embeddings, this is its own dosage part, on the same brain latents.
     """
-    closed = arena.fitted.model.closed_form
+    closed = arena.fitted.closed_form
     if "dosages" in closed.alone:
         return closed_vectors(closed.of_family("dosages"), arena.subjects, arena.judged)
     try:
@@ -231,6 +232,7 @@ def _closed_form(
         rows_of(blocks, rows),
         {name: values[rows] for name, values in brain.items()},
         arena.subjects.family[rows],
+        genomes=arena.subjects.genome[rows],
         seed=arena.seed,
         settings=ClosedFormSettings(
             columns=columns or ColumnSettings(item_width=arena.subjects.item_width), stack=True
@@ -247,7 +249,10 @@ def _own_features(arena: Arena) -> Vectors:
 
 def _ridge(arena: Arena, columns: FloatArray, brain: FloatArray) -> Vectors:
     rows = arena.training
-    model = fit_ridge_cca(columns[rows], brain[rows], arena.subjects.family[rows], seed=arena.seed)
+    people = arena.subjects
+    model = fit_ridge_cca(
+        columns[rows], brain[rows], people.family[rows], seed=arena.seed, genomes=people.genome[rows]
+    )  # fmt: skip
     return model.gene_vectors(columns[arena.judged]), model.brain_vectors(brain[arena.judged])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from genebrain.alignment.model import AlignmentModel
 from genebrain.cohort.column_roles import column_roles
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.splits import load_split
@@ -31,7 +32,6 @@ from genebrain.evaluation.retrieval import (
 )
 from genebrain.evaluation.verdict import verdict
 from genebrain.runs.fit import Experiment, load_fit, sizes, strata_columns
-from genebrain.runs.recipe import FittedAlignment
 from genebrain.runs.train_only import check_judged_on_validation, fit_on_train
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.workspace import Workspace
@@ -168,12 +168,12 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
             } if learner else None,
             "strata_columns": strata_names(cohort, settings.strata),
             "columns": column_roles(cohort.table, strata_names(cohort, settings.strata), cohort.own.confounds),
-            "gene_readings": gene_readings(fitted.model.closed_form),
+            "gene_readings": gene_readings(fitted.closed_form),
             "scan_readings": scan_readings(experiment.brain, workspace, fitted, subjects, split.training),
         }  # fmt: skip
         metrics["findings"] = write_findings(
             result_path(run, "findings", settings.split), result_path(run, "figures", settings.split),
-            fitted.model.closed_form, subjects, workspace, experiment.genetics, experiment.brain,
+            fitted.closed_form, subjects, workspace, experiment.genetics, experiment.brain,
             split.training if test else split.train, rows, n=settings.n_permutations,
         )  # fmt: skip
     metrics["cost"] = folder.cost()
@@ -256,30 +256,30 @@ class Judged:
 
 
 def _arms(
-    fitted: FittedAlignment, subjects: Any, rows: IntArray, who: Judged, retrieval: dict[str, Metrics]
+    fitted: AlignmentModel, subjects: Any, rows: IntArray, who: Judged, retrieval: dict[str, Metrics]
 ) -> dict[str, Metrics]:
     arms = {"closed_form": who.retrieval(*fitted.vectors(subjects, rows, "closed_form"))["mean"]}
-    for family in fitted.model.closed_form.alone:  # what does the DNA model add to the variants?
-        alone = closed_vectors(fitted.model.closed_form.of_family(family), subjects, rows)
+    for family in fitted.closed_form.alone:  # what does the DNA model add to the variants?
+        alone = closed_vectors(fitted.closed_form.of_family(family), subjects, rows)
         arms[f"{family}_alone"] = who.retrieval(*alone)["mean"]
-    if fitted.model.towers is not None:
+    if fitted.towers is not None:
         arms["trained"] = who.retrieval(*fitted.vectors(subjects, rows, "trained"))["mean"]
     arms |= {name: retrieval[name]["mean"] for name in VARIANTS if name in retrieval}
     return arms
 
 
-def model_facts(fitted: FittedAlignment, experiment: Experiment, arms: dict[str, Metrics]) -> dict[str, Any]:
+def model_facts(fitted: AlignmentModel, experiment: Experiment, arms: dict[str, Metrics]) -> dict[str, Any]:
     """What ``metrics.json`` says of the model."""
-    settings = fitted.model.settings
+    settings = fitted.settings
     return {
         "start": settings.start,
         "train": settings.train,
         "score": settings.score,
         "encoder": experiment.genetics.name,
-        "kept": fitted.model.kept,
-        "approval": fitted.model.approval,
-        "chosen": fitted.model.closed_form.chosen,
-        "calibration": fitted.model.closed_form.calibration.as_dict(),
+        "kept": fitted.kept,
+        "approval": fitted.approval,
+        "chosen": fitted.closed_form.chosen,
+        "calibration": fitted.closed_form.calibration.as_dict(),
         "arms": arms,
     }
 

@@ -11,10 +11,10 @@ from genebrain.alignment.closed_form.column_sets import rows_of
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedFormSettings, fit_closed_form
 from genebrain.alignment.closed_form.latents import JOINED, kind_of
+from genebrain.alignment.model import AlignmentModel
 from genebrain.brain.connectome.first_order import LIMIT, FirstOrderFit, first_order_fit
 from genebrain.brain.store.store import ScanStore
 from genebrain.common.types import IntArray, Metrics
-from genebrain.runs.recipe import FittedAlignment
 from genebrain.sides.connectome import DEFAULT_KINDS, ConnectomeSide, person_scans
 from genebrain.sides.estimators.side import EstimatorSide
 from genebrain.sides.people import Subjects
@@ -28,7 +28,7 @@ CLEARLY = 0.05
 
 
 def scan_readings(
-    side: BrainSide, workspace: Workspace, fitted: FittedAlignment, subjects: Subjects, training: IntArray
+    side: BrainSide, workspace: Workspace, fitted: AlignmentModel, subjects: Subjects, training: IntArray
 ) -> Metrics | None:
     """What the kinds of scan features reach, tests of the series, and warnings in words; None for scan encoders.
 
@@ -36,7 +36,7 @@ def scan_readings(
     """
     if not isinstance(side, ConnectomeSide) or isinstance(side, EstimatorSide):
         return None
-    chosen = fitted.model.closed_form.chosen
+    chosen = fitted.closed_form.chosen
     reached = dict(chosen.get("kinds") or {})
     if not set(DEFAULT_KINDS) <= set(side.kinds):
         wider = replace(side, kind=tuple(dict.fromkeys((*DEFAULT_KINDS, *side.kinds))), components=None, despike=None)
@@ -80,6 +80,7 @@ def _tried(side: ConnectomeSide, workspace: Workspace, subjects: Subjects, train
         rows_of(subjects.blocks, training),
         {name: features[training] for name, features in values.items()},
         subjects.family[training],
+        genomes=subjects.genome[training],
         settings=ClosedFormSettings(
             columns=ColumnSettings(item_width=subjects.item_width), modes=("ridge",), stack=True
         ),

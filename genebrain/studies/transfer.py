@@ -62,7 +62,7 @@ def judge_elsewhere(
     who = Judged(subjects.family, subjects.genome, settings.n_bootstrap, size)
     gene, brain = fitted.vectors(subjects, rows)
     strata, vectors = strata_labels(cohort, rows, settings.strata), {"model": (gene, brain)}
-    latents = fitted.model.closed_form.observed_latents(subjects.brain[fitted.brain_name])
+    latents = fitted.closed_form.observed_latents(subjects.brain[fitted.brain_name])
     wanted = "confound_only" in settings.comparisons
     asked = cohort.table, latents, subjects.family, experiment.seed, cohort.own.confounds
     guessed = confound_latents(*asked) if wanted else None

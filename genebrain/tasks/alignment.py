@@ -210,13 +210,8 @@ def evaluate(
     metrics); or the cohort of the run, where it has moved. ``split=validation`` judges the closed form fitted on the
     train people alone; see :mod:`genebrain.runs.train_only`.
     """
-    from genebrain import stored_settings
     from genebrain.cohort.column_roles import roles_in_words
-    from genebrain.common.checksums import verify_run
-    from genebrain.runs.fit import Experiment
-    from genebrain.runs.places import found_places
-    from genebrain.sides.vectors.cohorts import open_cohort
-    from genebrain.sides.workspace import Workspace
+    from genebrain.runs.places import open_stored
     from genebrain.studies.baselines import COMPARISONS
     from genebrain.studies.folds import is_folded
     from genebrain.studies.judgement import JudgementSettings, judge_run
@@ -228,19 +223,14 @@ def evaluate(
     )  # fmt: skip
     if is_folded(Path(run)):
         return evaluate_folds(Path(run), settings, cohort.path if isinstance(cohort, CohortPlace) else cohort, progress)
-    verify_run(run, results=False)
-    stored = stored_settings.load(Path(run) / "config.yaml")
-    experiment = stored.get("experiment")
-    if not isinstance(experiment, Experiment):
-        raise UserError(f"{run} is no run of 'genebrain fit': its config.yaml holds no experiment")
+    opened = open_stored(run, results=False)
+    experiment = opened.experiment
     place = cohort.path if isinstance(cohort, CohortPlace) else cohort
     if place is not None:
         metrics = evaluate_elsewhere(Path(run), experiment, Path(place), settings, out, store, progress=progress)
     else:
         refuse_out(out)
-        if workspace is None:
-            path, store = found_places(Path(run), stored, store=store)
-            workspace = Workspace(open_cohort(path, experiment.genetics, experiment.brain), store, progress=progress)
+        workspace = workspace or opened.workspace(store=store, progress=progress)
         metrics = judge_run(Path(run), experiment, workspace, settings)
     if progress:
         print(roles_in_words(metrics["columns"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genebrain.common.types import Metrics, UserError
+from genebrain.common.types import Metrics
 
 
 def controls(
@@ -30,26 +30,16 @@ def controls(
     n_shuffles : int
         Refits of ``shuffled_pairs``.
     """
-    from genebrain import stored_settings
-    from genebrain.common.checksums import verify_run
-    from genebrain.runs.fit import Experiment
-    from genebrain.runs.places import found_places
-    from genebrain.sides.vectors.cohorts import open_cohort
-    from genebrain.sides.workspace import Workspace
+    from genebrain.runs.places import open_stored
     from genebrain.studies.controls.run import run_controls
     from genebrain.studies.controls.setting import ControlSettings
 
     settings = ControlSettings(
         None if names is None else tuple(names), n_shuffles, gallery_size, n_bootstrap, n_permutations
     )
-    verify_run(Path(run), results=False)
-    stored = stored_settings.load(Path(run) / "config.yaml")
-    experiment = stored.get("experiment")
-    if not isinstance(experiment, Experiment):
-        raise UserError(f"{run} is no run of 'genebrain fit': its config.yaml holds no experiment")
-    path, place = found_places(Path(run), stored, store=store)
-    workspace = Workspace(open_cohort(path, experiment.genetics, experiment.brain), place, progress=progress)
-    found = run_controls(Path(run), experiment, workspace, settings)
+    opened = open_stored(run, results=False)
+    workspace = opened.workspace(store=store, progress=progress)
+    found = run_controls(Path(run), opened.experiment, workspace, settings)
     if progress:
         print(f"{'model':16} percentile rank {found['model']['percentile_rank']['value']:.3f}")
         for name, one in found["controls"].items():

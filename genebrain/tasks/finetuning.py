@@ -18,6 +18,7 @@ from genebrain.genetics.finetuning.settings import (
     TokenSettings,
     TrainingSettings,
 )
+from genebrain.messages import first_rank
 from genebrain.sides.genome import GeneSide
 from genebrain.training.settings import Tuning
 
@@ -84,7 +85,7 @@ def finetune(
         if folder.finished:
             verify_run(folder.path)
         if not folder.finished:
-            if progress and _first_rank():
+            if progress and first_rank():
                 print("\n".join([*notes(data.report), parameter_line(base, recipe, data, training)]))
             with folder.stage("train"):
                 results = run_folds(
@@ -99,7 +100,7 @@ def finetune(
                     progress=progress,
                 )
             metrics, predictions = judge(task, data, results, n_bootstrap=n_bootstrap, seed=seed)
-            if not _first_rank():
+            if not first_rank():
                 return metrics
             write_table(predictions, folder.path / "predictions.tsv")
             write_json(folder.path / "metrics.json", metrics)
@@ -107,9 +108,9 @@ def finetune(
             folder.record({"tokens": data.report["tokens"]})
             folder.finish({"seed": seed, "base": base.fingerprint})
         metrics = dict(read_json(folder.path / "metrics.json"))
-        if predict is not None and _first_rank():
+        if predict is not None and first_rank():
             _predict(predict, folder.path, len(data.folds), base, table, progress)
-        if progress and _first_rank():
+        if progress and first_rank():
             print(verdict(metrics))
             print(
                 "metrics.json, predictions.tsv and the model of each fold (folds/fold-0/model, ...) are in "
@@ -149,7 +150,3 @@ def _fingerprint(sequences: list[str], source: Path | str) -> str:
     for text in sequences:
         digest.update(text.encode() + b"\n")
     return digest.hexdigest()
-
-
-def _first_rank() -> bool:
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0

@@ -46,15 +46,15 @@ def test_an_encoder_in_training_starts_from_random_where_its_base_finds_nothing(
         people, rows[:80], rows[80:120], AlignmentSettings(), trainer, tmp_path, seed=1, progress=False
     )
     assert "starts from random projectors" in capsys.readouterr().out
-    assert fitted.model.approval["validation_recall_start"] == pytest.approx(1 / 32), "the closed form is at chance"
-    assert fitted.model.kept == "trained", fitted.model.approval
-    assert fitted.model.settings.start == "random"
+    assert fitted.approval["validation_recall_start"] == pytest.approx(1 / 32), "the closed form is at chance"
+    assert fitted.kept == "trained", fitted.approval
+    assert fitted.settings.start == "random"
     gene, brain = fitted.vectors(people, rows[120:])
     assert np.mean((gene @ brain.T).argmax(axis=1) == np.arange(30)) > 0.3, "people that it has not seen"
     (tmp_path / "saved").mkdir()
-    fitted.model.save(tmp_path / "saved")
+    fitted.save(tmp_path / "saved")
     again = AlignmentModel.load(tmp_path / "saved", people.empty_towers(rows[:80]))
-    np.testing.assert_array_equal(replace(fitted, model=again).vectors(people, rows[120:])[1], brain)
+    np.testing.assert_array_equal(again.vectors(people, rows[120:])[1], brain)
 
 
 @pytest.mark.parametrize("train", ["residual", "full"])
@@ -62,13 +62,13 @@ def test_training_that_has_nothing_to_move_is_left_out_and_said(tmp_path, capsys
     rows = np.arange(150)
     settings = AlignmentSettings(train=train)
     empty = fit_alignment(subjects(0), rows[:100], rows[100:], settings, TRAINER, tmp_path / "a", progress=False)
-    assert empty.model.closed_form.calibration.slope == 0
-    assert empty.model.kept == "closed_form"
+    assert empty.closed_form.calibration.slope == 0
+    assert empty.kept == "closed_form"
     assert empty.history == []
-    assert "alignment=textbook" in empty.model.approval["not_trained"]
+    assert "alignment=textbook" in empty.approval["not_trained"]
     assert "no training: the closed form finds no relation" in capsys.readouterr().out
     assert not (tmp_path / "a").exists(), "no epoch was run"
     found = fit_alignment(subjects(1), rows[:100], rows[100:], settings, TRAINER, tmp_path / "b", progress=False)
     assert len(found.history) == 2
-    assert "gain" in found.model.approval
-    assert ("training is not used" in capsys.readouterr().out) == (found.model.kept == "closed_form")
+    assert "gain" in found.approval
+    assert ("training is not used" in capsys.readouterr().out) == (found.kept == "closed_form")

@@ -233,4 +233,4 @@ def test_vectors_of_a_second_cohort(tmp_path):
 
 def test_load_fit_still_reads_the_run(run):
     opened = genebrain.load_run(run)
-    assert load_fit(run, opened.experiment, opened.workspace)[0].model.kept == "closed_form"
+    assert load_fit(run, opened.experiment, opened.workspace)[0].kept == "closed_form"

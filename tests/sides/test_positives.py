@@ -98,7 +98,7 @@ def test_rows_of_training_are_the_scans_of_training_people(workspace, side):
 def test_a_batch_of_scans_repeats_the_genome_of_the_person(workspace):
     people, scans = gathered(workspace, CONNECTOME)
     none = AlignmentSettings(train="none")
-    closed = fit_alignment(people, TRAIN, VALIDATION, none, SHORT, Path()).model.closed_form
+    closed = fit_alignment(people, TRAIN, VALIDATION, none, SHORT, Path()).closed_form
     data = PairedDataModule(scans.pairs(closed), scans.training_rows(TRAIN), VALIDATION, strata=np.arange(60) % 2)
     for batch in data.train_dataloader():
         genome = batch["genome_id"].numpy()
@@ -118,13 +118,15 @@ def test_both_scans_of_a_person_are_positives_of_the_genome(workspace):
     """The loss of a training batch, every term written out from the people's row numbers."""
     people, scans = gathered(workspace, CONNECTOME)
     none = AlignmentSettings(train="none")
-    closed = fit_alignment(people, TRAIN, VALIDATION, none, SHORT, Path()).model.closed_form
+    closed = fit_alignment(people, TRAIN, VALIDATION, none, SHORT, Path()).closed_form
     rows = scans.training_rows(TRAIN)[-16:]
     batch = scans.pairs(closed)[rows.tolist()]
     person = scans.scans.person[rows - 60]
     assert len(rows) == 2 * len(set(person))
     towers = scans.start_towers(TEXTBOOK, closed, TRAIN)
-    gene, brain = (side.detach() for side in (towers.gene.eval()(batch["gene"]), towers.brain.eval()(batch["brain"])))
+    gene, brain = (
+        side.detach() for side in (towers.gene_tower.eval()(batch["gene"]), towers.brain_tower.eval()(batch["brain"]))
+    )
     scores = 3.0 * (gene @ brain.T).double().numpy()
 
     def one_way(s: np.ndarray) -> float:
@@ -179,7 +181,7 @@ def test_the_refit_reads_scans_of_validation_people_too(tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "_approve", lambda *_: {"approved": True})
     rows = np.arange(140)
     fitted = fit_alignment(subjects, rows[:110], rows[110:], AlignmentSettings(), SHORT, tmp_path, progress=False)
-    assert fitted.model.kept == "trained"
+    assert fitted.kept == "trained"
     (first, judged), (again, nobody) = seen
     assert first.tolist() == [*range(100), *range(150, 170)]
     assert judged.tolist() == list(range(110, 140))

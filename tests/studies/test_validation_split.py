@@ -18,7 +18,7 @@ from genebrain.common.types import UserError
 from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.retrieval import chance, evaluate_retrieval
 from genebrain.evaluation.verdict import judge
-from genebrain.runs.recipe import FittedAlignment, fit_recipe
+from genebrain.runs.recipe import fit_recipe
 from genebrain.runs.train_only import fit_on_train
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.people import Subjects
@@ -36,7 +36,7 @@ def test_the_bound_of_the_null_law():
     assert 1 / 64 < binom.sf(MOST, COHORTS, 0.05) < 1 / 62
 
 
-def found(fitted: FittedAlignment, people: Subjects, rows: np.ndarray) -> bool:
+def found(fitted: AlignmentModel, people: Subjects, rows: np.ndarray) -> bool:
     """Whether the verdict on these people is anything else than chance."""
     gene, brain = fitted.vectors(people, rows)
     size, everybody = len(rows), np.arange(len(rows))
@@ -57,7 +57,7 @@ def test_no_effect_is_found_in_either_split_where_there_is_none():
         blocks = [rng.normal(size=(120, 12)).astype(np.float32) for _ in range(2)]
         people = Subjects(blocks, {n: rng.normal(size=(120, 20)).astype(np.float32) for n in "ab"}, rows, rows)
         whole, alone = (
-            FittedAlignment(AlignmentModel(settings, fit_recipe(people, who, settings, seed, progress=False)), [])
+            AlignmentModel(settings, fit_recipe(people, who, settings, seed, progress=False))
             for who in (np.r_[train, validation], train)
         )
         counts += [found(whole, people, test), found(alone, people, validation), found(whole, people, validation)]
@@ -116,7 +116,7 @@ def test_nothing_of_validation_people_reaches_the_model_that_they_judge(run, coh
         values[np.r_[split.validation, split.test]] *= 7
     other, features, _ = fit_on_train(run, experiment, moved)
     for name in ("coefficients", "brain_mean", "brain_map", "predictive"):
-        one, same = getattr(fitted.model.closed_form, name), getattr(other.model.closed_form, name)
+        one, same = getattr(fitted.closed_form, name), getattr(other.closed_form, name)
         assert one.tobytes() == same.tobytes(), name
     chosen = fitted.brain_name
     assert np.abs(features.brain[chosen][split.validation] - subjects.brain[chosen][split.validation]).max() > 0.1

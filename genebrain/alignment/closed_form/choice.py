@@ -24,9 +24,10 @@ from genebrain.alignment.closed_form.empirical_bayes import (
 )
 from genebrain.alignment.closed_form.latents import kind_of
 from genebrain.alignment.closed_form.regression_data import Form, RegressionData
-from genebrain.alignment.closed_form.score import Calibration, calibrate, expected_recall_at_1, llr_vectors, unit_rows
+from genebrain.alignment.closed_form.score import Calibration, calibrate, llr_vectors, unit_rows
 from genebrain.alignment.closed_form.spectral import PrincipalComponents
 from genebrain.common.types import FloatArray, IntArray
+from genebrain.evaluation.rank_metrics import expected_recall_at_1
 
 NEAR = 3.0
 """Standard errors of the criterion within which ridge cannot tell two kinds of candidates apart."""
@@ -92,7 +93,7 @@ class Judge:
     """Scores a batch of fits (one per fold, the last on all rows) on the rows each of them has not seen."""
 
     x: FloatArray
-    families: IntArray
+    genomes: IntArray
     folds: list[IntArray]
     settings: ClosedFormSettings
 
@@ -100,6 +101,10 @@ class Judge:
     def left_out(self) -> list[IntArray]:
         """Rows that each fit does without: one fold after the other, then none."""
         return [*self.folds, np.zeros(0, dtype=np.int64)]
+
+    def recall(self, scores: FloatArray, rows: IntArray) -> float:
+        """Recall@1 of some rows against each other, by the rule of ``evaluate``."""
+        return expected_recall_at_1(scores, self.genomes[rows], relatives="rivals", gallery=self.settings.gallery)
 
     def judge(self, posterior: Posterior, u: FloatArray) -> tuple[float, Calibration]:
         """Cross-validated criterion and the calibration of held-out predictions."""
@@ -114,7 +119,7 @@ class Judge:
             gene, brain = score_vectors(
                 ghat[rows], latent[rows], posterior.predictive[f], calibration, self.settings.score
             )
-            recall = expected_recall_at_1(gene @ brain.T, self.families[rows], self.settings.gallery)
+            recall = self.recall(gene @ brain.T, rows)
             value += recall * len(rows) / len(self.x)
         return value, calibration
 

@@ -142,6 +142,7 @@ def fit_closed_form(
     brain_candidates: dict[str, FloatArray],
     families: IntArray,
     *,
+    genomes: IntArray | None = None,
     seed: int = 0,
     settings: ClosedFormSettings | None = None,
     progress: bool = False,
@@ -156,6 +157,8 @@ def fit_closed_form(
         Alternative feature sets of the same scans.
     families : int array [people]
         Families stay on one side of every fold.
+    genomes : int array [people], optional
+        People of one genome (identical twins) are no rivals of each other in cross-validation. None: all differ.
     progress : bool
         Show bars: windows that become columns, fits of the ridge, sweeps of the sparse priors.
 
@@ -169,6 +172,7 @@ def fit_closed_form(
     settings = settings or ClosedFormSettings()
     families = np.asarray(families)
     n = len(families)
+    genomes = np.arange(n) if genomes is None else np.asarray(genomes)
     _check_inputs(gene_blocks, brain_candidates, n)
     # Many small matrix products: threads inside each would wait for one another most of the time.
     with threadpool_limits(1, user_api="blas"):
@@ -180,7 +184,7 @@ def fit_closed_form(
         form = form_for(size, budget)
         if form is PeopleRows and size.of_rows > budget:
             raise TooManyColumnsError(too_many_columns(size, budget, len(gene_blocks), settings.columns))
-        judges = [Judge(table.astype(np.float64), families, folds, settings) for table in tables]
+        judges = [Judge(table.astype(np.float64), genomes, folds, settings) for table in tables]
         cv, tried = _tried_latents(judges[0], brain_candidates, most, form, progress=progress)
         latents, best = max(
             ((one, choose_prior(judges[0], one.values, fits, one.name, cv, progress=progress)) for one, fits in tried),

@@ -16,7 +16,7 @@ from scipy.optimize import lsq_linear
 from genebrain.alignment.closed_form.choice import Judge, score_vectors
 from genebrain.alignment.closed_form.column_sets import SetColumns
 from genebrain.alignment.closed_form.empirical_bayes import Posterior
-from genebrain.alignment.closed_form.score import MAX_SLOPE, Calibration, expected_recall_at_1
+from genebrain.alignment.closed_form.score import MAX_SLOPE, Calibration
 from genebrain.common.types import FloatArray
 
 STACK = "stack"
@@ -123,8 +123,7 @@ def _nested(judge: Judge, predictions: FloatArray, u: FloatArray) -> tuple[Float
         predictive, calibration = _calibrated(np.tensordot(weights, predictions[:, others], 1), u[others])
         sums[rows] = np.tensordot(weights, predictions[:, rows], 1)
         gene, brain = score_vectors(sums[rows], u[rows], predictive, calibration, judge.settings.score)
-        recall = expected_recall_at_1(gene @ brain.T, judge.families[rows], judge.settings.gallery)
-        value += recall * len(rows) / len(u)
+        value += judge.recall(gene @ brain.T, rows) * len(rows) / len(u)
     return sums, value
 
 

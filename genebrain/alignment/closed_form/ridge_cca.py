@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.alignment.closed_form.score import expected_recall_at_1, unit_rows
+from genebrain.alignment.closed_form.score import unit_rows
 from genebrain.alignment.closed_form.spectral import CanonicalBasis, grouped_folds
 from genebrain.common.types import FloatArray, IntArray
+from genebrain.evaluation.rank_metrics import expected_recall_at_1
 
 GENE_RIDGES = (0.05, 0.2, 0.5, 0.8, 0.95)
 BRAIN_RIDGES = (0.05, 0.2, 0.5, 0.8)
@@ -62,7 +63,13 @@ class RidgeCCA:
         return cls(**arrays, **state["json"])
 
 
-def fit_ridge_cca(gene_columns: FloatArray, brain_features: FloatArray, families: IntArray, seed: int = 0) -> RidgeCCA:
+def fit_ridge_cca(
+    gene_columns: FloatArray,
+    brain_features: FloatArray,
+    families: IntArray,
+    seed: int = 0,
+    genomes: IntArray | None = None,
+) -> RidgeCCA:
     """Choose the ridges and the rank by grouped cross-validation, then refit on all given rows.
 
     Parameters
@@ -73,8 +80,11 @@ def fit_ridge_cca(gene_columns: FloatArray, brain_features: FloatArray, families
         Reduced to at most 200 principal components inside each fold.
     families : int array [people]
         Rows of one family are never split between fitting and scoring.
+    genomes : int array [people], optional
+        People of one genome are no rivals of each other in cross-validation. None: all differ.
     """
     n = len(gene_columns)
+    genomes = np.arange(n) if genomes is None else genomes
     folds = grouped_folds(families, N_FOLDS, seed)
     settings = list(product(GENE_RIDGES, BRAIN_RIDGES))
     totals: dict[tuple[float, float, int], float] = {}
@@ -88,7 +98,8 @@ def fit_ridge_cca(gene_columns: FloatArray, brain_features: FloatArray, families
             weight = np.sqrt(correlations)
             x, f = gene @ (left * weight), brain @ (right * weight)
             for k in _ranks(min(left.shape[1], max(RANKS))):
-                recall = expected_recall_at_1(unit_rows(x[:, :k]) @ unit_rows(f[:, :k]).T, families[held_out])
+                scores = unit_rows(x[:, :k]) @ unit_rows(f[:, :k]).T
+                recall = expected_recall_at_1(scores, genomes[held_out], relatives="rivals")
                 key = (gamma_gene, gamma_brain, k)
                 totals[key] = totals.get(key, 0.0) + recall * len(held_out) / n
     cv: list[dict[str, Any]] = [

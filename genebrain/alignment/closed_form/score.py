@@ -1,4 +1,4 @@
-"""Scores between a predicted and an observed brain vector, and the criterion that chooses among models.
+"""Scores between a predicted and an observed brain vector.
 
 The log-likelihood ratio (LLR) compares "these two belong to one person" with "they belong to two people" under
 ``u | genes ~ N(slope * ghat, inflation * s)`` and ``u ~ N(0, variance)``. It is written as a dot product of one
@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.special import gammaln
 
-from genebrain.common.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray
 
 MAX_SLOPE = 1.2
 """Upper clip of the calibrated slope: more would mean that a held-out prediction is systematically too small."""
@@ -100,48 +99,3 @@ def unit_rows(x: FloatArray) -> FloatArray:
     """Scale each row to length one; an all-zero row stays zero, so that it scores the same against everybody."""
     length = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.where(length > 0, length, 1.0)
-
-
-def expected_recall_at_1(scores: FloatArray, families: IntArray | None = None, gallery: int = 32) -> float:
-    """Expected recall@1, mean of both directions, over all galleries of a given size: smooth and exact.
-
-    With ``b`` candidates above the match among ``m`` distractors, a gallery of ``gallery - 1`` random
-    distractors holds none of them with probability ``C(m - b, gallery - 1) / C(m, gallery - 1)``. Ties are
-    broken at random, in expectation: a constant score gives exactly ``1 / gallery``. (Inserting the mid-rank
-    into the formula instead would give a constant score almost zero.)
-
-    Parameters
-    ----------
-    scores : array [people, people]
-        Row: gene query; column: brain candidate; the diagonal holds the matches.
-    families : int array [people], optional
-        Relatives are no distractors of each other.
-    gallery : int
-        Gallery size, capped by the number of people that can be drawn for a query.
-    """
-    n = len(scores)
-    if n < 2:
-        return 1.0
-    distractor = ~np.eye(n, dtype=bool) if families is None else families[:, None] != families[None, :]
-    values = []
-    for table in (scores, scores.T):
-        match = np.diag(table)[:, None]
-        above = np.sum((table > match) & distractor, axis=1)
-        ties = np.sum((table == match) & distractor, axis=1)
-        m = distractor.sum(axis=1)
-        values.append(np.mean(_chance_of_none(above, ties, m, np.minimum(gallery - 1, m))))
-    return float(np.mean(values))
-
-
-def _chance_of_none(above: IntArray, ties: IntArray, m: IntArray, drawn: IntArray) -> FloatArray:
-    """Mean over b = above..above+ties of C(m-b, drawn) / C(m, drawn), by the hockey-stick identity."""
-
-    def log_choose(a: IntArray, b: IntArray) -> FloatArray:
-        return gammaln(a + 1.0) - gammaln(b + 1.0) - gammaln(np.maximum(a - b, 0) + 1.0)
-
-    def tail(b: IntArray) -> FloatArray:  # sum over b' >= b of C(m-b', drawn) / C(m, drawn)
-        top = m - b + 1
-        possible = top >= drawn + 1
-        return np.where(possible, np.exp(log_choose(np.maximum(top, drawn + 1), drawn + 1) - log_choose(m, drawn)), 0.0)
-
-    return (tail(above) - tail(above + ties + 1)) / (ties + 1)

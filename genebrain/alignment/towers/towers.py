@@ -9,12 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from genebrain.alignment.towers.pooling import DiploidPooling, build
 from genebrain.alignment.towers.projector import Projector
 from genebrain.alignment.towers.standardiser import Standardiser
+from genebrain.common.types import FloatArray
+from genebrain.training.tuned_encoder import tuned_encoders
+
+
+def tower_vectors(tower: nn.Module, features: Tensor, batch: int = 1024) -> FloatArray:
+    """Vectors of people, outside training: ``[people, features] -> [people, columns]`` float32."""
+    tower.eval()
+    if tuned_encoders(tower):
+        # What people share is encoded once for all of them; the encoder cuts its work up by itself.
+        batch = max(1, len(features))
+        if torch.cuda.is_available():
+            tower.cuda()
+    device = next(tower.parameters()).device
+    with torch.inference_mode():
+        parts = [tower(features[i : i + batch].to(device)).float().cpu() for i in range(0, len(features), batch)]
+    out: FloatArray = torch.cat(parts).numpy() if parts else np.empty((0, 0), np.float32)
+    return out
 
 
 class ResidualTower(nn.Module):

@@ -17,6 +17,7 @@ import torch
 
 from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.alignment.model import AlignmentModel
+from genebrain.alignment.towers.towers import tower_vectors
 from genebrain.cohort.notices import tell
 from genebrain.cohort.participants import Cohort
 from genebrain.common.run_folder import read_json
@@ -161,8 +162,7 @@ def scored_genomes(model: AlignmentModel, blocks: Blocks, ids: list[str]) -> pd.
         values = model.closed_form.gene_vectors(columns)
     else:
         assert model.towers is not None
-        nobody = torch.zeros(0, len(model.closed_form.brain_mean))
-        values = model.towers.vectors(torch.from_numpy(columns.astype(np.float32)), nobody)[0]
+        values = tower_vectors(model.towers.gene_tower, torch.from_numpy(columns.astype(np.float32)))
     return pd.DataFrame(values, index=ids, columns=[f"v{i}" for i in range(values.shape[1])])
 
 

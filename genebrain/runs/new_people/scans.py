@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from genebrain.alignment.model import AlignmentModel
+from genebrain.alignment.towers.towers import tower_vectors
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.relatedness.kinship import Pairs
 from genebrain.common.run_folder import read_json
@@ -100,6 +101,5 @@ def scored_scans(model: AlignmentModel, features: FloatArray, ids: list[str]) ->
         values = model.closed_form.brain_vectors(features)
     else:
         assert model.towers is not None
-        nobody = torch.zeros(0, model.closed_form.coefficients.shape[0])
-        values = model.towers.vectors(nobody, torch.from_numpy(features.astype(np.float32)))[1]
+        values = tower_vectors(model.towers.brain_tower, torch.from_numpy(features.astype(np.float32)))
     return pd.DataFrame(values, index=ids, columns=[f"v{i}" for i in range(values.shape[1])])

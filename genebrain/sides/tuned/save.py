@@ -33,7 +33,7 @@ def save_tuned_scans(
     """
     if model.towers is None or not isinstance(side, EncoderSide):
         return None
-    for tuned in tuned_encoders(model.towers.brain).values():
+    for tuned in tuned_encoders(model.towers.brain_tower).values():
         encoder = tuned.model
         assert isinstance(encoder, WindowEncoder)
         if tuned.tuning == "lora":

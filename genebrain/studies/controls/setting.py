@@ -14,7 +14,7 @@ from genebrain.alignment.closed_form.column_sets import Blocks, mapped
 from genebrain.alignment.model import AlignmentModel
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.runs.fit import Experiment
-from genebrain.runs.recipe import FittedAlignment, fit_recipe
+from genebrain.runs.recipe import fit_recipe
 from genebrain.sides.genes.readings import filled
 from genebrain.sides.people import Subjects
 from genebrain.sides.workspace import Workspace
@@ -50,7 +50,7 @@ class Setting:
 
     Attributes
     ----------
-    fitted : FittedAlignment
+    fitted : AlignmentModel
     subjects : Subjects
         Of everybody; encoders as they are.
     training, judged : int arrays
@@ -62,7 +62,7 @@ class Setting:
     n_shuffles : int
     """
 
-    fitted: FittedAlignment
+    fitted: AlignmentModel
     subjects: Subjects
     training: IntArray
     judged: IntArray
@@ -86,7 +86,7 @@ class Setting:
                 subjects, self.training if rows is None else rows, settings, self.experiment.seed,
                 progress=self.progress if progress is None else progress,
             )  # fmt: skip
-        return FittedAlignment(AlignmentModel(settings, closed), []).vectors(subjects, self.judged)
+        return AlignmentModel(settings, closed).vectors(subjects, self.judged)
 
     def with_blocks(self, blocks: Blocks, item_width: int | None = None) -> Subjects:
         """The same people with other readings of their genomes."""

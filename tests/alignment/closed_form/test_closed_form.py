@@ -12,7 +12,7 @@ from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, TooManyColumnsError, fit_closed_form
 from genebrain.alignment.closed_form.regression_data import PeopleRows
 from genebrain.alignment.closed_form.ridge_cca import fit_ridge_cca
-from genebrain.alignment.closed_form.score import expected_recall_at_1
+from genebrain.evaluation.rank_metrics import expected_recall_at_1
 
 N, N_TEST = 500, 200
 DOSAGES = ClosedFormSettings(columns=ColumnSettings(kind="dosages"), dimensions=(3, 6))
@@ -37,7 +37,7 @@ def cohort(seed: int, *, heritability: float = 0.9, n: int = N + N_TEST) -> dict
 def held_out_recall(model: ClosedForm, data: dict[str, Any]) -> float:
     gene = model.gene_vectors(model.gene_columns([b[N:] for b in data["blocks"]]))
     brain = model.brain_vectors(data["brain"][model.chosen["brain"]][N:])
-    return expected_recall_at_1(gene @ brain.T)
+    return expected_recall_at_1(gene @ brain.T, relatives="rivals")
 
 
 def fit(data: dict[str, Any], settings: ClosedFormSettings = DOSAGES, n: int = N) -> ClosedForm:
@@ -69,7 +69,8 @@ def test_not_worse_than_ridge_cca(data: dict[str, Any], model: ClosedForm) -> No
     columns = model.gene_columns(data["blocks"])
     brain = data["brain"]["loud"]
     baseline = fit_ridge_cca(columns[:N], brain[:N], data["families"][:N], seed=0)
-    recall = expected_recall_at_1(baseline.gene_vectors(columns[N:]) @ baseline.brain_vectors(brain[N:]).T)
+    scores = baseline.gene_vectors(columns[N:]) @ baseline.brain_vectors(brain[N:]).T
+    recall = expected_recall_at_1(scores, relatives="rivals")
     assert recall > 0.5
     assert held_out_recall(model, data) > recall - 0.01
 

@@ -13,9 +13,9 @@ from genebrain.alignment.closed_form.column_sets import ColumnSet, GeneBlocks, S
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
 from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.alignment.closed_form.gene_stack import Member, stacked_reading
-from genebrain.alignment.closed_form.score import expected_recall_at_1
 from genebrain.alignment.closed_form.spectral import grouped_folds
 from genebrain.alignment.closed_form.told import told_genes
+from genebrain.evaluation.rank_metrics import expected_recall_at_1
 
 N, K = 400, 4
 PLAIN = ColumnSettings("dosages", min_maf=0.0)
@@ -49,7 +49,7 @@ def fitted() -> tuple[ClosedForm, GeneBlocks, dict[str, np.ndarray]]:
 def recall(model: ClosedForm, blocks: GeneBlocks, brain: dict[str, np.ndarray]) -> float:
     test = np.arange(300, N)
     genes = model.gene_vectors(model.gene_columns(rows_of(blocks, test)))
-    return expected_recall_at_1(genes @ model.brain_vectors(brain["scan"][test]).T, gallery=32)
+    return expected_recall_at_1(genes @ model.brain_vectors(brain["scan"][test]).T, relatives="rivals")
 
 
 def test_two_halves_are_more_than_each_alone_and_noise_adds_nothing(fitted) -> None:

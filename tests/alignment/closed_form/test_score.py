@@ -1,8 +1,6 @@
-"""The score as a likelihood ratio, its calibration, and the criterion against brute force."""
+"""The score as a likelihood ratio, and its calibration."""
 
 from __future__ import annotations
-
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -12,47 +10,9 @@ from genebrain.alignment.closed_form.score import (
     MAX_SLOPE,
     Calibration,
     calibrate,
-    expected_recall_at_1,
     llr_vectors,
     unit_rows,
 )
-
-
-def brute_force(scores: np.ndarray, gallery: int) -> float:
-    """Every gallery of every query; a tie for the best is an equal chance."""
-    values = []
-    for table in (scores, scores.T):
-        for i in range(len(table)):
-            others = [j for j in range(len(table)) if j != i]
-            for drawn in combinations(others, gallery - 1):
-                rivals = table[i, list(drawn)]
-                tied = np.sum(rivals == table[i, i])
-                values.append(0.0 if np.any(rivals > table[i, i]) else 1.0 / (1 + tied))
-    return float(np.mean(values))
-
-
-@pytest.mark.parametrize("levels", [2, 4, 1000])
-@pytest.mark.parametrize("gallery", [2, 4, 7])
-def test_criterion_is_the_mean_over_all_galleries_with_random_ties(levels: int, gallery: int) -> None:
-    rng = np.random.default_rng(levels)
-    scores = rng.integers(0, levels, size=(7, 7)).astype(float) + np.eye(7)
-    assert expected_recall_at_1(scores, gallery=gallery) == pytest.approx(brute_force(scores, gallery), abs=1e-12)
-
-
-def test_constant_score_is_exactly_chance() -> None:
-    assert expected_recall_at_1(np.zeros((200, 200)), gallery=32) == pytest.approx(1 / 32)
-
-
-def test_gallery_is_capped_by_the_people_there_are() -> None:
-    assert expected_recall_at_1(np.zeros((5, 5)), gallery=32) == pytest.approx(1 / 5)
-
-
-def test_relatives_are_no_distractors() -> None:
-    scores = np.ones((6, 6))  # twins in pairs that nothing can tell apart, everybody else well apart
-    families = np.repeat(np.arange(3), 2)
-    scores[families[:, None] != families[None, :]] = 0.0
-    assert expected_recall_at_1(scores, families) == 1.0
-    assert expected_recall_at_1(scores) < 1.0
 
 
 def test_dot_product_is_the_log_likelihood_ratio() -> None:

@@ -10,8 +10,8 @@ import scipy.linalg
 from sklearn.cross_decomposition import CCA
 
 from genebrain.alignment.closed_form.ridge_cca import RidgeCCA, fit_ridge_cca
-from genebrain.alignment.closed_form.score import expected_recall_at_1
 from genebrain.alignment.closed_form.spectral import CanonicalBasis, grouped_folds, principal_components, varimax
+from genebrain.evaluation.rank_metrics import expected_recall_at_1
 
 
 def pair(n: int, p: int, q: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +106,7 @@ def test_ridge_solution_solves_the_regularised_eigenproblem(n: int, p: int) -> N
 
 
 def recall(model: RidgeCCA, x: np.ndarray, f: np.ndarray) -> float:
-    return expected_recall_at_1(model.gene_vectors(x) @ model.brain_vectors(f).T)
+    return expected_recall_at_1(model.gene_vectors(x) @ model.brain_vectors(f).T, relatives="rivals")
 
 
 @pytest.fixture(scope="module")

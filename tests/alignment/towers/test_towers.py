@@ -11,6 +11,7 @@ from genebrain.alignment.model import AlignmentModel, build_towers
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.towers.standardiser import Standardiser
 from genebrain.alignment.towers.towers import PooledChunks
+from genebrain.common.tensor_files import read_tensors
 from genebrain.common.types import UserError
 
 SMALL = ProjectorSettings(hidden=16, width=8)
@@ -46,9 +47,9 @@ def test_residual_training_moves_the_correction_only_and_full_moves_the_start(fi
     closed, gene, brain = fitted
     for train, moved in (("residual", False), ("full", True)):
         towers = build_towers(AlignmentSettings(train=train, score=closed.score, projector=SMALL), closed, gene, brain)
-        ((towers.gene(gene) * towers.brain(brain)).sum()).backward()
-        assert (towers.gene.start.weight.grad is not None) is moved
-        assert towers.gene.correction.weight.grad.abs().sum() > 0
+        ((towers.gene_tower(gene) * towers.brain_tower(brain)).sum()).backward()
+        assert (towers.gene_tower.start.weight.grad is not None) is moved
+        assert towers.gene_tower.correction.weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("train", ["none", "residual"])
@@ -57,7 +58,7 @@ def test_a_model_reads_back_as_it_was_saved(fitted, tmp_path, train):
     settings = AlignmentSettings(train=train, score=closed.score, projector=SMALL)
     towers = None if train == "none" else build_towers(settings, closed, gene, brain)
     if towers is not None:
-        torch.nn.init.normal_(towers.gene.correction.weight)
+        torch.nn.init.normal_(towers.gene_tower.correction.weight)
     AlignmentModel(settings, closed, towers, "closed_form", {"a": 1}).save(tmp_path)
     again = AlignmentModel.load(tmp_path)
     assert again.settings == settings
@@ -66,6 +67,8 @@ def test_a_model_reads_back_as_it_was_saved(fitted, tmp_path, train):
     if towers is not None:
         for a, b in zip(again.towers.vectors(gene, brain), towers.vectors(gene, brain), strict=True):
             np.testing.assert_array_equal(a, b)
+        stored = read_tensors(tmp_path / "towers.safetensors")
+        assert {name.split(".")[0] for name in stored} == {"gene", "brain", "logit_scale"}, "runs of all versions"
     assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.iterdir())
 
 

@@ -91,20 +91,20 @@ def test_it_starts_exactly_at_the_closed_form_and_saves_no_scan(workspace):
     subjects = gather_subjects(made, workspace, rows)
     closed = fit_alignment(
         subjects.frozen(), rows[:20], rows[20:], AlignmentSettings(train="none"), made.trainer, workspace.store
-    ).model.closed_form
+    ).closed_form
     towers = subjects.start_towers(made.alignment, closed, rows)
     _, brain = towers.vectors(subjects.gene_features(closed)[:10], subjects.brain_input(closed)[:10])
     frozen = closed.brain_vectors(subjects.brain[closed.chosen["brain"]][:10])
     np.testing.assert_allclose(brain, frozen, rtol=1e-3, atol=1e-4)
-    assert not any("table" in name for name in towers.modules().state_dict())
-    assert any("attention.score" in name for name in towers.modules().state_dict())
+    assert not any("table" in name for name in towers.state_dict())
+    assert any("attention.score" in name for name in towers.state_dict())
 
 
 def test_a_run_trains_it_and_comes_back_from_its_folder(workspace, tmp_path):
     made = experiment(TEXTBOOK)
     run = run_fit(made, workspace, tmp_path / "run", progress=False)
     fitted, subjects, split = load_fit(run, made, workspace)
-    tower = fitted.model.towers.brain
+    tower = fitted.towers.brain_tower
     assert tower.encoder.attention.score.weight.abs().max() > 0, "trained"
     before = fitted.vectors(subjects, split.test)[1]
     tower.encoder.attention.score.weight.data.zero_()

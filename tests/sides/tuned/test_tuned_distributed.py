@@ -22,7 +22,7 @@ class Alignment(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         towers = cohort.subjects.start_towers(SETTINGS, cohort.closed, np.arange(N))
-        self.gene, self.brain, self.logit_scale = towers.gene, towers.brain, towers.logit_scale
+        self.gene, self.brain, self.logit_scale = towers.gene_tower, towers.brain_tower, towers.logit_scale
         self.loss = SETTINGS.build_loss()
         torch.manual_seed(1)
         for parameter in self.parameters():

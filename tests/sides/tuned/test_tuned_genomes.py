@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from genebrain.alignment.model import AlignmentModel
-from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.common.types import UserError
 from genebrain.genetics.model.encode import encode_batch
@@ -39,17 +38,16 @@ def disturb(module: torch.nn.Module) -> None:
 
 
 def gradients(towers, settings, gene, brain) -> dict[str, torch.Tensor]:
-    module = towers.modules()
-    module.zero_grad()
+    towers.zero_grad()
     loss = settings.build_loss()(gene, brain, towers.logit_scale.log_scale, IDS, IDS)
     loss.backward()
-    found = {name: p.grad.clone() for name, p in module.named_parameters() if p.requires_grad and p.grad is not None}
+    found = {name: p.grad.clone() for name, p in towers.named_parameters() if p.requires_grad and p.grad is not None}
     return {"loss": loss.detach(), **found}
 
 
 def one_by_one(cohort: TunedCohort, towers) -> torch.Tensor:
     """Gene vectors of all people: every haplotype, window and chunk of everybody through the encoder by itself."""
-    encoder = towers.gene.encoder
+    encoder = towers.gene_tower.encoder
     means = dict(enumerate(cohort.closed.columns.pieces))
     ends = np.cumsum([sum(linear.shape[1] for _, linear, _ in p) for p in means.values()])
     people = []
@@ -69,22 +67,22 @@ def one_by_one(cohort: TunedCohort, towers) -> torch.Tensor:
                         total = total + encode_batch(encoder.chunks._backbone, ids, mask)["mean"][0]
                 columns.append(((total.double() - torch.from_numpy(mean)) @ torch.from_numpy(linear)).float())
         people.append(torch.cat(columns))
-    return towers.gene.tower(torch.stack(people))
+    return towers.gene_tower.tower(torch.stack(people))
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, RANDOM], ids=["closed form", "random"])
 def test_unique_chunks_only_and_the_gradients_of_one_by_one(cohort, settings):
     towers = cohort.subjects.start_towers(settings, cohort.closed, np.arange(N))
-    disturb(towers.modules())
+    disturb(towers)
     index, features = cohort.subjects.gene_input(cohort.closed), cohort.subjects.brain_input(cohort.closed)
-    fast = gradients(towers, settings, towers.gene(index), towers.brain(features))
-    chunks = towers.gene.encoder.chunks
+    fast = gradients(towers, settings, towers.gene_tower(index), towers.brain_tower(features))
+    chunks = towers.gene_tower.encoder.chunks
     naive = int((cohort.chunks.index >= 0).sum())
     assert chunks.encoded == len(np.unique(cohort.chunks.index[cohort.chunks.index >= 0])) < naive / 10
     assert naive > 1200
     assert chunks.micro_batches == 1
     slow = gradients(
-        towers, settings, one_by_one(cohort, towers), towers.brain(cohort.subjects.brain_input(cohort.closed))
+        towers, settings, one_by_one(cohort, towers), towers.brain_tower(cohort.subjects.brain_input(cohort.closed))
     )
     assert fast.keys() == slow.keys()
     lora = [name for name in fast if "lora_" in name]
@@ -97,14 +95,16 @@ def test_unique_chunks_only_and_the_gradients_of_one_by_one(cohort, settings):
 def test_recomputed_micro_batches_equal_kept_ones_with_dropout(monkeypatch):
     cohort = make(lora=LoraSettings(rank=2, dropout=0.4))
     towers = cohort.subjects.start_towers(SETTINGS, cohort.closed, np.arange(N))
-    disturb(towers.modules())
-    encoder = towers.gene.encoder
+    disturb(towers)
+    encoder = towers.gene_tower.encoder
     encoder.chunks.options = EmbedOptions(tokens_per_batch=64)
     index = cohort.subjects.gene_input(cohort.closed)
 
     def step() -> dict[str, torch.Tensor]:
         torch.manual_seed(8)
-        return gradients(towers, SETTINGS, towers.gene(index), towers.brain(cohort.subjects.brain_input(cohort.closed)))
+        return gradients(
+            towers, SETTINGS, towers.gene_tower(index), towers.brain_tower(cohort.subjects.brain_input(cohort.closed))
+        )
 
     recomputed = step()
     assert encoder.chunks.micro_batches > 10
@@ -151,7 +151,7 @@ def test_other_readings_of_a_chunk_start_at_the_closed_form_too(tmp_path, readin
 
 
 def tuned_genomes_modules(towers) -> list[torch.nn.Module]:
-    return [m for m in towers.gene.modules() if isinstance(m, tuned_genomes.TunedChunks)]
+    return [m for m in towers.gene_tower.modules() if isinstance(m, tuned_genomes.TunedChunks)]
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
@@ -160,13 +160,13 @@ def test_a_trained_encoder_reads_back_and_nothing_of_the_base_or_of_people_is_ke
     cohort = make(tuning, pooling)
     settings = RANDOM if pooling.trainable else SETTINGS
     towers = cohort.subjects.start_towers(settings, cohort.closed, np.arange(N))
-    disturb(towers.modules())
+    disturb(towers)
     AlignmentModel(settings, cohort.closed, towers, "trained").save(tmp_path)
     again = AlignmentModel.load(tmp_path, cohort.subjects.empty_towers(np.arange(N)))
     inputs = cohort.subjects.gene_input(cohort.closed), cohort.subjects.brain_input(cohort.closed)
     for ours, theirs in zip(again.towers.vectors(*inputs), towers.vectors(*inputs), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    kept = torch.nn.ModuleDict({"gene": towers.gene}).state_dict()
+    kept = torch.nn.ModuleDict({"gene": towers.gene_tower}).state_dict()
     assert any("embed_tokens" in name for name in kept) is (tuning == "full")
     assert not any("base_layer" in name or "table" in name for name in kept)
     assert all(len(value) != len(cohort.chunks.keys) for value in kept.values() if value.ndim)
@@ -194,19 +194,19 @@ def test_weights_of_another_base_are_refused(tmp_path, tuning):
 
 def test_lightning_checkpoints_load_strictly_without_the_base(cohort):
     towers = cohort.subjects.start_towers(SETTINGS, cohort.closed, np.arange(N))
-    disturb(towers.modules())
-    state = {k: v.clone() for k, v in towers.gene.state_dict().items()}
-    fresh = cohort.subjects.start_towers(SETTINGS, cohort.closed, np.arange(N)).gene
+    disturb(towers)
+    state = {k: v.clone() for k, v in towers.gene_tower.state_dict().items()}
+    fresh = cohort.subjects.start_towers(SETTINGS, cohort.closed, np.arange(N)).gene_tower
     assert fresh.load_state_dict(state) is not None
     index = cohort.subjects.gene_input(cohort.closed)
     with torch.no_grad():
-        assert torch.equal(fresh.eval()(index), towers.gene.eval()(index))
+        assert torch.equal(fresh.eval()(index), towers.gene_tower.eval()(index))
     with pytest.raises(RuntimeError, match="lora_A"):
         fresh.load_state_dict({k: v for k, v in state.items() if "lora_A" not in k})
 
 
 def test_parameters_are_counted_per_tower_and_encoder(cohort):
-    counted = cohort.subjects.start_towers(SETTINGS, cohort.closed, np.arange(N)).parameters()
+    counted = cohort.subjects.start_towers(SETTINGS, cohort.closed, np.arange(N)).parameter_counts()
     assert set(counted) == {"gene tower", "brain tower", "gene encoder"}
     # 2 layers of q, o: 64 -> 64; k, v: 64 -> 32; each with rank * (in + out)
     assert counted["gene encoder"].trainable == 2 * (2 * 2 * 128 + 2 * 2 * 96)
@@ -215,11 +215,8 @@ def test_parameters_are_counted_per_tower_and_encoder(cohort):
 
 
 def test_encoders_have_their_own_learning_rate(cohort):
-    towers = cohort.subjects.start_towers(SETTINGS, cohort.closed, np.arange(N))
-    module = AlignmentModule(
-        towers.gene, towers.brain, SETTINGS.build_loss(), towers.logit_scale, learning_rate=1e-3,
-        encoder_learning_rate=1e-5,
-    )  # fmt: skip
+    module = cohort.subjects.start_towers(SETTINGS, cohort.closed, np.arange(N))
+    module.learning_rate, module.encoder_learning_rate = 1e-3, 1e-5
     groups = module.configure_optimizers().param_groups
     rates = {id(p): group["lr"] for group in groups for p in group["params"]}
     trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
@@ -232,7 +229,8 @@ def test_towers_of_one_seed_start_alike_with_and_without_a_trained_encoder(cohor
     for subjects in (cohort.subjects, cohort.subjects.frozen()):
         torch.manual_seed(5)
         made.append(subjects.start_towers(SETTINGS, cohort.closed, np.arange(N)))
-    assert torch.equal(made[0].gene.tower.projector.project[0].weight, made[1].gene.projector.project[0].weight)
+    first, second = made[0].gene_tower.tower.projector, made[1].gene_tower.projector
+    assert torch.equal(first.project[0].weight, second.project[0].weight)
 
 
 def test_a_wrong_tuning_is_named():
