@@ -29,7 +29,7 @@ from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.alignment.closed_form.gene_stack import STACK
 from genebrain.alignment.closed_form.latents import JOINED
-from genebrain.alignment.closed_form.told import told_genes, told_readings, with_weight
+from genebrain.alignment.closed_form.told import told_choices, with_weight
 from genebrain.alignment.model import AlignmentModel, Towers, untrained_towers
 from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
@@ -126,6 +126,8 @@ def fit_alignment(
         raise UserError(NO_CLOSED_FORM)
     training = np.sort(np.concatenate([train_rows, validation_rows]))
     closed = fit_recipe(subjects, training, settings, seed, progress=progress)
+    for line in told_choices(closed.chosen):
+        log.info(line)
     if settings.train == "none":
         return FittedAlignment(AlignmentModel(settings, closed), [])
     if settings.start == "random":
@@ -195,7 +197,7 @@ def fit_recipe(
         if parts := like.chosen.get("parts"):
             tried = replace(tried, parts=tuple((str(name), int(k)) for name, k in parts))
         chosen = {name: subjects.brain[name] for name in str(like.chosen["brain"]).split(JOINED)}
-    closed = fit_closed_form(
+    return fit_closed_form(
         rows_of(blocks, rows),
         {name: features[rows] for name, features in chosen.items()},
         subjects.family[rows],
@@ -203,11 +205,6 @@ def fit_recipe(
         settings=tried,
         progress=progress,
     )
-    if like is None:
-        for told in (told_readings(closed.chosen), told_genes(closed.chosen)):
-            if told:
-                log.info(told)
-    return closed
 
 
 def _modes(chosen: Mapping[str, Any]) -> tuple[str, ...]:
