@@ -29,6 +29,7 @@ from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.alignment.closed_form.gene_stack import STACK
 from genebrain.alignment.closed_form.latents import JOINED
+from genebrain.alignment.closed_form.motifs.members import MOTIFS
 from genebrain.alignment.closed_form.told import told_choices, with_weight
 from genebrain.alignment.model import AlignmentModel, Towers, untrained_towers
 from genebrain.alignment.module import AlignmentModule
@@ -193,7 +194,8 @@ def fit_recipe(
     if like is not None:
         tried = replace(tried, dimensions=(int(like.chosen["k"]),), modes=_modes(like.chosen))
         if isinstance(blocks, GeneBlocks):
-            blocks = blocks.only(with_weight(like.chosen, "columns") or [blocks.sets[0].name])
+            names = with_weight(like.chosen, "columns")
+            blocks = blocks.only(names if set(names) - {MOTIFS} else [blocks.sets[0].name, *names])
         if parts := like.chosen.get("parts"):
             tried = replace(tried, parts=tuple((str(name), int(k)) for name, k in parts))
         chosen = {name: subjects.brain[name] for name in str(like.chosen["brain"]).split(JOINED)}
