@@ -61,7 +61,8 @@ def write_findings(
     -------
     dict
         For ``metrics.json``, under ``genes``, ``connections`` and, of a model that reads words, ``words``: the first
-        rows of each table, and how many rows are found with a false discovery rate of 5 %. Connections are None where the scans were read by an encoder or came as vectors.
+        rows of each table, and how many rows are found with a false discovery rate of 5 %. Connections are None where
+        the scans were read by an encoder or came as vectors.
     """
     if closed.calibration.slope <= 0 or not closed.coefficients.size:
         return None

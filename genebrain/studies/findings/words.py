@@ -69,8 +69,9 @@ def word_findings(
     -------
     DataFrame
         ``word`` in IUPAC letters; ``share``, ``r``, ``low``, ``high``, ``p``, ``q`` as for windows, of the word's part
-        of the prediction; ``n_places``: places where people differ in how often it stands there (of haplotypes that are not rare); ``places``: the first
-        of them, as ``window contig:position`` (1-based, an insertion before it in its chunk shifts it).
+        of the prediction; ``n_places``: places where people differ in how often it stands there, by haplotypes that are
+        not rare; ``places``: the first of them, as ``window contig:position`` (1-based; an insertion before it in its
+        chunk shifts it).
     """
     if (found := found_words(closed)) is None:
         return None
