@@ -63,7 +63,7 @@ _TOKENIZER = SixMerTokenizer()
 
 
 def carbon_models() -> list[dict[str, Any]]:
-    """Rows of the list of models, as :func:`~genebrain.genetics.model.catalogue.dna_models` gives those of GENERator."""
+    """Rows of the list of models, beside :func:`~genebrain.genetics.model.catalogue.dna_models`."""
     return [
         model_row(name, PARAMETERS[name], hub_id, revision, in_cache(hub_id, revision))
         for name, (hub_id, revision) in MODELS.items()

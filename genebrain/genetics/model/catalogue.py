@@ -1,6 +1,7 @@
 """The list of DNA models that can be loaded by name: what they are, what they need, whether they are here.
 
-One row per model; those of Carbon stand beside their encoder. Nothing is loaded and no network is asked; a model counts as here only when all its files are.
+One row per model; those of Carbon stand beside their encoder. Nothing is loaded and no network is asked; a model counts
+as here only when all its files are.
 """
 
 from __future__ import annotations
