@@ -1,9 +1,9 @@
-"""Do people of whom only a genome or only a scan is known help? Known-answer cohorts, few pairs, ten times as many others.
+"""Do people of whom only a genome or only a scan is known help? Known-answer cohorts with ten times as many of them.
 
     python experiments/unpaired/run.py --tiers smoke hard --pairs 200 500 --seeds 301 302
 
-What needs no pairing is fitted on the pairs alone, or on pairs and unpaired people: masks of rare alleles, components of
-chunks and their whitening, tangent space and components of the scans. What needs pairs (which latents, the sparse
+What needs no pairing is fitted on the pairs alone, or on pairs and unpaired people: masks of rare alleles, components
+of chunks and their whitening, tangent space and components of the scans. What needs pairs (which latents, the sparse
 regression, calibration) sees the pairs in both. Test people take part in neither. A row of ``results.tsv`` per cohort
 and number of pairs, with recall@1 in galleries of 64; rows that are there are not computed again.
 """

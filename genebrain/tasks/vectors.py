@@ -55,8 +55,8 @@ def search(
     """Rank scans for a genome, or genomes for a scan; see :meth:`genebrain.Run.search`. Returns the table.
 
     ``vcf`` is a genotype file of new people, each of whom looks for scans; ``genome`` and ``scan`` name a person of the
-    cohort, or a file of new people (vectors, a scan table, a folder of scans, a ``cohort.yaml``). ``cohort`` is a second
-    cohort, whose people are looked through and looked for instead, or the cohort of the run, where it has moved.
+    cohort, or a file of new people (vectors, a scan table, a folder of scans, a ``cohort.yaml``). ``cohort`` is a
+    second cohort, whose people are looked through and looked for instead, or the cohort of the run, where it has moved.
     """
     from genebrain.common.private_table import write_table
 
