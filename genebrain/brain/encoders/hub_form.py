@@ -74,7 +74,7 @@ def save_pretrained(
     if ALIGNED in origin and not sharing_allowed:
         raise UserError(
             f"{source} was {ALIGNED}, so it derives from people's genotypes, which weights can give away; it is "
-            "written for others only with sharing_allowed=True: that the consent of these people and the terms of the data "
+            "written for others only with sharing_allowed=True: that consent and the terms of the data "
             "allow it"
         )
     if out.exists() and any(out.iterdir()):
