@@ -13,11 +13,14 @@ import pytest
 
 import genebrain
 from genebrain import config, tasks
+from genebrain.alignment.closed_form.column_sets import ColumnSet, GeneBlocks
+from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.train import TrainerSettings
 from genebrain.cli import main
 from genebrain.common.types import UserError
 from genebrain.common.vectors import read_vectors, write_vectors
+from genebrain.runs.export import _first_of
 from genebrain.sides.pooling import GenePooling
 from genebrain.simulation.cohort import simulate_cohort
 
@@ -76,6 +79,13 @@ def test_the_dot_product_of_exported_vectors_is_the_score_that_was_judged(run, e
     assert (opened.predictions["rank_gene_to_brain"] == rank).all()
     among_all = opened.metrics["gallery_full"]["gene_to_brain"]["recall@1"]["value"]
     assert np.mean(rank == 1) == pytest.approx(among_all)
+
+
+def test_of_several_readings_the_export_says_which_one_it_holds(cohort, exported):
+    assert "readings" not in json.loads((exported / "export.json").read_text())["files"]["genome_features.parquet"]
+    sets = tuple(ColumnSet(name, "a", "dosages", ColumnSettings("dosages")) for name in ("one", "two"))
+    said = _first_of(GeneBlocks({"a": [np.zeros((3, 2), np.float32)]}, sets))
+    assert "stacks 2 readings (one, two)" in said
 
 
 def test_what_is_exported_is_private_and_explained(exported):

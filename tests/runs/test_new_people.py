@@ -170,5 +170,14 @@ def test_search_takes_a_genotype_file(cohort, run, tmp_path, capsys):
     assert found["participant_id"].tolist() == best
     assert (tmp_path / "found.tsv").stat().st_mode & 0o077 == 0
     assert set(found["query"]) == {sample}
+    rows = pd.read_csv(cohort.parent / "scans.tsv", sep="\t")
+    mine = rows[rows["participant_id"] == inside.ids[2]]
+    mine.assign(path=[str(cohort.parent / one) for one in mine["path"]]).to_csv(
+        tmp_path / "s.tsv", sep="\t", index=False
+    )
+    by_file = tasks.search(run, scan=tmp_path / "s.tsv", k=3, progress=False)
+    by_id = tasks.search(run, scan=inside.ids[2], k=3, progress=False)
+    assert by_file["participant_id"].tolist() == by_id["participant_id"].tolist()
+    assert np.allclose(by_file["score"], by_id["score"], atol=1e-4)
     with pytest.raises(UserError, match="one of the three"):
         tasks.search(run, vcf=file, genome="x")
