@@ -8,6 +8,8 @@ from typing import Any
 from genebrain.genetics.genome.gene_windows import SHOWN
 from genebrain.genetics.genotypes.record_filter import FILTERED, LOW_R2
 
+RARE = "rare_alleles_masked"
+
 
 def genotype_funnel(report: Mapping[str, Any]) -> dict[str, Any]:
     """Windows and records that were read, and what of them was not used, under the key ``genotypes``.
@@ -55,6 +57,11 @@ def told_genotypes(report: Mapping[str, Any]) -> list[str]:
     """Windows that vary, and every kind of record that is not used as written."""
     funnel = genotype_funnel(report)["genotypes"]
     lines = [told_windows(funnel)]
+    if rare := funnel.get(RARE):
+        lines.append(
+            f"genotypes: {rare:,} kinds of rare alleles are written as the major one (genetics.rare_below): they are "
+            "not counted as variation"
+        )
     if funnel.get("symbolic_carriers"):
         lines.append(told_symbolic(funnel["symbolic_carried_records"], funnel["symbolic_carriers"]))
     if people := funnel["people_in_several_phase_sets"]:

@@ -13,6 +13,7 @@ from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleMask, AlleleTable, allele_table, dosages_of
 from genebrain.genetics.haplotypes.dosages import dosages
 from genebrain.genetics.haplotypes.policies import Policies
+from genebrain.genetics.haplotypes.told import told_genotypes
 from tests.genetics.genome.genotype_writing import Record, write_fasta, write_vcf
 
 DNA = "".join(np.random.default_rng(1).choice(list("ACGT"), 300))
@@ -91,6 +92,7 @@ def test_whoever_carries_a_rare_allele_gets_the_major_one(files, table: AlleleTa
         assert tuple(chunks.sequences[row] for row in chunks.index[person, :, 0, 0]) == expected, person
     assert chunks.n_unique == 2
     assert chunks.report["counts"]["rare_alleles_masked"] == 5
+    assert told_genotypes(chunks.report)[1].startswith("genotypes: 5 kinds of rare alleles are written as the major")
 
 
 def test_a_mask_is_applied_to_people_who_were_not_counted(files, table: AlleleTable, tmp_path: Path) -> None:
