@@ -33,7 +33,9 @@ from genebrain.genetics.genotypes.records import ABSENT, MISSING, GenotypeFile, 
 from genebrain.genetics.genotypes.several_files import SeveralFiles
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.genotypes.vcf import VcfFile
+from genebrain.genetics.haplotypes.allele_calls import n_repeated, where_written
 from genebrain.genetics.haplotypes.policies import Mask, Policies
+from genebrain.genetics.haplotypes.rare import mask_rare
 
 __all__ = ["Policies", "WindowAlleles", "is_symbolic", "open_genotypes", "resolve", "usable"]
 
@@ -147,6 +149,7 @@ def resolve(
         if ref != (found := letters[p - window.start : p - window.start + len(ref)])
     ]
     counts["reference_mismatches"] = len(mismatches)
+    counts["repeated_records"] = n_repeated(where_written(position, references, alternatives))
 
     raw = sites.alleles[rows]
     inside = sites.alleles[sites.position >= window.start]
@@ -165,7 +168,8 @@ def resolve(
                 alleles[row][alleles[row] == number] = 0
     _order_unphased(alleles, raw, sites.phased[rows], position, window, policies, counts, samples)
     if policies.masks_rare:
-        _mask_rare(alleles, raw, counting_rows, policies, counts)
+        written = position, references, alternatives
+        counts["rare_alleles_masked"] = mask_rare(alleles, raw, written, counting_rows, policies)
     if mask is not None:
         counts["rare_alleles_masked"] = mask(position, references, alternatives, alleles)
     alleles[:, ~exists] = 0
@@ -248,26 +252,6 @@ def _turned(seed: int, sample: str, contig: str, position: int) -> bool:
     """A fair coin of person and place: the same in any order of people, beside anybody, in overlapping windows."""
     words = f"{seed}\t{sample}\t{contig}\t{position}".encode()
     return bool(hashlib.blake2b(words, digest_size=1).digest()[0] & 1)
-
-
-def _mask_rare(
-    alleles: NDArray[np.int16],
-    raw: NDArray[np.int16],
-    counting_rows: Sequence[int] | None,
-    policies: Policies,
-    counts: dict[str, int],
-) -> None:
-    rows = slice(None) if counting_rows is None else np.asarray(counting_rows, np.int64)
-    counted, known = alleles[:, rows], (raw[:, rows] >= 0).sum(axis=(1, 2))
-    counts["rare_alleles_masked"] = 0
-    for row in range(len(alleles)):
-        number = np.bincount(counted[row].ravel(), minlength=int(alleles[row].max()) + 1)
-        least = max(policies.min_allele_count, policies.min_allele_frequency * known[row])
-        rare = number < least
-        rare[0] = False
-        present = np.unique(alleles[row])
-        counts["rare_alleles_masked"] += int(rare[present].sum())
-        alleles[row][rare[alleles[row]]] = 0
 
 
 def _first_wins(
