@@ -52,7 +52,7 @@ def test_stages_are_commands_that_compose(tmp_path):
 
 @pytest.mark.slow
 def test_every_stage_runs_at_a_small_size(tmp_path):
-    found = biobank.study([60], 3, 6000, 20, tmp_path)
+    found = biobank.study([60], 3, [6000, 9000], 20, tmp_path)
     assert [row["stage"] for row in found] == list(biobank.STAGES)
     assert all(float(row["seconds"]) > 0 and float(row["peak_gb"]) > 0.02 for row in found)
     assert list(tmp_path.iterdir()) == []
