@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genotypes.allele_kinds import is_readable, usable
-from genebrain.genetics.genotypes.records import ABSENT, MISSING, Sites, recorded_contigs, sample_rows
+from genebrain.genetics.genotypes.records import ABSENT, MISSING, Alleles, Sites, recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.resolve import open_genotypes
 
@@ -97,7 +97,7 @@ class AlleleMask:
         position: NDArray[np.int64],
         references: Sequence[bytes],
         alternatives: Sequence[tuple[bytes, ...]],
-        alleles: NDArray[np.int16],
+        alleles: Alleles,
     ) -> int:
         """Write rare alleles of window ``number`` as the major one, in place; how many kinds of alleles were rare."""
         at: dict[tuple[int, str], dict[str, Allele]] = {}
@@ -116,8 +116,10 @@ class AlleleMask:
                     major = 1 + found.index(best)
             if kept.all():
                 continue
-            masked += int((~kept[np.unique(alleles[row])]).sum())
-            alleles[row][~kept[alleles[row]]] = major
+            numbers = np.bincount(alleles[row].ravel(), minlength=len(kept))
+            masked += int(np.count_nonzero(numbers[~kept]))
+            written = np.where(kept, np.arange(len(kept)), major).astype(alleles.dtype)
+            alleles[row] = written[alleles[row]] if written.any() else 0
         return masked
 
 
@@ -244,7 +246,7 @@ def _alleles(sites: Sites, window: Window, counted: NDArray[np.int64]) -> list[t
     return found
 
 
-def _copies(calls: NDArray[np.int16], number: int) -> NDArray[np.float32]:
+def _copies(calls: Alleles, number: int) -> NDArray[np.float32]:
     unknown = (calls == MISSING).any(axis=1) | (calls == ABSENT).all(axis=1)
     return np.where(unknown, np.nan, (calls == number).sum(axis=1)).astype(np.float32)
 

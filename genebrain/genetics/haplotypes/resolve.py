@@ -29,7 +29,7 @@ from genebrain.genetics.genotypes.allele_kinds import (
 )
 from genebrain.genetics.genotypes.pgen import PgenFile
 from genebrain.genetics.genotypes.record_filter import RecordFilter
-from genebrain.genetics.genotypes.records import ABSENT, MISSING, GenotypeFile, Sites
+from genebrain.genetics.genotypes.records import ABSENT, MISSING, Alleles, GenotypeFile, Sites
 from genebrain.genetics.genotypes.several_files import SeveralFiles
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.genotypes.vcf import VcfFile
@@ -48,7 +48,7 @@ class WindowAlleles:
         0-based half-open span of REF in the genome, ascending by position.
     alternatives : list of tuple of bytes
         ALT alleles, upper case.
-    alleles : int16 ``[sites, subjects, 2]``
+    alleles : int8 or int16 ``[sites, subjects, 2]``
         0 = reference letters; every other number is applied, none overlaps another on its haplotype (but for
         the anchor base of an indel, which may lie under the record before it).
     exists : bool ``[subjects, 2]``
@@ -67,7 +67,7 @@ class WindowAlleles:
     position: NDArray[np.int64]
     end: NDArray[np.int64]
     alternatives: list[tuple[bytes, ...]]
-    alleles: NDArray[np.int16]
+    alleles: Alleles
     exists: NDArray[np.bool_]
     counts: dict[str, int]
     mismatches: list[dict[str, Any]]
@@ -127,7 +127,8 @@ def resolve(
         Writes rare alleles as the major one, in place: of positions, REF, ALT and alleles to a count.
     """
     used, symbolic, edge = usable(sites, window)
-    counts = _flags(sites, window)
+    complete = _is_complete(sites.alleles)
+    counts = _flags(sites, window, complete)
     counts |= {"edge_records": int(edge.sum()), "used_records": int(used.sum())}
     carriers = [symbolic_carriers(sites, row) for row in np.flatnonzero(symbolic).tolist()]
     counts |= {"symbolic_carriers": sum(carriers), "symbolic_carried_records": sum(n > 0 for n in carriers)}
@@ -144,36 +145,42 @@ def resolve(
     ]
     counts["reference_mismatches"] = len(mismatches)
 
-    raw = sites.alleles[rows]
-    inside = sites.alleles[sites.position >= window.start]
-    exists = ~np.all(inside == ABSENT, axis=0) if len(inside) else np.ones(raw.shape[1:], bool)
-    counts["mixed_ploidy_subjects"] = int((np.any(inside[:, :, 1] == ABSENT, axis=0) & exists[:, 1]).sum())
-    haploid = ~exists[:, 1]
-    share_missing = np.any(raw == MISSING, axis=2).mean(axis=0) if len(raw) else np.zeros(len(exists))
-    masked = share_missing > policies.missing_threshold
-    counts["masked_subjects"] = int(masked.sum())
-    exists = exists & ~masked[:, None]
+    raw = sites.alleles if used.all() else sites.alleles[rows]
+    exists, haploid = np.ones(raw.shape[1:], bool), np.zeros(raw.shape[1], bool)
+    counts |= {"mixed_ploidy_subjects": 0, "masked_subjects": 0}
+    if not complete:
+        exists, haploid = _existing(sites, raw, window, policies, counts)
 
-    alleles = np.maximum(raw, 0)
+    alleles = np.array(raw, order="C")
+    if not complete:
+        np.maximum(alleles, 0, out=alleles)
     for row, alts in enumerate(alternatives):
         for number, alt in enumerate(alts, start=1):
             if not is_readable(alt):
                 alleles[row][alleles[row] == number] = 0
-    _order_unphased(alleles, raw, sites.phased[rows], position, window, policies, counts)
+    all_phased = bool(sites.phased.all())
+    counts["used_het_genotypes"] = counts["used_unphased_het_genotypes"] = 0
+    for row in range(len(alleles)):  # of a large cohort, one record at a time
+        heterozygous = (alleles[row, :, 0] != alleles[row, :, 1]) & (complete or raw[row, :, 1] != ABSENT)
+        counts["used_het_genotypes"] += int(np.count_nonzero(heterozygous))
+        if not all_phased:
+            unphased = heterozygous & ~sites.phased[rows[row]]
+            _order_unphased(alleles[row], unphased, int(position[row]), window, policies, counts)
     if policies.masks_rare:
         _mask_rare(alleles, raw, counting_rows, policies, counts)
     if mask is not None:
         counts["rare_alleles_masked"] = mask(position, references, alternatives, alleles)
-    alleles[:, ~exists] = 0
+    if not exists.all():
+        alleles[:, ~exists] = 0
     counts["overlapping_alleles"] = _first_wins(position, references, alternatives, alleles)
 
-    carried = np.flatnonzero(alleles.any(axis=(1, 2)))
+    carried = np.flatnonzero(alleles.reshape(len(alleles), 2 * alleles.shape[1]).any(axis=1))
     counts["carried_records"] = len(carried)
-    present = alleles[:, exists]
-    counts["varying_records"] = int((present != present[:, :1]).any(axis=1).sum())
-    sets = None if sites.phase_set is None else sites.phase_set[rows]
-    known = (alleles[:, :, 0] != alleles[:, :, 1]) & sites.phased[rows]
-    several = np.zeros(len(exists), bool) if sets is None else in_several_sets(known, sets)
+    counts["varying_records"] = _n_varying(alleles[carried], exists)
+    several = np.zeros(len(exists), bool)
+    if sites.phase_set is not None:
+        known = (alleles[:, :, 0] != alleles[:, :, 1]) & sites.phased[rows]
+        several = in_several_sets(known, sites.phase_set[rows])
     counts["subjects_in_several_phase_sets"] = int(several.sum())
     return WindowAlleles(
         position[carried],
@@ -188,7 +195,33 @@ def resolve(
     )
 
 
-def _flags(sites: Sites, window: Window) -> dict[str, int]:
+def _is_complete(alleles: Alleles) -> bool:
+    """Whether no call is missing and nobody is haploid: then most of the policies have nothing to do."""
+    return all(int(row.min(initial=0)) >= 0 for row in alleles)
+
+
+def _existing(
+    sites: Sites, raw: Alleles, window: Window, policies: Policies, counts: dict[str, int]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Haplotypes ``[subjects, 2]`` that exist and are not masked, and who is haploid."""
+    inside = sites.alleles[sites.position >= window.start]
+    exists = ~np.all(inside == ABSENT, axis=0) if len(inside) else np.ones(raw.shape[1:], bool)
+    counts["mixed_ploidy_subjects"] = int((np.any(inside[:, :, 1] == ABSENT, axis=0) & exists[:, 1]).sum())
+    n_missing = np.zeros(raw.shape[1], np.int64)
+    for calls in raw:
+        n_missing += (calls[:, 0] == MISSING) | (calls[:, 1] == MISSING)
+    masked = n_missing / max(1, len(raw)) > policies.missing_threshold
+    counts["masked_subjects"] = int(masked.sum())
+    return exists & ~masked[:, None], ~exists[:, 1]
+
+
+def _n_varying(alleles: Alleles, exists: NDArray[np.bool_]) -> int:
+    """Records in which not all existing haplotypes carry the same."""
+    present = alleles.reshape(len(alleles), 2 * alleles.shape[1]) if exists.all() else alleles[:, exists]
+    return int(np.count_nonzero(present.max(axis=1) != present.min(axis=1))) if present.size else 0
+
+
+def _flags(sites: Sites, window: Window, complete: bool) -> dict[str, int]:
     """Counts over all records that start inside the window, the symbolic ones included."""
     rows = np.flatnonzero((sites.position >= window.start) & (sites.position < window.end))
     alternatives = [sites.alternatives[row] for row in rows]
@@ -196,11 +229,6 @@ def _flags(sites: Sites, window: Window) -> dict[str, int]:
         any(is_readable(alt) and len(alt) != len(sites.reference[row]) for alt in alts)
         for row, alts in zip(rows, alternatives, strict=True)
     ]
-    alleles = sites.alleles[rows]
-    missing, absent = alleles == MISSING, alleles == ABSENT
-    full = missing.any(axis=2) & (missing | absent).all(axis=2)
-    heterozygous = (alleles >= 0).all(axis=2) & (alleles[:, :, 0] != alleles[:, :, 1])
-    unphased = heterozygous & ~sites.phased[rows]
     return {
         "records": len(rows),
         "symbolic_records": sum(any(map(is_unreadable, alts)) for alts in alternatives),
@@ -208,42 +236,52 @@ def _flags(sites: Sites, window: Window) -> dict[str, int]:
         "multiallelic_records": sum(len(alts) > 1 for alts in alternatives),
         "indel_records": sum(indel),
         "nonpass_records": int((~sites.passed[rows]).sum()),
-        "missing_genotypes_full": int(full.sum()),
-        "missing_genotypes_partial": int((missing.any(axis=2) & ~full).sum()),
-        "unphased_het_genotypes": int(unphased.sum()),
-        "haploid_genotypes": int((absent[:, :, 1] & ~absent[:, :, 0]).sum()),
-        "samples_with_unphased_het": int(unphased.any(axis=0).sum()),
+        **_odd_genotypes(sites, rows, complete),
         **sites.left_out,
     }
 
 
+def _odd_genotypes(sites: Sites, rows: NDArray[np.intp], complete: bool) -> dict[str, int]:
+    """Missing, unphased and haploid genotypes of some records, one record at a time."""
+    names = ("missing_genotypes_full", "missing_genotypes_partial", "unphased_het_genotypes", "haploid_genotypes")
+    found, unphased_people = dict.fromkeys(names, 0), np.zeros(sites.alleles.shape[1], bool)
+    if not (complete and sites.phased.all()):
+        for row in rows:
+            one, other = sites.alleles[row].T
+            missing = (one == MISSING) | (other == MISSING)
+            full = missing & (one < 0) & (other < 0)
+            unphased = (one >= 0) & (other >= 0) & (one != other) & ~sites.phased[row]
+            unphased_people |= unphased
+            for name, mask in zip(
+                names, (full, missing & ~full, unphased, (other == ABSENT) & (one != ABSENT)), strict=True
+            ):
+                found[name] += int(np.count_nonzero(mask))
+    return found | {"samples_with_unphased_het": int(unphased_people.sum())}
+
+
 def _order_unphased(
-    alleles: NDArray[np.int16],
-    raw: NDArray[np.int16],
-    phased: NDArray[np.bool_],
-    position: NDArray[np.int64],
+    alleles: Alleles,
+    unphased: NDArray[np.bool_],
+    position: int,
     window: Window,
     policies: Policies,
     counts: dict[str, int],
 ) -> None:
-    """Count heterozygous genotypes that matter, and draw their order in place when the policy says so."""
-    heterozygous = (alleles[:, :, 0] != alleles[:, :, 1]) & (raw[:, :, 1] != ABSENT)
-    unphased = heterozygous & ~phased
-    counts["used_het_genotypes"] = int(heterozygous.sum())
-    counts["used_unphased_het_genotypes"] = int(unphased.sum())
-    if policies.unphased != "random":
+    """Count the unphased genotypes of a record, and draw their order in place when the policy says so."""
+    n = int(np.count_nonzero(unphased))
+    counts["used_unphased_het_genotypes"] += n
+    if policies.unphased != "random" or not n:
         return
     # Seeded by the place of the record, so that overlapping windows draw the same order.
     contig = zlib.crc32(canonical(window.contig).encode())
-    for row in np.flatnonzero(unphased.any(axis=1)):
-        draw = np.random.default_rng([policies.seed, contig, int(position[row])])
-        swap = unphased[row] & (draw.random(unphased.shape[1]) < 0.5)
-        alleles[row, swap] = alleles[row, swap, ::-1]
+    draw = np.random.default_rng([policies.seed, contig, position])
+    swap = unphased & (draw.random(len(unphased)) < 0.5)
+    alleles[swap] = alleles[swap, ::-1]
 
 
 def _mask_rare(
-    alleles: NDArray[np.int16],
-    raw: NDArray[np.int16],
+    alleles: Alleles,
+    raw: Alleles,
     counting_rows: Sequence[int] | None,
     policies: Policies,
     counts: dict[str, int],
@@ -265,7 +303,7 @@ def _first_wins(
     position: NDArray[np.int64],
     references: list[bytes],
     alternatives: list[tuple[bytes, ...]],
-    alleles: NDArray[np.int16],
+    alleles: Alleles,
 ) -> int:
     """Drop, in place, alleles that overlap an earlier one of their haplotype; how many.
 
@@ -273,19 +311,21 @@ def _first_wins(
     base that the earlier record replaced stands, unless that record inserted bases there: what
     ``bcftools consensus`` 1.16 does.
     """
-    replaced_to = np.full(alleles.shape[1:], -1, np.int64)
-    inserted = np.zeros(alleles.shape[1:], bool)
+    # Most records are rare: only their carriers are looked at.
+    haplotypes = alleles.reshape(len(alleles), 2 * alleles.shape[1])
+    replaced_to = np.full(haplotypes.shape[1], -1, np.int64)
+    inserted = np.zeros(haplotypes.shape[1], bool)
     dropped = 0
     for row, (start, ref, alts) in enumerate(zip(position, references, alternatives, strict=True)):
-        calls = alleles[row]
-        carries = calls > 0
+        carriers = np.flatnonzero(haplotypes[row])
+        calls = haplotypes[row, carriers]
         longer = np.array([False] + [len(alt) > len(ref) for alt in alts])
         anchored = np.array([False] + [len(alt) != len(ref) and alt[:1] == ref[:1] for alt in alts])
-        stands = anchored[calls] & (replaced_to == start + 1) & ~inserted
-        late = carries & (replaced_to > start) & ~stands
+        stands = anchored[calls] & (replaced_to[carriers] == start + 1) & ~inserted[carriers]
+        late = (replaced_to[carriers] > start) & ~stands
         dropped += int(late.sum())
-        calls[late] = 0
-        applied = carries & ~late
+        haplotypes[row, carriers[late]] = 0
+        applied = carriers[~late]
         replaced_to[applied] = start + len(ref)
-        inserted[applied] = longer[calls][applied]
+        inserted[applied] = longer[calls[~late]]
     return dropped
