@@ -23,7 +23,6 @@ from genebrain.genetics.genotypes.allele_kinds import (
     in_several_sets,
     is_readable,
     is_symbolic,
-    is_unreadable,
     symbolic_carriers,
     usable,
 )
@@ -33,6 +32,7 @@ from genebrain.genetics.genotypes.records import ABSENT, MISSING, Alleles, Genot
 from genebrain.genetics.genotypes.several_files import SeveralFiles
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.genotypes.vcf import VcfFile
+from genebrain.genetics.haplotypes.counts import is_complete, n_varying, record_counts
 from genebrain.genetics.haplotypes.policies import Mask, Policies
 
 __all__ = ["Policies", "WindowAlleles", "is_symbolic", "open_genotypes", "resolve", "usable"]
@@ -127,8 +127,8 @@ def resolve(
         Writes rare alleles as the major one, in place: of positions, REF, ALT and alleles to a count.
     """
     used, symbolic, edge = usable(sites, window)
-    complete = _is_complete(sites.alleles)
-    counts = _flags(sites, window, complete)
+    complete = is_complete(sites.alleles)
+    counts = record_counts(sites, window, complete)
     counts |= {"edge_records": int(edge.sum()), "used_records": int(used.sum())}
     carriers = [symbolic_carriers(sites, row) for row in np.flatnonzero(symbolic).tolist()]
     counts |= {"symbolic_carriers": sum(carriers), "symbolic_carried_records": sum(n > 0 for n in carriers)}
@@ -176,7 +176,7 @@ def resolve(
 
     carried = np.flatnonzero(alleles.reshape(len(alleles), 2 * alleles.shape[1]).any(axis=1))
     counts["carried_records"] = len(carried)
-    counts["varying_records"] = _n_varying(alleles[carried], exists)
+    counts["varying_records"] = n_varying(alleles[carried], exists)
     several = np.zeros(len(exists), bool)
     if sites.phase_set is not None:
         known = (alleles[:, :, 0] != alleles[:, :, 1]) & sites.phased[rows]
@@ -195,11 +195,6 @@ def resolve(
     )
 
 
-def _is_complete(alleles: Alleles) -> bool:
-    """Whether no call is missing and nobody is haploid: then most of the policies have nothing to do."""
-    return all(int(row.min(initial=0)) >= 0 for row in alleles)
-
-
 def _existing(
     sites: Sites, raw: Alleles, window: Window, policies: Policies, counts: dict[str, int]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -213,50 +208,6 @@ def _existing(
     masked = n_missing / max(1, len(raw)) > policies.missing_threshold
     counts["masked_subjects"] = int(masked.sum())
     return exists & ~masked[:, None], ~exists[:, 1]
-
-
-def _n_varying(alleles: Alleles, exists: NDArray[np.bool_]) -> int:
-    """Records in which not all existing haplotypes carry the same."""
-    present = alleles.reshape(len(alleles), 2 * alleles.shape[1]) if exists.all() else alleles[:, exists]
-    return int(np.count_nonzero(present.max(axis=1) != present.min(axis=1))) if present.size else 0
-
-
-def _flags(sites: Sites, window: Window, complete: bool) -> dict[str, int]:
-    """Counts over all records that start inside the window, the symbolic ones included."""
-    rows = np.flatnonzero((sites.position >= window.start) & (sites.position < window.end))
-    alternatives = [sites.alternatives[row] for row in rows]
-    indel = [
-        any(is_readable(alt) and len(alt) != len(sites.reference[row]) for alt in alts)
-        for row, alts in zip(rows, alternatives, strict=True)
-    ]
-    return {
-        "records": len(rows),
-        "symbolic_records": sum(any(map(is_unreadable, alts)) for alts in alternatives),
-        "star_allele_records": sum(b"*" in alts for alts in alternatives),
-        "multiallelic_records": sum(len(alts) > 1 for alts in alternatives),
-        "indel_records": sum(indel),
-        "nonpass_records": int((~sites.passed[rows]).sum()),
-        **_odd_genotypes(sites, rows, complete),
-        **sites.left_out,
-    }
-
-
-def _odd_genotypes(sites: Sites, rows: NDArray[np.intp], complete: bool) -> dict[str, int]:
-    """Missing, unphased and haploid genotypes of some records, one record at a time."""
-    names = ("missing_genotypes_full", "missing_genotypes_partial", "unphased_het_genotypes", "haploid_genotypes")
-    found, unphased_people = dict.fromkeys(names, 0), np.zeros(sites.alleles.shape[1], bool)
-    if not (complete and sites.phased.all()):
-        for row in rows:
-            one, other = sites.alleles[row].T
-            missing = (one == MISSING) | (other == MISSING)
-            full = missing & (one < 0) & (other < 0)
-            unphased = (one >= 0) & (other >= 0) & (one != other) & ~sites.phased[row]
-            unphased_people |= unphased
-            for name, mask in zip(
-                names, (full, missing & ~full, unphased, (other == ABSENT) & (one != ABSENT)), strict=True
-            ):
-                found[name] += int(np.count_nonzero(mask))
-    return found | {"samples_with_unphased_het": int(unphased_people.sum())}
 
 
 def _order_unphased(
