@@ -34,7 +34,7 @@ check: env  ## lint, types, import contracts, code that nobody uses
 	@$(BIN)/vulture
 
 test: check  ## check, then every fast test (under 10 minutes on 2 cores)
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not truth" -n 2  # two workers: more threads only wait for each other
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not truth" -n 2 --dist loadfile  # two workers, each whole files: fixtures are made once
 
 test-slow: env  ## the tests that take minutes
 	@$(BIN)/pytest -m slow
