@@ -7,10 +7,11 @@ A *connectome feature* turns the covariances between a person's parcels into a v
 """
 
 # %%
-# **The feature.** ``C0`` holds one covariance matrix per person, ``[people, parcels, parcels]`` (``C1``:
-# between neighbouring frames). ``fit`` learns from training people, ``transform`` works for anybody, ``state``
-# and ``from_state`` keep what was learned. This one is the log-Euclidean connectome: the matrix logarithm of
-# the covariance, upper triangle. ``register_kind`` gives it a name for ``brain.kind``.
+# **The feature.** ``C0`` holds one covariance matrix per person, ``[people, parcels, parcels]`` (``C1``: between
+# neighbouring frames; two more moments of the frames at the ends follow). ``fit`` learns from training people,
+# ``transform`` works for anybody, ``state`` and ``from_state`` keep what was learned. This one is the log-Euclidean
+# connectome: the matrix logarithm of the covariance, upper triangle. ``register_kind`` gives it a name for
+# ``brain.kind``.
 
 import tempfile
 from pathlib import Path
@@ -28,12 +29,12 @@ class LogEuclidean(ConnectomeFeature):
         super().__init__()
         self.shrinkage = shrinkage
 
-    def fit(self, C0, C1, edges=None, frames=None, powers=None, seconds=None):
+    def fit(self, C0, C1, *more):
         """Learn which parcels all training people have, and their mean covariance."""
         self.fit_parcels(C0, C1)
         return self
 
-    def transform(self, C0, C1, edges=None, frames=None, powers=None, seconds=None):
+    def transform(self, C0, C1, *more):
         """Vectors, ``[people, P (P + 1) / 2]`` for P parcels."""
         mean = self.shared.C0  # of the training people
         upper = np.triu_indices(len(mean))

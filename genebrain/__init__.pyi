@@ -114,6 +114,7 @@ from .brain.connectome.tangent import InnovationTangent as InnovationTangent, La
 from .brain.encoders.base import WindowEncoder as WindowEncoder
 from .brain.encoders.build import build_encoder as build_encoder
 from .brain.encoders.families import EncoderFamily as EncoderFamily, InputShape as InputShape
+from .brain.encoders.hub_form import from_pretrained as from_pretrained, save_pretrained as save_pretrained
 from .brain.encoders.plain import check_window_encoder as check_window_encoder
 from .brain.encoders.families import SCAN_ENCODERS as SCAN_ENCODERS
 from .brain.models.brainlm.image import ViTMAE as ViTMAE

@@ -45,6 +45,8 @@ VERBS = {
     "store": "list, verify or prune what was computed from a cohort",
     "forget": "delete everything individual of people who withdrew, from store and runs",
 }
+READS_RUNS = ("evaluate", "report", "controls", "export", "search")
+"""Verbs whose ``run`` is a finished run: a sweep goes over runs; of the others it is the folder above all new runs."""
 FIRST_WORD = {"store": "action", "forget": "ids"}
 """Option that the first word after a verb fills, where it is no ``key=value``."""
 
@@ -141,7 +143,10 @@ def _call(verb: str, arguments: dict[str, Any]) -> Any:
 
 
 def _sweep(verb: str, overrides: list[str], config: Any) -> int:
-    """Give a sweep to Hydra: every combination becomes a run folder below ``run``."""
+    """Give a sweep to Hydra: every combination becomes a run folder below ``run``, or is asked of every run named.
+
+    A combination that the user must mend is told, and the others are done; the exit code is 2 then.
+    """
     import hydra
 
     own = [o for o in overrides if not o.startswith("hydra")]
@@ -155,7 +160,9 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
             f"a sweep (-m) with trainer.devices={devices} would start every combination once per device: use "
             "hydra/launcher=submitit_slurm with one task per device, or sweep with trainer.devices=1"
         )
-    folder = Path(str(checked.get("run", f"runs/{verb}")))
+    folder, reads = Path(str(checked.get("run", f"runs/{verb}"))), verb in READS_RUNS
+    swept = folder.parent / f".sweep-{verb}" if reads else folder
+    here, failed = launcher == "hydra/launcher=basic", list[str]()
 
     def job(cfg: Any) -> None:
         from hydra.core.hydra_config import HydraConfig
@@ -167,22 +174,36 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
         if problems:
             raise UserError("; ".join(problems))
         arguments = config.build(cfg)
-        if "run" in arguments:
+        if reads:
+            if arguments.get("out") is not None and "out" in fixed:
+                arguments["out"] = _own_place(Path(str(arguments["out"])), name)
+        elif "run" in arguments:
             arguments["run"] = folder / name
-        _call(verb, arguments)
+        try:
+            _call(verb, arguments)
+        except UserError as error:
+            if not here:  # a job of a cluster fails as itself
+                raise
+            failed.append(name)
+            print(f"genebrain {verb}: {name}: {error}", file=sys.stderr)
 
     job.__module__ = "__main__"
     sys.argv = [
         "genebrain",
         "--multirun",
-        f"hydra.sweep.dir={folder}",
+        f"hydra.sweep.dir={swept}",
         "hydra.sweep.subdir=.hydra-${hydra.job.num}",
         "hydra.job.config.override_dirname.item_sep=_",
         f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]",
-        *[o for o in overrides if not o.startswith("run=")],
+        *[o for o in overrides if reads or not o.startswith("run=")],
     ]
     hydra.main(config_path=None, config_name=config.file_name(verb), version_base="1.3")(job)()
-    return 0
+    return 2 if failed else 0
+
+
+def _own_place(out: Path, name: str) -> Path:
+    """Where one combination of a sweep writes: a folder below ``out``, or a file beside it."""
+    return out.with_name(f"{out.stem}-{name}{out.suffix}") if out.suffix else out / name
 
 
 def _first_of_sweep(override: str) -> str:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from genebrain import cli
+from genebrain import cli, tasks
 from genebrain.common.types import UserError
 
 
@@ -76,3 +76,19 @@ def test_importing_the_package_is_light():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
     assert time.perf_counter() - start < 2.0
+
+
+def test_a_sweep_over_finished_runs_asks_each_of_them_and_tells_who_failed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def export(run, out, **_):
+        asked.append((str(run), str(out)))
+        if str(run) == "runs/b":
+            raise UserError("runs/b is not finished")
+
+    monkeypatch.setattr(tasks, "export", export)
+    assert cli.main(["export", "-m", "run=runs/a,runs/b,runs/c", "out=v"]) == 2
+    assert asked == [(f"runs/{one}", f"v/run=runs_{one}") for one in "abc"]
+    assert "run=runs_b: runs/b is not finished" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "a").exists()

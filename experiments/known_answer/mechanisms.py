@@ -3,6 +3,7 @@
     python experiments/known_answer/mechanisms.py --names hrf oscillators smoke default --seeds 21 22
     python experiments/known_answer/mechanisms.py --genes dosages --names dense motif mix switching few_loci
     python experiments/known_answer/mechanisms.py --genes dosages --kinds default --null --names hrf mix --seeds 31 32
+    python experiments/known_answer/mechanisms.py --kinds default --people 500 --test .6 --cca --names smoke
 
 A row of ``mechanisms.tsv`` per cohort and way of reading the scans; rows that are there are not computed again.
 ``default`` is the shipped recipe; ``today`` is ``brain.kind=innovation``, the default before; the others are single
@@ -83,19 +84,22 @@ def by_dosages(workspace: Workspace, kind: str, split: Any) -> tuple[float, dict
 
 
 def by_run(
-    workspace: Workspace, kind: str, gene: GeneSide, folder: Path
+    workspace: Workspace, kind: str, gene: GeneSide, split: SplitSettings, folder: Path, comparisons: tuple[str, ...]
 ) -> tuple[float, dict[str, Any], dict[str, float]]:
     """``fit`` and ``evaluate`` with the tiny DNA model; single kinds without training by gradient."""
     alignment = AlignmentSettings() if kind == "default" else AlignmentSettings(train="none")
     path, run = workspace.cohort.folder / "cohort.yaml", folder / kind
-    how = {"brain": SIDES[kind], "genetics": gene, "alignment": alignment, "workspace": workspace, "progress": False}
-    tasks.fit(path, run=run, **how)
-    metrics = tasks.evaluate(
-        run, comparisons=(), n_bootstrap=100, n_permutations=100, workspace=workspace, progress=False
-    )
+    how = {"brain": SIDES[kind], "genetics": gene, "alignment": alignment, "split": split, "workspace": workspace}
+    tasks.fit(path, run=run, progress=False, **how)
+    metrics = tasks.evaluate(run, comparisons=comparisons, workspace=workspace, progress=False, findings=False)
     arms = {name: one["recall@1"]["value"] for name, one in metrics["model"]["arms"].items() if name.endswith("_alone")}
+    arms |= {name: one["recall@1"]["value"] for name, one in metrics["baselines"].items() if one}
     arms["chunks"] = metrics["cost"].get("chunks_unique")
-    return metrics["retrieval"]["mean"]["recall@1"]["value"], metrics["model"]["chosen"], arms
+    found, rank = (metrics["retrieval"]["mean"][name] for name in ("recall@1", "percentile_rank"))
+    arms |= {"low": found["ci"][0], "high": found["ci"][1], "p": metrics["permutation"]["p_free"]}
+    arms |= {"percentile_rank": rank["value"], "rank_low": rank["ci"][0], "rank_high": rank["ci"][1]}
+    arms["slope"] = metrics["model"]["calibration"]["slope"]
+    return found["value"], metrics["model"]["chosen"], arms
 
 
 def rows_of(name: str, seed: int, kinds: list[str], args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -103,14 +107,17 @@ def rows_of(name: str, seed: int, kinds: list[str], args: argparse.Namespace) ->
     scratch = Path(tempfile.mkdtemp(prefix=f"{name}-{seed}-"))
     kept = args.cache / f"{name}{'-null' if args.null else ''}-{seed}" if args.cache else scratch / "cohort"
     how = {"tier": name} if name in TIERS else {"mechanism": name}
+    compared = ("ridge_cca",) if args.cca else ()
     found = []
     try:
         path = simulate_cohort(kept, n_subjects=args.people, seed=seed, null_twin=args.null, **how)
         workspace = Workspace(path, progress=False)
         workspace.ingest(SIDES["default"])
-        split = SplitSettings().make(workspace.cohort, 0)
+        dividing = SplitSettings(test=args.test)
+        split = dividing.make(workspace.cohort, 0)
         genome = np.array(workspace.cohort.table["genome"], np.int64)[split.test]
         facts: dict[str, Any] = {"mechanism": name, "seed": seed, "genes": args.genes, "null": args.null}
+        facts |= {"people": args.people, "n_test": len(split.test)}
         ceiling = read_known_answer(path.parent / "known_answer.json")["ceiling"]
         facts["ceiling"] = ceiling[GALLERY]["recall@1"] if ceiling else None
         if (pair := oracle_vectors(workspace.cohort, split.test)) is not None:
@@ -123,7 +130,7 @@ def rows_of(name: str, seed: int, kinds: list[str], args: argparse.Namespace) ->
             if args.genes == "dosages":
                 value, chosen = by_dosages(workspace, kind, split)
             else:
-                value, chosen, more = by_run(workspace, kind, GENES[args.genes], scratch)
+                value, chosen, more = by_run(workspace, kind, GENES[args.genes], dividing, scratch, compared)
             cv = json.dumps({k: round(v, 3) for k, v in chosen.get("kinds", {}).items()})
             found.append(
                 {**facts, "kind": kind, "recall@1": value, "brain": chosen["brain"], "k": chosen["k"],
@@ -147,15 +154,17 @@ def main() -> None:
     parser.add_argument("--genes", default="both", choices=[*GENES, "dosages"])
     parser.add_argument("--null", action="store_true", help="null twins: every person with the trait of another one")
     parser.add_argument("--people", type=int, default=1500)
+    parser.add_argument("--test", type=float, default=1 / 3, help="share of people to test on")
+    parser.add_argument("--cca", action="store_true", help="ridge CCA on the same columns beside the model")
     parser.add_argument("--cache", type=Path, default=None, help="keep simulated cohorts here")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     done = pd.read_csv(args.out, sep="\t") if args.out.exists() else pd.DataFrame()
-    key = ["mechanism", "seed", "genes", "null", "kind"]
+    key = ["mechanism", "people", "seed", "genes", "null", "kind"]
     have = set(done[key].itertuples(index=False, name=None)) if len(done) else set()
     for seed in args.seeds:
         for name in args.names:
-            kinds = [kind for kind in args.kinds if (name, seed, args.genes, args.null, kind) not in have]
+            kinds = [kind for kind in args.kinds if (name, args.people, seed, args.genes, args.null, kind) not in have]
             if not kinds:
                 continue
             done = pd.concat([done, pd.DataFrame(rows_of(name, seed, kinds, args))])

@@ -156,6 +156,8 @@ def _withdrawn(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, Boo
     except UserError as error:
         parts.problems.error("exclude list", f"the exclude list cannot be read: {error}")
         return
+    if not lines:
+        parts.problems.warning("exclude list", "the exclude list names nobody (no line that is no comment)")
     people = find_people(lines, [list(listed["participant_id"]), list(listed["genotype_id"])], _ids_elsewhere(parts))
     unwanted = np.zeros(len(listed), dtype=bool)
     unwanted[list(people.rows)] = True

@@ -138,9 +138,10 @@ def is_missing(column: pd.Series[str]) -> pd.Series[bool]:
 
 
 def as_numbers(column: pd.Series[str]) -> tuple[NDArray[np.float64], list[str]]:
-    """Cells as float64, NaN where missing; and the distinct cells that are neither."""
+    """Cells as float64, NaN where missing; and the cells that are neither: words, and numbers without end."""
     missing = is_missing(column)
     values = pd.to_numeric(column.mask(missing), errors="coerce").to_numpy(dtype=np.float64)
+    values = np.where(np.isfinite(values), values, np.nan)
     return values, list(column[np.isnan(values) & ~missing.to_numpy()])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks
 from genebrain.alignment.towers.towers import ProjectorBody, tower_vectors
 from genebrain.cohort.splits.splits import PARTS
 from genebrain.common.files import make_private
@@ -32,7 +33,8 @@ def export_run(run: Run, out: Path, *, features: bool = False) -> dict[str, str]
         ``brain_projector.parquet``. ``export.json`` says which is which.
     features : bool
         Also what the model takes in: ``genome_features.parquet`` (columns ``window:piece:number``) and
-        ``brain_features.parquet`` (fitted on the training people); ``fit genes= brains=`` of these two is the same fit.
+        ``brain_features.parquet`` (fitted on the training people). ``fit genes= brains=`` of these two is the same fit
+        where the model has one reading on each side; of several readings of the genomes the first is written, and said.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"out={out} is a file; name a folder")
@@ -63,7 +65,9 @@ def export_run(run: Run, out: Path, *, features: bool = False) -> dict[str, str]
         blocks, columns = _blocks(run)
         tables["genome_features.parquet"] = blocks, columns
         tables["brain_features.parquet"] = subjects.brain[fitted.brain_name], None
-        written["genome_features.parquet"] = f"pooled genomes before the tower, {blocks.shape[1]} columns, by window"
+        written["genome_features.parquet"] = (
+            f"pooled genomes before the tower, {blocks.shape[1]} columns, by window{_first_of(subjects.blocks)}"
+        )
         written["brain_features.parquet"] = f"features {fitted.brain_name} of the scans, fitted on the training people"
     for name, (values, columns_) in tables.items():
         write_vectors(out / name, people.ids, values, columns_, labels)
@@ -103,6 +107,17 @@ def _projected(run: Run) -> dict[str, FloatArray]:
         "genome": tower_vectors(gene, subjects.gene_input(closed)),
         "brain": tower_vectors(brain, subjects.brain_input(closed)),
     }
+
+
+def _first_of(blocks: Blocks) -> str:
+    """What is said where the model reads genomes in several ways, of which one table holds one."""
+    if not isinstance(blocks, GeneBlocks) or len(blocks.sets) < 2:
+        return ""
+    names = [one.name for one in blocks.sets]
+    return (
+        f"; the model stacks {len(names)} readings ({', '.join(names)}) and this is the source of the first, so a fit "
+        "on it is another one (genetics.columns=embeddings genetics.rare_below=0 reads one)"
+    )
 
 
 def _blocks(run: Run) -> tuple[FloatArray, list[str]]:

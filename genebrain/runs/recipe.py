@@ -29,7 +29,8 @@ from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.alignment.closed_form.gene_stack import STACK
 from genebrain.alignment.closed_form.latents import JOINED
-from genebrain.alignment.closed_form.told import told_genes, told_readings, with_weight
+from genebrain.alignment.closed_form.motifs.members import MOTIFS
+from genebrain.alignment.closed_form.told import told_choices, with_weight
 from genebrain.alignment.model import AlignmentModel, untrained_towers
 from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
@@ -86,6 +87,8 @@ def fit_alignment(
         raise UserError(NO_CLOSED_FORM)
     training = np.sort(np.concatenate([train_rows, validation_rows]))
     closed = fit_recipe(subjects, training, settings, seed, progress=progress)
+    for line in told_choices(closed.chosen):
+        log.info(line)
     if settings.train == "none":
         return AlignmentModel(settings, closed)
     if settings.start == "random":
@@ -151,11 +154,12 @@ def fit_recipe(
     if like is not None:
         tried = replace(tried, dimensions=(int(like.chosen["k"]),), modes=_modes(like.chosen))
         if isinstance(blocks, GeneBlocks):
-            blocks = blocks.only(with_weight(like.chosen, "columns") or [blocks.sets[0].name])
+            names = with_weight(like.chosen, "columns")
+            blocks = blocks.only(names if set(names) - {MOTIFS} else [blocks.sets[0].name, *names])
         if parts := like.chosen.get("parts"):
             tried = replace(tried, parts=tuple((str(name), int(k)) for name, k in parts))
         chosen = {name: subjects.brain[name] for name in str(like.chosen["brain"]).split(JOINED)}
-    closed = fit_closed_form(
+    return fit_closed_form(
         rows_of(blocks, rows),
         {name: features[rows] for name, features in chosen.items()},
         subjects.family[rows],
@@ -164,11 +168,6 @@ def fit_recipe(
         settings=tried,
         progress=progress,
     )
-    if like is None:
-        for told in (told_readings(closed.chosen), told_genes(closed.chosen)):
-            if told:
-                log.info(told)
-    return closed
 
 
 def _modes(chosen: Mapping[str, Any]) -> tuple[str, ...]:

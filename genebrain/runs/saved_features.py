@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from genebrain.alignment.closed_form.fit import ClosedForm
+from genebrain.brain.connectome.base import needed
 from genebrain.brain.connectome.side_by_side import SideBySide
 from genebrain.common.run_folder import run_format
 from genebrain.common.tensor_files import read_arrays
@@ -76,7 +77,7 @@ def _values(
 ) -> dict[str, FloatArray]:
     restored = side.restore(name, state)
     parts = restored.parts if isinstance(restored, SideBySide) else {name: restored}
-    return {part: feature.transform(*inputs) for part, feature in parts.items()}
+    return {part: feature.transform(*needed(feature, inputs)) for part, feature in parts.items()}
 
 
 def _distance(values: dict[str, FloatArray], closed: ClosedForm, training: IntArray) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from genebrain.alignment.closed_form.told import told_choices
 from genebrain.alignment.model import AlignmentModel
 from genebrain.cohort.splits.splits import Split
 from genebrain.common.run_folder import read_json
@@ -66,6 +67,8 @@ def fit_on_train(run: Path, experiment: Experiment, workspace: Workspace) -> tup
     workspace.embed(experiment.genetics, training=split.train)  # fewer people: other alleles are rare
     subjects = gather_subjects(experiment, workspace, split.train).frozen()
     closed = fit_recipe(subjects, split.train, experiment.alignment, experiment.seed, progress=workspace.progress)
+    for line in told_choices(closed.chosen):
+        log.info(line)
     about = {"judged": "the closed form, fitted on the train people alone"}
     if read_json(run / "checkpoints" / "model.json")["kept"] == "trained":
         about["judged"] = CLOSED_FORM_ALONE

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from genebrain.brain.connectome.base import FEATURES, ConnectomeFeature
+from genebrain.brain.connectome.base import FEATURES, ConnectomeFeature, needed
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.common.types import IntArray, UserError
 from genebrain.sides.options import Positives, component_list, component_problems, count_problems, positives_problems
@@ -181,7 +181,7 @@ class ConnectomeSide:
         fitted, refused = {}, {}
         for name, feature in self.features(summary.C0.shape[-1]).items():
             try:
-                fitted[name] = feature.fit(*training)
+                fitted[name] = feature.fit(*needed(feature, training))
             except UserError as error:
                 refused[name] = str(error)
         if not fitted:

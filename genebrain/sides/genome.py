@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from genebrain.genetics.store.work_parts import Shard
 
 
-Columns = Literal["auto", "both", "embeddings", "dosages"]
+Columns = Literal["auto", "both", "embeddings", "dosages", "both+motifs", "dosages+motifs"]
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,10 @@ class GeneSide(ReadsDNA):
         Whether ``fit`` trains the encoder: not, by low-rank adapters, or all its weights (use delta then).
     lora : LoraSettings
         Form of the adapters, for ``tuning=lora``.
-    columns : {"auto", "both", "embeddings", "dosages"}
+    columns : {"auto", "both", "embeddings", "dosages", "both+motifs", "dosages+motifs"}
         Gene columns of the closed form: vectors of the encoder, allele counts, or a stack of both (auto; where the
-        encoder is trained: embeddings).
+        encoder is trained: embeddings). ``+motifs`` searches degenerate words whose counts tell more than the alleles
+        do; they are used only where predictions of people left out gain, and the search takes minutes.
     rare_below : float or sequence of float
         Alleles rarer than this among training people are written as the major allele before chunking, so that the
         encoder reads fewer chunks and a new rare allele moves nothing; of several numbers each gives a set of columns.
@@ -153,7 +154,8 @@ class GeneSide(ReadsDNA):
         """Kinds of gene columns that are used."""
         if self.columns == "auto":
             return ("embeddings", "dosages") if self.tuning == "frozen" else ("embeddings",)
-        return ("embeddings", "dosages") if self.columns == "both" else (self.columns,)
+        first, *more = self.columns.split("+")
+        return (*(("embeddings", "dosages") if first == "both" else (first,)), *more)
 
     @property
     def frequencies(self) -> tuple[float, ...]:

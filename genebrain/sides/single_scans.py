@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from genebrain.brain.connectome.base import needed
 from genebrain.brain.encoders.embed import embed_windows, embeddings_folder
 from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.participants import Cohort
@@ -73,7 +74,7 @@ def single_scans(
     parts: dict[str, list[FloatArray]] = {name: [] for name in fitted}
     for inputs in blocks:
         for name, feature in fitted.items():
-            parts[name].append(feature.transform(*inputs))
+            parts[name].append(feature.transform(*needed(feature, inputs)))
     return SingleScans(person, Readings({name: np.concatenate(part) for name, part in parts.items() if part}))
 
 

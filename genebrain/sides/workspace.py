@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from genebrain.brain.connectome.base import needed
 from genebrain.brain.encoders.preflight import refuse_other_parcels
 from genebrain.brain.store.report import dropped_frames
 from genebrain.cohort.notices import tell
@@ -232,7 +233,7 @@ class Workspace(MaskedGenomes):
         def work() -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
             inputs = self.brain_inputs(brain, rows)
             fitted = brain.fit(inputs, rows)  # type: ignore[arg-type]
-            return dict(fitted), {name: feature.transform(*inputs) for name, feature in fitted.items()}
+            return dict(fitted), {name: feature.transform(*needed(feature, inputs)) for name, feature in fitted.items()}
 
         fitted, values = self._once(("features", brain, rows.tobytes()), work)
         # Copies of the dictionaries: what a caller puts into its own is never found by the next one.

@@ -224,7 +224,7 @@ def _run_cells(
             fit(place.cohort, run=cell.folder, workspace=workspace, progress=False, **made)
             evaluate(
                 cell.folder, gallery_size=gallery_size, comparisons=(), n_bootstrap=200, n_permutations=200,
-                workspace=workspace, progress=False,
+                workspace=workspace, progress=False, findings=False,
             )  # fmt: skip
             write_private(cell.folder / "seconds.txt", f"{time.perf_counter() - started:.2f}\n".encode())
             outcome[cell.arm, cell.seed] = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class JudgementSettings:
     n_bootstrap, n_permutations : int
     strata : "auto" or column names
     comparisons : names of :data:`genebrain.studies.baselines.COMPARISONS`
+    findings : bool, whether to write which windows and connections carry the match
     """
 
     split: str = "test"
@@ -70,6 +71,7 @@ class JudgementSettings:
     n_permutations: int = 1000
     strata: str | tuple[str, ...] = "auto"
     comparisons: tuple[str, ...] = tuple(COMPARISONS)
+    findings: bool = True
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -136,7 +138,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
                 "parts": "train and validation" if test else "train",
                 "people": len(split.train) + len(choosing),
             },
-            "question": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()},
+            "question": {k: [*v] if isinstance(v, tuple) else v for k, v in vars(settings).items() if k != "findings"},
             "n_subjects": len(rows),
             "gallery_size": size,
             "chance": chance(size),
@@ -175,7 +177,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
             result_path(run, "findings", settings.split), result_path(run, "figures", settings.split),
             fitted.closed_form, subjects, workspace, experiment.genetics, experiment.brain,
             split.training if test else split.train, rows, n=settings.n_permutations,
-        )  # fmt: skip
+        ) if settings.findings else None  # fmt: skip
     metrics["cost"] = folder.cost()
     metrics["verdict"] = verdict(metrics)
     place = result_path(run, "metrics.json", settings.split)

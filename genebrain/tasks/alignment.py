@@ -203,6 +203,7 @@ def evaluate(
     cohort: CohortPlace | Path | str | None = None,
     out: Path | str | None = None,
     store: Path | str | None = None,
+    findings: bool = True,
 ) -> Metrics:
     """Judge a run on people it has not seen, against all comparisons or some; writes ``metrics.json``, ``figures/``.
 
@@ -219,7 +220,7 @@ def evaluate(
     named = tuple(COMPARISONS if comparisons is None else comparisons)
     settings = JudgementSettings(
         split, gallery_size, n_bootstrap, n_permutations,
-        strata if isinstance(strata, str) else tuple(strata), named,
+        strata if isinstance(strata, str) else tuple(strata), named, findings,
     )  # fmt: skip
     if is_folded(Path(run)):
         return evaluate_folds(Path(run), settings, cohort.path if isinstance(cohort, CohortPlace) else cohort, progress)

@@ -24,9 +24,10 @@ def models(out: Path | str | None = None) -> list[dict[str, Any]]:
     import pandas as pd
 
     from genebrain.common.run_folder import write_json
+    from genebrain.genetics.encoders.carbon import carbon_models
     from genebrain.genetics.model.catalogue import dna_models
 
-    rows = dna_models()  # rows of other encoders are added here
+    rows = [*dna_models(), *carbon_models()]
     if out is not None:
         write_json(Path(out), rows)
     table = pd.DataFrame(rows).fillna("-")

@@ -42,8 +42,8 @@ def export(
 
 def search(
     run: Path | str = "runs/fit",
-    genome: str | int | None = None,
-    scan: str | int | None = None,
+    genome: Path | str | int | None = None,
+    scan: Path | str | int | None = None,
     k: int = 10,
     split: str = "test",
     out: Path | str | None = None,
@@ -54,8 +54,9 @@ def search(
 ) -> Any:
     """Rank scans for a genome, or genomes for a scan; see :meth:`genebrain.Run.search`. Returns the table.
 
-    ``vcf`` is a genotype file of new people, each of whom looks for scans. ``cohort`` is a second cohort, whose people
-    are looked through and looked for instead, or the cohort of the run, where it has moved.
+    ``vcf`` is a genotype file of new people, each of whom looks for scans; ``genome`` and ``scan`` name a person of the
+    cohort, or a file of new people (vectors, a scan table, a folder of scans, a ``cohort.yaml``). ``cohort`` is a
+    second cohort, whose people are looked through and looked for instead, or the cohort of the run, where it has moved.
     """
     from genebrain.common.private_table import write_table
 
@@ -65,14 +66,17 @@ def search(
         )
     opened, second = _opened(run, cohort, store, progress)
     asked: dict[str, Any] = {"k": k, "split": split}
-    if vcf is not None:
-        asked["genome"] = opened.embed_genomes(vcf)
+    if (new := vcf if vcf is not None else _file(genome)) is not None:
+        asked["genome"] = opened.embed_genomes(new)
+    elif _file(scan) is not None:
+        asked["scan"] = opened.embed_scans(str(scan))
     else:
         asked |= {"genome": genome if genome is None else str(genome), "scan": scan if scan is None else str(scan)}
+    one = isinstance(asked.get("genome"), str) or isinstance(asked.get("scan"), str)
     if second is not None:
         asked |= _among(opened.vectors_of(second, store), asked)
     table = opened.search(**asked)
-    if second is not None and vcf is None:
+    if second is not None and one:
         table = table.drop(columns="query")
     if out is None:
         print(table.to_string(index=False))
@@ -81,6 +85,12 @@ def search(
         whose = f"{split} people" if second is None else "second cohort"
         print(f"wrote {out}: the {len(table)} best of the {whose}, readable by you alone")
     return table
+
+
+def _file(named: Path | str | int | None) -> str | None:
+    """What is named, where it is a file or folder: something with an ending or a slash that exists; else an id."""
+    path = Path(str(named))
+    return str(named) if named is not None and (path.suffix or len(path.parts) > 1) and path.exists() else None
 
 
 def _opened(

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from genebrain.cohort.participants import load_cohort
+from genebrain.cohort.tables.problems import Problems
+from genebrain.cohort.tables.sources import read_participants
 from genebrain.common.types import UserError
 from tests.cohort.small_cohort import SmallCohort, write_table
 
@@ -232,3 +234,33 @@ def test_a_filter_that_leaves_nobody_says_so(small):
         row["mean_fd"] = 0.2
     with pytest.raises(UserError, match="all 24 people with genome and scan are filtered out"):
         load_cohort(small.write())
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "kind"),
+    [
+        ("age", "inf", "not a number"),
+        ("age", "-Infinity", "not a number"),
+        ("age", "1e400", "not a number"),
+        ("age", "1_000", "not a number"),
+        ("age", "0x1F", "not a number"),
+        ("age", "True", "not a number"),
+        ("age", "\u221245", "not a number"),
+        ("age", "35 years", "not a number"),
+        ("age", "-99", "codes"),
+        ("age", "999", "codes"),
+        ("PC1", "-9", "codes"),
+        ("mean_fd", "-1", "impossible number"),
+        ("mean_fd", "Infinity", "not a number"),
+    ],
+)
+def test_numbers_that_are_none_are_told(small, column, cell, kind):
+    """An infinite age or a code for "not known" must not become a confound without a word."""
+    for person in small.participants:
+        person[column] = 1.5
+    small.participants[3][column] = cell
+    problems = Problems()
+    read_participants(small.write().parent / "participants.tsv", problems)
+    (found,) = [problem for problem in problems if problem.kind == kind]
+    assert f"column `{column}`" in found.message
+    assert "1 cells" in found.message

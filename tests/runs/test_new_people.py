@@ -78,14 +78,17 @@ def test_a_person_alone_has_the_vectors_of_the_same_person_in_a_cohort(cohort, r
 
 
 def test_the_store_of_the_run_is_read_and_not_written(cohort, run, tmp_path):
-    before = files(cohort.parent / "store"), files(run)
     opened = genebrain.load_run(run)
     assert opened.store is not None
+    inside = opened.vectors("all").genome  # the cohort's own people: this stamps its tables as used
+    before = files(cohort.parent / "store"), files(run)
     found = opened.embed_genomes(cohort)
     assert found.index.tolist() == opened.ids("all")
-    inside = opened.vectors("all").genome
     assert np.abs(found.to_numpy() - inside).max() < 1e-6 * np.abs(inside).max()
-    assert (files(cohort.parent / "store"), files(run)) == before
+    for folder, found in zip((cohort.parent / "store", run), before, strict=True):
+        now = files(folder)
+        assert now.keys() == found.keys()
+        assert not [name for name in now if now[name] != found[name]]
 
 
 def test_differences_to_the_reference_and_trained_towers_come_out_the_same(cohort, tmp_path):
@@ -167,5 +170,14 @@ def test_search_takes_a_genotype_file(cohort, run, tmp_path, capsys):
     assert found["participant_id"].tolist() == best
     assert (tmp_path / "found.tsv").stat().st_mode & 0o077 == 0
     assert set(found["query"]) == {sample}
+    rows = pd.read_csv(cohort.parent / "scans.tsv", sep="\t")
+    mine = rows[rows["participant_id"] == inside.ids[2]]
+    mine.assign(path=[str(cohort.parent / one) for one in mine["path"]]).to_csv(
+        tmp_path / "s.tsv", sep="\t", index=False
+    )
+    by_file = tasks.search(run, scan=tmp_path / "s.tsv", k=3, progress=False)
+    by_id = tasks.search(run, scan=inside.ids[2], k=3, progress=False)
+    assert by_file["participant_id"].tolist() == by_id["participant_id"].tolist()
+    assert np.allclose(by_file["score"], by_id["score"], atol=1e-4)
     with pytest.raises(UserError, match="one of the three"):
         tasks.search(run, vcf=file, genome="x")

@@ -64,6 +64,12 @@ def test_an_arm_alone_is_the_arm_after_others(cohort, forwards, tmp_path):
     same(found["the first again"], found["closed form"])
 
 
+def test_cells_are_judged_without_findings(forwards):
+    run, found = forwards
+    assert all(one["metrics"]["findings"] is None for one in found.values())
+    assert not list(run.glob("cells/*/findings")) + list(run.glob("cells/*/figures/genes.png"))
+
+
 def test_arms_in_another_order_are_the_same(cohort, forwards, tmp_path):
     for name, one in grid(cohort, tmp_path / "backwards", list(ARMS)[::-1]).items():
         same(one, forwards[1][name])

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
+from genebrain.alignment.closed_form.motifs.columns import MotifColumns
 from genebrain.common.types import FloatArray, IntArray
 
-FAMILIES = ("embeddings", "dosages")
+FAMILIES = ("embeddings", "dosages", "motifs")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class ColumnSet:
         As it stands in reports.
     source : str
         Key of the blocks that it is made from.
-    family : "embeddings" or "dosages"
+    family : "embeddings", "dosages" or "motifs"
     settings : ColumnSettings
     """
 
@@ -102,11 +103,11 @@ class SetColumns:
     Attributes
     ----------
     sets : tuple of ColumnSet
-    parts : tuple of WindowColumns
+    parts : tuple of WindowColumns or MotifColumns
     """
 
     sets: tuple[ColumnSet, ...]
-    parts: tuple[WindowColumns, ...]
+    parts: tuple[WindowColumns | MotifColumns, ...]
 
     @classmethod
     def fit(cls, blocks: GeneBlocks, *, progress: bool = False) -> SetColumns:
@@ -155,7 +156,8 @@ class SetColumns:
         sets, parts = [], []
         for number, info in enumerate(state["json"]["sets"]):
             own = {k.removeprefix(f"{number}."): v for k, v in state.items() if k.startswith(f"{number}.")}
-            parts.append(WindowColumns.from_state({**own, "json": info["columns"]}))
+            kind = MotifColumns if info["family"] == "motifs" else WindowColumns
+            parts.append(kind.from_state({**own, "json": info["columns"]}))
             settings = ColumnSettings(**info["settings"])
             sets.append(ColumnSet(info["name"], info["source"], info["family"], settings))
         return cls(tuple(sets), tuple(parts))

@@ -16,21 +16,20 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from genebrain.alignment.closed_form.choice import (
-    Chosen,
     ClosedFormSettings,
     Fits,
     Judge,
     choose_prior,
-    fit_priors,
     rank_latents,
     score_vectors,
 )
 from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
 from genebrain.alignment.closed_form.empirical_bayes import fit_ridge
-from genebrain.alignment.closed_form.gene_stack import STACK, Head, Member, heads_of
+from genebrain.alignment.closed_form.gene_stack import STACK, Head, Member, heads_of, members_of
 from genebrain.alignment.closed_form.latents import Latents, fixed_latents
 from genebrain.alignment.closed_form.memory import Size, form_for, memory_budget, too_many_columns
+from genebrain.alignment.closed_form.motifs.members import with_motifs, without_motifs
 from genebrain.alignment.closed_form.regression_data import Form, PeopleRows
 from genebrain.alignment.closed_form.score import Calibration
 from genebrain.alignment.closed_form.spectral import grouped_folds, principal_components
@@ -192,8 +191,11 @@ def fit_closed_form(
         )
         told = _readings(latents, cv) if settings.stack else {}
         if isinstance(columns, SetColumns):
-            members = _members(judges, columns, latents.values, best, form, progress=progress)
-            return _stacked(judges[0], columns, members, latents, best.row | told, cv)
+            members = members_of(judges, columns, latents.values, best, form, progress=progress)
+            columns, members, words = with_motifs(
+                judges[0], gene_blocks, columns, members, latents.values, form, progress=progress
+            )
+            return _stacked(judges[0], columns, members, latents, best.row | told | words, cv)
     return ClosedForm(
         columns=columns,
         coefficients=best.posterior.mean[-1],
@@ -212,27 +214,10 @@ def _columns(
 ) -> tuple[WindowColumns | SetColumns, list[FloatArray]]:
     """Fitted columns, and the table of each set."""
     if isinstance(blocks, GeneBlocks):
-        sets = SetColumns.fit(blocks, progress=progress)
+        sets = SetColumns.fit(without_motifs(blocks), progress=progress)  # words are found when latents are known
         return sets, sets.each(blocks)
     columns = WindowColumns.fit(blocks, settings, progress=progress)
     return columns, [columns.transform(blocks)]
-
-
-def _members(
-    judges: list[Judge], columns: SetColumns, u: FloatArray, first: Chosen, form: Form, *, progress: bool
-) -> list[Member]:
-    """Every wanted prior on every set; those of the first set were fitted when the latents were chosen."""
-    members = []
-    for number, (judge, one) in enumerate(zip(judges, columns.sets, strict=True)):
-        posteriors = first.posteriors
-        if number:
-            data = form.of_subsets(judge.x, u, judge.left_out)
-            fits = data, fit_ridge(data, progress=progress)
-            posteriors = fit_priors(judge, u, fits, judge.settings.modes, progress=progress)
-        for mode, posterior in posteriors.items():
-            if mode in judge.settings.modes or len(posteriors) == 1:
-                members.append(Member.of(judge, posterior, u, one.name, one.family, mode))
-    return members
 
 
 def _stacked(

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import lsq_linear
 
-from genebrain.alignment.closed_form.choice import Judge, score_vectors
+from genebrain.alignment.closed_form.choice import Chosen, Judge, fit_priors, score_vectors
 from genebrain.alignment.closed_form.column_sets import SetColumns
-from genebrain.alignment.closed_form.empirical_bayes import Posterior
+from genebrain.alignment.closed_form.empirical_bayes import Posterior, fit_ridge
+from genebrain.alignment.closed_form.regression_data import Form
 from genebrain.alignment.closed_form.score import MAX_SLOPE, Calibration
 from genebrain.common.types import FloatArray
 
@@ -89,6 +90,30 @@ def stacked_reading(judge: Judge, members: Sequence[Member], u: FloatArray) -> R
     predictions = np.stack([member.held_out for member in members])
     nested, recall = _nested(judge, predictions, u)
     return Reading(_weights(predictions, u), *_calibrated(nested, u), recall)
+
+
+def members_of(
+    judges: list[Judge], columns: SetColumns, u: FloatArray, first: Chosen, form: Form, *, progress: bool = False
+) -> list[Member]:
+    """Every wanted prior on every set; those of the first set were fitted when the latents were chosen."""
+    members = []
+    for number, (judge, one) in enumerate(zip(judges, columns.sets, strict=True)):
+        posteriors = first.posteriors
+        if number:
+            data = form.of_subsets(judge.x, u, judge.left_out)
+            fits = data, fit_ridge(data, progress=progress)
+            posteriors = fit_priors(judge, u, fits, judge.settings.modes, progress=progress)
+        for mode, posterior in posteriors.items():
+            if mode in judge.settings.modes or len(posteriors) == 1:
+                members.append(Member.of(judge, posterior, u, one.name, one.family, mode))
+    return members
+
+
+def held_out_errors(judge: Judge, members: Sequence[Member], u: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Squared errors ``[people, dims]`` of sums whose weights did not see the person, and their mean per dimension."""
+    nested, _ = _nested(judge, np.stack([member.held_out for member in members]), u)
+    predictive, calibration = _calibrated(nested, u)
+    return (u - calibration.slope * nested) ** 2, predictive
 
 
 def _weights(predictions: FloatArray, u: FloatArray) -> FloatArray:

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def told_choices(chosen: Mapping[str, Any]) -> list[str]:
+    """Lines about the scan features and the gene columns of a fit; none where there was nothing to choose."""
+    return [line for line in (told_readings(chosen), told_genes(chosen)) if line]
+
+
 def told_readings(chosen: Mapping[str, Any]) -> str:
     """What each kind of scan features reached in cross-validation, in words; empty where there was only one."""
     kinds = chosen.get("kinds")

@@ -6,13 +6,13 @@ parcels dropped and the subjects filled, ``state`` holds plain arrays for a chec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from genebrain.brain.connectome.missing_parcels import Float64, SharedParcels
-from genebrain.brain.connectome.moments import Float32
+from genebrain.brain.connectome.moments import Float32, Moments
 from genebrain.common.registry import Registry
 from genebrain.common.types import FloatArray, IntArray, UserError
 
@@ -27,7 +27,8 @@ class ConnectomeFeature:
     words : str
         What the feature is, for reports.
     powers_needed : bool
-        Whether it is made of band powers, not of moments alone.
+        Whether it is made of band powers: ``fit`` and ``transform`` then get these and the seconds of a person's scans
+        behind the four moments.
     """
 
     words: ClassVar[str] = ""
@@ -104,9 +105,8 @@ class ConnectomeFeature:
         C1: FloatArray,
         edges: FloatArray | None = None,
         frames: IntArray | None = None,
-        *powers_and_seconds: FloatArray,
     ) -> Self:
-        """Learn from TRAINING people: :class:`~genebrain.brain.connectome.moments.Moments`, or a summary, unpacked."""
+        """Learn from TRAINING people: :class:`~genebrain.brain.connectome.moments.Moments`, unpacked."""
         raise NotImplementedError
 
     def transform(
@@ -115,7 +115,6 @@ class ConnectomeFeature:
         C1: FloatArray,
         edges: FloatArray | None = None,
         frames: IntArray | None = None,
-        *powers_and_seconds: FloatArray,
     ) -> Float32:
         """Features of any people, float32 ``[people, columns]``."""
         raise NotImplementedError
@@ -130,6 +129,12 @@ class ConnectomeFeature:
         used = np.asarray(state["used"]).astype(bool)
         self.shared = SharedParcels(used, np.asarray(state["mean_C0"]), np.asarray(state["mean_C1"]))
         return self
+
+
+def needed(feature: Any, summary: Iterable[Any]) -> tuple[Any, ...]:
+    """What of a summary of scans a feature is given: the four moments, and the rest where it asks for it."""
+    values = tuple(summary)
+    return values if getattr(feature, "powers_needed", True) else values[: len(Moments._fields)]
 
 
 _HOME = "genebrain.brain.connectome.features"

@@ -26,7 +26,6 @@ class Correlation(ConnectomeFeature):
         C1: FloatArray,
         edges: FloatArray | None = None,
         frames: IntArray | None = None,
-        *powers_and_seconds: FloatArray,
     ) -> Self:
         """Learn which parcels the training subjects share. ``edges`` and ``frames`` are not needed."""
         self.fit_parcels(C0, C1)
@@ -38,7 +37,6 @@ class Correlation(ConnectomeFeature):
         C1: FloatArray,
         edges: FloatArray | None = None,
         frames: IntArray | None = None,
-        *powers_and_seconds: FloatArray,
     ) -> Float32:
         """Features of any subjects, float32 [n, P (P - 1) / 2]."""
         upper = np.triu_indices(int(self.fitted(C0.shape[-1]).used.sum()), k=1)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from genebrain.brain.connectome.base import ConnectomeFeature
+from genebrain.brain.connectome.base import ConnectomeFeature, needed
 from genebrain.brain.connectome.moments import Float32
 
 JOINED = "+"
@@ -33,7 +33,7 @@ class SideBySide:
 
     def transform(self, *summary: Any) -> Float32:
         """Features of any people, float32 ``[people, columns of all parts]``."""
-        return np.concatenate([part.transform(*summary) for part in self.parts.values()], axis=1)
+        return np.concatenate([part.transform(*needed(part, summary)) for part in self.parts.values()], axis=1)
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """What the parts have learned, each under its number."""

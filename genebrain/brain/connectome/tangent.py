@@ -112,7 +112,6 @@ class InnovationTangent(ConnectomeFeature):
         C1: FloatArray,
         edges: FloatArray | None = None,
         frames: IntArray | None = None,
-        *powers_and_seconds: FloatArray,
     ) -> Self:
         """Learn parcels, basis, autoregression and mean from TRAINING subjects: C0, C1 [n, P, P]."""
         shared = self.fit_parcels(C0, C1)
@@ -146,7 +145,6 @@ class InnovationTangent(ConnectomeFeature):
         C1: FloatArray,
         edges: FloatArray | None = None,
         frames: IntArray | None = None,
-        *powers_and_seconds: FloatArray,
     ) -> Float32:
         """Features of any subjects, float32 [n, q (q + 1) / 2]; ``edges`` must be given as in :meth:`fit`."""
         self.fitted(C0.shape[-1])

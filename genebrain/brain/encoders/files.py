@@ -35,6 +35,8 @@ CONFIG, CONTRACT, SEEN = "config.json", "contract.safetensors", "seen_scans.txt"
 ENCODER = "encoder"
 """Folder of a run (of ``pretrain``, or of ``fit`` with an encoder in training) that holds the whole trained encoder."""
 OWN = "genebrain"
+ALIGNED = "trained inside an alignment"
+"""Words of an origin, also of what was trained further from there, that say that genotypes were learned from."""
 MOST_FRAMES = 2**20
 """Of a window, and seconds between two frames: no encoder comes near."""
 

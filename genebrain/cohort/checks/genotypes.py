@@ -24,8 +24,9 @@ from genebrain.genetics.genome.reference import Reference
 from genebrain.genetics.genotypes.allele_kinds import in_several_sets, is_readable, symbolic_carriers
 from genebrain.genetics.genotypes.records import MISSING, GenotypeFile, Sites
 from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.haplotypes.allele_calls import repeated_records
 from genebrain.genetics.haplotypes.resolve import open_genotypes
-from genebrain.genetics.haplotypes.told import told_left_out, told_phase_sets, told_symbolic
+from genebrain.genetics.haplotypes.told import told_left_out, told_phase_sets, told_repeated, told_symbolic
 
 SLICE_BP = 10_000
 FEWEST_PER_WINDOW = 20
@@ -46,6 +47,7 @@ class _Tally:
     empty_windows: list[str] = field(default_factory=list)
     still_windows: list[str] = field(default_factory=list)
     symbolic: list[int] = field(default_factory=list)
+    repeated: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     phase_sets: list[tuple[NDArray[np.bool_], NDArray[np.int64]]] = field(default_factory=list)
     phase_set_windows: int = 0
@@ -67,6 +69,7 @@ class _Tally:
         self.heterozygous += int(heterozygous.sum())
         self.unphased += int((heterozygous & ~phased).sum())
         self.symbolic += [n for row in rows.tolist() if (n := symbolic_carriers(sites, row))]
+        self.repeated += repeated_records(sites, rows)
         self.left_out.update(sites.left_out)
         if sites.phase_set is not None:
             self.phase_sets.append((heterozygous & phased, sites.phase_set[rows]))
@@ -250,6 +253,8 @@ def _report(tally: _Tally, n_windows: int, genotypes: str, reference: str, unpha
     if tally.symbolic:
         words = told_symbolic(len(tally.symbolic), sum(tally.symbolic))
         problems.warning("symbolic alleles", words, records=len(tally.symbolic), carriers=sum(tally.symbolic))
+    if tally.repeated:
+        problems.warning("repeated records", told_repeated(tally.repeated), records=tally.repeated)
     if n_people := len(tally.several_sets):
         words = told_phase_sets(n_people, len(tally.missing), tally.phase_set_windows, n_windows)
         problems.warning("phase sets", words, people=n_people, windows=tally.phase_set_windows)

@@ -69,7 +69,7 @@ def read_id_list(path: Path) -> list[tuple[str, ...]]:
                 lines.append((words[min(column, len(words) - 1)],))
             else:
                 whole = line.partition("#")[0].strip().strip("\"'").strip()
-                lines.append((whole,) if len(words) == 1 else (whole, *words[:2]))
+                lines.append((words[0],) if len(words) == 1 else (whole, *words[:2]))
         # Comments may stand above a header.
         is_first = is_first and line.lstrip().startswith("#") and column is None
     return lines

@@ -20,6 +20,9 @@ from genebrain.common.types import UserError
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.resolve import open_genotypes
 
+CODES = (-9, -99, -999, -9999, 999, 9999, 99999)
+"""Numbers that are written where nothing is known."""
+
 
 def read_participants(path: Path, problems: Problems, own: OwnColumns | None = None) -> pd.DataFrame | None:
     """Participants table with ``genotype_id`` filled in, numbers as float and ``missing`` for unknown labels.
@@ -55,9 +58,23 @@ def read_participants(path: Path, problems: Problems, own: OwnColumns | None = N
     for column in table.columns:
         if NUMERIC.fullmatch(column):
             table[column] = numbers(table[column], f"{path.name}, column `{column}`", problems)
+            _tell_codes(table[column], path.name, problems)
         elif column in LABELS:
             table[column] = table[column].mask(is_missing(table[column]), "missing")
     return own.typed(table)
+
+
+def _tell_codes(column: pd.Series[Any], where: str, problems: Problems) -> None:
+    """Numbers that stand for "not known" in many tables, and motion below zero, which nobody has."""
+    where = f"{where}, column `{column.name}`"
+    below = (column < 0) & (column.name == "mean_fd")
+    if below.any():
+        words = f"{where}: {int(below.sum())} cells are below 0: {named(sorted({f'{v:g}' for v in column[below]}))}"
+        problems.error("impossible number", f"{words}; leave them empty if they stand for not known")
+    elif (codes := column.isin(CODES)).any():
+        words = f"{where}: {int(codes.sum())} cells are {named(sorted({f'{v:g}' for v in column[codes]}))}"
+        advice = "if they stand for not known, leave them empty: as numbers they would decide"
+        problems.warning("codes", f"{words}; {advice}", cells=int(codes.sum()))
 
 
 def genotype_samples(path: Path | GenotypeSource, problems: Problems) -> list[str] | None:

@@ -225,6 +225,7 @@ def content_fingerprint(
         "windows": [astuple(window) for window in windows],
         "samples": list(samples),
         "policies": asdict(policies),
+        **({"unphased_drawn": "by person"} if policies.unphased == "random" else {}),
         **({} if mask is None else {"mask": mask.digest}),
         "counting_rows": None if rows is None else [int(row) for row in rows],
         "settings": {"chunk_bp": 1500, "cut_origin": "genome"} | settings,

@@ -135,7 +135,9 @@ def cut_window(
     window = inputs.windows[number]
     letters = fasta.fetch(window)
     mask = None if inputs.mask is None else partial(inputs.mask.apply, number)
-    found = resolve(file.read(window, rows), window, letters, inputs.policies, inputs.counting_rows, mask)
+    found = resolve(
+        file.read(window, rows), window, letters, inputs.policies, inputs.counting_rows, mask, samples=inputs.samples
+    )
     cuts = cut_places(window, inputs.chunk_bp, inputs.cut_origin)
     slots = np.full((len(rows), 2, len(cuts) - 1), -1, np.int32)
     chunks = UniqueChunks()

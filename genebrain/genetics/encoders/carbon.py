@@ -26,6 +26,7 @@ from genebrain.common.reading import read_record
 from genebrain.common.types import UserError
 from genebrain.genetics.encoders.protocol import DNA_ENCODERS, DNAWeights
 from genebrain.genetics.encoders.token_batches import pooled_vectors
+from genebrain.genetics.model.catalogue import in_cache, model_row
 from genebrain.genetics.model.checkpoints import (
     Checkpoint,
     backbone_key,
@@ -55,8 +56,18 @@ MODELS = {
     "carbon_8b": ("HuggingFaceBio/Carbon-8B", None),
 }
 """Hub id, and the revision that is pinned where one is known."""
+PARAMETERS = {"carbon_500m": 500_000_000, "carbon_3b": 3_000_000_000, "carbon_8b": 8_000_000_000}
+"""As their names say; a table of text that is not read comes on top, or is part of it."""
 
 _TOKENIZER = SixMerTokenizer()
+
+
+def carbon_models() -> list[dict[str, Any]]:
+    """Rows of the list of models, beside :func:`~genebrain.genetics.model.catalogue.dna_models`."""
+    return [
+        model_row(name, PARAMETERS[name], hub_id, revision, in_cache(hub_id, revision))
+        for name, (hub_id, revision) in MODELS.items()
+    ]
 
 
 def carbon_ids(sequence: str) -> NDArray[np.int64]:

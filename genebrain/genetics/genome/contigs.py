@@ -16,8 +16,12 @@ ALIASES = {"M": "MT", "23": "X", "24": "Y", "26": "MT"}
 
 def canonical(name: str) -> str:
     """Name without ``chr``, upper case, with one spelling of X, Y and MT."""
-    bare = name[3:] if name.lower().startswith("chr") else name
-    return ALIASES.get(bare.upper(), bare.upper())
+    bare = _bare(name)
+    return ALIASES.get(bare, bare)
+
+
+def _bare(name: str) -> str:
+    return (name[3:] if name.lower().startswith("chr") else name).upper()
 
 
 def match_contigs(wanted: Iterable[str], available: Sequence[str], source: str) -> dict[str, str]:
@@ -52,3 +56,21 @@ def match_contigs(wanted: Iterable[str], available: Sequence[str], source: str) 
             "Drop those windows or use the files of one genome build."
         )
     return found
+
+
+def recorded_name(wanted: str, recorded: Sequence[str], available: Sequence[str], source: str) -> str:
+    """Spelling of a contig under which a file has its records, else under which it knows it.
+
+    Raises
+    ------
+    UserError
+        It is absent, or its records stand under two spellings: reading one of them would lose the others.
+    """
+    names = [name for name in recorded if canonical(name) == canonical(wanted)]
+    names = [name for name in names if _bare(name) == _bare(wanted)] or names
+    if len(names) > 1:
+        raise UserError(
+            f"{source}: the records of one contig stand under {len(names)} names ({', '.join(names)}), as in files of "
+            "two sources that were put together; give them one name (`bcftools annotate --rename-chrs`) and sort"
+        )
+    return names[0] if names else match_contigs([wanted], available, source)[wanted]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from genebrain.common.text_lines import text_lines
 from genebrain.common.types import UserError
-from genebrain.genetics.genome.contigs import canonical, match_contigs
+from genebrain.genetics.genome.contigs import canonical, recorded_name
 from genebrain.genetics.genome.foreign import reading
 from genebrain.genetics.genome.gene_windows import SHOWN, Window
 from genebrain.genetics.genotypes.record_filter import EVERYTHING, RecordFilter
@@ -72,7 +72,7 @@ class PgenFile:
     def read(self, window: Window, sample_rows: Sequence[int] | None = None) -> Sites:
         """All records that overlap the window, for the wanted samples in the wanted order."""
         wanted = np.arange(len(self.samples)) if sample_rows is None else np.asarray(sample_rows, np.int64)
-        contig = match_contigs([window.contig], self.contigs, str(self.path))[window.contig]
+        contig = recorded_name(window.contig, self.recorded, self.contigs, str(self.path))
         first, stop = self._spans[contig]
         stop = first + int(np.searchsorted(self._position[first:stop], window.end))
         chosen = first + np.flatnonzero(self._end[first:stop] > window.start)

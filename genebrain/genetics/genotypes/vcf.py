@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.bgzf import check_bgzf
-from genebrain.genetics.genome.contigs import match_contigs
+from genebrain.genetics.genome.contigs import recorded_name
 from genebrain.genetics.genome.foreign import reading
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genotypes.record_counts import Counts, counted
@@ -101,7 +101,7 @@ class VcfFile:
         wanted = np.arange(len(self.samples)) if sample_rows is None else np.asarray(sample_rows, np.int64)
         rows, order = np.unique(wanted, return_inverse=True)
         self._select(rows)
-        contig = match_contigs([window.contig], self.contigs, str(self.path))[window.contig]
+        contig = recorded_name(window.contig, self.recorded, self.contigs, str(self.path))
         table = RecordTable(self.path, self.filters, phase_sets="PS" in self.header.formats)
         with reading(self.path, "Copy or download it again and index it again."):
             if contig in self._counts().spans:

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genotypes.allele_kinds import is_readable, usable
-from genebrain.genetics.genotypes.records import ABSENT, MISSING, Sites, recorded_contigs, sample_rows
+from genebrain.genetics.genotypes.records import Sites, recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.haplotypes.allele_calls import AlleleCalls, allele_calls
 from genebrain.genetics.haplotypes.resolve import open_genotypes
 
 LEAST_COPIES, MORE_COPIES, STRICT = 5, 12, 0.01
@@ -180,11 +180,11 @@ def allele_table(
         for window in windows:
             sites = file.read(window, rows)
             alleles, columns = [], []
-            for record, number, allele in _alleles(sites, window, counted):
+            for calls, allele in _alleles(sites, window, counted):
                 seen += allele.copies > 0
                 if allele.is_common(frequency):
                     alleles.append(allele)
-                    columns.append(_copies(sites.alleles[record], number))
+                    columns.append(calls.copies())
             found.append(alleles)
             blocks.append(_table(columns, len(rows)))
     return AlleleTable(found, blocks, seen)
@@ -218,35 +218,27 @@ def dosages_of(
             column = {(a.position, a.reference, a.alternative): i for i, a in enumerate(wanted)}
             block = np.zeros((len(rows), len(wanted)), np.float32)
             have = set()
-            for record, number, allele in _alleles(sites, window, everybody):
+            for calls, allele in _alleles(sites, window, everybody):
                 place = column.get((allele.position, allele.reference, allele.alternative))
                 if place is None:
                     unknown += allele.copies > 0
                     continue
-                block[:, place] = _copies(sites.alleles[record], number)
+                block[:, place] = calls.copies()
                 have.add(place)
             absent += len(wanted) - len(have)
             blocks.append(block)
     return blocks, absent, unknown
 
 
-def _alleles(sites: Sites, window: Window, counted: NDArray[np.int64]) -> list[tuple[int, int, Allele]]:
-    """Readable ALT alleles of the records that are used, each with its record and number."""
-    found: list[tuple[int, int, Allele]] = []
-    for record in np.flatnonzero(usable(sites, window)[0]).tolist():
-        calls = sites.alleles[record][counted]
-        numbers = np.bincount(calls[calls >= 0], minlength=1 + len(sites.alternatives[record]))
-        known, position, reference = int(numbers.sum()), int(sites.position[record]), sites.reference[record].upper()
-        for number, alt in enumerate(sites.alternatives[record], start=1):
-            if is_readable(alt):
-                letters = reference.decode(), alt.upper().decode()
-                found.append((record, number, Allele(position, *letters, int(numbers[number]), int(numbers[0]), known)))
+def _alleles(sites: Sites, window: Window, counted: NDArray[np.int64]) -> list[tuple[AlleleCalls, Allele]]:
+    """Readable ALT alleles of the records that are used, each with its counts."""
+    found: list[tuple[AlleleCalls, Allele]] = []
+    for one in allele_calls(sites, window):
+        calls = one.calls[counted]
+        numbers = np.bincount(calls[calls >= 0], minlength=1 + one.number)
+        counts = int(numbers[one.number]), int(numbers[0]), int(numbers.sum())
+        found.append((one, Allele(one.position, one.reference, one.alternative, *counts)))
     return found
-
-
-def _copies(calls: NDArray[np.int16], number: int) -> NDArray[np.float32]:
-    unknown = (calls == MISSING).any(axis=1) | (calls == ABSENT).all(axis=1)
-    return np.where(unknown, np.nan, (calls == number).sum(axis=1)).astype(np.float32)
 
 
 def _table(columns: list[Any], n_rows: int) -> NDArray[np.float32]:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genotypes.allele_kinds import is_readable, usable
-from genebrain.genetics.genotypes.records import ABSENT, MISSING, Sites, recorded_contigs, sample_rows
+from genebrain.genetics.genotypes.records import Sites, recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.source import GenotypeSource
+from genebrain.genetics.haplotypes.allele_calls import allele_calls
 from genebrain.genetics.haplotypes.resolve import open_genotypes
 
 
@@ -61,12 +61,5 @@ def dosages(
 def _block(
     sites: Sites, window: Window, counted: slice | NDArray[np.int64], min_allele_count: int
 ) -> NDArray[np.float32]:
-    columns = []
-    for record in np.flatnonzero(usable(sites, window)[0]):
-        calls = sites.alleles[record]
-        unknown = (calls == MISSING).any(axis=1) | (calls == ABSENT).all(axis=1)
-        for number, alt in enumerate(sites.alternatives[record], start=1):
-            copies = (calls == number).sum(axis=1)
-            if is_readable(alt) and copies[counted].sum() >= min_allele_count:
-                columns.append(np.where(unknown, np.nan, copies).astype(np.float32))
+    columns = [one.copies() for one in allele_calls(sites, window) if one.carried[counted].sum() >= min_allele_count]
     return np.stack(columns, axis=1) if columns else np.zeros((sites.alleles.shape[1], 0), np.float32)

@@ -34,7 +34,7 @@ class Policies:
     ----------
     unphased : {"error", "as_written", "random"}
         Heterozygous genotypes without phase. ``0/0`` and ``1/1`` are always fine. ``random`` draws the order
-        from ``seed`` and the place of the record.
+        from ``seed``, the id of the person and the place of the record.
     missing_threshold : float
         Missing alleles count as reference; a window of a subject with a larger share of records that miss an
         allele is masked (0..1).

@@ -7,7 +7,7 @@ replaced (the first one wins, as in ``bcftools consensus``); everything dropped 
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,9 @@ from genebrain.genetics.genotypes.records import ABSENT, MISSING, GenotypeFile, 
 from genebrain.genetics.genotypes.several_files import SeveralFiles
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.genotypes.vcf import VcfFile
+from genebrain.genetics.haplotypes.allele_calls import n_repeated, where_written
 from genebrain.genetics.haplotypes.policies import Mask, Policies
+from genebrain.genetics.haplotypes.rare import mask_rare
 
 __all__ = ["Policies", "WindowAlleles", "is_symbolic", "open_genotypes", "resolve", "usable"]
 
@@ -110,6 +112,8 @@ def resolve(
     policies: Policies,
     counting_rows: Sequence[int] | None = None,
     mask: Mask | None = None,
+    *,
+    samples: Sequence[str],
 ) -> WindowAlleles:
     """Apply the policies to the records of one window.
 
@@ -125,6 +129,8 @@ def resolve(
         Subjects (rows of ``sites``) that allele counts are taken from; all by default.
     mask : callable, optional
         Writes rare alleles as the major one, in place: of positions, REF, ALT and alleles to a count.
+    samples : sequence of str
+        Ids of the subjects, for draws that belong to a person.
     """
     used, symbolic, edge = usable(sites, window)
     counts = _flags(sites, window)
@@ -143,6 +149,7 @@ def resolve(
         if ref != (found := letters[p - window.start : p - window.start + len(ref)])
     ]
     counts["reference_mismatches"] = len(mismatches)
+    counts["repeated_records"] = n_repeated(where_written(position, references, alternatives))
 
     raw = sites.alleles[rows]
     inside = sites.alleles[sites.position >= window.start]
@@ -159,9 +166,10 @@ def resolve(
         for number, alt in enumerate(alts, start=1):
             if not is_readable(alt):
                 alleles[row][alleles[row] == number] = 0
-    _order_unphased(alleles, raw, sites.phased[rows], position, window, policies, counts)
+    _order_unphased(alleles, raw, sites.phased[rows], position, window, policies, counts, samples)
     if policies.masks_rare:
-        _mask_rare(alleles, raw, counting_rows, policies, counts)
+        written = position, references, alternatives
+        counts["rare_alleles_masked"] = mask_rare(alleles, raw, written, counting_rows, policies)
     if mask is not None:
         counts["rare_alleles_masked"] = mask(position, references, alternatives, alleles)
     alleles[:, ~exists] = 0
@@ -225,6 +233,7 @@ def _order_unphased(
     window: Window,
     policies: Policies,
     counts: dict[str, int],
+    samples: Sequence[str],
 ) -> None:
     """Count heterozygous genotypes that matter, and draw their order in place when the policy says so."""
     heterozygous = (alleles[:, :, 0] != alleles[:, :, 1]) & (raw[:, :, 1] != ABSENT)
@@ -233,32 +242,16 @@ def _order_unphased(
     counts["used_unphased_het_genotypes"] = int(unphased.sum())
     if policies.unphased != "random":
         return
-    # Seeded by the place of the record, so that overlapping windows draw the same order.
-    contig = zlib.crc32(canonical(window.contig).encode())
-    for row in np.flatnonzero(unphased.any(axis=1)):
-        draw = np.random.default_rng([policies.seed, contig, int(position[row])])
-        swap = unphased[row] & (draw.random(unphased.shape[1]) < 0.5)
-        alleles[row, swap] = alleles[row, swap, ::-1]
+    contig = canonical(window.contig)
+    for row, person in np.argwhere(unphased).tolist():
+        if _turned(policies.seed, samples[person], contig, int(position[row])):
+            alleles[row, person] = alleles[row, person, ::-1]
 
 
-def _mask_rare(
-    alleles: NDArray[np.int16],
-    raw: NDArray[np.int16],
-    counting_rows: Sequence[int] | None,
-    policies: Policies,
-    counts: dict[str, int],
-) -> None:
-    rows = slice(None) if counting_rows is None else np.asarray(counting_rows, np.int64)
-    counted, known = alleles[:, rows], (raw[:, rows] >= 0).sum(axis=(1, 2))
-    counts["rare_alleles_masked"] = 0
-    for row in range(len(alleles)):
-        number = np.bincount(counted[row].ravel(), minlength=int(alleles[row].max()) + 1)
-        least = max(policies.min_allele_count, policies.min_allele_frequency * known[row])
-        rare = number < least
-        rare[0] = False
-        present = np.unique(alleles[row])
-        counts["rare_alleles_masked"] += int(rare[present].sum())
-        alleles[row][rare[alleles[row]]] = 0
+def _turned(seed: int, sample: str, contig: str, position: int) -> bool:
+    """A fair coin of person and place: the same in any order of people, beside anybody, in overlapping windows."""
+    words = f"{seed}\t{sample}\t{contig}\t{position}".encode()
+    return bool(hashlib.blake2b(words, digest_size=1).digest()[0] & 1)
 
 
 def _first_wins(

@@ -8,6 +8,8 @@ from typing import Any
 from genebrain.genetics.genome.gene_windows import SHOWN
 from genebrain.genetics.genotypes.record_filter import FILTERED, LOW_R2
 
+RARE = "rare_alleles_masked"
+
 
 def genotype_funnel(report: Mapping[str, Any]) -> dict[str, Any]:
     """Windows and records that were read, and what of them was not used, under the key ``genotypes``.
@@ -19,7 +21,15 @@ def genotype_funnel(report: Mapping[str, Any]) -> dict[str, Any]:
     """
     counts, windows = report["counts"], report["per_window"]
     still = [window["name"] for window in windows if not window.get("varying_records", window["carried_records"])]
-    names = ("records", "used_records", "symbolic_carried_records", "symbolic_carriers", FILTERED, LOW_R2)
+    names = (
+        "records",
+        "used_records",
+        "repeated_records",
+        "symbolic_carried_records",
+        "symbolic_carriers",
+        FILTERED,
+        LOW_R2,
+    )
     funnel = {
         "people": report["n_subjects"],
         "windows": len(windows),
@@ -47,6 +57,11 @@ def told_genotypes(report: Mapping[str, Any]) -> list[str]:
     """Windows that vary, and every kind of record that is not used as written."""
     funnel = genotype_funnel(report)["genotypes"]
     lines = [told_windows(funnel)]
+    if rare := funnel.get(RARE):
+        lines.append(
+            f"genotypes: {rare:,} kinds of rare alleles are written as the major one (genetics.rare_below): they are "
+            "not counted as variation"
+        )
     if funnel.get("symbolic_carriers"):
         lines.append(told_symbolic(funnel["symbolic_carried_records"], funnel["symbolic_carriers"]))
     if people := funnel["people_in_several_phase_sets"]:
@@ -54,6 +69,8 @@ def told_genotypes(report: Mapping[str, Any]) -> list[str]:
         lines.append(told_phase_sets(people, funnel["people"], len(names), funnel["windows"]))
     if wrong := funnel["reference_mismatches"]:
         lines.append(f"genotypes: REF differs from the reference at {wrong:,} of {funnel['used_records']:,} records")
+    if again := funnel.get("repeated_records"):
+        lines.append(told_repeated(again))
     return lines + told_left_out(funnel)
 
 
@@ -71,6 +88,14 @@ def told_phase_sets(people: int, n_people: int, windows: int, n_windows: int) ->
         f"genotypes: FORMAT/PS has more than one phase set within a window for {people:,} of {n_people:,} people "
         f"({windows:,} of {n_windows:,} windows): across sets the order of the haplotypes is unknown. Sums over both "
         "haplotypes hardly change; for the rest phase the file statistically (SHAPEIT, Beagle, Eagle)"
+    )
+
+
+def told_repeated(records: int) -> str:
+    """Records that write an allele again."""
+    return (
+        f"genotypes: {records:,} records repeat an allele of another record (same place, REF and ALT): a haplotype "
+        "that carries it in any of them has it. Join them (bcftools norm -m +any, or -d exact) if they are copies"
     )
 
 

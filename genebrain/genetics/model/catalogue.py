@@ -1,6 +1,7 @@
-"""The DNA models that can be loaded by name: what they are, what they need, whether they are here.
+"""The list of DNA models that can be loaded by name: what they are, what they need, whether they are here.
 
-One row per model. Nothing is loaded and no network is asked; a model counts as here only when all its files are.
+One row per model; those of Carbon stand beside their encoder. Nothing is loaded and no network is asked; a model counts
+as here only when all its files are.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from typing import Any
 from huggingface_hub import try_to_load_from_cache
 
 from genebrain.common.types import UserError
-from genebrain.genetics.model.checkpoints import CHECKPOINTS, Checkpoint, weight_files
+from genebrain.genetics.model.checkpoints import CHECKPOINTS, weight_files
 
 TINY_PARAMETERS = 602_432
 """Of ``generator_tiny``, output head included."""
 
 
 def dna_models() -> list[dict[str, Any]]:
-    """Rows of all DNA models, the tiny one first.
+    """Rows of GENERator's models, the tiny one first.
 
     Returns
     -------
@@ -27,14 +28,15 @@ def dna_models() -> list[dict[str, Any]]:
         ``parameters``, ``bf16_gb`` and ``float32_gb`` (memory of the weights alone, in 10^9 bytes), ``cached``:
         ``yes``, ``partly`` (a download that did not finish), ``no``, or ``built in``.
     """
-    rows = [_row("generator_tiny", TINY_PARAMETERS, None, None, "built in")]
+    rows = [model_row("generator_tiny", TINY_PARAMETERS, None, None, "built in")]
     for name, checkpoint in CHECKPOINTS.items():
-        here = _in_cache(checkpoint)
-        rows.append(_row(name, checkpoint.parameters, checkpoint.hub_id, checkpoint.revision, here))
+        here = in_cache(checkpoint.hub_id, checkpoint.revision)
+        rows.append(model_row(name, checkpoint.parameters, checkpoint.hub_id, checkpoint.revision, here))
     return rows
 
 
-def _row(name: str, parameters: int, hub_id: str | None, revision: str | None, cached: str) -> dict[str, Any]:
+def model_row(name: str, parameters: int, hub_id: str | None, revision: str | None, cached: str) -> dict[str, Any]:
+    """One row of the list."""
     return {
         "name": name,
         "reads": "DNA",
@@ -47,8 +49,9 @@ def _row(name: str, parameters: int, hub_id: str | None, revision: str | None, c
     }
 
 
-def _in_cache(checkpoint: Checkpoint) -> str:
-    config = try_to_load_from_cache(checkpoint.hub_id, "config.json", revision=checkpoint.revision)
+def in_cache(hub_id: str, revision: str | None) -> str:
+    """Whether all files of a model are in the local hub cache: yes, partly or no."""
+    config = try_to_load_from_cache(hub_id, "config.json", revision=revision)
     if not isinstance(config, str):
         return "no"
     try:

@@ -91,9 +91,10 @@ def blocks_of_then(
         blocks, _ = workspace.blocks_in(gene, pooling, saved_bases(folder).get(PLAIN))
         return _all_filled(blocks, columns)
     assert isinstance(now, GeneBlocks)
-    parts = dict(zip((one.source for one in columns.sets), columns.parts, strict=True)) if isinstance(
-        columns, SetColumns
-    ) else {}  # fmt: skip
+    parts: dict[str, WindowColumns] = {}
+    if isinstance(columns, SetColumns):
+        named = zip(columns.sets, columns.parts, strict=True)
+        parts = {one.source: part for one, part in named if isinstance(part, WindowColumns)}
     found = embeddings_of_then(gene, pooling, workspace, training, folder)
     then = {source: _all_filled(blocks, parts.get(source)) for source, blocks in found.items()}
     return replace(now, sources={**now.sources, **then})

@@ -150,8 +150,11 @@ def genome_vectors(
         tell(filter(None, [told_missing(blocks)]))
         return blocks, vectors.shape[1] if pooling.keeps_chunks_apart else None
 
+    def every_allele() -> ChunkSet:
+        return _read(side, people, windows, letters, progress=progress)
+
     others = OtherGenotypes(people.genotypes, windows, people.samples, people.name)
-    blocks, _ = genes_in_coordinates(side, folder, others, read)
+    blocks, _ = genes_in_coordinates(side, folder, others, read, every_allele)
     return scored_genomes(model, blocks, people.ids)
 
 

@@ -16,6 +16,7 @@ from genebrain.common.reading import contents_of, read_record
 from genebrain.common.run_folder import write_json
 from genebrain.common.tensor_files import read_arrays, write_tensors
 from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.genome.gene_windows import Window, read_windows
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable, dosages_of
@@ -99,14 +100,18 @@ def genes_elsewhere(
 
     if isinstance(gene, VectorGenes):
         return read(gene, None)
+
+    def chunks() -> ChunkSet:
+        return workspace.chunks(gene)
+
     cohort = workspace.cohort
     samples = cohort.table["genotype_id"].tolist()
     people = OtherGenotypes(cohort.genotypes, read_windows(cohort.windows), samples, f"cohort {cohort.name}")
-    return genes_in_coordinates(gene, folder, people, read)
+    return genes_in_coordinates(gene, folder, people, read, chunks)
 
 
 def genes_in_coordinates(
-    gene: GeneSide, folder: Path, people: OtherGenotypes, read: Reader
+    gene: GeneSide, folder: Path, people: OtherGenotypes, read: Reader, chunks: Callable[[], ChunkSet]
 ) -> tuple[Blocks, int | None]:
     """Blocks of people in the coordinates of a run, whoever reads their chunks; see :func:`genes_elsewhere`."""
     bases = saved_bases(folder)
@@ -121,7 +126,7 @@ def genes_in_coordinates(
             source = source_of("embeddings", frequency)
             embeddings[source], widths[source] = read(side, bases.get(name))
     dosages = _dosages(gene, people, table) if "dosages" in gene.families else {}
-    return gene_blocks(gene, embeddings, dosages, widths), next(iter(widths.values()), None)
+    return gene_blocks(gene, embeddings, dosages, widths, chunks), next(iter(widths.values()), None)
 
 
 def embeddings_of_then(

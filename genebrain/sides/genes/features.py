@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from genebrain.alignment.closed_form.column_sets import Blocks
@@ -83,7 +84,8 @@ class MaskedGenomes:
         if "dosages" in gene.families:
             table = self.alleles(gene, training)
             dosages = {source_of("dosages", one): table.blocks(one) for one in gene.frequencies or (0.0,)}
-        return gene_blocks(gene, embeddings, dosages, widths), next(iter(widths.values()), None)
+        every_allele = partial(self.chunks, gene)
+        return gene_blocks(gene, embeddings, dosages, widths, every_allele), next(iter(widths.values()), None)
 
     def read_chunks(self, gene: GenomeSide, training: IntArray | None = None) -> ChunkSet:
         """Chunks that the encoder reads, under all masks together; the index is that of the first mask."""

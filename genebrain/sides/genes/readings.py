@@ -5,20 +5,24 @@ Masks and dosages know the alleles of the training people only. Sets, with the l
 - dosages of alleles not below t, columns of frequent alleles larger;
 - dosages of alleles not below T, standardised;
 - embeddings with alleles below t masked, all components, columns of frequent alleles larger;
-- embeddings with alleles below T masked, all components, whitened, varimax within chunks.
+- embeddings with alleles below T masked, all components, whitened, varimax within chunks;
+- where they are asked for, counts of words that are found when the latents are known, beside the first dosages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genebrain.alignment.closed_form.column_sets import Blocks, ColumnSet, GeneBlocks
 from genebrain.alignment.closed_form.columns import ColumnSettings
+from genebrain.alignment.closed_form.motifs.members import MOTIFS
 from genebrain.common.types import FloatArray, IntArray
+from genebrain.genetics.chunks.chunk_set import ChunkSet
+from genebrain.genetics.chunks.word_counts import word_counts
 
 if TYPE_CHECKING:
     from genebrain.sides.genome import GeneSide
@@ -54,6 +58,8 @@ def column_sets(
         first, last = (_of_chunks(widths[source_of("embeddings", one)], masked=one > 0) for one in (low, high))
         sets.append(_set("embeddings", low, replace(first, rotate=False, power=BY_FREQUENCY), " by frequency"))
         sets.append(_set("embeddings", high, last))
+    if MOTIFS in families:
+        sets.append(ColumnSet(MOTIFS, MOTIFS, MOTIFS, sets[0].settings))
     return tuple(sets)
 
 
@@ -77,6 +83,7 @@ def gene_blocks(
     embeddings: dict[str, list[FloatArray]],
     dosages: dict[str, list[FloatArray]],
     widths: Mapping[str, int | None],
+    chunks: Callable[[], ChunkSet],
 ) -> Blocks:
     """Blocks of both families with their sets; a plain list where there is one set only.
 
@@ -84,12 +91,17 @@ def gene_blocks(
     ----------
     embeddings, dosages : dict
         Blocks by source.
+    chunks : callable
+        Chunks of the people with all their alleles, where words are counted in them.
     """
     if not uses_sets(gene):
         (blocks,) = embeddings.values()
         return blocks
     sets = column_sets(gene.families, gene.frequencies or (0.0,), widths)
-    return GeneBlocks({**embeddings, **dosages}, sets)
+    sources: dict[str, list[Any]] = {**embeddings, **dosages}
+    if MOTIFS in gene.families:
+        sources[MOTIFS] = [word_counts(chunks()), *dosages[sets[0].source]]
+    return GeneBlocks(sources, sets)
 
 
 def filled(block: FloatArray, training: IntArray) -> tuple[FloatArray, FloatArray]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from genebrain.alignment.model import AlignmentModel
 from genebrain.brain.encoders.base import WindowEncoder
-from genebrain.brain.encoders.files import ENCODER, save_encoder
+from genebrain.brain.encoders.files import ALIGNED, ENCODER, save_encoder
 from genebrain.cohort.participants import Cohort
 from genebrain.common.types import IntArray
 from genebrain.sides.connectome import person_scans
@@ -39,7 +39,7 @@ def save_tuned_scans(
         if tuned.tuning == "lora":
             encoder = copy.deepcopy(encoder)
             merge_adapters(encoder)
-        words = f"trained inside an alignment ({tuned.tuning}) of {len(training)} people, from {encoder.origin}"
+        words = f"{ALIGNED} ({tuned.tuning}) of {len(training)} people, from {encoder.origin}"
         folder = run / ENCODER
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         scans = side.scans(cohort, store)

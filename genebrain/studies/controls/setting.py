@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +17,6 @@ from genebrain.sides.people import Subjects
 from genebrain.sides.workspace import Workspace
 
 Vectors = tuple[FloatArray, FloatArray]
-RECIPE = fit_recipe.__module__
 
 
 @dataclass(frozen=True)
@@ -81,25 +77,13 @@ class Setting:
     def refit(self, subjects: Subjects, rows: IntArray | None = None, *, progress: bool | None = None) -> Vectors:
         """Vectors of the judged by the closed form, fitted anew on ``rows`` (everybody who is learned from)."""
         settings = replace(self.experiment.alignment, start="closed_form", train="none")
-        with _quiet(RECIPE):
-            closed = fit_recipe(
-                subjects, self.training if rows is None else rows, settings, self.experiment.seed,
-                progress=self.progress if progress is None else progress,
-            )  # fmt: skip
+        closed = fit_recipe(
+            subjects, self.training if rows is None else rows, settings, self.experiment.seed,
+            progress=self.progress if progress is None else progress,
+        )  # fmt: skip
         return AlignmentModel(settings, closed).vectors(subjects, self.judged)
 
     def with_blocks(self, blocks: Blocks, item_width: int | None = None) -> Subjects:
         """The same people with other readings of their genomes."""
         whole = mapped(blocks, lambda block: filled(block, self.training)[0])
         return replace(self.subjects.frozen(), blocks=whole, item_width=item_width, pooling=None, table=None)
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Without the messages of a module: what a refit chooses is of no interest."""
-    logger = logging.getLogger(name)
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ from genebrain.common.files import replacing
 from genebrain.common.private_table import harmless
 from genebrain.common.types import FloatArray, IntArray, Metrics
 from genebrain.evaluation.report.figures import save
+from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.people import Subjects
 from genebrain.sides.scans import BrainSide
+from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.findings.connections import connection_findings
 from genebrain.studies.findings.genes import gene_findings, windows_of_columns
 from genebrain.studies.findings.pictures import connection_matrix, gene_bars, glass_brain
+from genebrain.studies.findings.words import found_words, word_findings
 
 SHOWN = 10
 """Rows of a table that ``metrics.json`` and the report show."""
@@ -56,8 +60,9 @@ def write_findings(
     Returns
     -------
     dict
-        For ``metrics.json``: the first rows of each table, and how many rows are found with a false discovery rate of
-        5 %. Connections are None where the scans were read by an encoder or came as vectors.
+        For ``metrics.json``, under ``genes``, ``connections`` and, of a model that reads words, ``words``: the first
+        rows of each table, and how many rows are found with a false discovery rate of 5 %. Connections are None where
+        the scans were read by an encoder or came as vectors.
     """
     if closed.calibration.slope <= 0 or not closed.coefficients.size:
         return None
@@ -72,6 +77,10 @@ def write_findings(
     _write(genes, folder / "genes.tsv")
     save(gene_bars(genes), figures / "genes.png")
     found: Metrics = {"model": "closed form", "genes": _told(genes), "connections": None}
+    words = _words(closed, columns, observed[rows], families, workspace, genetics, rows, n)
+    if words is not None:
+        _write(words, folder / "words.tsv")
+        found["words"] = _told(words)
     inputs = workspace.brain_inputs(brain, training) if isinstance(brain, ConnectomeSide) else None
     covariances: FloatArray | None = getattr(inputs, "C0", None)  # an estimator of the user reads the series
     if covariances is not None:
@@ -87,6 +96,25 @@ def write_findings(
             if centres is not None and len(centres) == covariances.shape[1]:
                 save(glass_brain(connections, centres), figures / "glass_brain.png")
     return found
+
+
+def _words(
+    closed: ClosedForm,
+    columns: FloatArray,
+    observed: FloatArray,
+    families: IntArray,
+    workspace: Workspace,
+    genetics: GenomeSide,
+    rows: IntArray,
+    n: int,
+) -> pd.DataFrame | None:
+    if found_words(closed) is None or isinstance(genetics, VectorGenes):
+        return None
+    chunks, windows = workspace.chunks(genetics), read_windows(workspace.cohort.windows)
+    own = replace(chunks, index=chunks.index[rows])
+    return word_findings(
+        closed, columns, observed, families, own, windows, genetics.chunk_bp, genetics.cut_origin, n=n
+    )  # fmt: skip
 
 
 def _told(table: pd.DataFrame) -> dict[str, Any]:

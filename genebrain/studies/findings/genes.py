@@ -13,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns
 from genebrain.alignment.closed_form.fit import ClosedForm
+from genebrain.alignment.closed_form.motifs.members import MOTIFS
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.evaluation.intervals import FamilyBootstrap, interval
 from genebrain.evaluation.nulls import deal, p_value
@@ -90,9 +91,9 @@ def windows_of_columns(closed: ClosedForm, blocks: Blocks) -> tuple[int, IntArra
     columns = closed.columns
     if not isinstance(columns, SetColumns) or not isinstance(blocks, GeneBlocks):
         return len(blocks), columns.window
-    n = max(len(some) for some in blocks.sources.values())
+    n = max(len(blocks.sources[one.source]) for one in blocks.sets if one.family != MOTIFS)
     found = [
-        part.window if len(blocks.sources[one.source]) == n else np.full(len(part.window), n)
+        part.window if one.family == MOTIFS or len(blocks.sources[one.source]) == n else np.full(len(part.window), n)
         for one, part in zip(columns.sets, columns.parts, strict=True)
     ]
     return n, np.concatenate(found)

@@ -10,6 +10,7 @@ from genebrain.brain.connectome.band_powers import EDGES, N_BANDS, band_powers
 from genebrain.brain.connectome.base import ConnectomeFeature
 from genebrain.brain.connectome.despiking import despiked, spiked_frames
 from genebrain.brain.connectome.features import FEATURES, LogSpectrum, ScanSummary, register_kind, summaries_from_store
+from genebrain.brain.connectome.side_by_side import joined
 from genebrain.common.types import UserError
 
 
@@ -152,7 +153,7 @@ def test_unknown_time_steps_are_filled_and_counted_and_other_kinds_go_on() -> No
     got = feature.transform(*made)
     assert feature.report["subjects_filled"] == 5
     np.testing.assert_allclose(got[25:], np.tile(feature.mean.reshape(-1), (5, 1)), rtol=1e-5)
-    assert np.isfinite(FEATURES["lag0"]().fit(*made).transform(*made)).all()
+    assert np.isfinite(FEATURES["lag0"]().fit(*made.moments).transform(*made.moments)).all()
     nobody = summaries(series, {})
     assert np.isfinite(LogSpectrum().fit(*nobody).transform(*nobody)).all()
 
@@ -197,20 +198,22 @@ def test_a_kind_of_ones_own() -> None:
     class Loudest(ConnectomeFeature):
         """Variance of the parcels."""
 
-        def fit(self, C0, C1, *_):
+        def fit(self, C0, C1, edges, frames):
             self.fit_parcels(C0, C1)
             return self
 
-        def transform(self, C0, C1, *_):
+        def transform(self, C0, C1, edges, frames):
             return np.diagonal(C0, axis1=1, axis2=2).astype(np.float32)
 
     try:
         from genebrain.sides.connectome import ConnectomeSide
 
-        side = ConnectomeSide(kind=("lag0", "loudest"), components=(3,))
-        made = summaries({str(i): smooth(80, seed=i) for i in range(12)}).moments
-        fitted = side.fit(made, np.arange(8))
-        assert set(fitted) == {"lag0-3", "loudest"}
+        side = ConnectomeSide(kind=("spectrum", "loudest"))  # one needs powers, the other gets moments alone
+        summary = summaries({str(i): smooth(80, seed=i) for i in range(12)})
+        fitted, made = side.fit(summary, np.arange(8)), summary.moments
+        assert set(fitted) == {"spectrum", "loudest"}
+        both = joined(fitted, "spectrum+loudest").transform(*summary)
+        np.testing.assert_array_equal(both[:, -made.C0.shape[-1] :], fitted["loudest"].transform(*made))
         restored = side.restore("loudest", fitted["loudest"].state())
         np.testing.assert_array_equal(restored.transform(*made), fitted["loudest"].transform(*made))
         with pytest.raises(ValueError, match="taken"):

@@ -28,6 +28,7 @@ FORMS = {
     "BIDS labels": "".join(f"sub-{name}\n" for name in OUT).encode(),
     "comments": ("# withdrawn\n\n" + "".join(f"  {name}  \n" for name in OUT) + "#005\n").encode(),
     "twice": ("\n".join(OUT * 2)).encode(),
+    "commas and reasons": "".join(f"{name}, # asked in May\n" for name in OUT).encode(),
     "some with FID": f"{OUT[0]}\n0 {OUT[1]}\n0\t{OUT[2]}".encode(),
 }
 
@@ -54,6 +55,15 @@ def test_who_is_found_nowhere_stops_the_run_unless_told_otherwise(small: SmallCo
         load_cohort(path)
     small.keys |= {"exclude_unknown": "ignore"}
     assert len(load_cohort(small.write())) == 23
+
+
+@pytest.mark.parametrize("content", ["", "\n \n", "# nobody yet\n#005\n"])
+def test_a_list_of_nobody_is_told(small: SmallCohort, content: str) -> None:
+    small.keys |= {"exclude": "w.txt"}
+    (small.folder / "w.txt").write_text(content)
+    cohort = load_cohort(small.write())
+    assert len(cohort) == 24
+    assert any("the exclude list names nobody" in warning.message for warning in cohort.warnings)
 
 
 def test_who_is_in_the_genotypes_only_is_known_and_out(small: SmallCohort) -> None:

@@ -173,6 +173,31 @@ def test_who_carries_letters_beside_a_symbolic_allele_keeps_them(tmp_path, kind,
     assert [column.sum() for column in dosages(path, [Window("1", 250, 500, "W")], people)[0].T] == [2]
 
 
+@pytest.mark.parametrize("kind", ["vcf", "pgen"])
+@pytest.mark.parametrize("names", [("chr1", "1"), ("Chr1", "1"), ("CHR1", "chr1")])
+def test_one_contig_under_two_names_is_an_error(tmp_path, all_records, names, kind):
+    """Reading one of the names would lose the records of the other."""
+    rows = [r for r in all_records if r.contig == "1"]
+    rows = [Record(r.position, r.ref, r.alts, r.genotypes, names[i % 2]) for i, r in enumerate(rows)]
+    rows.sort(key=lambda r: (r.contig, r.position))
+    if kind == "vcf":
+        path = write_vcf(tmp_path / "g.vcf.gz", dict.fromkeys(names, DNA["1"]), rows, SAMPLES)
+    else:
+        path = write_pgen(tmp_path / "g.pgen", rows, SAMPLES)
+    for spelled in ("1", "chr1"):
+        with pytest.raises(UserError, match=r"stand under 2 names|fit more than one contig"):
+            dosages(path, [Window(spelled, 100, 59_000, "A")], SAMPLES)
+
+
+def test_a_name_without_records_does_not_hide_those_of_the_other(tmp_path, all_records):
+    """Headers may list ``chr1`` and ``1``; the windows say the one that has no record."""
+    rows = [r for r in all_records if r.contig == "1"]
+    path = write_vcf(tmp_path / "g.vcf.gz", {"1": DNA["1"], "chr1": DNA["1"]}, rows, SAMPLES)
+    found = [dosages(path, [Window(name, 100, 59_000, "A")], SAMPLES)[0] for name in ("1", "chr1")]
+    assert found[0].shape == (40, 150)
+    np.testing.assert_array_equal(*found)
+
+
 # Kind 3: windows in which nobody differs.
 
 

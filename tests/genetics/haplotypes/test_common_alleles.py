@@ -11,6 +11,9 @@ from genebrain.genetics.chunks.build import build_chunks, content_fingerprint
 from genebrain.genetics.chunks.chunk_set import together
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleMask, AlleleTable, allele_table, dosages_of
+from genebrain.genetics.haplotypes.dosages import dosages
+from genebrain.genetics.haplotypes.policies import Policies
+from genebrain.genetics.haplotypes.told import told_genotypes
 from tests.genetics.genome.genotype_writing import Record, write_fasta, write_vcf
 
 DNA = "".join(np.random.default_rng(1).choice(list("ACGT"), 300))
@@ -89,6 +92,7 @@ def test_whoever_carries_a_rare_allele_gets_the_major_one(files, table: AlleleTa
         assert tuple(chunks.sequences[row] for row in chunks.index[person, :, 0, 0]) == expected, person
     assert chunks.n_unique == 2
     assert chunks.report["counts"]["rare_alleles_masked"] == 5
+    assert told_genotypes(chunks.report)[1].startswith("genotypes: 5 kinds of rare alleles are written as the major")
 
 
 def test_a_mask_is_applied_to_people_who_were_not_counted(files, table: AlleleTable, tmp_path: Path) -> None:
@@ -137,3 +141,42 @@ def test_chunks_of_several_masks_are_read_once(files, table: AlleleTable) -> Non
     assert both.sequences[: plain.n_unique] == plain.sequences
     assert both.keys.shape == (both.n_unique, 16)
     both._check()
+
+
+TWICE = 160
+TWO_BATCHES = [
+    # One allele in two records: each has calls of its own people, as after a merge of two files.
+    Record(TWICE, DNA[TWICE], (other(TWICE),), ("1|0", "0|1", "0|0", "1|1", "./.", "./.", "0|0", "./.")),
+    Record(
+        TWICE, DNA[TWICE], (other(TWICE, 2), other(TWICE)), ("./.", "2|0", "2|2", "0|0", "2|2", "./.", "./.", "0|0")
+    ),
+]
+COPIES = [1, 2, 2, 2, 2, np.nan, 0, 0]
+
+
+def test_an_allele_of_two_records_is_one_allele(tmp_path: Path) -> None:
+    """Dosages, counts and masks take it as the letters do: whoever carries it in any record has it."""
+    people = list("abcdefgh")
+    write_fasta(tmp_path / "r.fa", {"1": DNA})
+    write_vcf(tmp_path / "g.vcf.gz", {"1": DNA}, TWO_BATCHES, people)
+    files = {"genotypes": tmp_path / "g.vcf.gz", "reference": tmp_path / "r.fa", "windows": [WINDOW], "samples": people}
+    all_calls, nine = Policies(missing_threshold=1.0), Policies(missing_threshold=1.0, min_allele_count=9)
+    chunks = build_chunks(**files, chunk_bp=1000, policies=all_calls, progress=False)
+    carried = [[chunks.sequences[row] != written() for row in person[:, 0, 0]] for person in chunks.index]
+    assert [sum(pair) for pair in carried] == [1, 2, 2, 2, 2, 0, 0, 0]
+    assert chunks.report["counts"]["repeated_records"] == 1
+
+    table = allele_table(files["genotypes"], [WINDOW], people, counting_rows=range(8), frequency=0.002)
+    assert [(a.copies, a.known) for a in table.alleles[0]] == [(9, 14)]
+    np.testing.assert_array_equal(table.dosages[0][:, 0], COPIES)
+    blocks, absent, _ = dosages_of(files["genotypes"], [WINDOW], people, table.alleles)
+    assert absent == 0
+    np.testing.assert_array_equal(blocks[0][:, 0], COPIES)
+    (one,) = dosages(files["genotypes"], [WINDOW], people)
+    np.testing.assert_array_equal(one[:, 0], COPIES)
+    assert one.shape == (8, 1), "nobody carries the other allele of the second record"
+
+    again = build_chunks(**files, chunk_bp=1000, policies=nine, counting_rows=range(8), progress=False)
+    assert again.sequences == chunks.sequences, "each record alone has fewer copies"
+    masked = build_chunks(**files, chunk_bp=1000, policies=all_calls, mask=table.mask(0.002), progress=False)
+    assert masked.report["counts"]["rare_alleles_masked"] == 0

@@ -69,6 +69,18 @@ def test_unphased_genotypes(tmp_path):
     assert texts(files, unphased="random", seed=3) == texts(files, unphased="random", seed=3)
 
 
+def test_a_random_order_belongs_to_the_person(tmp_path):
+    """Whoever stands before or beside a person, the copies are the same; and people do not share their coins."""
+    records = [snp(position, "0/1", "0/1", "0/1") for position in range(120, 280, 4)]
+    files = cohort(tmp_path, records)
+    (a, b, c), _ = texts(files, unphased="random")
+    assert texts(files, samples=["c", "a", "b"], unphased="random")[0] == [c, a, b]
+    assert texts(files, samples=["b"], unphased="random")[0] == [b]
+    assert len({*map(tuple, (a, b, c))}) == 3
+    turned = sum(one != PLAIN[i] for one, i in ((a[0][p - 100], p - 100) for p in range(120, 280, 4)))
+    assert 8 < turned < 32
+
+
 def test_homozygous_unphased_genotypes_need_no_policy(tmp_path):
     (a, _, _), counts = texts(cohort(tmp_path, [snp(120, "1/1", "0/0", "./.")]))
     assert a[0] == a[1] != PLAIN

@@ -11,6 +11,7 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 
 from genebrain import tasks
+from genebrain.genetics.encoders.carbon import MODELS
 from genebrain.genetics.model import catalogue as model_catalogue
 from genebrain.genetics.model.catalogue import dna_models
 from genebrain.genetics.model.checkpoints import CHECKPOINTS
@@ -71,6 +72,9 @@ def test_another_revision_in_the_cache_is_not_this_model(cache: Path) -> None:
 
 def test_the_verb_prints_and_writes_the_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = tasks.models(out=tmp_path / "models.json")
+    assert {"generator_tiny", *CHECKPOINTS, *MODELS} == {row["name"] for row in rows}
+    carbon = next(row for row in rows if row["name"] == "carbon_3b")
+    assert (carbon["hub_id"], carbon["cached"], carbon["bf16_gb"]) == ("HuggingFaceBio/Carbon-3B", "no", 6.0)
     assert json.loads((tmp_path / "models.json").read_text()) == rows
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == len(rows) + 1

@@ -8,7 +8,6 @@ absent.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from genebrain.brain.models.brainlm.image import ViTMAE
 from genebrain.brain.models.brainlm.region_time import BrainLM
 from genebrain.brain.models.parcel_input import ParcelInput
 from genebrain.brain.models.weight_files import differences, read_weight_file, table_of_tensors
+from genebrain.common.reading import read_record
 from genebrain.common.types import UserError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -148,10 +148,4 @@ def _weights_file(path: Path) -> Path:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); weights need their config.json beside them") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is not a JSON object")
-    return values
+    return read_record(path, "weights need their config.json beside them: restore it from a copy, or fetch both again")
