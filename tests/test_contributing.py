@@ -67,7 +67,7 @@ def run(cohort, plugins, tmp_path_factory) -> Path:
         run=folder,
         genetics=letters(),
         brain=genebrain.EncoderSide("amplitude", components=(4,)),
-        pooling=genebrain.GenePooling(chunk="weighted_mean", window="root_mean_square"),
+        pooling=genebrain.GenePooling(chunk="root_mean_square", window="weighted_mean"),
         alignment=genebrain.AlignmentSettings("random", "full", "cosine", "hardest_stranger"),
         trainer=genebrain.TrainerSettings(max_epochs=2, patience=2),
         progress=False,
@@ -101,7 +101,7 @@ def test_a_fit_takes_all_of_them(run, cohort):
 
 def test_weights_of_a_pooling_are_trained_and_kept(run):
     stored = read_tensors(run / "checkpoints" / "towers.safetensors")
-    (name,) = [name for name in stored if name.endswith("chunk.score.weight")]
+    (name,) = [name for name in stored if name.endswith("window.score.weight")]
     model = genebrain.load_run(run).model
     assert torch.equal(dict(model.towers.gene_tower.named_parameters())[name.removeprefix("gene.")], stored[name])
     counted = json.loads((run / "provenance.json").read_text())["parameters"]["gene tower"]
