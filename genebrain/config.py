@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -60,9 +61,8 @@ def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
     parsed = _parse(overrides, problems)
     file = file_name(verb)
     choices = choices_of(file)
-    config_files.register(file)
+    plain = _plain(file)
     with initialize(config_path=None, version_base="1.3"):
-        plain = hydra_compose(file)
         group_overrides = [o for o in parsed if _is_group(o, choices, plain)]
         good_groups = [o for o in group_overrides if _check_choice(o, choices, problems)]
         chosen = [_choice_words(o) for o in good_groups]
@@ -72,7 +72,7 @@ def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
         try:
             own = [o for o in good_keys if o.key_or_group in groups()]
             words = [o.input_line or "" for o in good_keys if o not in own]
-            config = hydra_compose(file, [*chosen, *words]) if words or own else base
+            config = hydra_compose(file, [*chosen, *words]) if words or own else base.copy()
             for option in own:  # Hydra would take the word for a choice of the group
                 OmegaConf.update(config, option.key_or_group, option.value())
             mistyped = {o.key_or_group.split(".")[0] for o in keys if o not in good_keys}
@@ -89,9 +89,8 @@ def compose_choices(verb: str, overrides: Iterable[str] = ()) -> tuple[DictConfi
     """Configuration of a verb with the groups' choices of a command line; and the choice of every group."""
     file = file_name(verb)
     choices, problems = choices_of(file), list[str]()
-    config_files.register(file)
+    plain = _plain(file)
     with initialize(config_path=None, version_base="1.3"):
-        plain = hydra_compose(file)
         words = [o for o in _parse(overrides, []) if _is_group(o, choices, plain)]
         good = [_choice_words(o) for o in words if _check_choice(o, choices, problems)]
         composed = hydra_compose(file, good, return_hydra_config=True)
@@ -100,6 +99,14 @@ def compose_choices(verb: str, overrides: Iterable[str] = ()) -> tuple[DictConfi
         raise UserError("; ".join(problems))
     options = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
     return options, {group: chosen.get(group, "null") for group in choices}
+
+
+@cache
+def _plain(file: str) -> DictConfig:
+    """Configuration of a verb without overrides, never changed; files are read once in a process."""
+    config_files.register(file)
+    with initialize(config_path=None, version_base="1.3"):
+        return hydra_compose(file)
 
 
 def check(config: DictConfig, verb: str, good: DictConfig | None = None, untried: Collection[str] = ()) -> list[str]:
@@ -239,6 +246,7 @@ def _hint(key: str, known: list[str], choices: Mapping[str, list[str]]) -> str:
     return f"; '{prefix[:-1]}' has {options or 'no options'}"
 
 
+@cache
 def _choice(group: str, choice: str) -> DictConfig:
     found: DictConfig = hydra_compose(overrides=[f"+{group}={choice}"])[group]
     return found

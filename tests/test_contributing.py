@@ -15,6 +15,7 @@ import genebrain
 from genebrain import DNA_ENCODERS, LOSSES, POOLINGS, SCAN_ENCODERS, SCAN_ESTIMATORS, UserError, config
 from genebrain.brain.encoders.build import EncoderSettings
 from genebrain.common import registry
+from genebrain.common.tensor_files import read_tensors
 from genebrain.genetics.encoders.plain import PROBES, check_dna_encoder, make_encoder
 from genebrain.genetics.encoders.protocol import DNAWeights
 from genebrain.sides.workspace import Workspace
@@ -25,6 +26,7 @@ BLOCKS = dict(re.findall(r"```python\n# (my_\w+\.py)\n(.*?)```", PAGE, re.DOTALL
 SMALL = {"n_windows": 2, "window_bp": 6000, "n_frames": 60, "n_parcels": 30, "n_genomewide": 100}
 OWN = (
     (POOLINGS, "root_mean_square"),
+    (POOLINGS, "weighted_mean"),
     (LOSSES, "hardest_stranger"),
     (DNA_ENCODERS, "letters"),
     (SCAN_ENCODERS, "amplitude"),
@@ -58,14 +60,14 @@ def cohort(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(cohort, plugins, tmp_path_factory) -> Path:
-    """All four at once in the main job."""
+    """All of them at once in the main job."""
     folder = tmp_path_factory.mktemp("runs") / "fit"
     return genebrain.fit(
         cohort,
         run=folder,
         genetics=letters(),
         brain=genebrain.EncoderSide("amplitude", components=(4,)),
-        pooling=genebrain.GenePooling(chunk="root_mean_square"),
+        pooling=genebrain.GenePooling(chunk="root_mean_square", window="weighted_mean"),
         alignment=genebrain.AlignmentSettings("random", "full", "cosine", "hardest_stranger"),
         trainer=genebrain.TrainerSettings(max_epochs=2, patience=2),
         progress=False,
@@ -95,6 +97,15 @@ def test_a_fit_takes_all_of_them(run, cohort):
     assert folder.name.startswith("amplitude-")
     metrics = genebrain.evaluate(run, gallery_size=8, n_bootstrap=20, n_permutations=20, progress=False)
     assert 0 <= metrics["retrieval"]["mean"]["recall@1"]["value"] <= 1
+
+
+def test_weights_of_a_pooling_are_trained_and_kept(run):
+    stored = read_tensors(run / "checkpoints" / "towers.safetensors")
+    (name,) = [name for name in stored if name.endswith("window.score.weight")]
+    model = genebrain.load_run(run).model
+    assert torch.equal(dict(model.towers.gene_tower.named_parameters())[name.removeprefix("gene.")], stored[name])
+    counted = json.loads((run / "provenance.json").read_text())["parameters"]["gene tower"]
+    assert counted["trainable"] == counted["total"]
 
 
 def test_what_is_stored_is_found_by_the_fingerprint(run, cohort, monkeypatch):

@@ -98,3 +98,16 @@ def test_examples_run(example, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with mpl.rc_context({"backend": "agg"}):
         runpy.run_path(str(example), run_name="__main__")
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md", "docs/one_step.md"])
+def test_modules_that_a_page_names_are_there(page):
+    """``brain/store/fill.py`` lies in the package, or somewhere below a folder that the text has named before."""
+    package = ROOT / "genebrain"
+    named = set(re.findall(r"`(?:genebrain/)?((?:\w+/)*\w+\.pyi?)`", (ROOT / page).read_text()))
+    known = {path.relative_to(base).as_posix() for base in (package, ROOT) for path in base.glob("*/**/*.py")}
+    known |= {path.name for path in package.glob("*.py*")}
+    own = set(re.findall(r"^# (\w+\.py)$", (ROOT / page).read_text(), re.MULTILINE))  # files of the reader
+    assert len(named) > 2
+    lost = [name for name in named - own if not any(f"/{path}".endswith(f"/{name}") for path in known)]
+    assert lost == []

@@ -105,7 +105,7 @@ def every_result(rank: int, world: int) -> dict[str, object]:
     return {**results, "unequal": error_of_unequal_batches(rank)}
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.slow), 3])
 def ranks(request, tmp_path_factory) -> list[dict]:
     return run_ranks(every_result, request.param, tmp_path_factory.mktemp("ranks"))
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.alignment.closed_form.column_sets import GeneBlocks, SetColumns
+from genebrain.alignment.closed_form.columns import WindowColumns
 from genebrain.common.reading import read_record
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.sides.genes.elsewhere import ALLELES, PLAIN, embeddings_of_then, saved_alleles, saved_bases
@@ -22,7 +23,6 @@ from genebrain.sides.genome import GeneSide
 
 if TYPE_CHECKING:
     from genebrain.alignment.closed_form.column_sets import Blocks
-    from genebrain.alignment.closed_form.columns import WindowColumns
     from genebrain.alignment.model import AlignmentModel
     from genebrain.runs.fit import Experiment
     from genebrain.sides.workspace import Workspace

@@ -233,7 +233,7 @@ def test_a_damaged_run_stops_it_before_anything_is_deleted(place):
     assert len(list((place / "c/store/scans").glob("??/*.npy"))) == 44
 
 
-@pytest.mark.parametrize("at", [1, 3, 6, 9, 12, 15, 20])
+@pytest.mark.parametrize("at", [1, 9, 20, *(pytest.param(at, marks=pytest.mark.slow) for at in (3, 6, 12, 15))])
 def test_interrupted_it_goes_on_to_the_same_end(place, at, monkeypatch):
     """Stopped after so many renamed or deleted files, and called again."""
     import os

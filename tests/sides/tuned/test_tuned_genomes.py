@@ -70,7 +70,10 @@ def one_by_one(cohort: TunedCohort, towers) -> torch.Tensor:
     return towers.gene_tower.tower(torch.stack(people))
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, RANDOM], ids=["closed form", "random"])
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param(SETTINGS, id="closed form"), pytest.param(RANDOM, id="random", marks=pytest.mark.slow)],
+)
 def test_unique_chunks_only_and_the_gradients_of_one_by_one(cohort, settings):
     towers = cohort.subjects.start_towers(settings, cohort.closed, np.arange(N))
     disturb(towers)
