@@ -54,6 +54,17 @@ def test_sites_written_as_numbers_are_labels(small: SmallCohort) -> None:
     assert len(set(load_cohort(small.write()).strata(["site"]))) == 8
 
 
+def test_columns_that_tell_nobody_apart_are_told(small: SmallCohort) -> None:
+    """Within strata of one value nothing else is tested than without; the user must see it."""
+    for i, row in enumerate(small.participants):
+        row["site"], row["own"], row["lot"] = "A", 7, f"L{i}"
+    cohort = load_cohort(small.write())
+    told = roles_in_words(column_roles(cohort.table, ["own", "lot"]))
+    assert "site (everybody has the same)" in told
+    assert "as strata: own (everybody has the same), lot;" in told
+    assert "sex (" not in told
+
+
 def test_columns_and_what_they_are_used_for_are_told(small: SmallCohort) -> None:
     for row in small.participants:
         row["age_years"], row["PC1"] = row["age"], 0.1
