@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from genebrain.common.table_files import MISSING
+
 STRATA = ("site", "ancestry")
 """Columns within which scans are exchanged unless others are named."""
 
@@ -47,7 +49,7 @@ def column_roles(table: pd.DataFrame, strata: Sequence[str], named: Sequence[str
     missing = {
         column: n
         for column in dict.fromkeys((*confounds, *strata))
-        if (n := int((table[column].isna() | table[column].isin(["missing", ""])).sum()))
+        if (n := int((table[column].isna() | table[column].isin(["missing", *MISSING])).sum()))
     }
     one_value = [column for column in dict.fromkeys((*confounds, *strata)) if table[column].nunique(dropna=False) == 1]
     return {

@@ -57,12 +57,13 @@ def test_sites_written_as_numbers_are_labels(small: SmallCohort) -> None:
 def test_columns_that_tell_nobody_apart_are_told(small: SmallCohort) -> None:
     """Within strata of one value nothing else is tested than without; the user must see it."""
     for i, row in enumerate(small.participants):
-        row["site"], row["own"], row["lot"] = "A", 7, f"L{i}"
+        row["site"], row["own"], row["lot"], row["arm"] = "A", 7, f"L{i}", "ab"[i] if i < 2 else "n/a"
     cohort = load_cohort(small.write())
     told = roles_in_words(column_roles(cohort.table, ["own", "lot"]))
     assert "site (everybody has the same)" in told
     assert "as strata: own (everybody has the same), lot;" in told
     assert "sex (" not in told
+    assert "arm (22 unknown)" in roles_in_words(column_roles(cohort.table, ["arm"]))
 
 
 def test_columns_and_what_they_are_used_for_are_told(small: SmallCohort) -> None:
