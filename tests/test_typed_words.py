@@ -40,6 +40,12 @@ TYPED = [
     ("fit", "run={a: 1}", "{a: 1}"),
     ("report", "run=[x]", "[x]"),
     ("plan", "out=[z]", "[z]"),
+    ("search", "genome=1e5", "1e5"),  # ids are words: 1_0 is not person 10
+    ("search", "genome=1_0", "1_0"),
+    ("search", "genome=true", "true"),
+    ("search", "scan=2024-01-01", "2024-01-01"),
+    ("search", "scan=.5", ".5"),
+    ("search", "scan=null", None),
 ]
 
 

@@ -42,8 +42,8 @@ def export(
 
 def search(
     run: Path | str = "runs/fit",
-    genome: str | int | None = None,
-    scan: str | int | None = None,
+    genome: str | None = None,
+    scan: str | None = None,
     k: int = 10,
     split: str = "test",
     out: Path | str | None = None,
