@@ -69,9 +69,9 @@ def word_findings(
     -------
     DataFrame
         ``word`` in IUPAC letters; ``share``, ``r``, ``low``, ``high``, ``p``, ``q`` as for windows, of the word's part
-        of the prediction; ``n_places``: places where people differ in how often it stands there, by haplotypes that are
-        not rare; ``places``: the first of them, as ``window contig:position`` (1-based; an insertion before it in its
-        chunk shifts it).
+        of the prediction; ``n_places``: places where people differ in how often it stands there, unless few do;
+        ``places``: the first of them, as ``window contig:position`` (1-based; an insertion before it in its chunk
+        shifts it).
     """
     if (found := found_words(closed)) is None:
         return None
@@ -99,7 +99,7 @@ def _places(
         cuts = cut_places(window, chunk_bp, origin)
         for piece in range(int(chunks.n_chunks[w])):
             rows, copies = np.unique(chunks.index[:, :, w, piece], return_counts=True)
-            rows = rows[(rows >= 0) & (copies >= MIN_CELL)]  # a place of a few people would tell who they are
+            rows, copies = rows[rows >= 0], copies[rows >= 0]
             if len(rows) < 2:
                 continue
             for row in rows:
@@ -109,10 +109,20 @@ def _places(
             first, last = (cuts[-piece - 2], cuts[-piece - 1]) if minus else (cuts[piece], cuts[piece + 1])
             for own, one in zip(found, stands, strict=True):
                 starts = [known[int(row)][0][one[known[int(row)][1]]] for row in rows]
-                most, fewest = max(starts, key=len), min(starts, key=len)
-                if len(most) == len(fewest):
-                    continue
-                for start in np.setdiff1d(most, fewest):
+                for start in _differing(starts, copies):
                     position = last - start - WORD if minus else first + start
                     own.append(f"{window.name} {window.contig}:{position + 1}")
     return found
+
+
+def _differing(starts: list[NDArray[np.int64]], copies: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where a word begins in one of two haplotypes only: the usual one, and the most frequent with another count.
+
+    Nothing where fewer haplotypes than may be shown have another count: such a place would tell who the people are.
+    """
+    counts = np.array([len(one) for one in starts])
+    usual = int(np.argmax(copies))
+    other = counts != counts[usual]
+    if copies[other].sum() < MIN_CELL:
+        return np.zeros(0, np.int64)
+    return np.setxor1d(starts[usual], starts[int(np.argmax(np.where(other, copies, 0)))])
