@@ -16,7 +16,7 @@ from genebrain.common.types import FloatArray, IntArray
 from genebrain.evaluation.disclosure import MIN_CELL
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places
-from genebrain.genetics.chunks.word_counts import codes_of
+from genebrain.genetics.chunks.word_counts import OTHER_STRAND, carried_rows, codes_of
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.studies.findings.genes import gene_findings
 
@@ -88,6 +88,7 @@ def _places(
     words: Sequence[Word], chunks: ChunkSet, windows: Sequence[Window], chunk_bp: int, origin: CutOrigin
 ) -> list[list[str]]:
     """Where the count of each word differs between haplotypes that people carry."""
+    index = carried_rows(chunks)
     known: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
     stands: list[NDArray[np.bool_]] = []
     for word in words:
@@ -98,7 +99,7 @@ def _places(
     for w, window in enumerate(windows):
         cuts = cut_places(window, chunk_bp, origin)
         for piece in range(int(chunks.n_chunks[w])):
-            rows, copies = np.unique(chunks.index[:, :, w, piece], return_counts=True)
+            rows, copies = np.unique(index[:, :, w, piece], return_counts=True)
             rows, copies = rows[rows >= 0], copies[rows >= 0]
             if len(rows) < 2:
                 continue
@@ -107,7 +108,8 @@ def _places(
                     known[int(row)] = codes_of(chunks.sequences[row])
             minus = window.strand == "-"
             first, last = (cuts[-piece - 2], cuts[-piece - 1]) if minus else (cuts[piece], cuts[piece + 1])
-            for own, one in zip(found, stands, strict=True):
+            for own, plus in zip(found, stands, strict=True):
+                one = plus[OTHER_STRAND] if minus else plus
                 starts = [known[int(row)][0][one[known[int(row)][1]]] for row in rows]
                 for start in _differing(starts, copies):
                     position = last - start - WORD if minus else first + start
