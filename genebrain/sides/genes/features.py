@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from genebrain.common.types import FloatArray, IntArray
 from genebrain.engines.share import Waiting
 from genebrain.genetics.chunks.build import cut_together
 from genebrain.genetics.chunks.chunk_set import ChunkSet, together
+from genebrain.genetics.chunks.word_counts import counts_in
 from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable, allele_table, dosages_of
 from genebrain.sides.genes.masked import MaskedGenes
@@ -90,8 +90,11 @@ class MaskedGenomes:
         if "dosages" in gene.families:
             table = self.alleles(gene, training)
             dosages = {source_of("dosages", one): table.blocks(one) for one in gene.frequencies or (0.0,)}
-        every_allele = partial(self.chunks, gene)
-        return gene_blocks(gene, embeddings, dosages, widths, every_allele), next(iter(widths.values()), None)
+
+        def words() -> Any:
+            return counts_in(self.chunks(gene), read_windows(self.cohort.windows))
+
+        return gene_blocks(gene, embeddings, dosages, widths, words), next(iter(widths.values()), None)
 
     def read_chunks(self, gene: GenomeSide, training: IntArray | None = None) -> ChunkSet:
         """Chunks that the encoder reads, under all masks together; the index is that of the first mask."""
