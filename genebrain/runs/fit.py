@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,14 @@ class Experiment:
     trainer: TrainerSettings
     split: SplitSettings
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        words = {field.name: getattr(self, field.name) for field in fields(self)}
+        if problems := [f"{name}={word!r}" for name, word in words.items() if isinstance(word, str)]:
+            raise UserError(
+                f"{', '.join(problems)}: in Python a settings object is wanted, such as genebrain.GeneSide(...), "
+                "genebrain.ConnectomeSide(...), genebrain.EncoderSide(...); words are for the command line"
+            )
 
     def check(self) -> None:
         """Raise a UserError for parts that do not go together, before any work."""

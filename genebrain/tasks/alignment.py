@@ -244,7 +244,7 @@ def evaluate(
         metrics = judge_run(Path(run), experiment, workspace, settings)
     if progress:
         print(roles_in_words(metrics["columns"]))
-        print(metrics["verdict"])
+        print(f"{metrics['verdict']}\nas a page: genebrain report run={run if place is None or out is None else out}")
     return metrics
 
 
