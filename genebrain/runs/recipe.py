@@ -203,6 +203,7 @@ def fit_recipe(
         seed=seed,
         settings=tried,
         progress=progress,
+        unpaired=subjects.unpaired,
     )
     if like is None:
         for told in (told_readings(closed.chosen), told_genes(closed.chosen)):
