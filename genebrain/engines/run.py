@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genebrain.common.types import UserError
+from genebrain.common.words import no_bar
 from genebrain.engines.settings import EngineSettings
 from genebrain.engines.shard import Shard
 from genebrain.engines.share import Share, Work
@@ -129,7 +130,7 @@ def run_shares(
 
     engine, known = current(), known or {}
     total = sum(share.size for share in shares)
-    with tqdm(total=total, desc=what, unit=unit, disable=not (progress and shares)) as bar:
+    with tqdm(total=total, desc=what, unit=unit, disable=no_bar(progress and shares)) as bar:
         if engine.is_array and workers is None:
             from genebrain.engines.array import run_array
 
