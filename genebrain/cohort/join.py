@@ -101,11 +101,9 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
         "scanned ids without participant": len(scan_ids) - visits.n_matched,
     }
     parts.funnel = {
-        "listed": len(listed),
-        "genotyped": int(genotyped.sum()),
-        "scanned": int(scanned.sum()),
-        "both": int(kept.sum()),
-    }
+        "listed": len(listed), "genotyped": int(genotyped.sum()),
+        "scanned": int(scanned.sum()), "both": int(kept.sum()),
+    }  # fmt: skip
     if "mean_fd" not in listed.columns and "mean_fd" in scans.columns:
         known = scan_rows >= 0
         motion = scans["mean_fd"][known].groupby(scan_rows[known]).mean()
