@@ -23,7 +23,6 @@ from tqdm import tqdm
 from genebrain.common.alone import waiting_for
 from genebrain.common.files import mark_used
 from genebrain.common.hashing import file_digest
-from genebrain.common.types import UserError
 from genebrain.engines.run import current
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places
@@ -35,7 +34,7 @@ from genebrain.genetics.genotypes.record_filter import EVERYTHING
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.common_alleles import AlleleMask
 from genebrain.genetics.haplotypes.dosages import dosages
-from genebrain.genetics.haplotypes.policies import Policies
+from genebrain.genetics.haplotypes.policies import NEVER_ON, Policies
 from genebrain.genetics.haplotypes.report import GenotypeReport
 
 __all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages", "stored_chunks"]
@@ -53,7 +52,6 @@ def build_chunks(
     chunk_bp: int = 1500,
     cut_origin: CutOrigin = "genome",
     policies: Policies | None = None,
-    counting_rows: Sequence[int] | None = None,
     mask: AlleleMask | None = None,
     progress: bool = True,
     cut_in: Path | None = None,
@@ -75,9 +73,6 @@ def build_chunks(
         Cut at multiples of ``chunk_bp`` of the contig (cohorts share chunks), or counted from the window's
         start.
     policies : Policies, optional
-    counting_rows : sequence of int, optional
-        Rows of ``samples`` whose alleles are counted for the rare-allele mask: the training subjects.
-        Required when that mask is on.
     mask : AlleleMask, optional
         Alleles that are kept; all others are written as the major allele of their record.
     progress : bool
@@ -101,9 +96,7 @@ def build_chunks(
             f"{len(windows)} windows, chunk_bp={chunk_bp}, cut_origin={cut_origin!r}: need at least one "
             "window, a positive chunk_bp and 'genome' or 'window'"
         )
-    if policies.masks_rare and counting_rows is None:
-        raise UserError("the rare-allele mask counts alleles of training subjects only: name their rows")
-    inputs = _inputs(genotypes, reference, windows, samples, chunk_bp, cut_origin, policies, counting_rows, mask)
+    inputs = _inputs(genotypes, reference, windows, samples, chunk_bp, cut_origin, policies, mask)
     with inputs.opened() as (file, fasta, rows):
         cuts = [cut_places(window, chunk_bp, cut_origin) for window in windows]
         n_chunks = np.array([len(places) - 1 for places in cuts], np.int64)
@@ -168,13 +161,12 @@ def _inputs(
     chunk_bp: int = 1500,
     cut_origin: CutOrigin = "genome",
     policies: Policies | None = None,
-    counting_rows: Sequence[int] | None = None,
     mask: AlleleMask | None = None,
 ) -> CutInputs:
     source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
     policies = policies or Policies()
     kept = reference if isinstance(reference, KeptLetters) else Path(reference)
-    return CutInputs(source, kept, windows, samples, chunk_bp, cut_origin, policies, counting_rows, mask)
+    return CutInputs(source, kept, windows, samples, chunk_bp, cut_origin, policies, mask)
 
 
 def _drop_absent_copies(
@@ -216,7 +208,6 @@ def content_fingerprint(
             files += [file.with_suffix(".pvar"), file.with_suffix(".psam")]
     policies = settings.pop("policies", None) or Policies()
     settings.pop("progress", None)
-    rows = settings.pop("counting_rows", None)
     mask = settings.pop("mask", None)
     described = {
         "rules": RULES,
@@ -224,10 +215,10 @@ def content_fingerprint(
         **({} if source.filters == EVERYTHING else {"filters": asdict(source.filters)}),
         "windows": [astuple(window) for window in windows],
         "samples": list(samples),
-        "policies": asdict(policies),
+        "policies": asdict(policies) | NEVER_ON,
         **({"unphased_drawn": "by person"} if policies.unphased == "random" else {}),
         **({} if mask is None else {"mask": mask.digest}),
-        "counting_rows": None if rows is None else [int(row) for row in rows],
+        "counting_rows": None,  # as the name of an index was made before
         "settings": {"chunk_bp": 1500, "cut_origin": "genome"} | settings,
     }
     return hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=KEY_BYTES).hexdigest()

@@ -63,7 +63,6 @@ class CutInputs:
     chunk_bp: int
     cut_origin: CutOrigin
     policies: Policies
-    counting_rows: Sequence[int] | None
     mask: AlleleMask | None = None
 
     @contextmanager
@@ -135,9 +134,7 @@ def cut_window(
     window = inputs.windows[number]
     letters = fasta.fetch(window)
     mask = None if inputs.mask is None else partial(inputs.mask.apply, number)
-    found = resolve(
-        file.read(window, rows), window, letters, inputs.policies, inputs.counting_rows, mask, samples=inputs.samples
-    )
+    found = resolve(file.read(window, rows), window, letters, inputs.policies, mask, samples=inputs.samples)
     cuts = cut_places(window, inputs.chunk_bp, inputs.cut_origin)
     slots = np.full((len(rows), 2, len(cuts) - 1), -1, np.int32)
     chunks = UniqueChunks()
