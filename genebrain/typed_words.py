@@ -35,15 +35,26 @@ def as_typed(override: Override, base: DictConfig, task: Callable[..., Any]) -> 
         The configuration that the option belongs to.
     task
         The function that takes the options of the top level.
+
+    Raises
+    ------
+    UserError
+        Nothing stands behind the ``=`` of a path: the folder of the caller would be taken.
     """
     text = (override.input_line or "").partition("=")[2]
-    if override.is_sweep_override() or override.is_delete() or override.is_add() or not text or "${" in text:
+    if override.is_sweep_override() or override.is_delete() or override.is_add() or "${" in text:
         return override
     kinds = _kinds(override.key_or_group, base, task)
+    if not text:
+        if Path in kinds:
+            raise UserError(f"{override.key_or_group}= is empty: a path is wanted (. is this folder)")
+        return override
     value = override.value()
     if value is None and type(None) in kinds:
         return override
     items = _item_kinds(kinds)
+    if isinstance(value, list | Mapping) and kinds and all(kind in (str, Path, type(None)) for kind in kinds):
+        return _parsed(override, _quoted(text))
     if isinstance(value, list):
         words = _plain_words(text)
         return _parsed(override, f"[{','.join(map(_quoted, words))}]") if words and _takes_words(items) else override

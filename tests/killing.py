@@ -1,8 +1,12 @@
-"""One verb in a process of its own that kills itself at a chosen point; forked, so that nothing is imported anew."""
+"""One verb in a process of its own that kills itself at a chosen point; forked, so that nothing is imported anew.
+
+Which verb imports what is its own affair: :func:`warm` imports the libraries that take long once, in the parent.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import signal
@@ -19,6 +23,17 @@ VOLATILE = ("seconds", "cost", "peak_rss_mb", "n_reused", "wall", "started", "el
 LONGEST = 900
 """Seconds of a verb."""
 NO_RESULTS = (".png", ".html", ".lock", ".working", ".used", ".ckpt", ".pkl")
+
+LIBRARIES = (
+    "torch", "pytorch_lightning", "transformers", "peft", "hydra", "pandas", "scipy.stats", "sklearn.linear_model",
+    "nibabel", "cyvcf2", "pysam", "msprime", "matplotlib.pyplot",
+)  # fmt: skip
+
+
+def warm() -> None:
+    """Import the libraries of all verbs into this process, so that every fork of it has them."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
 
 
 def run(arguments: list[str], folder: Path, at: int | None = None) -> tuple[int, int]:

@@ -164,7 +164,7 @@ def test_a_changed_byte_of_a_saved_encoder_is_found(file, tmp_path):
     content = bytearray((tmp_path / "e" / file).read_bytes())
     content[-3] ^= 1
     (tmp_path / "e" / file).write_bytes(content)
-    with pytest.raises(UserError, match=rf"did not stay as they were written: {file} \(changed\)"):
+    with pytest.raises(UserError, match=rf"did not stay as written: {file} \(changed\)"):
         read_encoder(tmp_path / "e", "brainlm")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from genebrain.cli import VERBS
 from genebrain.simulation.cohort import simulate_cohort
-from tests.killing import results, run
+from tests.killing import results, run, warm
 
 KILLS = 9
 """Per verb: with its 22 verbs that write, about 200."""
@@ -72,6 +72,7 @@ def test_every_verb_is_here():
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
     """A cohort with a filled store, a judged run, sequences, variants and an encoder."""
+    warm()
     folder = tmp_path_factory.mktemp("kills")
     rng = np.random.default_rng(0)
     simulate_cohort(folder / "c", n_subjects=40, seed=5, k=2, n_active=6, **SIZES)

@@ -33,6 +33,19 @@ TYPED = [
     ("fit", "trainer.devices=2", 2),
     ("fit", "brain.cleaning.confound_columns=[1,csf]", ["1", "csf"]),
     ("fit", "run='a b'", "a b"),
+    ("fit", "run=2024-01-01", "2024-01-01"),
+    ("fit", "run=12:30", "12:30"),
+    ("fit", "run=[2024]", "[2024]"),
+    ("fit", "run=[a,b]", "[a,b]"),
+    ("fit", "run={a: 1}", "{a: 1}"),
+    ("report", "run=[x]", "[x]"),
+    ("plan", "out=[z]", "[z]"),
+    ("search", "genome=1e5", "1e5"),  # ids are words: 1_0 is not person 10
+    ("search", "genome=1_0", "1_0"),
+    ("search", "genome=true", "true"),
+    ("search", "scan=2024-01-01", "2024-01-01"),
+    ("search", "scan=.5", ".5"),
+    ("search", "scan=null", None),
 ]
 
 
@@ -45,6 +58,13 @@ def test_text_stays_text_where_text_is_wanted(verb: str, typed: str, wanted: obj
     found = list(found) if OmegaConf.is_list(found) else found
     assert found == wanted
     assert type(found) is type(wanted)
+
+
+@pytest.mark.parametrize(("verb", "typed"), [("fit", "run="), ("report", "run="), ("plan", "out="), ("fit", "store=")])
+def test_a_path_is_never_empty(verb: str, typed: str) -> None:
+    """An empty variable of a script must not make the folder of the caller a run folder."""
+    with pytest.raises(UserError, match=f"{typed} is empty: a path is wanted"):
+        compose(verb, [typed])
 
 
 def test_numbers_are_still_asked_for() -> None:

@@ -1,7 +1,7 @@
 """A biobank by simulation: time, memory and disk of every stage at growing numbers of people, and what they foretell.
 
-    python experiments/biobank/run.py --people 1000 3000 --windows 12                  minutes
-    python experiments/biobank/run.py --people 3000 10000 40000 --windows 38 --window-bp 40000     a day
+    python experiments/biobank/run.py --people 1000 3000 --windows 12         minutes
+    python experiments/biobank/run.py --people 3000 10000 40000 --windows 38   hours
 
 Each stage is a verb in a process of its own, whose largest memory the system says. What a stage costs is taken to grow
 as a power of the number of people; its exponent is that of the two largest sizes; the last rows extrapolate with it.
@@ -21,17 +21,17 @@ from pathlib import Path
 
 FAR = 500_000
 STAGES = ("simulate", "plan", "embed", "fit", "evaluate", "report")
-COLUMNS = ("people", "stage", "seconds", "peak_gb", "disk_gb")
+COLUMNS = ("people", "stage", "seconds", "cpu_seconds", "peak_gb", "disk_gb")
 Row = dict[str, float | str]
 
 
-def commands(folder: Path, people: int, windows: int, window_bp: int, parcels: int) -> dict[str, list[str]]:
+def commands(folder: Path, people: int, windows: int, window_bp: list[int], parcels: int) -> dict[str, list[str]]:
     """What is run, in this order."""
     cohort, run = folder / "cohort" / "cohort.yaml", folder / "run"
     return {
         "simulate": [
             "simulate", f"out={cohort.parent}", "tier=smoke", f"n_subjects={people}", "seed=1",
-            f"n_windows={windows}", f"window_bp={window_bp}", f"n_parcels={parcels}",
+            f"n_windows={windows}", f"window_bp={window_bp[0]}", f"longest_bp={window_bp[1]}", f"n_parcels={parcels}",
         ],
         "plan": ["plan", f"cohort.path={cohort}"],
         "embed": ["embed", f"cohort.path={cohort}"],
@@ -41,8 +41,8 @@ def commands(folder: Path, people: int, windows: int, window_bp: int, parcels: i
     }  # fmt: skip
 
 
-def measured(words: list[str], folder: Path, log: Path) -> tuple[float, float, float]:
-    """Seconds, largest memory of the process (GB) and growth of the folder (GB) of one verb."""
+def measured(words: list[str], folder: Path, log: Path) -> dict[str, float]:
+    """Seconds, processor seconds, largest memory of one process (GB) and growth of the folder (GB) of one verb."""
     before, started = size_of(folder), time.monotonic()
     program = [sys.executable, "-m", "genebrain", *words]
     with log.open("ab") as stream:
@@ -53,7 +53,12 @@ def measured(words: list[str], folder: Path, log: Path) -> tuple[float, float, f
         _, status, used = os.wait4(process, 0)
     if os.waitstatus_to_exitcode(status):
         sys.exit(f"genebrain {' '.join(words)} failed; see {log}")
-    return time.monotonic() - started, used.ru_maxrss * 1024 / 1e9, size_of(folder) - before
+    return {
+        "seconds": time.monotonic() - started,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "peak_gb": used.ru_maxrss * 1024 / 1e9,
+        "disk_gb": size_of(folder) - before,
+    }
 
 
 def size_of(folder: Path) -> float:
@@ -61,15 +66,19 @@ def size_of(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e9
 
 
-def study(sizes: list[int], windows: int, window_bp: int, parcels: int, scratch: Path | None) -> list[Row]:
+def study(sizes: list[int], windows: int, window_bp: list[int], parcels: int, scratch: Path | None) -> list[Row]:
     """Every stage at every size; cohorts are deleted when they are done."""
     rows: list[Row] = []
     for people in sizes:
         folder = Path(tempfile.mkdtemp(prefix=f"biobank-{people}-", dir=scratch))
         for stage, words in commands(folder, people, windows, window_bp, parcels).items():
-            seconds, memory, disk = measured(words, folder, folder / "log")
-            rows.append({"people": people, "stage": stage, "seconds": seconds, "peak_gb": memory, "disk_gb": disk})
-            print(f"{people:>8,} {stage:<9} {seconds:8.1f} s {memory:7.2f} GB memory {disk:8.3f} GB disk", flush=True)
+            cost = measured(words, folder, folder / "log")
+            rows.append({"people": people, "stage": stage, **cost})
+            print(
+                f"{people:>8,} {stage:<9} {cost['seconds']:8.1f} s {cost['cpu_seconds']:8.1f} s of processors "
+                f"{cost['peak_gb']:6.2f} GB memory {cost['disk_gb']:8.3f} GB disk",
+                flush=True,
+            )
         shutil.rmtree(folder)
     return rows
 
@@ -89,7 +98,7 @@ def extrapolated(rows: list[Row], far: int = FAR) -> list[Row]:
     for stage in STAGES:
         small, large = (next(r for r in rows if r["stage"] == stage and r["people"] == size) for size in two)
         row: Row = {"people": far, "stage": stage}
-        for name in ("seconds", "peak_gb", "disk_gb"):
+        for name in COLUMNS[2:]:
             power = exponent(float(small[name]), float(large[name]), two)
             row[name] = float(large[name]) * (far / two[1]) ** power
             row[f"power_of_{name}"] = power
@@ -99,14 +108,16 @@ def extrapolated(rows: list[Row], far: int = FAR) -> list[Row]:
 
 def table(rows: list[Row], far: list[Row]) -> str:
     """Markdown, with what breaks first."""
-    lines = ["| people | stage | seconds | peak memory, GB | disk, GB |", "|---|---|---|---|---|"]
+    lines = [
+        "| people | stage | seconds | processor seconds | peak memory, GB | disk, GB |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in [*rows, *far]:
-        extra = f" (power {row['power_of_seconds']:.2f})" if "power_of_seconds" in row else ""
-        memory = f" (power {row['power_of_peak_gb']:.2f})" if "power_of_peak_gb" in row else ""
-        lines.append(
-            f"| {row['people']:,} | {row['stage']} | {row['seconds']:,.1f}{extra} | {row['peak_gb']:.2f}{memory} "
-            f"| {row['disk_gb']:.3f} |"
-        )
+        cells = [f"{row['people']:,}", str(row["stage"])]
+        for name, digits in zip(COLUMNS[2:], (0, 0, 2, 2), strict=True):
+            power = f" (power {row[f'power_of_{name}']:.2f})" if f"power_of_{name}" in row else ""
+            cells.append(f"{row[name]:,.{digits}f}{power}")
+        lines.append(f"| {' | '.join(cells)} |")
     if far:
         worst = max(far, key=lambda row: float(row["peak_gb"]))
         lines += [
@@ -121,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, nargs="+", default=[1000, 3000])
     parser.add_argument("--windows", type=int, default=12)
-    parser.add_argument("--window-bp", type=int, default=20_000)
+    parser.add_argument("--window-bp", type=int, nargs=2, default=[20_000, 60_000], help="shortest and longest")
     parser.add_argument("--parcels", type=int, default=80)
     parser.add_argument("--scratch", type=Path, help="folder for the cohorts; deleted as they are done")
     parser.add_argument("--out", type=Path, help="table to write (tsv)")

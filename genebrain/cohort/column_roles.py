@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from genebrain.common.table_files import MISSING
+
 STRATA = ("site", "ancestry")
 """Columns within which scans are exchanged unless others are named."""
 
@@ -38,7 +40,8 @@ def confound_columns(table: pd.DataFrame, named: Sequence[str] | None = None) ->
 def column_roles(table: pd.DataFrame, strata: Sequence[str], named: Sequence[str] | None = None) -> dict[str, Any]:
     """Names of columns under ``confounds``, ``strata`` and ``unused``; what identifies people is in none.
 
-    ``missing`` has the number of people without a value, of the columns that are used and where there are any.
+    ``missing`` has the number of people without a value, of the columns that are used and where there are any;
+    ``one_value`` the used columns in which everybody has the same: they tell nobody apart.
     """
     confounds = confound_columns(table, named)
     used = {*confounds, *strata, *STRUCTURE}
@@ -46,17 +49,19 @@ def column_roles(table: pd.DataFrame, strata: Sequence[str], named: Sequence[str
     missing = {
         column: n
         for column in dict.fromkeys((*confounds, *strata))
-        if (n := int((table[column].isna() | table[column].isin(["missing", ""])).sum()))
+        if (n := int((table[column].isna() | table[column].isin(["missing", *MISSING])).sum()))
     }
-    return {"confounds": confounds, "strata": list(strata), "unused": unused, "missing": missing}
+    one_value = [column for column in dict.fromkeys((*confounds, *strata)) if table[column].nunique(dropna=False) == 1]
+    return {
+        "confounds": confounds, "strata": list(strata), "unused": unused, "missing": missing, "one_value": one_value
+    }  # fmt: skip
 
 
 def roles_in_words(roles: dict[str, Any]) -> str:
     """One line: which columns are used for what, and how many values of each are missing."""
-    missing = roles.get("missing", {})
 
     def names(role: str) -> str:
-        shown = [f"{name} ({missing[name]:,} unknown)" if name in missing else name for name in roles[role][:SHOWN]]
+        shown = [f"{name}{_about(name, roles)}" for name in roles[role][:SHOWN]]
         more = f" and {len(roles[role]) - SHOWN} more" if len(roles[role]) > SHOWN else ""
         return (", ".join(shown) or "none") + more
 
@@ -69,3 +74,9 @@ def roles_in_words(roles: dict[str, Any]) -> str:
     }
     hints = ", ".join(f"{usual}: {column}" for column, usual in meant.items())
     return f"{text}. `columns: {{{hints}}}` in cohort.yaml would use them" if hints else text
+
+
+def _about(name: str, roles: dict[str, Any]) -> str:
+    if n := roles.get("missing", {}).get(name):
+        return f" ({n:,} unknown)"
+    return " (everybody has the same)" if name in roles.get("one_value", ()) else ""

@@ -21,7 +21,7 @@ from genebrain.cohort.join import Assembly, assemble
 from genebrain.cohort.relatedness.kinship import Pairs
 from genebrain.cohort.tables.files import VECTOR_FILES
 from genebrain.cohort.tables.own_columns import LABELS, OwnColumns
-from genebrain.cohort.tables.problems import Problem, did_you_mean
+from genebrain.cohort.tables.problems import Problem, did_you_mean, named
 from genebrain.common.hashing import sha256
 from genebrain.common.table_files import as_numbers
 from genebrain.common.types import FloatArray, UserError
@@ -99,7 +99,7 @@ class Cohort:
         Raises
         ------
         UserError
-            When a column does not exist.
+            A column does not exist, or holds numbers but for one or two words.
         """
         if absent := [column for column in columns if column not in self.table.columns]:
             words = ", ".join(f"`{column}`{did_you_mean(column, self.table.columns)}" for column in absent)
@@ -171,6 +171,12 @@ def _numbers(column: pd.Series[Any]) -> FloatArray | None:
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=np.float64)
     values, words = as_numbers(column.astype(str))
+    numbers = np.unique(values[~np.isnan(values)])
+    if words and len(set(words)) <= 2 and len(numbers) > 2 * len(BANDS):
+        raise UserError(
+            f"column `{column.name}` holds {len(numbers)} numbers and the words {named(sorted(set(words)))}: numbers "
+            "are cut into thirds, words are labels. Leave cells empty where nothing is known"
+        )
     return None if words else values
 
 

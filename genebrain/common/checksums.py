@@ -93,6 +93,6 @@ def compare_files(folder: Path, advice: str, left_out: tuple[str, ...] = ()) -> 
             problems.append(f"{name} (changed)")
     if problems:
         raise UserError(
-            f"{len(problems)} file{'s' * (len(problems) > 1)} of {folder} did not stay as they were written: "
+            f"{len(problems)} file{'s' * (len(problems) > 1)} of {folder} did not stay as written: "
             f"{', '.join(problems[:10])}; {advice}"
         )

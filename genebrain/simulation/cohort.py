@@ -59,6 +59,7 @@ def simulate_cohort(
     null_twin: bool = False,
     n_windows: int = 12,
     window_bp: int = 20_000,
+    longest_bp: int | None = None,
     n_contigs: int = 3,
     n_genomewide: int = 2_000,
     genomes: Literal["msprime", "chr20_1000g"] = "msprime",
@@ -91,6 +92,8 @@ def simulate_cohort(
         Give every person the trait of another one: the same genomes and the same kind of scans, and no relation.
     n_windows, window_bp, n_contigs : int
         Simulated gene windows, their length in bases, and the contigs they lie on.
+    longest_bp : int, optional
+        Windows grow evenly from ``window_bp`` to this length; None: all have the same.
     n_genomewide : int
         Unlinked SNPs outside the windows, for principal components and kinship.
     genomes : {"msprime", "chr20_1000g"}
@@ -134,6 +137,7 @@ def simulate_cohort(
     }  # fmt: skip
     # Cohorts without keep their bytes.
     settings |= {name: True for name, on in {"motion": motion, "null_twin": null_twin}.items() if on}
+    settings |= {} if longest_bp is None else {"longest_bp": longest_bp}
     if mechanism != DEFAULT_MECHANISM:
         settings |= {"mechanism": mechanism}
     if like is not None:

@@ -77,6 +77,7 @@ def _genomes(
         [f"G{number + 1:06d}" for number in numbers],
         n_windows=settings["n_windows"],
         window_bp=settings["window_bp"],
+        longest_bp=settings.get("longest_bp"),
         n_contigs=settings["n_contigs"],
         n_genomewide=settings["n_genomewide"],
         fst=FST,

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from genebrain.common.types import UserError
+from genebrain.simulation.genome.genomes import window_lengths
 from genebrain.simulation.genome.sources import REAL_GENOMES
 from genebrain.simulation.mechanisms import Mechanism, get_mechanism
 from genebrain.simulation.tiers import Tier, get_tier
@@ -44,7 +45,7 @@ def checked(settings: dict[str, Any]) -> Tier:
     real, n = settings["genomes"] == REAL_GENOMES, settings["n_subjects"]
     # Genetic values are centred within groups, and identical twins have one genome.
     people = max(2 * tier.n_groups, tier.k + tier.n_groups + round(n * tier.twins / 2))
-    needed, bases = variants_needed(tier.k, tier.architecture), settings["n_windows"] * settings["window_bp"]
+    needed, bases = variants_needed(tier.k, tier.architecture), sum(_lengths(settings))
     wrong = [
         (settings["genomes"] not in GENOMES, f"genomes={settings['genomes']} is not one of {GENOMES}"),
         (settings["scans"] not in ("parcels", "nifti"), f"scans={settings['scans']} is not parcels or nifti"),
@@ -69,9 +70,18 @@ def checked(settings: dict[str, Any]) -> Tier:
         (settings["n_frames"] < 2, f"n_frames={settings['n_frames']} must be at least 2"),
         (not 0 < settings["tr"] <= 10, f"tr={settings['tr']} s must lie in (0, 10]"),
         (min(settings[key] for key in COUNTS) < 1, f"{', '.join(COUNTS)} must be at least 1"),
+        (
+            settings.get("longest_bp", settings["window_bp"]) < settings["window_bp"],
+            f"longest_bp={settings.get('longest_bp')} is shorter than window_bp={settings['window_bp']}",
+        ),
         (not 0 <= tier.h2 < 1 or not 0 < tier.rel < 1, f"need 0 <= h2 < 1 and 0 < rel < 1, got {tier.h2}, {tier.rel}"),
         (not 0 <= tier.siblings + tier.twins <= 1, "siblings and twins are shares and sum to at most 1"),
     ]  # fmt: skip
     if problems := [text for bad, text in wrong if bad]:
         raise UserError("this cohort cannot be simulated: " + "; ".join(problems))
     return tier
+
+
+def _lengths(settings: dict[str, Any]) -> list[int]:
+    """Bases of each window."""
+    return window_lengths(settings["window_bp"], settings.get("longest_bp"), settings["n_windows"])

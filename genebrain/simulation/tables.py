@@ -113,7 +113,9 @@ def principal_components(panel: NDArray[np.int8]) -> Floats:
     """First components ``[people, at most 10]`` of common SNPs, unit variance."""
     frequency = panel.mean(axis=0) / 2
     common = np.minimum(frequency, 1 - frequency) >= 0.05
-    scaled = (panel[:, common] - 2 * frequency[common]) / np.sqrt(2 * frequency * (1 - frequency))[common]
+    scaled = panel[:, common].astype(np.float64)  # in place: of a biobank this is the largest table
+    scaled -= 2 * frequency[common]
+    scaled /= np.sqrt(2 * frequency * (1 - frequency))[common]
     wanted = min(N_COMPONENTS, min(scaled.shape) - 1)
     people, _, _ = randomized_svd(scaled, wanted, random_state=0)
     return np.asarray(people * np.sqrt(len(panel)))

@@ -6,7 +6,7 @@ dimensions would be correlated otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +39,14 @@ def bases_wanted(k: int, architecture: Architecture) -> str:
 
 
 def choose_causal(
-    dosages: Sequence[NDArray[np.integer]], usable: Sequence[NDArray[np.bool_]], wanted: int, rng: np.random.Generator
+    dosages: Iterable[NDArray[np.integer]], usable: Sequence[NDArray[np.bool_]], wanted: int, rng: np.random.Generator
 ) -> list[tuple[int, int]]:
     """Pick causal variants in turn from the windows, little linked among each other.
 
     Parameters
     ----------
     dosages : one int ``[sites, people]`` per window
+        Read once, one window at a time.
     usable : one bool ``[sites]`` per window
         Records that lie wholly inside their window.
     wanted : int
@@ -56,33 +57,41 @@ def choose_causal(
     list of (window, site)
         Sorted.
     """
-    columns: list[Floats] = []
+    columns: list[dict[int, Floats]] = []
     frequency: list[Floats] = []
-    for dosage in dosages:
+    for dosage, usable_here in zip(dosages, usable, strict=True):
         share = dosage.mean(axis=1) / 2
         frequency.append(np.minimum(share, 1 - share))
-        spread = dosage.std(axis=1, keepdims=True) * np.sqrt(dosage.shape[1])
-        columns.append((dosage - 2 * share[:, None]) / np.where(spread > 0, spread, 1))
+        # Of a biobank nearly all variants are rare: only candidates are kept.
+        sites = np.flatnonzero((frequency[-1] >= MINIMUM_MAF) & usable_here)
+        columns.append({int(site): _unit_column(dosage[site], share[site]) for site in sites})
     chosen: list[tuple[int, int]] = []
     for maf, linkage in STEPS:
-        taken = [[site for window, site in chosen if window == here] for here in range(len(dosages))]
+        taken = [[site for window, site in chosen if window == here] for here in range(len(columns))]
         queues = [
             [
                 site
                 for site in rng.permutation(np.flatnonzero((frequency[w] >= maf) & usable[w]))
                 if site not in taken[w]
             ]
-            for w in range(len(dosages))
+            for w in range(len(columns))
         ]
         while any(queues) and len(chosen) < wanted:
             for window in rng.permutation(len(queues))[: wanted - len(chosen)]:
                 while queues[window]:
                     site = int(queues[window].pop())
-                    if np.all((columns[window][taken[window]] @ columns[window][site]) ** 2 <= linkage):
+                    here = columns[window]
+                    if all((here[other] @ here[site]) ** 2 <= linkage for other in taken[window]):
                         taken[window].append(site)
                         chosen.append((int(window), site))
                         break
     return sorted(chosen)
+
+
+def _unit_column(dosage: NDArray[np.integer], share: float) -> Floats:
+    """Centred dosages of one site as a vector of length 1, so that products are correlations."""
+    spread = float(dosage.std() * np.sqrt(len(dosage)))
+    return np.asarray((dosage - 2 * share) / (spread if spread > 0 else 1))
 
 
 def genetic_values(

@@ -133,7 +133,7 @@ def _run(
         raise UserError(f"all {len(results)} cells failed (reasons above)")
     table = compare(results[results["error"] == ""], reference, METRICS[0])
     _write(table, run / "comparison.csv")
-    text = markdown(table, gallery_size)
+    text = markdown(table, gallery_size, _bounds(results))
     with replacing(run / "comparison.md", private=False) as partial:
         partial.write_text(text, encoding="utf-8")
     figure(table, gallery_size, run / "comparison.png")
@@ -255,6 +255,13 @@ def _row(cell: Cell, error: str) -> dict[str, Any]:
         "run": str(cell.folder),
         "error": "",
     }
+
+
+def _bounds(results: pd.DataFrame) -> dict[str, float]:
+    """What could be reached at best on a simulated cohort, mean over seeds; nothing where it is not known."""
+    named = {"learner's ceiling": "learners_ceiling_recall@1", "ceiling": "ceiling_recall@1"}
+    known = {name: results.drop_duplicates("seed").get(column) for name, column in named.items()}
+    return {name: float(one.mean()) for name, one in known.items() if one is not None and one.notna().any()}
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

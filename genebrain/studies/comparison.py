@@ -7,6 +7,7 @@ variance by test people over training people. p-values are corrected over the gr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,8 @@ def compare(results: pd.DataFrame, reference: str, metric: str) -> pd.DataFrame:
     return table
 
 
-def markdown(table: pd.DataFrame, gallery_size: int) -> str:
-    """The table as text to read."""
+def markdown(table: pd.DataFrame, gallery_size: int, bounds: Mapping[str, float] | None = None) -> str:
+    """The table as text to read; ``bounds`` are what could be reached at best, by name."""
     lines = [
         f"{table.attrs['metric']} among {gallery_size} candidates (chance {1 / gallery_size:.3f}); differences to "
         f"'{table.attrs['reference']}', corrected resampled t-test over seeds, Holm over arms",
@@ -77,6 +78,9 @@ def markdown(table: pd.DataFrame, gallery_size: int) -> str:
         change = f"{difference:+.3f}" if np.isfinite(difference) else "reference"
         tested = f"{p:.3f} ({p_holm:.3f})" if np.isfinite(p) else ""
         lines.append(f"| {arm} | {seeds} | {mean:.3f}{interval} | {change} | {tested} |")
+    reference = float(table.loc[table["arm"] == table.attrs["reference"], "mean"].iloc[0])
+    for name, value in (bounds or {}).items():
+        lines.append(f"| {name} | | {value:.3f} | {value - reference:+.3f} | |")
     return "\n".join(lines) + "\n"
 
 

@@ -42,8 +42,8 @@ def export(
 
 def search(
     run: Path | str = "runs/fit",
-    genome: Path | str | int | None = None,
-    scan: Path | str | int | None = None,
+    genome: Path | str | None = None,
+    scan: Path | str | None = None,
     k: int = 10,
     split: str = "test",
     out: Path | str | None = None,

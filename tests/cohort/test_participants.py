@@ -264,3 +264,14 @@ def test_numbers_that_are_none_are_told(small, column, cell, kind):
     (found,) = [problem for problem in problems if problem.kind == kind]
     assert f"column `{column}`" in found.message
     assert "1 cells" in found.message
+
+
+@pytest.mark.parametrize(
+    "lines", ["scans: scans.tsv\n", "exclude: a.txt\nexclude: b.txt\n", "columns: {sex: a, sex: b}\n"]
+)
+def test_a_key_that_stands_twice_is_an_error(small, lines):
+    """A second `exclude:` would put the people of the first back in."""
+    path = small.write()
+    path.write_text(path.read_text() + lines)
+    with pytest.raises(UserError, match=r"(scans|exclude|sex) stands there more than once"):
+        load_cohort(path)

@@ -10,6 +10,7 @@ import pytest
 from genebrain.cohort.checks.check import check_cohort
 from genebrain.cohort.column_roles import column_roles, roles_in_words
 from genebrain.cohort.participants import load_cohort
+from genebrain.common.types import UserError
 from genebrain.evaluation.limits import limits
 from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.verdict import FEWEST_EXCHANGEABLE, judge
@@ -48,10 +49,39 @@ def test_missing_numbers_are_a_stratum_and_few_values_are_labels(small: SmallCoh
     assert len(set(cohort.strata(["lot"]))) == 24  # words are labels
 
 
+@pytest.mark.parametrize("words", [("unknown",), ("?", "refused")])
+def test_numbers_with_a_word_among_them_are_asked_about(small: SmallCohort, words: tuple[str, ...]) -> None:
+    """As labels every number would be a stratum of its own, in which nothing can be exchanged."""
+    for i, row in enumerate(small.participants):
+        row["dose"] = words[i] if i < len(words) else i
+    with pytest.raises(UserError, match=r"column `dose` holds 2\d numbers and the words"):
+        load_cohort(small.write()).strata(["dose"])
+
+
+def test_labels_with_and_without_letters_are_labels(small: SmallCohort) -> None:
+    for i, row in enumerate(small.participants):
+        row["lot"], row["arm"] = f"{i}{'ABC'[i % 3] if i % 2 else ''}", "unknown" if i == 0 else i % 5
+    cohort = load_cohort(small.write())
+    assert len(set(cohort.strata(["lot"]))) == 24
+    assert set(cohort.strata(["arm"])) == {"unknown", *"01234"}
+
+
 def test_sites_written_as_numbers_are_labels(small: SmallCohort) -> None:
     for i, row in enumerate(small.participants):
         row["site"] = 11000 + i % 8
     assert len(set(load_cohort(small.write()).strata(["site"]))) == 8
+
+
+def test_columns_that_tell_nobody_apart_are_told(small: SmallCohort) -> None:
+    """Within strata of one value nothing else is tested than without; the user must see it."""
+    for i, row in enumerate(small.participants):
+        row["site"], row["own"], row["lot"], row["arm"] = "A", 7, f"L{i}", "ab"[i] if i < 2 else "n/a"
+    cohort = load_cohort(small.write())
+    told = roles_in_words(column_roles(cohort.table, ["own", "lot"]))
+    assert "site (everybody has the same)" in told
+    assert "as strata: own (everybody has the same), lot;" in told
+    assert "sex (" not in told
+    assert "arm (22 unknown)" in roles_in_words(column_roles(cohort.table, ["arm"]))
 
 
 def test_columns_and_what_they_are_used_for_are_told(small: SmallCohort) -> None:

@@ -128,7 +128,10 @@ def test_where_all_alleles_are_rare_it_is_said(tmp_path: Path) -> None:
         ({"rare_below": 0.6}, "rare_below=0.6"),
         ({"rare_below": -0.1}, "rare_below=-0.1"),
         ({"rare_below": (0.1, 0.2, 0.3)}, "has 3 numbers"),
-        ({"columns": "variants"}, "columns=variants: use one of auto, both, embeddings, dosages"),
+        (
+            {"columns": "variants"},
+            "columns=variants: use one of auto, both, embeddings, dosages, both.motifs, dosages.motifs",
+        ),
         ({"columns": "both", "tuning": "lora"}, "leave genetics.columns=both away"),
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +176,17 @@ def test_windows_that_turn_out_too_poor_are_told_in_numbers(linked: bool, tmp_pa
     with pytest.raises(UserError, match=said):
         simulate_cohort(tmp_path / "cohort", "two_session", 40, **settings)
     assert not any(tmp_path.iterdir())
+
+
+def test_windows_of_several_lengths(tmp_path: Path) -> None:
+    """From the shortest to the longest, one behind the other and each at a multiple of 3,000."""
+    bed = simulate_cohort(
+        tmp_path / "c", n_subjects=40, n_windows=4, window_bp=6_000, longest_bp=15_000, n_contigs=2
+    ).parent
+    rows = [line.split("\t")[:3] for line in (bed / "windows.bed").read_text().splitlines()]
+    spans = [(contig, int(start), int(end)) for contig, start, end in rows]
+    assert [end - start for _, start, end in spans] == [6_000, 9_000, 12_000, 15_000]
+    assert all(start % 3_000 == 0 for _, start, _ in spans)
+    assert all(a[0] != b[0] or a[2] + 3_000 <= b[1] for a, b in pairwise(spans))
+    with pytest.raises(UserError, match="longest_bp=6000 is shorter than window_bp=9000"):
+        simulate_cohort(tmp_path / "d", n_subjects=40, window_bp=9_000, longest_bp=6_000)

@@ -89,7 +89,7 @@ def test_groups_differ_by_the_wanted_amount() -> None:
     rng = np.random.default_rng(8)
     between = within = 0.0
     for region in simulate_regions(groups, n_windows=10, window_bp=20_000, n_contigs=1, fst=0.05, rng=rng):
-        share = np.stack([region.haplotypes[:, groups == group].mean(axis=(1, 2)) for group in range(4)])
+        share = np.stack([region.haplotypes[:][:, groups == group].mean(axis=(1, 2)) for group in range(4)])
         size = 2 * 60
         within += (2 * share * (1 - share) * size / (size - 1)).mean(axis=0).sum()
         mean = share.sum(axis=0)

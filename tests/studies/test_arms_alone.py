@@ -64,6 +64,12 @@ def test_an_arm_alone_is_the_arm_after_others(cohort, forwards, tmp_path):
     same(found["the first again"], found["closed form"])
 
 
+def test_the_table_names_the_ceiling(forwards):
+    run, found = forwards
+    ceiling = found["residual"]["metrics"]["ceiling"]["recall@1"]
+    assert f"| ceiling | | {ceiling:.3f} |" in (run / "comparison.md").read_text()
+
+
 def test_cells_are_judged_without_findings(forwards):
     run, found = forwards
     assert all(one["metrics"]["findings"] is None for one in found.values())

@@ -62,6 +62,8 @@ def test_table_and_figure_say_chance_and_reference(tmp_path):
     text = markdown(found, 64)
     assert "chance 0.016" in text
     assert "reference" in text
+    assert "ceiling" not in text
+    assert "| ceiling | | 0.700 | +0.150 | |" in markdown(found, 64, {"ceiling": 0.7})
     figure(found, 64, tmp_path / "f.png")
     assert (tmp_path / "f.png").read_bytes()[:4] == b"\x89PNG"
 

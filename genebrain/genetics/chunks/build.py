@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, astuple
 from pathlib import Path
@@ -26,7 +26,7 @@ from genebrain.common.hashing import file_digest
 from genebrain.engines.run import current
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places
-from genebrain.genetics.chunks.spread import cut_windows, window_file, worth_spreading
+from genebrain.genetics.chunks.spread import cut_windows, is_large, window_file, worth_spreading
 from genebrain.genetics.chunks.window import KEY_BYTES, CutInputs, CutWindow, UniqueChunks, cut_window
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genome.kept_letters import KeptLetters
@@ -96,7 +96,10 @@ def build_chunks(
             f"{len(windows)} windows, chunk_bp={chunk_bp}, cut_origin={cut_origin!r}: need at least one "
             "window, a positive chunk_bp and 'genome' or 'window'"
         )
-    inputs = _inputs(genotypes, reference, windows, samples, chunk_bp, cut_origin, policies, mask)
+    inputs = CutInputs.of(
+        genotypes, reference, windows, samples, chunk_bp=chunk_bp, cut_origin=cut_origin, policies=policies,
+        mask=mask,
+    )  # fmt: skip
     with inputs.opened() as (file, fasta, rows):
         cuts = [cut_places(window, chunk_bp, cut_origin) for window in windows]
         n_chunks = np.array([len(places) - 1 for places in cuts], np.int64)
@@ -138,35 +141,37 @@ def stored_chunks(root: Path, *, progress: bool = True, **inputs: Any) -> ChunkS
     if (folder / "report.json").exists():
         mark_used(folder)
         return ChunkSet.load(folder)
-    cut_in, wanted = None, _inputs(**inputs)
-    if worth_spreading(wanted):
-        cut_in = root / f"{folder.name}.windows"
-        cut_windows(wanted, cut_in, progress=progress)
+    cut_in, wanted = _cut_in(folder), CutInputs.of(**inputs)
+    if cut_in.is_dir() or worth_spreading(wanted):
+        cut_windows({cut_in: wanted}, progress=progress)
     words = f"another job joins the windows in {root}; waiting for it"
     with waiting_for(root / ".jobs.lock", words) if current().is_array else nullcontext():
         if not (folder / "report.json").exists():
-            chunks = build_chunks(**inputs, progress=progress and cut_in is None, cut_in=cut_in)
+            cut = cut_in if cut_in.is_dir() else None
+            chunks = build_chunks(**inputs, progress=progress and cut is None, cut_in=cut)
             chunks.save(folder)
-            if cut_in is not None:
-                shutil.rmtree(cut_in, ignore_errors=True)
+            shutil.rmtree(cut_in, ignore_errors=True)
             return chunks
     return ChunkSet.load(folder)
 
 
-def _inputs(
-    genotypes: str | Path | GenotypeSource,
-    reference: str | Path | KeptLetters,
-    windows: Sequence[Window],
-    samples: Sequence[str],
-    chunk_bp: int = 1500,
-    cut_origin: CutOrigin = "genome",
-    policies: Policies | None = None,
-    mask: AlleleMask | None = None,
-) -> CutInputs:
-    source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
-    policies = policies or Policies()
-    kept = reference if isinstance(reference, KeptLetters) else Path(reference)
-    return CutInputs(source, kept, windows, samples, chunk_bp, cut_origin, policies, mask)
+def cut_together(root: Path, several: Sequence[Mapping[str, Any]], *, progress: bool = True) -> None:
+    """Cut a large cohort under several masks from one reading of its genotypes; :func:`stored_chunks` takes it up.
+
+    Parameters
+    ----------
+    several : sequence of mapping
+        Arguments of :func:`build_chunks`, which differ in ``mask`` only.
+    """
+    named = {root / content_fingerprint(**inputs): CutInputs.of(**inputs) for inputs in several}
+    missing = {_cut_in(folder): inputs for folder, inputs in named.items() if not (folder / "report.json").exists()}
+    if len(missing) > 1 and all(map(is_large, missing.values())):
+        cut_windows(missing, progress=progress)
+
+
+def _cut_in(folder: Path) -> Path:
+    """Where windows of a chunk set wait until all are cut."""
+    return folder.with_name(f"{folder.name}.windows")
 
 
 def _drop_absent_copies(

@@ -1,13 +1,17 @@
-"""Windows of a cohort as shares: each is cut into a file of its own, by whichever engine, and read back in order."""
+"""Windows of a cohort as shares: each is cut into a file of its own, by whichever engine, and read back in order.
+
+A window is read once, however many masks of rare alleles it is cut under.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from genebrain.common.files import make_private
 from genebrain.engines.run import current, run_shares
 from genebrain.engines.share import Share
-from genebrain.genetics.chunks.window import CutInputs, cut_window
+from genebrain.genetics.chunks.window import CutInputs, cut_records
 
 WORTH = 4e9
 """Letters (people x bases) of a cohort from which on several processes share the windows out."""
@@ -18,39 +22,56 @@ def window_file(folder: Path, number: int) -> Path:
     return folder / f"window-{number:05d}.safetensors"
 
 
-def cut_share(inputs: CutInputs, number: int, folder: str) -> None:
-    """Cut one window into its file."""
-    target = window_file(Path(folder), number)
-    if not target.exists():
-        with inputs.opened() as (file, fasta, rows):
-            cut_window(inputs, number, file, fasta, rows).save(target)
+def cut_share(several: Sequence[tuple[str, CutInputs]], number: int) -> None:
+    """Read one window and cut it into its file in every folder, each under the mask of its inputs."""
+    targets = [(window_file(Path(folder), number), inputs) for folder, inputs in several]
+    missing = [(target, inputs) for target, inputs in targets if not target.exists()]
+    if missing:
+        first = missing[0][1]
+        with first.opened() as (file, fasta, rows):
+            window = first.windows[number]
+            sites, letters = file.read(window, rows), fasta.fetch(window)
+        for target, inputs in missing:
+            cut_records(inputs, number, sites, letters).save(target)
 
 
 def worth_spreading(inputs: CutInputs) -> bool:
     """Whether several processes are sooner done than one."""
     engine = current()
     alone = not (engine.is_dask or engine.is_array) and engine.settings.workers < 2
-    letters = len(inputs.samples) * sum(window.end - window.start for window in inputs.windows)
-    return letters >= WORTH and len(inputs.windows) > 1 and not alone
+    return is_large(inputs) and not alone
 
 
-def cut_windows(inputs: CutInputs, folder: Path, *, progress: bool) -> None:
-    """Cut every window into its file in ``folder``; what is there is not done again.
+def is_large(inputs: CutInputs) -> bool:
+    """Whether windows are worth a file each."""
+    return inputs.letters >= WORTH and len(inputs.windows) > 1
+
+
+def cut_windows(wanted: Mapping[Path, CutInputs], *, progress: bool) -> None:
+    """Cut every window into its file in every folder; what is there is not done again.
+
+    Parameters
+    ----------
+    wanted : mapping
+        Folders, and what is cut into them: the same windows of the same people, under different masks.
 
     Raises
     ------
     UserError
         What :meth:`CutInputs.opened` refuses, before any window is cut.
     """
-    with inputs.opened():
-        make_private(folder)
-    kept = "" if inputs.mask is None else f"-{inputs.mask.digest}"
+    (place, first), *_ = wanted.items()
+    with first.opened():
+        for folder in wanted:
+            make_private(folder)
+    kept = "".join(f"-{inputs.mask.digest}" for inputs in wanted.values() if inputs.mask is not None)
     shares = [
-        Share(f"window-{number:05d}{kept}", (number, str(folder.absolute())), window.end - window.start)
-        for number, window in enumerate(inputs.windows)
+        Share(f"window-{number:05d}{kept}", (number,), window.end - window.start)
+        for number, window in enumerate(first.windows)
     ]
-    known = {s.key: None for number, s in enumerate(shares) if window_file(folder, number).exists()}
+    shared = [(str(folder.absolute()), inputs) for folder, inputs in wanted.items()]
+    known = {s.key: None for n, s in enumerate(shares) if all(window_file(folder, n).exists() for folder in wanted)}
     for _ in run_shares(
-        cut_share, shares, folder, shared=inputs, what="windows", unit="base", known=known, progress=progress
+        cut_share, shares, place, shared=shared, what="windows", unit="base", known=known, progress=progress
     ):
         pass

@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from genebrain.genetics.chunks.cutting import CutOrigin, cut_places, distinct_pi
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genome.kept_letters import KeptLetters, open_reference
 from genebrain.genetics.genome.reference import Reference, reverse_complement
-from genebrain.genetics.genotypes.records import GenotypeFile, recorded_contigs, sample_rows
+from genebrain.genetics.genotypes.records import GenotypeFile, Sites, recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.common_alleles import AlleleMask
 from genebrain.genetics.haplotypes.policies import Policies
@@ -60,10 +60,29 @@ class CutInputs:
     reference: Path | KeptLetters
     windows: Sequence[Window]
     samples: Sequence[str]
-    chunk_bp: int
-    cut_origin: CutOrigin
-    policies: Policies
+    chunk_bp: int = 1500
+    cut_origin: CutOrigin = "genome"
+    policies: Policies = field(default_factory=Policies)
     mask: AlleleMask | None = None
+
+    @classmethod
+    def of(
+        cls,
+        genotypes: str | Path | GenotypeSource,
+        reference: str | Path | KeptLetters,
+        windows: Sequence[Window],
+        samples: Sequence[str],
+        **settings: Any,
+    ) -> Self:
+        """The same from the arguments of ``build_chunks``."""
+        source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
+        kept = reference if isinstance(reference, KeptLetters) else Path(reference)
+        return cls(source, kept, windows, samples, **settings)
+
+    @property
+    def letters(self) -> int:
+        """Bases of all windows of all people."""
+        return len(self.samples) * sum(window.end - window.start for window in self.windows)
 
     @contextmanager
     def opened(self) -> Iterator[tuple[GenotypeFile, Reference | KeptLetters, Sequence[int]]]:
@@ -132,11 +151,16 @@ def cut_window(
 ) -> CutWindow:
     """Cut one window of all subjects."""
     window = inputs.windows[number]
-    letters = fasta.fetch(window)
+    return cut_records(inputs, number, file.read(window, rows), fasta.fetch(window))
+
+
+def cut_records(inputs: CutInputs, number: int, sites: Sites, letters: bytes) -> CutWindow:
+    """Cut one window of all subjects, whose records and reference letters were read."""
+    window, n_people = inputs.windows[number], sites.alleles.shape[1]
     mask = None if inputs.mask is None else partial(inputs.mask.apply, number)
-    found = resolve(file.read(window, rows), window, letters, inputs.policies, mask, samples=inputs.samples)
+    found = resolve(sites, window, letters, inputs.policies, mask, samples=inputs.samples)
     cuts = cut_places(window, inputs.chunk_bp, inputs.cut_origin)
-    slots = np.full((len(rows), 2, len(cuts) - 1), -1, np.int32)
+    slots = np.full((n_people, 2, len(cuts) - 1), -1, np.int32)
     chunks = UniqueChunks()
     counts = _fill(slots, window, found, letters, cuts, chunks)
     return CutWindow(

@@ -25,8 +25,10 @@ from genebrain.genetics.genome.contigs import canonical, recorded_name
 from genebrain.genetics.genome.foreign import reading
 from genebrain.genetics.genome.gene_windows import SHOWN, Window
 from genebrain.genetics.genotypes.record_filter import EVERYTHING, RecordFilter
-from genebrain.genetics.genotypes.records import ABSENT, MISSING, Sites
+from genebrain.genetics.genotypes.records import ABSENT, MISSING, Alleles, Sites, allele_type
 
+AT_ONCE = 50_000_000
+"""Genotypes that are decoded at once, 9 bytes each."""
 AGAIN = "Copy the three files again, or make them again with `plink2 --make-pgen`."
 
 
@@ -46,8 +48,8 @@ class PgenFile:
         with reading(pvar, AGAIN):
             self._sites, fields = _read_pvar(pvar)
         filters.check(fields, str(path))
-        n_alleles = np.array([2 if alt == "." else alt.count(",") + 2 for alt in self._sites["ALT"]], np.int64)
-        offsets = np.concatenate([[0], np.cumsum(n_alleles)]).astype(np.uintp)
+        self._n_alleles = np.array([2 if alt == "." else alt.count(",") + 2 for alt in self._sites["ALT"]], np.int64)
+        offsets = np.concatenate([[0], np.cumsum(self._n_alleles)]).astype(np.uintp)
         _check_counts(path, len(self._sites), len(self.samples))
         with reading(path, f"Do {pvar.name} and {psam.name} belong to it? {AGAIN}"):
             self._reader = pgenlib.PgenReader(
@@ -77,8 +79,7 @@ class PgenFile:
         stop = first + int(np.searchsorted(self._position[first:stop], window.end))
         chosen = first + np.flatnonzero(self._end[first:stop] > window.start)
         chosen, left_out = self._kept(chosen)
-        alleles, phased = self._calls(chosen)
-        alleles, phased = alleles[:, wanted], phased[:, wanted]
+        alleles, phased = self._calls(chosen, wanted)
         self._apply_ploidy(alleles, contig, wanted)
         rows = self._sites.iloc[chosen]
         alternatives = [() if alt == "." else tuple(alt.encode().split(b",")) for alt in rows["ALT"]]
@@ -103,18 +104,24 @@ class PgenFile:
         left_out = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons) if reason is not None}
         return chosen[[reason is None for reason in reasons]], left_out
 
-    def _calls(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-        n = len(self.samples)
-        raw = np.empty((len(chosen), 2 * n), np.int32)
-        phased = np.empty((len(chosen), n), np.bool_)
-        if len(chosen):
+    def _calls(self, chosen: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[Alleles, NDArray[np.bool_]]:
+        """Alleles ``[variants, samples, 2]`` and phase flags, decoded some variants at a time."""
+        n, block = len(self.samples), max(1, AT_ONCE // max(1, len(self.samples)))
+        highest = int(self._n_alleles[chosen].max(initial=1)) - 1
+        alleles = np.empty((len(chosen), len(wanted), 2), allele_type(highest))
+        phased = np.empty((len(chosen), len(wanted)), np.bool_)
+        for first in range(0, len(chosen), block):
+            variants = chosen[first : first + block].astype(np.uint32)
+            raw = np.empty((len(variants), 2 * n), np.int32)
+            flags = np.empty((len(variants), n), np.bool_)
             with reading(self.path, f"Is it truncated? {AGAIN}"):
-                self._reader.read_alleles_and_phasepresent_list(chosen.astype(np.uint32), raw, phased)
-        alleles = raw.reshape(len(chosen), n, 2).astype(np.int16)
-        alleles[alleles < 0] = MISSING
+                self._reader.read_alleles_and_phasepresent_list(variants, raw, flags)
+            np.maximum(raw, MISSING, out=raw)  # pgenlib has a number of its own for what is missing
+            alleles[first : first + block] = raw.reshape(len(variants), n, 2)[:, wanted]
+            phased[first : first + block] = flags[:, wanted]
         return alleles, phased
 
-    def _apply_ploidy(self, alleles: NDArray[np.int16], contig: str, wanted: NDArray[np.int64]) -> None:
+    def _apply_ploidy(self, alleles: Alleles, contig: str, wanted: NDArray[np.int64]) -> None:
         """Turn the doubled calls of haploid contigs into one allele; a heterozygous one is missing."""
         name = canonical(contig)
         if name not in ("X", "Y", "MT"):

@@ -65,16 +65,22 @@ class Counts:
         """Count again: cyvcf2 takes a damaged block for the end of the region, pysam raises."""
         if contig not in self.spans:
             return 0
-        path, index = str(self.path), str(self.index)
-        with reading(self.path, "Copy or download it again and index it again."):
-            if self.path.suffix == ".bcf":
-                with pysam.VariantFile(path, index_filename=index) as file:
-                    starts = [record.start for record in file.fetch(contig, window.start, window.end)]
-            else:
-                with pysam.TabixFile(path, index=index) as lines:
-                    found = lines.fetch(contig, window.start, window.end)
-                    starts = [int(line.split("\t", 2)[1]) - 1 for line in found]
-        return sum(window.start <= start < window.end for start in starts)
+        states = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in (self.path, self.index))
+        return _n_through_pysam(states, contig, window.start, window.end)
+
+
+@functools.lru_cache(maxsize=4096)
+def _n_through_pysam(states: tuple[tuple[Path, int, int], ...], contig: str, start: int, end: int) -> int:
+    """Records that begin in a window: counted once per process, however often it is read."""
+    (path, _, _), (index, _, _) = states
+    with reading(path, "Copy or download it again and index it again."):
+        if path.suffix == ".bcf":
+            with pysam.VariantFile(str(path), index_filename=str(index)) as file:
+                starts = [record.start for record in file.fetch(contig, start, end)]
+        else:
+            with pysam.TabixFile(str(path), index=str(index)) as lines:
+                starts = [int(line.split("\t", 2)[1]) - 1 for line in lines.fetch(contig, start, end)]
+    return sum(start <= one < end for one in starts)
 
 
 def counted(path: Path, index: Path, header: VcfHeader, spans: dict[str, Span], again: str) -> Counts:

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from genebrain.common.types import UserError
 from genebrain.genetics.genotypes.record_filter import R2_FIELDS, RecordFilter
-from genebrain.genetics.genotypes.records import ABSENT, MISSING, Sites
+from genebrain.genetics.genotypes.records import ABSENT, MISSING, Alleles, Sites, allele_type
 
 NO_SET = -1
 """Number of the phase set of genotypes that name none."""
+
+
+_Calls = tuple[Alleles, NDArray[np.bool_] | bool]
 
 
 class RecordTable:
@@ -34,7 +37,7 @@ class RecordTable:
         self.position: list[int] = []
         self._kept: list[int] = []
         self._rows: list[tuple[bytes, tuple[bytes, ...], bool]] = []
-        self._calls: list[NDArray[np.int16] | None] = []
+        self._calls: list[_Calls | None] = []
         self._sets: list[NDArray[np.int64]] | None = [] if phase_sets else None
         self._left_out: dict[str, int] = {}
 
@@ -54,8 +57,8 @@ class RecordTable:
         if self._sets is not None:
             self._sets.append(self._read_sets(record, n))
 
-    def _read_calls(self, record: Any, n: int, n_alternatives: int) -> NDArray[np.int16] | None:
-        """``[samples, 3]``: two alleles and the phase flag; None for a record without genotypes."""
+    def _read_calls(self, record: Any, n: int, n_alternatives: int) -> _Calls | None:
+        """Alleles ``[samples, 2]`` and phase flags ``[samples]``; None for a record without genotypes."""
         where = f"{self.path}: the record at {record.CHROM}:{record.POS}"
         if "GT" not in record.FORMAT:
             return None
@@ -66,11 +69,13 @@ class RecordTable:
             raise UserError(
                 f"{where} has genotypes with allele {highest}, but names {n_alternatives} ALT alleles. Mend or drop it."
             )
+        kind = allele_type(n_alternatives)
         if array.shape[1] == 3:
-            return array
-        out = np.full((n, 3), ABSENT, np.int16)  # haploid files come with one allele column
-        out[:, 0], out[:, 2] = array[:, 0], 1
-        return out
+            phased = array[:, 2].astype(bool)
+            return array[:, :2].astype(kind), True if phased.all() else phased
+        out = np.full((n, 2), ABSENT, kind)  # haploid files come with one allele column
+        out[:, 0] = array[:, 0]
+        return out, True
 
     def _read_sets(self, record: Any, n: int) -> NDArray[np.int64]:
         """Numbers of the phase sets, equal for equal values."""
@@ -84,18 +89,22 @@ class RecordTable:
         return np.where(values < 0, NO_SET, values).astype(np.int64)
 
     def sites(self, n: int, order: NDArray[np.int64]) -> Sites:
-        """What was added, with the samples in ``order``."""
-        calls = np.full((len(self._calls), n, 3), MISSING, np.int16)
-        without = np.array([found is None for found in self._calls], bool)
-        for row, found in enumerate(self._calls):
+        """What was added, with the samples in ``order``; the table is empty then."""
+        calls, self._calls = self._calls, []
+        as_read = np.array_equal(order, np.arange(n))
+        without = np.array([found is None for found in calls], bool)
+        kinds = {found[0].dtype for found in calls if found is not None}
+        alleles = np.full((len(calls), len(order), 2), MISSING, np.result_type(np.int8, *kinds))
+        flags: list[Any] = []
+        for row in range(len(calls)):
+            found, calls[row] = calls[row], None  # one copy of a large cohort at a time
             if found is not None:
-                calls[row] = found
-        calls[without, :, 2] = 0
+                alleles[row] = found[0] if as_read else found[0][order]
+            flags.append(False if found is None else found[1])
         if without.any() and not without.all():
             # A record without genotypes says nothing of ploidy: who has one copy elsewhere has one here.
-            single = (calls[~without, :, 1] == ABSENT).all(axis=0)
-            calls[without, :, 1] = np.where(single, ABSENT, MISSING)
-        calls = calls[:, order]
+            single = (alleles[~without, :, 1] == ABSENT).all(axis=0)
+            alleles[without, :, 1] = np.where(single, ABSENT, MISSING)
         sets = None
         if self._sets is not None:
             sets = (np.stack(self._sets) if self._sets else np.zeros((0, n), np.int64))[:, order]
@@ -103,9 +112,19 @@ class RecordTable:
             np.asarray(self._kept, np.int64),
             [row[0] for row in self._rows],
             [row[1] for row in self._rows],
-            calls[:, :, :2],
-            calls[:, :, 2].astype(bool),
+            alleles,
+            _phased(flags, len(order), order),
             np.array([row[2] for row in self._rows], bool),
             sets,
             self._left_out,
         )
+
+
+def _phased(flags: list[Any], n: int, order: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Phase flags ``[records, samples]``; they take no memory where all genotypes are phased."""
+    if all(flag is True for flag in flags):
+        return np.broadcast_to(np.True_, (len(flags), n))
+    phased = np.empty((len(flags), n), bool)
+    for row, flag in enumerate(flags):
+        phased[row] = flag if isinstance(flag, bool) else flag[order]
+    return phased

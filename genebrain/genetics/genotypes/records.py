@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,14 @@ from genebrain.common.types import UserError
 from genebrain.genetics.genome.contigs import canonical, match_contigs
 from genebrain.genetics.genome.gene_windows import SHOWN, Window
 
+Alleles = NDArray[np.signedinteger[Any]]
 MISSING, ABSENT = -1, -2
 """Codes in :attr:`Sites.alleles`: the allele is not known; the haplotype does not exist (haploid call)."""
+
+
+def allele_type(highest: int) -> type[np.int8] | type[np.int16]:
+    """The smallest type for allele numbers up to ``highest``: cohorts are large, and records name few alleles."""
+    return np.int8 if highest <= np.iinfo(np.int8).max else np.int16
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Sites:
         REF of each record, as written.
     alternatives : list of tuple of bytes
         ALT alleles of each record; ``*`` and symbolic ones included.
-    alleles : int16 ``[records, subjects, 2]``
+    alleles : int8 (int16 where a record names very many ALT alleles) ``[records, subjects, 2]``
         Allele numbers (0 = REF), ``MISSING`` or ``ABSENT``.
     phased : bool ``[records, subjects]``
     passed : bool ``[records]``
@@ -47,7 +53,7 @@ class Sites:
     position: NDArray[np.int64]
     reference: list[bytes]
     alternatives: list[tuple[bytes, ...]]
-    alleles: NDArray[np.int16]
+    alleles: Alleles
     phased: NDArray[np.bool_]
     passed: NDArray[np.bool_]
     phase_set: NDArray[np.int64] | None = None

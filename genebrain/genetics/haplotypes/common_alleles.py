@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genotypes.records import Sites, recorded_contigs, sample_rows
+from genebrain.genetics.genotypes.records import Alleles, Sites, recorded_contigs, sample_rows
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.allele_calls import AlleleCalls, allele_calls
 from genebrain.genetics.haplotypes.resolve import open_genotypes
@@ -97,7 +97,7 @@ class AlleleMask:
         position: NDArray[np.int64],
         references: Sequence[bytes],
         alternatives: Sequence[tuple[bytes, ...]],
-        alleles: NDArray[np.int16],
+        alleles: Alleles,
     ) -> int:
         """Write rare alleles of window ``number`` as the major one, in place; how many kinds of alleles were rare."""
         at: dict[tuple[int, str], dict[str, Allele]] = {}
@@ -116,8 +116,10 @@ class AlleleMask:
                     major = 1 + found.index(best)
             if kept.all():
                 continue
-            masked += int((~kept[np.unique(alleles[row])]).sum())
-            alleles[row][~kept[alleles[row]]] = major
+            numbers = np.bincount(alleles[row].ravel(), minlength=len(kept))
+            masked += int(np.count_nonzero(numbers[~kept]))
+            written = np.where(kept, np.arange(len(kept)), major).astype(alleles.dtype)
+            alleles[row] = written[alleles[row]] if written.any() else 0
         return masked
 
 

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.common.types import UserError
+from genebrain.genetics.genotypes.records import Alleles
 
 Unphased = Literal["error", "as_written", "random"]
 Symbolic = Literal["drop", "error"]
 ReferenceMismatch = Literal["error", "report"]
-Mask = Callable[[NDArray[np.int64], list[bytes], list[tuple[bytes, ...]], NDArray[np.int16]], int]
+Mask = Callable[[NDArray[np.int64], list[bytes], list[tuple[bytes, ...]], Alleles], int]
 """Changes alleles in place, given positions, REF and ALT of their records; returns how many kinds it masked."""
 NEVER_ON = {"min_allele_count": 0, "min_allele_frequency": 0.0}
 """Options of older versions, in the names of stored chunk indexes."""

@@ -23,17 +23,17 @@ from genebrain.genetics.genotypes.allele_kinds import (
     in_several_sets,
     is_readable,
     is_symbolic,
-    is_unreadable,
     symbolic_carriers,
     usable,
 )
 from genebrain.genetics.genotypes.pgen import PgenFile
 from genebrain.genetics.genotypes.record_filter import RecordFilter
-from genebrain.genetics.genotypes.records import ABSENT, MISSING, GenotypeFile, Sites
+from genebrain.genetics.genotypes.records import ABSENT, MISSING, Alleles, GenotypeFile, Sites
 from genebrain.genetics.genotypes.several_files import SeveralFiles
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.genotypes.vcf import VcfFile
 from genebrain.genetics.haplotypes.allele_calls import n_repeated, where_written
+from genebrain.genetics.haplotypes.counts import is_complete, n_varying, record_counts
 from genebrain.genetics.haplotypes.policies import Mask, Policies
 
 __all__ = ["Policies", "WindowAlleles", "is_symbolic", "open_genotypes", "resolve", "usable"]
@@ -49,7 +49,7 @@ class WindowAlleles:
         0-based half-open span of REF in the genome, ascending by position.
     alternatives : list of tuple of bytes
         ALT alleles, upper case.
-    alleles : int16 ``[sites, subjects, 2]``
+    alleles : int8 or int16 ``[sites, subjects, 2]``
         0 = reference letters; every other number is applied, none overlaps another on its haplotype (but for
         the anchor base of an indel, which may lie under the record before it).
     exists : bool ``[subjects, 2]``
@@ -68,7 +68,7 @@ class WindowAlleles:
     position: NDArray[np.int64]
     end: NDArray[np.int64]
     alternatives: list[tuple[bytes, ...]]
-    alleles: NDArray[np.int16]
+    alleles: Alleles
     exists: NDArray[np.bool_]
     counts: dict[str, int]
     mismatches: list[dict[str, Any]]
@@ -129,7 +129,8 @@ def resolve(
         Ids of the subjects, for draws that belong to a person.
     """
     used, symbolic, edge = usable(sites, window)
-    counts = _flags(sites, window)
+    complete = is_complete(sites.alleles)
+    counts = record_counts(sites, window, complete)
     counts |= {"edge_records": int(edge.sum()), "used_records": int(used.sum())}
     carriers = [symbolic_carriers(sites, row) for row in np.flatnonzero(symbolic).tolist()]
     counts |= {"symbolic_carriers": sum(carriers), "symbolic_carried_records": sum(n > 0 for n in carriers)}
@@ -139,106 +140,86 @@ def resolve(
     references = [sites.reference[row].upper() for row in rows]
     alternatives = [tuple(alt.upper() for alt in sites.alternatives[row]) for row in rows]
     end = position + np.array([len(ref) for ref in references], np.int64)
-    mismatches = [
-        {"contig": window.contig, "position": int(p) + 1, "ref": ref.decode(), "fasta": found.decode()}
-        for p, ref in zip(position, references, strict=True)
-        if ref != (found := letters[p - window.start : p - window.start + len(ref)])
-    ]
+    mismatches = _mismatches(position, references, window, letters)
     counts["reference_mismatches"] = len(mismatches)
     counts["repeated_records"] = n_repeated(where_written(position, references, alternatives))
 
-    raw = sites.alleles[rows]
-    inside = sites.alleles[sites.position >= window.start]
-    exists = ~np.all(inside == ABSENT, axis=0) if len(inside) else np.ones(raw.shape[1:], bool)
-    counts["mixed_ploidy_subjects"] = int((np.any(inside[:, :, 1] == ABSENT, axis=0) & exists[:, 1]).sum())
-    haploid = ~exists[:, 1]
-    share_missing = np.any(raw == MISSING, axis=2).mean(axis=0) if len(raw) else np.zeros(len(exists))
-    masked = share_missing > policies.missing_threshold
-    counts["masked_subjects"] = int(masked.sum())
-    exists = exists & ~masked[:, None]
+    raw = sites.alleles if used.all() else sites.alleles[rows]
+    exists, haploid = np.ones(raw.shape[1:], bool), np.zeros(raw.shape[1], bool)
+    counts |= {"mixed_ploidy_subjects": 0, "masked_subjects": 0}
+    if not complete:
+        exists, haploid = _existing(sites, raw, window, policies, counts)
 
-    alleles = np.maximum(raw, 0)
+    alleles = np.array(raw, order="C")
+    if not complete:
+        np.maximum(alleles, 0, out=alleles)
     for row, alts in enumerate(alternatives):
         for number, alt in enumerate(alts, start=1):
             if not is_readable(alt):
                 alleles[row][alleles[row] == number] = 0
-    _order_unphased(alleles, raw, sites.phased[rows], position, window, policies, counts, samples)
+    contig = canonical(window.contig)
+    phased = None if sites.phased.all() else sites.phased[rows]
+    counts["used_het_genotypes"] = counts["used_unphased_het_genotypes"] = 0
+    for row in range(len(alleles)):  # of a large cohort, one record at a time
+        heterozygous = (alleles[row, :, 0] != alleles[row, :, 1]) & (complete or raw[row, :, 1] != ABSENT)
+        counts["used_het_genotypes"] += int(np.count_nonzero(heterozygous))
+        if phased is not None and (unphased := np.flatnonzero(heterozygous & ~phased[row])).size:
+            counts["used_unphased_het_genotypes"] += len(unphased)
+            if policies.unphased == "random":
+                _order(alleles[row], unphased, policies.seed, samples, contig, int(position[row]))
     if mask is not None:
         counts["rare_alleles_masked"] = mask(position, references, alternatives, alleles)
-    alleles[:, ~exists] = 0
+    if not exists.all():
+        alleles[:, ~exists] = 0
     counts["overlapping_alleles"] = _first_wins(position, references, alternatives, alleles)
 
-    carried = np.flatnonzero(alleles.any(axis=(1, 2)))
+    carried = np.flatnonzero(alleles.reshape(len(alleles), 2 * alleles.shape[1]).any(axis=1))
     counts["carried_records"] = len(carried)
-    present = alleles[:, exists]
-    counts["varying_records"] = int((present != present[:, :1]).any(axis=1).sum())
-    sets = None if sites.phase_set is None else sites.phase_set[rows]
-    known = (alleles[:, :, 0] != alleles[:, :, 1]) & sites.phased[rows]
-    several = np.zeros(len(exists), bool) if sets is None else in_several_sets(known, sets)
+    counts["varying_records"] = n_varying(alleles[carried], exists)
+    several = np.zeros(len(exists), bool)
+    if sites.phase_set is not None:
+        known = (alleles[:, :, 0] != alleles[:, :, 1]) & sites.phased[rows]
+        several = in_several_sets(known, sites.phase_set[rows])
     counts["subjects_in_several_phase_sets"] = int(several.sum())
     return WindowAlleles(
-        position[carried],
-        end[carried],
-        [alternatives[row] for row in carried],
-        alleles[carried],
-        exists,
-        counts,
-        mismatches,
-        haploid,
-        several,
-    )
+        position[carried], end[carried], [alternatives[row] for row in carried], alleles[carried],
+        exists, counts, mismatches, haploid, several,
+    )  # fmt: skip
 
 
-def _flags(sites: Sites, window: Window) -> dict[str, int]:
-    """Counts over all records that start inside the window, the symbolic ones included."""
-    rows = np.flatnonzero((sites.position >= window.start) & (sites.position < window.end))
-    alternatives = [sites.alternatives[row] for row in rows]
-    indel = [
-        any(is_readable(alt) and len(alt) != len(sites.reference[row]) for alt in alts)
-        for row, alts in zip(rows, alternatives, strict=True)
+def _mismatches(
+    position: NDArray[np.int64], references: list[bytes], window: Window, letters: bytes
+) -> list[dict[str, Any]]:
+    """Records whose REF differs from the reference, as they are told."""
+    return [
+        {"contig": window.contig, "position": int(p) + 1, "ref": ref.decode(), "fasta": found.decode()}
+        for p, ref in zip(position, references, strict=True)
+        if ref != (found := letters[p - window.start : p - window.start + len(ref)])
     ]
-    alleles = sites.alleles[rows]
-    missing, absent = alleles == MISSING, alleles == ABSENT
-    full = missing.any(axis=2) & (missing | absent).all(axis=2)
-    heterozygous = (alleles >= 0).all(axis=2) & (alleles[:, :, 0] != alleles[:, :, 1])
-    unphased = heterozygous & ~sites.phased[rows]
-    return {
-        "records": len(rows),
-        "symbolic_records": sum(any(map(is_unreadable, alts)) for alts in alternatives),
-        "star_allele_records": sum(b"*" in alts for alts in alternatives),
-        "multiallelic_records": sum(len(alts) > 1 for alts in alternatives),
-        "indel_records": sum(indel),
-        "nonpass_records": int((~sites.passed[rows]).sum()),
-        "missing_genotypes_full": int(full.sum()),
-        "missing_genotypes_partial": int((missing.any(axis=2) & ~full).sum()),
-        "unphased_het_genotypes": int(unphased.sum()),
-        "haploid_genotypes": int((absent[:, :, 1] & ~absent[:, :, 0]).sum()),
-        "samples_with_unphased_het": int(unphased.any(axis=0).sum()),
-        **sites.left_out,
-    }
 
 
-def _order_unphased(
-    alleles: NDArray[np.int16],
-    raw: NDArray[np.int16],
-    phased: NDArray[np.bool_],
-    position: NDArray[np.int64],
-    window: Window,
-    policies: Policies,
-    counts: dict[str, int],
-    samples: Sequence[str],
+def _existing(
+    sites: Sites, raw: Alleles, window: Window, policies: Policies, counts: dict[str, int]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Haplotypes ``[subjects, 2]`` that exist and are not masked, and who is haploid."""
+    inside = sites.alleles[sites.position >= window.start]
+    exists = ~np.all(inside == ABSENT, axis=0) if len(inside) else np.ones(raw.shape[1:], bool)
+    counts["mixed_ploidy_subjects"] = int((np.any(inside[:, :, 1] == ABSENT, axis=0) & exists[:, 1]).sum())
+    n_missing = np.zeros(raw.shape[1], np.int64)
+    for calls in raw:
+        n_missing += (calls[:, 0] == MISSING) | (calls[:, 1] == MISSING)
+    masked = n_missing / max(1, len(raw)) > policies.missing_threshold
+    counts["masked_subjects"] = int(masked.sum())
+    return exists & ~masked[:, None], ~exists[:, 1]
+
+
+def _order(
+    alleles: Alleles, people: NDArray[np.intp], seed: int, samples: Sequence[str], contig: str, position: int
 ) -> None:
-    """Count heterozygous genotypes that matter, and draw their order in place when the policy says so."""
-    heterozygous = (alleles[:, :, 0] != alleles[:, :, 1]) & (raw[:, :, 1] != ABSENT)
-    unphased = heterozygous & ~phased
-    counts["used_het_genotypes"] = int(heterozygous.sum())
-    counts["used_unphased_het_genotypes"] = int(unphased.sum())
-    if policies.unphased != "random":
-        return
-    contig = canonical(window.contig)
-    for row, person in np.argwhere(unphased).tolist():
-        if _turned(policies.seed, samples[person], contig, int(position[row])):
-            alleles[row, person] = alleles[row, person, ::-1]
+    """Draw the order of the unphased genotypes of a record, in place."""
+    for person in people.tolist():
+        if _turned(seed, samples[person], contig, position):
+            alleles[person] = alleles[person, ::-1]
 
 
 def _turned(seed: int, sample: str, contig: str, position: int) -> bool:
@@ -251,7 +232,7 @@ def _first_wins(
     position: NDArray[np.int64],
     references: list[bytes],
     alternatives: list[tuple[bytes, ...]],
-    alleles: NDArray[np.int16],
+    alleles: Alleles,
 ) -> int:
     """Drop, in place, alleles that overlap an earlier one of their haplotype; how many.
 
@@ -259,19 +240,21 @@ def _first_wins(
     base that the earlier record replaced stands, unless that record inserted bases there: what
     ``bcftools consensus`` 1.16 does.
     """
-    replaced_to = np.full(alleles.shape[1:], -1, np.int64)
-    inserted = np.zeros(alleles.shape[1:], bool)
+    # Most records are rare: only their carriers are looked at.
+    haplotypes = alleles.reshape(len(alleles), 2 * alleles.shape[1])
+    replaced_to = np.full(haplotypes.shape[1], -1, np.int64)
+    inserted = np.zeros(haplotypes.shape[1], bool)
     dropped = 0
     for row, (start, ref, alts) in enumerate(zip(position, references, alternatives, strict=True)):
-        calls = alleles[row]
-        carries = calls > 0
+        carriers = np.flatnonzero(haplotypes[row])
+        calls = haplotypes[row, carriers]
         longer = np.array([False] + [len(alt) > len(ref) for alt in alts])
         anchored = np.array([False] + [len(alt) != len(ref) and alt[:1] == ref[:1] for alt in alts])
-        stands = anchored[calls] & (replaced_to == start + 1) & ~inserted
-        late = carries & (replaced_to > start) & ~stands
+        stands = anchored[calls] & (replaced_to[carriers] == start + 1) & ~inserted[carriers]
+        late = (replaced_to[carriers] > start) & ~stands
         dropped += int(late.sum())
-        calls[late] = 0
-        applied = carries & ~late
+        haplotypes[row, carriers[late]] = 0
+        applied = carriers[~late]
         replaced_to[applied] = start + len(ref)
-        inserted[applied] = longer[calls][applied]
+        inserted[applied] = longer[calls[~late]]
     return dropped

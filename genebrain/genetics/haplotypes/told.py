@@ -27,6 +27,7 @@ def genotype_funnel(report: Mapping[str, Any]) -> dict[str, Any]:
         "repeated_records",
         "symbolic_carried_records",
         "symbolic_carriers",
+        RARE,
         FILTERED,
         LOW_R2,
     )

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.alignment.model import AlignmentModel
@@ -25,6 +26,7 @@ from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.genetics.chunks.build import build_chunks
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.reference import pair_with_reference
+from genebrain.genetics.chunks.word_counts import counts_in
 from genebrain.genetics.encoders.options import table_name
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genome.kept_letters import KeptLetters
@@ -150,11 +152,11 @@ def genome_vectors(
         tell(filter(None, [told_missing(blocks)]))
         return blocks, vectors.shape[1] if pooling.keeps_chunks_apart else None
 
-    def every_allele() -> ChunkSet:
-        return _read(side, people, windows, letters, progress=progress)
+    def words() -> NDArray[np.unsignedinteger]:
+        return counts_in(_read(side, people, windows, letters, progress=progress), windows)
 
     others = OtherGenotypes(people.genotypes, windows, people.samples, people.name)
-    blocks, _ = genes_in_coordinates(side, folder, others, read, every_allele)
+    blocks, _ = genes_in_coordinates(side, folder, others, read, words)
     return scored_genomes(model, blocks, people.ids)
 
 

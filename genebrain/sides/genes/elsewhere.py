@@ -10,13 +10,14 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.common.reading import contents_of, read_record
 from genebrain.common.run_folder import write_json
 from genebrain.common.tensor_files import read_arrays, write_tensors
 from genebrain.common.types import FloatArray, IntArray, UserError
-from genebrain.genetics.chunks.chunk_set import ChunkSet
+from genebrain.genetics.chunks.word_counts import counts_in
 from genebrain.genetics.genome.gene_windows import Window, read_windows
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable, dosages_of
@@ -101,17 +102,17 @@ def genes_elsewhere(
     if isinstance(gene, VectorGenes):
         return read(gene, None)
 
-    def chunks() -> ChunkSet:
-        return workspace.chunks(gene)
+    def words() -> Any:
+        return counts_in(workspace.chunks(gene), read_windows(workspace.cohort.windows))
 
     cohort = workspace.cohort
     samples = cohort.table["genotype_id"].tolist()
     people = OtherGenotypes(cohort.genotypes, read_windows(cohort.windows), samples, f"cohort {cohort.name}")
-    return genes_in_coordinates(gene, folder, people, read, chunks)
+    return genes_in_coordinates(gene, folder, people, read, words)
 
 
 def genes_in_coordinates(
-    gene: GeneSide, folder: Path, people: OtherGenotypes, read: Reader, chunks: Callable[[], ChunkSet]
+    gene: GeneSide, folder: Path, people: OtherGenotypes, read: Reader, words: Callable[[], Any]
 ) -> tuple[Blocks, int | None]:
     """Blocks of people in the coordinates of a run, whoever reads their chunks; see :func:`genes_elsewhere`."""
     bases = saved_bases(folder)
@@ -126,7 +127,7 @@ def genes_in_coordinates(
             source = source_of("embeddings", frequency)
             embeddings[source], widths[source] = read(side, bases.get(name))
     dosages = _dosages(gene, people, table) if "dosages" in gene.families else {}
-    return gene_blocks(gene, embeddings, dosages, widths, chunks), next(iter(widths.values()), None)
+    return gene_blocks(gene, embeddings, dosages, widths, words), next(iter(widths.values()), None)
 
 
 def embeddings_of_then(

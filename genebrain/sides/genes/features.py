@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
-from functools import partial
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.engines.share import Waiting
+from genebrain.genetics.chunks.build import cut_together
 from genebrain.genetics.chunks.chunk_set import ChunkSet, together
+from genebrain.genetics.chunks.word_counts import counts_in
 from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable, allele_table, dosages_of
 from genebrain.sides.genes.masked import MaskedGenes
@@ -32,9 +35,12 @@ class MaskedGenomes:
 
     if TYPE_CHECKING:
         cohort: Cohort
+        store: Path
+        progress: bool
         _kept: dict[Hashable, Any]
 
         def _once(self, key: Hashable, make: Any) -> Any: ...
+        def _filling(self) -> AbstractContextManager[None]: ...
         def chunks(self, gene: GenomeSide) -> ChunkSet: ...  # noqa: D102
         def blocks(  # noqa: D102
             self, gene: GenomeSide, pooling: GenePooling
@@ -84,12 +90,19 @@ class MaskedGenomes:
         if "dosages" in gene.families:
             table = self.alleles(gene, training)
             dosages = {source_of("dosages", one): table.blocks(one) for one in gene.frequencies or (0.0,)}
-        every_allele = partial(self.chunks, gene)
-        return gene_blocks(gene, embeddings, dosages, widths, every_allele), next(iter(widths.values()), None)
+
+        def words() -> Any:
+            return counts_in(self.chunks(gene), read_windows(self.cohort.windows))
+
+        return gene_blocks(gene, embeddings, dosages, widths, words), next(iter(widths.values()), None)
 
     def read_chunks(self, gene: GenomeSide, training: IntArray | None = None) -> ChunkSet:
         """Chunks that the encoder reads, under all masks together; the index is that of the first mask."""
         sides = [gene] if training is None else self.masked(gene, training)
+        if len(sides) > 1:
+            with self._filling():
+                several = [side.chunk_inputs(self.cohort) for side in sides if isinstance(side, GeneSide)]
+                cut_together(self.store / "chunk_index", several, progress=self.progress)
         found, waiting = [], None
         for side in sides:
             try:

@@ -21,8 +21,6 @@ from genebrain.alignment.closed_form.column_sets import Blocks, ColumnSet, GeneB
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.motifs.members import MOTIFS
 from genebrain.common.types import FloatArray, IntArray
-from genebrain.genetics.chunks.chunk_set import ChunkSet
-from genebrain.genetics.chunks.word_counts import word_counts
 
 if TYPE_CHECKING:
     from genebrain.sides.genome import GeneSide
@@ -83,7 +81,7 @@ def gene_blocks(
     embeddings: dict[str, list[FloatArray]],
     dosages: dict[str, list[FloatArray]],
     widths: Mapping[str, int | None],
-    chunks: Callable[[], ChunkSet],
+    words: Callable[[], Any],
 ) -> Blocks:
     """Blocks of both families with their sets; a plain list where there is one set only.
 
@@ -91,8 +89,8 @@ def gene_blocks(
     ----------
     embeddings, dosages : dict
         Blocks by source.
-    chunks : callable
-        Chunks of the people with all their alleles, where words are counted in them.
+    words : callable
+        Counts of all words in the people's chunks with all their alleles, where they are read.
     """
     if not uses_sets(gene):
         (blocks,) = embeddings.values()
@@ -100,7 +98,7 @@ def gene_blocks(
     sets = column_sets(gene.families, gene.frequencies or (0.0,), widths)
     sources: dict[str, list[Any]] = {**embeddings, **dosages}
     if MOTIFS in gene.families:
-        sources[MOTIFS] = [word_counts(chunks()), *dosages[sets[0].source]]
+        sources[MOTIFS] = [words(), *dosages[sets[0].source]]
     return GeneBlocks(sources, sets)
 
 

@@ -35,6 +35,11 @@ class Pedigree:
         """Births ``[births]`` that are founders themselves."""
         return np.asarray(self.parents[:, 0] == self.parents[:, 1])
 
+    @property
+    def is_only_founders(self) -> bool:
+        """Whether everybody is a founder, so that nothing is inherited."""
+        return len(self.parents) == self.n_founders and bool(self.is_founder.all())
+
 
 def plan_families(n_people: int, siblings: float, twins: float) -> Pedigree:
     """Pedigree with the given shares of people in sibling pairs and twin pairs; unrelated people come first."""
@@ -72,7 +77,7 @@ def inherit(
     int8 ``[sites, people, 2]``
         Founders keep their two copies; of a child, the first copy is the mother's gift.
     """
-    if len(pedigree.parents) == pedigree.n_founders and pedigree.is_founder.all():
+    if pedigree.is_only_founders:
         return founders
     born = np.empty((len(founders), len(pedigree.parents), 2), np.int8)
     founder = pedigree.is_founder

@@ -17,6 +17,8 @@ import msprime
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.simulation.genome.packed import PackedAlleles
+
 MUTATION_RATE = 2.36e-8
 RECOMBINATION_RATE = 1.2e-8
 INDELS_PER_SNP = 0.125
@@ -44,7 +46,7 @@ class Region:
     position : int ``[sites]``
         0-based on the contig, increasing.
     ref, alt : list of str
-    haplotypes : int8 ``[sites, people, 2]``
+    haplotypes : PackedAlleles ``[sites, people, 2]``
         0 reference, 1 alternate.
     """
 
@@ -57,7 +59,7 @@ class Region:
     position: NDArray[np.int64]
     ref: list[str]
     alt: list[str]
-    haplotypes: NDArray[np.int8]
+    haplotypes: PackedAlleles
 
     def inside(self) -> NDArray[np.bool_]:
         """Which records ``[sites]`` lie wholly inside the gene window."""
@@ -89,11 +91,19 @@ def demography(n_groups: int, fst: float) -> msprime.Demography:
     return model
 
 
+def window_lengths(window_bp: int, longest_bp: int | None, n_windows: int) -> list[int]:
+    """Bases of each window: all the same, or evenly from the shortest to the longest."""
+    if longest_bp is None:
+        return [window_bp] * n_windows
+    return [round(bases) for bases in np.linspace(window_bp, longest_bp, max(0, n_windows)).tolist()]
+
+
 def simulate_regions(
     groups: NDArray[np.integer],
     *,
     n_windows: int,
     window_bp: int,
+    longest_bp: int | None = None,
     n_contigs: int,
     fst: float,
     rng: np.random.Generator,
@@ -106,6 +116,8 @@ def simulate_regions(
         Ancestry group of each person, sorted, from 0; all zero for one population.
     n_windows, window_bp, n_contigs : int
         Windows, their length, and the contigs they are spread over.
+    longest_bp : int, optional
+        Windows grow evenly from ``window_bp`` to this length.
     fst : float
         Differentiation between groups.
     """
@@ -113,12 +125,12 @@ def simulate_regions(
     model = demography(len(counts), fst)
     samples = {population.name: int(n) for population, n in zip(model.populations, counts, strict=False)}
     per_contig = -(-n_windows // n_contigs)
-    pitch = -(-(window_bp + 2 * FLANK_BP) // GRID_BP) * GRID_BP
-    for number in range(n_windows):
+    first = GRID_BP
+    for number, bases in enumerate(window_lengths(window_bp, longest_bp, n_windows)):
         contig, slot = divmod(number, per_contig)
         # Window starts lie on a multiple of 3,000: chunks cut at absolute coordinates then begin there too.
-        first = GRID_BP + slot * pitch
-        start, length = first - FLANK_BP, window_bp + 2 * FLANK_BP
+        first = first if slot else GRID_BP
+        start, length = first - FLANK_BP, bases + 2 * FLANK_BP
         ancestry, mutation = (int(value) for value in rng.integers(1, 2**31, 2))
         trees = msprime.sim_ancestry(
             samples,
@@ -133,23 +145,27 @@ def simulate_regions(
             model=msprime.BinaryMutationModel(),
             random_seed=mutation,
         )
-        carried = trees.genotype_matrix()
-        kept = carried.any(axis=1) & ~carried.all(axis=1)
-        offset = trees.sites_position.astype(np.int64)[kept]
+        places, rows = [], []
+        for variant in trees.variants(copy=False):  # the table of all of them would be four bytes an allele
+            if variant.genotypes.any() and not variant.genotypes.all():
+                places.append(int(variant.site.position))
+                rows.append(np.packbits(variant.genotypes.astype(bool)))
+        offset = np.array(places, np.int64)
         sequence = BASES[rng.integers(0, 4, length)]
         ref, alt = _alleles(offset, sequence, rng)
         yield Region(
             contig=f"chr{contig + 1}",
             start=start,
-            window=(first, first + window_bp),
+            window=(first, first + bases),
             name=f"GENE{number + 1:02d}",
             strand="+-"[number % 2],
             sequence=sequence,
             position=offset + start,
             ref=ref,
             alt=alt,
-            haplotypes=np.ascontiguousarray(carried[kept].reshape(len(offset), -1, 2)),
+            haplotypes=PackedAlleles.of_packed(rows, len(groups)),
         )
+        first += -(-length // GRID_BP) * GRID_BP
 
 
 def _alleles(

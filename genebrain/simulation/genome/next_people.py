@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from genebrain.simulation.genome.families import Pedigree, inherit
 from genebrain.simulation.genome.genomes import BASES, DIPLOID_SIZE_OF_GROUPS, RECOMBINATION_RATE, Region
+from genebrain.simulation.genome.packed import PackedAlleles
 from genebrain.simulation.genome.sources import SimulatedGenomes
 
 Donors = list[NDArray[np.float64]]
@@ -47,8 +48,9 @@ def joined_genomes(
         grown = _with_new_sites(region, groups, weights, rng)
         crossing = np.diff(grown.position, prepend=grown.position[:1]) * RECOMBINATION_RATE
         n_known = region.haplotypes.shape[1]
-        people = inherit(grown.haplotypes[:, n_known:], pedigree, crossing, rng)
-        grown.haplotypes = np.concatenate([grown.haplotypes[:, :n_known], people], axis=1)
+        haplotypes = grown.haplotypes[:]
+        people = inherit(haplotypes[:, n_known:], pedigree, crossing, rng)
+        grown.haplotypes = PackedAlleles.of(np.concatenate([haplotypes[:, :n_known], people], axis=1))
         regions.append(grown)
     panel = np.concatenate([known.panel_alleles, _panel(known.panel_alleles, pedigree, groups, weights, rng)], axis=1)
     return SimulatedGenomes(
@@ -60,9 +62,9 @@ def only_new(joined: SimulatedGenomes, n_known: int) -> SimulatedGenomes:
     """The new people alone, without sites that none of them carries or all do."""
     regions = []
     for region in joined.regions:
-        carried = region.haplotypes[:, n_known:]
+        carried = region.haplotypes[:][:, n_known:]
         kept = np.flatnonzero(carried.any(axis=(1, 2)) & ~carried.all(axis=(1, 2)))
-        regions.append(_picked(region, kept, np.ascontiguousarray(carried[kept])))
+        regions.append(_picked(region, kept, PackedAlleles.of(carried[kept])))
     return SimulatedGenomes(
         joined.samples[n_known:], regions, joined.panel_alleles[:, n_known:], None, joined.write_panel
     )
@@ -86,7 +88,7 @@ def _weights(groups: NDArray[np.int64], fst: float, rng: np.random.Generator) ->
 
 def _with_new_sites(region: Region, groups: NDArray[np.int64], weights: Donors, rng: np.random.Generator) -> Region:
     """The region with the founders' haplotypes behind the known ones, and with variants that they alone carry."""
-    known = region.haplotypes.reshape(len(region.position), -1)
+    known = region.haplotypes[:].reshape(len(region.position), -1)
     gaps = np.diff(region.position, prepend=region.position[:1])
     parts = []
     for group, chance in enumerate(weights):
@@ -112,7 +114,7 @@ def _with_new_sites(region: Region, groups: NDArray[np.int64], weights: Donors, 
         position=position[order],
         ref=[ref[i] for i in order],
         alt=[alt[i] for i in order],
-        haplotypes=np.ascontiguousarray(carried.reshape(len(order), -1, 2)),
+        haplotypes=PackedAlleles.of(carried.reshape(len(order), -1, 2)),
     )
 
 
@@ -150,7 +152,7 @@ def _panel(
     return inherit(founders, pedigree, np.full(len(known), 0.5), rng)
 
 
-def _picked(region: Region, sites: NDArray[np.int64], haplotypes: NDArray[np.int8]) -> Region:
+def _picked(region: Region, sites: NDArray[np.int64], haplotypes: PackedAlleles) -> Region:
     return replace(
         region,
         position=region.position[sites],

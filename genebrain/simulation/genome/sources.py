@@ -7,8 +7,9 @@ Both give the dosages from which traits are made, a panel for principal componen
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from genebrain.common.types import UserError
 from genebrain.simulation.genome import awkward as simulated_awkward
 from genebrain.simulation.genome.families import Pedigree, inherit
 from genebrain.simulation.genome.genomes import RECOMBINATION_RATE, Region, simulate_regions
+from genebrain.simulation.genome.packed import PackedAlleles
 from genebrain.simulation.genome.writer import Record, write_reference, write_vcf, write_windows
 
 REAL_GENOMES = "chr20_1000g"
@@ -34,7 +36,7 @@ class Genomes(Protocol):
     ----------
     samples : list of str
         Names in the genotype file, in the order of the ``people`` axis.
-    dosages, usable : list over windows of int8 ``[sites, people]`` and bool ``[sites]``
+    dosages, usable : over windows of int8 ``[sites, people]`` and bool ``[sites]``
         Alternate alleles, and whether a record may be causal (inside the window, overlapping no other).
     panel : int8 ``[people, SNPs]``
         Dosages for principal components.
@@ -46,7 +48,7 @@ class Genomes(Protocol):
     n_fitted: int | None
 
     @property
-    def dosages(self) -> list[Dosages]:  # noqa: D102
+    def dosages(self) -> Iterable[Dosages]:  # noqa: D102
         ...
 
     @property
@@ -82,6 +84,7 @@ class SimulatedGenomes:
         *,
         n_windows: int,
         window_bp: int,
+        longest_bp: int | None,
         n_contigs: int,
         n_genomewide: int,
         fst: float,
@@ -96,10 +99,16 @@ class SimulatedGenomes:
         """
         regions = []
         for region in simulate_regions(
-            groups, n_windows=n_windows, window_bp=window_bp, n_contigs=n_contigs, fst=fst, rng=rng
+            groups,
+            n_windows=n_windows,
+            window_bp=window_bp,
+            longest_bp=longest_bp,
+            n_contigs=n_contigs,
+            fst=fst,
+            rng=rng,
         ):
             crossing = np.diff(region.position, prepend=region.position[:1]) * RECOMBINATION_RATE
-            regions.append(_of_people(region, inherit(region.haplotypes, pedigree, crossing, rng)))
+            regions.append(region if pedigree.is_only_founders else _of_people(region, pedigree, crossing, rng))
         frequency = rng.uniform(0.2, 0.5, n_genomewide)
         if groups.max(initial=0) > 0:
             spread = (1 - fst) / fst
@@ -113,8 +122,8 @@ class SimulatedGenomes:
         return cls(samples, regions, panel, awkward_seed, write_panel)
 
     @property
-    def dosages(self) -> list[Dosages]:  # noqa: D102
-        return [region.haplotypes.sum(axis=2, dtype=np.int8) for region in self.regions]
+    def dosages(self) -> Iterable[Dosages]:  # noqa: D102
+        return (region.haplotypes.dosages() for region in self.regions)
 
     @property
     def usable(self) -> list[NDArray[np.bool_]]:  # noqa: D102
@@ -127,22 +136,22 @@ class SimulatedGenomes:
     def write(self, folder: Path, causal: Sequence[tuple[int, int]]) -> dict[str, str]:
         """Write ``genotypes.vcf.gz``, ``reference.fa``, ``windows.bed`` and, if wanted, ``genomewide.vcf.gz``."""
         rng = np.random.default_rng(self.awkward_seed or 0)
-        records: list[Record] = []
+        records: list[Iterable[Record]] = []
         contigs: dict[str, NDArray[np.uint8]] = {}
         for number, region in enumerate(self.regions):
             kept = {site for window, site in causal if window == number}
             sequence = region.sequence
             if self.awkward_seed is None:
-                records += simulated_awkward.plain_records(region)
+                records.append(simulated_awkward.plain_records(region))
             else:
                 extra, sequence = simulated_awkward.awkward_records(region, kept, rng)
-                records += extra
+                records.append(extra)
             gap = rng.choice(np.frombuffer(b"ACGT", np.uint8), region.start - len(contigs.get(region.contig, b"")))
             before = contigs.get(region.contig, np.zeros(0, np.uint8))
             contigs[region.contig] = np.concatenate([before, gap, sequence])
         lengths = {name: len(letters) for name, letters in contigs.items()}
         header = "" if self.awkward_seed is None else simulated_awkward.HEADER
-        write_vcf(folder / "genotypes.vcf.gz", self.samples, lengths, records, header)
+        write_vcf(folder / "genotypes.vcf.gz", self.samples, lengths, chain.from_iterable(records), header)
         write_reference(folder / "reference.fa", contigs)
         write_windows(folder / "windows.bed", ((r.contig, *r.window, r.name, r.strand) for r in self.regions))
         files = {"genotypes": "genotypes.vcf.gz", "reference": "reference.fa", "windows": "windows.bed"}
@@ -163,13 +172,14 @@ class SimulatedGenomes:
         write_vcf(path, self.samples, contigs, records)
 
 
-def _of_people(region: Region, haplotypes: Dosages) -> Region:
+def _of_people(region: Region, pedigree: Pedigree, crossing: NDArray[np.float64], rng: np.random.Generator) -> Region:
     """The region with the people's genomes, without sites that nobody inherited or everybody carries."""
+    haplotypes = inherit(region.haplotypes[:], pedigree, crossing, rng)
     kept = haplotypes.any(axis=(1, 2)) & ~haplotypes.all(axis=(1, 2))
     sites = np.flatnonzero(kept)
     region.position = region.position[kept]
     region.ref, region.alt = [region.ref[i] for i in sites], [region.alt[i] for i in sites]
-    region.haplotypes = np.ascontiguousarray(haplotypes[kept])
+    region.haplotypes = PackedAlleles.of(haplotypes[kept])
     return region
 
 

@@ -30,7 +30,7 @@ class FewLoci(ModeMechanism):
         """Normal effects of two sizes."""
         columns, sites = common_columns(source)
         n = source.n_fitted
-        loci = choose_causal([dosage[:, :n] for dosage in source.dosages], source.usable, N_LOCI, rng["causal"])
+        loci = choose_causal((dosage[:, :n] for dosage in source.dosages), source.usable, N_LOCI, rng["causal"])
         p = columns.shape[1]
         variance = np.full(p, (1 - SHARE_OF_LOCI) / p)
         variance[[sites.index(locus) for locus in loci]] += SHARE_OF_LOCI / len(loci)

@@ -81,7 +81,10 @@ class Modes(ModeMechanism):
 
 def sparse_values(source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
     """Genetic values of ``causal_per_dim`` variants per dimension."""
-    dosages, n = source.dosages, source.n_fitted
-    causal = choose_causal([d[:, :n] for d in dosages], source.usable, tier.k * tier.causal_per_dim, rng["causal"])
-    columns = np.stack([dosages[window][site] for window, site in causal], axis=1)
+    n, wanted = source.n_fitted, tier.k * tier.causal_per_dim
+    causal = choose_causal((d[:, :n] for d in source.dosages), source.usable, wanted, rng["causal"])
+    found = [
+        dosages[[site for here, site in causal if here == window]] for window, dosages in enumerate(source.dosages)
+    ]
+    columns = np.ascontiguousarray(np.concatenate(found).T)
     return GeneticPart(genetic_values(columns, tier.k, tier.architecture, groups, rng["trait"], n), causal)

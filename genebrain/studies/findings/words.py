@@ -16,7 +16,7 @@ from genebrain.common.types import FloatArray, IntArray
 from genebrain.evaluation.disclosure import MIN_CELL
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places
-from genebrain.genetics.chunks.word_counts import codes_of
+from genebrain.genetics.chunks.word_counts import OTHER_STRAND, carried_rows, codes_of
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.studies.findings.genes import gene_findings
 
@@ -69,9 +69,9 @@ def word_findings(
     -------
     DataFrame
         ``word`` in IUPAC letters; ``share``, ``r``, ``low``, ``high``, ``p``, ``q`` as for windows, of the word's part
-        of the prediction; ``n_places``: places where people differ in how often it stands there, by haplotypes that are
-        not rare; ``places``: the first of them, as ``window contig:position`` (1-based; an insertion before it in its
-        chunk shifts it).
+        of the prediction; ``n_places``: places where people differ in how often it stands there, unless few do;
+        ``places``: the first of them, as ``window contig:position`` (1-based; an insertion before it in its chunk
+        shifts it).
     """
     if (found := found_words(closed)) is None:
         return None
@@ -88,6 +88,7 @@ def _places(
     words: Sequence[Word], chunks: ChunkSet, windows: Sequence[Window], chunk_bp: int, origin: CutOrigin
 ) -> list[list[str]]:
     """Where the count of each word differs between haplotypes that people carry."""
+    index = carried_rows(chunks)
     known: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
     stands: list[NDArray[np.bool_]] = []
     for word in words:
@@ -98,8 +99,8 @@ def _places(
     for w, window in enumerate(windows):
         cuts = cut_places(window, chunk_bp, origin)
         for piece in range(int(chunks.n_chunks[w])):
-            rows, copies = np.unique(chunks.index[:, :, w, piece], return_counts=True)
-            rows = rows[(rows >= 0) & (copies >= MIN_CELL)]  # a place of a few people would tell who they are
+            rows, copies = np.unique(index[:, :, w, piece], return_counts=True)
+            rows, copies = rows[rows >= 0], copies[rows >= 0]
             if len(rows) < 2:
                 continue
             for row in rows:
@@ -107,12 +108,23 @@ def _places(
                     known[int(row)] = codes_of(chunks.sequences[row])
             minus = window.strand == "-"
             first, last = (cuts[-piece - 2], cuts[-piece - 1]) if minus else (cuts[piece], cuts[piece + 1])
-            for own, one in zip(found, stands, strict=True):
+            for own, plus in zip(found, stands, strict=True):
+                one = plus[OTHER_STRAND] if minus else plus
                 starts = [known[int(row)][0][one[known[int(row)][1]]] for row in rows]
-                most, fewest = max(starts, key=len), min(starts, key=len)
-                if len(most) == len(fewest):
-                    continue
-                for start in np.setdiff1d(most, fewest):
+                for start in _differing(starts, copies):
                     position = last - start - WORD if minus else first + start
                     own.append(f"{window.name} {window.contig}:{position + 1}")
     return found
+
+
+def _differing(starts: list[NDArray[np.int64]], copies: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where a word begins in one of two haplotypes only: the usual one, and the most frequent with another count.
+
+    Nothing where fewer haplotypes than may be shown have another count: such a place would tell who the people are.
+    """
+    counts = np.array([len(one) for one in starts])
+    usual = int(np.argmax(copies))
+    other = counts != counts[usual]
+    if copies[other].sum() < MIN_CELL:
+        return np.zeros(0, np.int64)
+    return np.setxor1d(starts[usual], starts[int(np.argmax(np.where(other, copies, 0)))])

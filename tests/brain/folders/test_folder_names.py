@@ -112,6 +112,11 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "session in the folder only": (("sub-01/ses-1/func/sub-01_task-rest_bold.nii.gz",), "another sub- or ses-"),
     "folder in capitals": (("sub-AB/func/sub-ab_task-rest_bold.nii.gz",), "another sub- or ses-"),
     "people in capitals": (("sub-a1_task-rest_bold.nii.gz", "sub-A1_task-rest_bold.nii.gz"), "one person or two"),
+    "people with other zeros": (("sub-1_task-rest_bold.nii.gz", "sub-01_task-rest_bold.nii.gz"), "one person or two"),
+    "people of a site with other zeros": (
+        ("sub-B07x1_task-rest_bold.nii.gz", "sub-B7x1_task-rest_bold.nii.gz"),
+        "one person or two",
+    ),
     "tasks in capitals": (("sub-1_task-rest_bold.nii.gz", "sub-2_task-REST_bold.nii.gz"), r"task \(REST, rest\)"),
     "SUB-": (("sub-1_task-rest_bold.nii.gz", "SUB-2_task-rest_bold.nii.gz"), "but for small and capital letters"),
     ".NII.GZ": (("sub-1_task-rest_bold.nii.gz", "sub-2_task-rest_bold.NII.GZ"), "but for small and capital letters"),
@@ -152,6 +157,11 @@ def test_names_that_do_not_say_whose_scan_it_is_are_refused(tmp_path, case):
         pytest.skip("this disk does not tell capital letters")
     with pytest.raises(UserError, match=words):
         read(tmp_path)
+
+
+def test_zeros_inside_a_number_tell_people_apart(tmp_path):
+    touch(tmp_path, *(f"sub-{label}_task-rest_bold.nii.gz" for label in ("1", "10", "100", "1007", "17", "A10", "A1")))
+    assert len(read(tmp_path)) == 7
 
 
 def twin(folder: Path) -> None:

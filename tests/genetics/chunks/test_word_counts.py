@@ -7,6 +7,8 @@ import numpy as np
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.word_counts import N_WORDS, WORD, codes_of, word_counts
 
+COMPLEMENT = bytes.maketrans(b"ACGT", b"TGCA")
+
 
 def counted(texts: list[bytes]) -> np.ndarray:
     found = np.zeros(N_WORDS, np.int64)
@@ -25,10 +27,15 @@ def test_counts_of_people_are_those_of_their_chunks() -> None:
     index[:, :, 0, 0] = np.where(rng.random((7, 2)) < 0.7, 4, 5)
     keys = np.zeros((len(texts), 16), np.uint8)
     chunks = ChunkSet(keys, texts, index, ["a", "b", "c"], np.array([2, 2, 2]), {})
-    found = word_counts(chunks)
+    found = word_counts(chunks, [False, True, False])
     assert found.dtype == np.uint16
     for person, own in zip(found, index, strict=True):
-        np.testing.assert_array_equal(person, counted([texts[i] for i in own.ravel() if i >= 0]))
+        written = [
+            texts[i].translate(COMPLEMENT)[::-1] if window == 1 else texts[i]
+            for (_, window, _), i in np.ndenumerate(own)
+            if i >= 0
+        ]
+        np.testing.assert_array_equal(person, counted(written))
 
 
 def test_words_begin_where_they_stand() -> None:

@@ -88,15 +88,15 @@ def pursue(
 
 
 class _Search:
-    """Whitened counts of the exact words that vary, and what is left of the latents."""
+    """Whitened counts of the exact words that vary ``[words, people]``, and what is left of the latents."""
 
     def __init__(self, x: FloatArray, place: IntArray, left: FloatArray, carriers: IntArray, settings: PursuitSettings):
         self._x, self._place, self._left, self._settings = x, place, left, settings
         self._codes = np.flatnonzero(place >= 0)
         self._common = carriers >= settings.least_carriers
-        self._squares = np.einsum("nv,nv->v", x, x).astype(np.float64)
+        self._squares = np.einsum("vn,vn->v", x, x).astype(np.float64)
         self._smallest = 1e-3 * self._squares
-        self._taken: FloatArray = np.zeros((len(x), 0), x.dtype)
+        self._taken: FloatArray = np.zeros((x.shape[1], 0), x.dtype)
 
     @classmethod
     def of(
@@ -106,21 +106,21 @@ class _Search:
         vary = np.flatnonzero((exact != exact[:1]).any(axis=0))
         place = np.full(N_EXACT, -1, np.int64)
         place[vary] = np.arange(len(vary))
-        x = np.asfortranarray(exact[:, vary], np.float32)
+        x = exact[:, vary].astype(np.float32)
         usual = np.median(x, axis=0) if len(vary) else np.zeros(0, np.float32)
         carriers = (x != usual).sum(axis=0)
         x -= x.mean(axis=0, dtype=np.float64).astype(np.float32)
         whiten = whitening(background, u)
         left = whiten(u - u.mean(axis=0))
         left = left / np.maximum(left.std(axis=0), 1e-12)
-        return cls(np.asfortranarray(whiten(x)), place, left.astype(np.float32), carriers, settings)
+        return cls(np.ascontiguousarray(whiten(x).T), place, left.astype(np.float32), carriers, settings)
 
     def seeds(self) -> list[Word]:
         """The best exact words."""
         if not len(self._codes):
             return []
         free = self._squares > np.maximum(self._smallest, 1e-9)
-        scores = np.square(self._x.T @ self._left).sum(axis=1) / np.where(free, self._squares, 1.0)
+        scores = np.square(self._x @ self._left).sum(axis=1) / np.where(free, self._squares, 1.0)
         scores[~(free & self._common)] = 0.0
         best = np.argsort(-scores, kind="stable")[: self._settings.seeds]
         return [exact_word(int(self._codes[one])) for one in best if scores[one] > 0]
@@ -161,13 +161,13 @@ class _Search:
         for i in range(WORD):
             if i != j:
                 others = (others[:, None] + POWERS[i] * np.flatnonzero(word[i])).ravel()
-        found = np.zeros((len(self._x), LETTERS), np.float32)
+        found = np.zeros((LETTERS, self._x.shape[1]), np.float32)
         for letter in range(LETTERS):
             columns = self._place[others + letter * POWERS[j]]
             columns = columns[columns >= 0]
             if len(columns):
-                found[:, letter] = self._x[:, columns].sum(axis=1)
-        return found
+                found[letter] = self._x[columns].sum(axis=0)
+        return found.T
 
     def take(self, word: Word) -> None:
         """Count a word as found: what follows is free of it."""
@@ -176,7 +176,7 @@ class _Search:
         rest /= max(float(np.linalg.norm(rest)), 1e-12)
         self._taken = np.concatenate([self._taken, rest[:, None]], axis=1)
         self._left = self._left - np.outer(rest, rest @ self._left)
-        self._squares = np.maximum(self._squares - np.square(rest @ self._x), 0.0)
+        self._squares = np.maximum(self._squares - np.square(self._x @ rest), 0.0)
 
 
 def whitening(background: FloatArray, u: FloatArray) -> Callable[[FloatArray], FloatArray]:

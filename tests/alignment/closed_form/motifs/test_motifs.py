@@ -19,7 +19,7 @@ from genebrain.alignment.closed_form.motifs.words import (
     word_of,
 )
 
-N, K = 300, 3
+N, K = 240, 3
 NAMES = ("ACRTTGWC", "GGYATMCA")
 FEW = PursuitSettings(most=3, seeds=3)
 PLAIN = ColumnSettings("dosages", min_maf=0.0, power=0.5)
@@ -28,14 +28,14 @@ PLAIN = ColumnSettings("dosages", min_maf=0.0, power=0.5)
 def cohort(seed: int, effect: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Variants each of which changes a few exact words; two degenerate words act. Counts, dosages, latents."""
     rng = np.random.default_rng(seed)
-    changed = np.zeros((120, N_EXACT), np.int16)
+    changed = np.zeros((120, N_EXACT), np.float32)
     acting = [codes(word_of(name)) for name in NAMES]
     for number, row in enumerate(changed):
         row[rng.integers(N_EXACT, size=6)] += 1
         if number < 80:  # one exact word of one of the two comes or goes
             row[acting[number % 2][number // 2 % len(acting[0])]] += 1 if number % 3 else -1
     dosages = rng.binomial(2, rng.uniform(0.02, 0.5, size=120), size=(N, 120))
-    counts = (dosages @ changed + 200).astype(np.uint16)
+    counts = (dosages.astype(np.float32) @ changed + 200).astype(np.uint16)
     told = np.stack([counts[:, one].sum(axis=1) for one in acting], axis=1).astype(float)
     told = (told - told.mean(axis=0)) / told.std(axis=0)
     u = effect * told @ rng.normal(size=(2, K)) + rng.normal(size=(N, K))
