@@ -23,7 +23,6 @@ from tqdm import tqdm
 from genebrain.common.alone import waiting_for
 from genebrain.common.files import mark_used
 from genebrain.common.hashing import file_digest
-from genebrain.common.types import UserError
 from genebrain.common.words import no_bar
 from genebrain.engines.run import current
 from genebrain.genetics.chunks.chunk_set import ChunkSet
@@ -36,7 +35,7 @@ from genebrain.genetics.genotypes.record_filter import EVERYTHING
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.common_alleles import AlleleMask
 from genebrain.genetics.haplotypes.dosages import dosages
-from genebrain.genetics.haplotypes.policies import Policies
+from genebrain.genetics.haplotypes.policies import NEVER_ON, Policies
 from genebrain.genetics.haplotypes.report import GenotypeReport
 
 __all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages", "stored_chunks"]
@@ -54,7 +53,6 @@ def build_chunks(
     chunk_bp: int = 1500,
     cut_origin: CutOrigin = "genome",
     policies: Policies | None = None,
-    counting_rows: Sequence[int] | None = None,
     mask: AlleleMask | None = None,
     progress: bool = True,
     cut_in: Path | None = None,
@@ -76,9 +74,6 @@ def build_chunks(
         Cut at multiples of ``chunk_bp`` of the contig (cohorts share chunks), or counted from the window's
         start.
     policies : Policies, optional
-    counting_rows : sequence of int, optional
-        Rows of ``samples`` whose alleles are counted for the rare-allele mask: the training subjects.
-        Required when that mask is on.
     mask : AlleleMask, optional
         Alleles that are kept; all others are written as the major allele of their record.
     progress : bool
@@ -102,11 +97,9 @@ def build_chunks(
             f"{len(windows)} windows, chunk_bp={chunk_bp}, cut_origin={cut_origin!r}: need at least one "
             "window, a positive chunk_bp and 'genome' or 'window'"
         )
-    if policies.masks_rare and counting_rows is None:
-        raise UserError("the rare-allele mask counts alleles of training subjects only: name their rows")
     inputs = CutInputs.of(
         genotypes, reference, windows, samples, chunk_bp=chunk_bp, cut_origin=cut_origin, policies=policies,
-        counting_rows=counting_rows, mask=mask,
+        mask=mask,
     )  # fmt: skip
     with inputs.opened() as (file, fasta, rows):
         cuts = [cut_places(window, chunk_bp, cut_origin) for window in windows]
@@ -221,7 +214,6 @@ def content_fingerprint(
             files += [file.with_suffix(".pvar"), file.with_suffix(".psam")]
     policies = settings.pop("policies", None) or Policies()
     settings.pop("progress", None)
-    rows = settings.pop("counting_rows", None)
     mask = settings.pop("mask", None)
     described = {
         "rules": RULES,
@@ -229,10 +221,10 @@ def content_fingerprint(
         **({} if source.filters == EVERYTHING else {"filters": asdict(source.filters)}),
         "windows": [astuple(window) for window in windows],
         "samples": list(samples),
-        "policies": asdict(policies),
+        "policies": asdict(policies) | NEVER_ON,
         **({"unphased_drawn": "by person"} if policies.unphased == "random" else {}),
         **({} if mask is None else {"mask": mask.digest}),
-        "counting_rows": None if rows is None else [int(row) for row in rows],
+        "counting_rows": None,  # as the name of an index was made before
         "settings": {"chunk_bp": 1500, "cut_origin": "genome"} | settings,
     }
     return hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=KEY_BYTES).hexdigest()

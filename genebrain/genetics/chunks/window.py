@@ -63,7 +63,6 @@ class CutInputs:
     chunk_bp: int = 1500
     cut_origin: CutOrigin = "genome"
     policies: Policies = field(default_factory=Policies)
-    counting_rows: Sequence[int] | None = None
     mask: AlleleMask | None = None
 
     @classmethod
@@ -159,7 +158,7 @@ def cut_records(inputs: CutInputs, number: int, sites: Sites, letters: bytes) ->
     """Cut one window of all subjects, whose records and reference letters were read."""
     window, n_people = inputs.windows[number], sites.alleles.shape[1]
     mask = None if inputs.mask is None else partial(inputs.mask.apply, number)
-    found = resolve(sites, window, letters, inputs.policies, inputs.counting_rows, mask, samples=inputs.samples)
+    found = resolve(sites, window, letters, inputs.policies, mask, samples=inputs.samples)
     cuts = cut_places(window, inputs.chunk_bp, inputs.cut_origin)
     slots = np.full((n_people, 2, len(cuts) - 1), -1, np.int32)
     chunks = UniqueChunks()

@@ -5,9 +5,9 @@ One validated set of policies. Every wrong setting is named in one error.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ Symbolic = Literal["drop", "error"]
 ReferenceMismatch = Literal["error", "report"]
 Mask = Callable[[NDArray[np.int64], list[bytes], list[tuple[bytes, ...]], Alleles], int]
 """Changes alleles in place, given positions, REF and ALT of their records; returns how many kinds it masked."""
+NEVER_ON = {"min_allele_count": 0, "min_allele_frequency": 0.0}
+"""Options of older versions, in the names of stored chunk indexes."""
 _CHOICES = {
     "unphased": get_args(Unphased),
     "symbolic": get_args(Symbolic),
@@ -46,9 +48,6 @@ class Policies:
         REF differs from the FASTA. ``report`` uses the record as it is.
     seed : int
         Only for ``unphased="random"``.
-    min_allele_count, min_allele_frequency : int, float
-        ALT alleles rarer than either among the subjects used for counting become reference. Off by default:
-        it makes the number of chunks nearly independent of the number of subjects, but drops rare variants.
     """
 
     unphased: Unphased = "error"
@@ -56,8 +55,6 @@ class Policies:
     symbolic: Symbolic = "drop"
     reference_mismatch: ReferenceMismatch = "error"
     seed: int = 0
-    min_allele_count: int = 0
-    min_allele_frequency: float = 0.0
 
     def __post_init__(self) -> None:
         problems = [
@@ -67,14 +64,10 @@ class Policies:
         ]
         if not 0 <= self.missing_threshold <= 1:
             problems.append(f"missing_threshold={self.missing_threshold} (a share, 0 to 1)")
-        if self.min_allele_count < 0:
-            problems.append(f"min_allele_count={self.min_allele_count} (0 switches it off)")
-        if not 0 <= self.min_allele_frequency < 1:
-            problems.append(f"min_allele_frequency={self.min_allele_frequency} (a share, 0 switches it off)")
         if problems:
             raise UserError("genotype policies: " + "; ".join(problems))
 
-    @property
-    def masks_rare(self) -> bool:
-        """Whether rare alleles are turned into reference."""
-        return self.min_allele_count > 0 or self.min_allele_frequency > 0
+    @classmethod
+    def of_index(cls, stored: Mapping[str, Any]) -> Policies:
+        """Policies of a stored chunk index; those of older versions hold options that nothing could switch on."""
+        return cls(**{name: value for name, value in stored.items() if name not in NEVER_ON})

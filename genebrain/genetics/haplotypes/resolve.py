@@ -35,7 +35,6 @@ from genebrain.genetics.genotypes.vcf import VcfFile
 from genebrain.genetics.haplotypes.allele_calls import n_repeated, where_written
 from genebrain.genetics.haplotypes.counts import is_complete, n_varying, record_counts
 from genebrain.genetics.haplotypes.policies import Mask, Policies
-from genebrain.genetics.haplotypes.rare import mask_rare
 
 __all__ = ["Policies", "WindowAlleles", "is_symbolic", "open_genotypes", "resolve", "usable"]
 
@@ -110,7 +109,6 @@ def resolve(
     window: Window,
     letters: bytes,
     policies: Policies,
-    counting_rows: Sequence[int] | None = None,
     mask: Mask | None = None,
     *,
     samples: Sequence[str],
@@ -125,8 +123,6 @@ def resolve(
         Upper-case plus-strand reference of the window.
     policies : Policies
         The ``error`` choices raise nothing here: the caller adds up all windows first.
-    counting_rows : sequence of int, optional
-        Subjects (rows of ``sites``) that allele counts are taken from; all by default.
     mask : callable, optional
         Writes rare alleles as the major one, in place: of positions, REF, ALT and alleles to a count.
     samples : sequence of str
@@ -171,9 +167,6 @@ def resolve(
             counts["used_unphased_het_genotypes"] += len(unphased)
             if policies.unphased == "random":
                 _order(alleles[row], unphased, policies.seed, samples, contig, int(position[row]))
-    if policies.masks_rare:
-        written = position, references, alternatives
-        counts["rare_alleles_masked"] = mask_rare(alleles, raw, written, counting_rows, policies)
     if mask is not None:
         counts["rare_alleles_masked"] = mask(position, references, alternatives, alleles)
     if not exists.all():

@@ -128,7 +128,7 @@ def _keys_now(now: Cohort, settings: dict[str, Any], progress: bool) -> NDArray[
     cuts = {"chunk_bp": settings["chunk_bp"], "cut_origin": settings["cut_origin"]}
     chunks = build_chunks(
         now.genotypes, now.reference, windows, now.table["genotype_id"].tolist(),
-        policies=Policies(**settings["policies"]), progress=progress, **cuts,
+        policies=Policies.of_index(settings["policies"]), progress=progress, **cuts,
     )  # fmt: skip
     return pair_with_reference(chunks, now.reference, windows, **cuts).keys
 

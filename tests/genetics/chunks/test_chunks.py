@@ -16,6 +16,7 @@ from genebrain.genetics.chunks.build import ChunkSet, build_chunks, content_fing
 from genebrain.genetics.chunks.cutting import cut_places
 from genebrain.genetics.chunks.work import predict
 from genebrain.genetics.genome.gene_windows import Window, read_windows
+from genebrain.genetics.haplotypes.common_alleles import allele_table
 from genebrain.genetics.haplotypes.resolve import Policies, open_genotypes
 from genebrain.simulation.genome.genomes import simulate_regions
 from tests.genetics.genome.genotype_writing import Record, write_fasta, write_pgen, write_vcf
@@ -278,7 +279,7 @@ def test_a_thousand_simulated_people_share_most_chunks(tmp_path):
 def test_real_genes_are_read_in_full_and_rare_alleles_can_be_masked(real):
     genotypes, reference, samples = real
     windows = read_windows(REAL / "genes.bed")
-    rare = {"policies": Policies(min_allele_frequency=0.01), "counting_rows": range(200)}
+    rare = {"mask": allele_table(genotypes, windows, samples, counting_rows=range(200), frequency=0.01).mask(0.01)}
     every, common = (
         predict(build_chunks(genotypes, reference, windows, samples, **more, progress=False), 1500)  # type: ignore[arg-type]
         for more in ({}, rare)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from genebrain.common.types import UserError
 from genebrain.genetics.chunks.build import build_chunks
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genome.reference import Reference, reverse_complement
+from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleMask
 from genebrain.genetics.haplotypes.resolve import Policies, open_genotypes
 from tests.genetics.genome.genotype_writing import Record, write_fasta, write_pgen, write_vcf
 
@@ -291,21 +293,18 @@ def test_pgen_and_vcf_read_alike(tmp_path):
         open_genotypes(unknown)
 
 
-def test_rare_alleles_are_counted_in_training_subjects_only(tmp_path):
+def test_alleles_that_a_mask_does_not_keep_are_written_as_the_major_one(tmp_path):
     files = cohort(tmp_path, [snp(120, "1|0", "1|0", "0|0"), snp(140, "0|0", "1|0", "1|1")])
-    with pytest.raises(UserError, match="training subjects only"):
-        texts(files, min_allele_count=2)
-    built = build_chunks(
-        *files,
-        [W],
-        SAMPLES,
-        chunk_bp=10**6,
-        policies=Policies(min_allele_count=2),
-        counting_rows=[0, 1],
-        progress=False,
-    )
+    kept = Allele(120, DNA[120], other(120), copies=6, of_reference=8, known=14)
+    mask = AlleleMask(0.002, ((kept,),))
+    built = build_chunks(*files, [W], SAMPLES, chunk_bp=10**6, mask=mask, progress=False)
     assert {text.decode() for text in built.sequences} == {PLAIN, changed(120, DNA[120], other(120))}
     assert built.report["counts"]["rare_alleles_masked"] == 1
+
+
+def test_policies_of_an_older_index_are_read():
+    stored = {**asdict(Policies(unphased="as_written")), "min_allele_count": 0, "min_allele_frequency": 0.0}
+    assert Policies.of_index(stored) == Policies(unphased="as_written")
 
 
 def test_wrong_policies_are_named_together():
