@@ -129,8 +129,7 @@ def resolve(
         Writes rare alleles as the major one, in place: of positions, REF, ALT and alleles to a count.
     """
     used, symbolic, edge = usable(sites, window)
-    counts = _flags(sites, window)
-    counts |= {"edge_records": int(edge.sum()), "used_records": int(used.sum())}
+    counts = {**_flags(sites, window), "edge_records": int(edge.sum()), "used_records": int(used.sum())}
     carriers = [symbolic_carriers(sites, row) for row in np.flatnonzero(symbolic).tolist()]
     counts |= {"symbolic_carriers": sum(carriers), "symbolic_carried_records": sum(n > 0 for n in carriers)}
 
@@ -144,8 +143,8 @@ def resolve(
         for p, ref in zip(position, references, strict=True)
         if ref != (found := letters[p - window.start : p - window.start + len(ref)])
     ]
-    counts["reference_mismatches"] = len(mismatches)
-    counts["repeated_records"] = n_repeated(where_written(position, references, alternatives))
+    written = position, references, alternatives
+    counts |= {"reference_mismatches": len(mismatches), "repeated_records": n_repeated(where_written(*written))}
 
     raw = sites.alleles[rows]
     inside = sites.alleles[sites.position >= window.start]
@@ -164,10 +163,9 @@ def resolve(
                 alleles[row][alleles[row] == number] = 0
     _order_unphased(alleles, raw, sites.phased[rows], position, window, policies, counts)
     if policies.masks_rare:
-        written = position, references, alternatives
         counts["rare_alleles_masked"] = mask_rare(alleles, raw, written, counting_rows, policies)
     if mask is not None:
-        counts["rare_alleles_masked"] = mask(position, references, alternatives, alleles)
+        counts["rare_alleles_masked"] = mask(*written, alleles)
     alleles[:, ~exists] = 0
     counts["overlapping_alleles"] = _first_wins(position, references, alternatives, alleles)
 
