@@ -88,15 +88,68 @@ def test_pickled_objects_are_never_loaded(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+ODD = {
+    "pandas' row numbers": "\tparticipant_id\ta\tb\n0\tx\t1\t2\n1\ty\t3\t4\n",
+    "trailing tabs": "participant_id\ta\tb\t\nx\t1\t2\t\ny\t3\t4\t\n",
+    "trailing tabs below the header": "participant_id\ta\tb\nx\t1\t2\t\ny\t3\t4\t\n",
+    "byte order mark and CRLF": "\ufeffparticipant_id\ta\tb\r\nx\t1\t2\r\ny\t3\t4\r\n",
+    "quoted header": '"participant_id"\t"a"\t"b"\n"x"\t1\t2\n"y"\t3\t4\n',
+    "comments": "# made by hand\nparticipant_id\ta\tb\nx\t1\t2\n# and more\ny\t3\t4\n",
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_tables_are_read_by_rule(tmp_path, kind):
+    (tmp_path / "t.tsv").write_text(ODD[kind], newline="")
+    table = read_vectors(tmp_path / "t.tsv")
+    assert (table.ids, table.columns) == (["x", "y"], ["a", "b"])
+    assert table.values.tolist() == [[1, 2], [3, 4]]
+
+
+def test_ids_are_words_and_quotes_are_letters(tmp_path):
+    """A person called NA is a person, and an open quote takes no rows with it."""
+    names = ["NA", "None", "001", "1e5", "true", '"open', "x", 'y"', "nan"]
+    (tmp_path / "t.tsv").write_text("id\ta\n" + "".join(f"{name}\t{i}\n" for i, name in enumerate(names)))
+    table = read_vectors(tmp_path / "t.tsv")
+    assert table.ids == names
+    assert table.values[:, 0].tolist() == list(range(9))
+
+
+def test_ids_beside_an_array_are_read_without_their_mark(tmp_path):
+    np.save(tmp_path / "v.npy", VALUES)
+    (tmp_path / "v.ids.tsv").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(IDS).encode())
+    assert read_vectors(tmp_path / "v.npy").ids == IDS
+    (tmp_path / "v.ids.tsv").write_bytes("\n".join(IDS).encode("utf-16"))
+    with pytest.raises(UserError, match="UTF-16"):
+        read_vectors(tmp_path / "v.npy")
+
+
+def test_a_large_table_is_read_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("genebrain.common.vectors.read._PART_LETTERS", 20)
+    (tmp_path / "t.tsv").write_text(
+        "id\ta\tb\n" + "".join(f"p{i}\t{i}.5\t{'n/a' if i == 7 else i}\n" for i in range(50))
+    )
+    table = read_vectors(tmp_path / "t.tsv")
+    assert table.ids == [f"p{i}" for i in range(50)]
+    assert table.values[:, 0].tolist() == [i + 0.5 for i in range(50)]
+    assert np.flatnonzero(np.isnan(table.values[:, 1])).tolist() == [7]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("participant_id\ta\nx\tone\n", "1 columns hold words and not numbers: a"),
+        ("participant_id\ta\ta\nx\t1\t2\n", "'a' is there 2 times"),
+        ("participant_id;a;b\nx;1;2\n", "semicolons"),
+        ("participant_id\ta\nx\t1,5\n", "1 columns hold words or infinite numbers: a"),
+        ("participant_id\ta\nx\t1\t2\n", "1 rows have 3 cells, the header has 2"),
+        ("participant_id\ta\nx\n", "1 rows have 1 cells, the header has 2"),
+        ("participant_id\ta\nx\t1\0\n", "a NUL byte"),
+        ("participant_id\ta\nx\tone\n", "1 columns hold words or infinite numbers: a"),
         ("name\ta\nx\t1\n", "no column participant_id"),
         ("participant_id\ta\n\t1\n", "1 rows without an id"),
         ("participant_id\ta\n", "0 rows"),
         ("participant_id\nx\n", "0 columns"),
-        ("participant_id\ta\nx\tinf\n", "1 of 1 columns hold infinite numbers: a"),
+        ("participant_id\ta\nx\tinf\n", "1 columns hold words or infinite numbers: a"),
         ("participant_id\ta\nx\t1e300\n", "infinite"),
     ],
 )

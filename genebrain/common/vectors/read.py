@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from genebrain.common.table_files import as_numbers, is_missing, table_parts
+from genebrain.common.text_lines import text_lines
 from genebrain.common.types import FloatArray, UserError
 
 ID_COLUMNS = ("participant_id", "id", "ids", "subject", "subject_id", "genotype_id", "IID", "eid", "__index_level_0__")
@@ -24,6 +26,7 @@ LABELS = ("split", "session", "run", "site")
 """Columns of words that may stand beside the numbers; they are not read."""
 FORMATS = ".parquet, .tsv, .csv, .npz, .npy (with ids beside it) or .h5ad"
 SHOWN = 5
+_PART_LETTERS = 2**26
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,13 @@ def read_vectors(path: Path | str) -> VectorTable:
         facts = path.stat()
     except OSError as error:
         raise UserError(f"vectors: no file {path} ({error.strerror}); give {FORMATS}") from error
-    return _read(path.resolve(), facts.st_mtime_ns, facts.st_size)
+    beside = _ids_beside(path) if path.suffix.lower() == ".npy" else None
+    every = [facts] if beside is None else [facts, beside.stat()]
+    return _read(path.resolve(), tuple((one.st_mtime_ns, one.st_size) for one in every))
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: Path, _changed: int, _size: int) -> VectorTable:
+def _read(path: Path, _seen: tuple[tuple[int, int], ...]) -> VectorTable:
     kind = path.suffix.lower()
     readers = {".parquet": _parquet, ".pq": _parquet, ".tsv": _text, ".csv": _text, ".npz": _npz, ".npy": _npy}
     if kind == ".h5ad":
@@ -145,17 +150,21 @@ def _parquet(path: Path) -> tuple[list[str], list[str], Any]:
 
 
 def _text(path: Path) -> tuple[list[str], list[str], Any]:
-    separator = "," if path.suffix.lower() == ".csv" else "\t"
-    header = [str(name) for name in pd.read_csv(path, sep=separator, nrows=0).columns]
-    key = _id_column(path, header)
-    labels = dict.fromkeys((key, *[label for label in LABELS if label in header]), str)
-    table = pd.read_csv(path, sep=separator, dtype=labels, keep_default_na=True, na_values=["."])
-    ids = [str(one) if isinstance(one, str) else "" for one in table[key]]
-    numbers = table.drop(columns=list(labels))
-    if numbers.empty:
-        return ids, [str(name) for name in numbers.columns], np.empty(numbers.shape)
-    _refuse_words(path, [str(name) for name in numbers if not pd.api.types.is_numeric_dtype(numbers[name])])
-    return ids, [str(name) for name in numbers.columns], numbers.to_numpy(dtype=np.float64)
+    """Ids, names and numbers of a table, part by part: as text it may be much larger than as numbers."""
+    ids: list[str] = []
+    names: list[str] = []
+    blocks, words = [], set[str]()
+    for part in table_parts(path, n_letters=_PART_LETTERS):
+        key = _id_column(path, list(part.columns))
+        ids += part[key].tolist()
+        names = [name for name in part.columns if name != key and name not in LABELS]
+        cells = pd.Series(part[names].to_numpy(dtype=object).ravel(), dtype=str)
+        block = as_numbers(cells)[0].reshape(len(part), len(names))
+        wrong = (np.isnan(block) & ~is_missing(cells).to_numpy().reshape(block.shape)).any(axis=0)
+        words.update(name for name, odd in zip(names, wrong, strict=True) if odd)
+        blocks.append(block)
+    _refuse_words(path, [name for name in names if name in words])
+    return ids, names, np.concatenate(blocks)
 
 
 def _npz(path: Path) -> tuple[list[str], list[str], Any]:
@@ -182,13 +191,18 @@ def _npy(path: Path) -> tuple[list[str], list[str], Any]:
         values = np.load(path, allow_pickle=False)
     except ValueError as error:
         raise _no_pickles(path) from error
-    beside = [path.with_suffix(end) for end in (".ids.tsv", ".ids.txt", ".tsv", ".txt")]
-    ids = next((one for one in beside if one.is_file()), None)
+    ids = _ids_beside(path)
     if ids is None:
-        raise UserError(f"vectors: {path.name} needs a list of ids, one a line, in {beside[0].name} beside it")
-    lines = [line.split("\t")[0].strip() for line in ids.read_text(encoding="utf-8").splitlines() if line.strip()]
+        wanted = path.with_suffix(".ids.tsv").name
+        raise UserError(f"vectors: {path.name} needs a list of ids, one a line, in {wanted} beside it")
+    lines = [line.split("\t")[0].strip() for line in text_lines(ids) if line.strip()]
     columns, values = _named_columns(path, values)
     return lines[1:] if lines and lines[0] in ID_COLUMNS else lines, columns, values
+
+
+def _ids_beside(path: Path) -> Path | None:
+    beside = [path.with_suffix(end) for end in (".ids.tsv", ".ids.txt", ".tsv", ".txt")]
+    return next((one for one in beside if one.is_file()), None)
 
 
 def _h5ad(path: Path) -> tuple[list[str], list[str], Any]:
@@ -232,8 +246,8 @@ def _id_column(path: Path, columns: list[str]) -> str:
 def _refuse_words(path: Path, words: list[str]) -> None:
     if words:
         raise UserError(
-            f"vectors: {path.name}: {len(words)} columns hold words and not numbers: {_first(words)}; take them out "
-            f"(only {', '.join(LABELS)} may stand beside the numbers)"
+            f"vectors: {path.name}: {len(words)} columns hold words or infinite numbers: {_first(words)}; take them "
+            f"out (only {', '.join(LABELS)} may stand beside the numbers)"
         )
 
 

@@ -120,7 +120,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _bed_row(fields: list[str]) -> Window:
     if len(fields) < 3:
         raise ValueError(f"{len(fields)} columns, BED has at least 3 (contig, start, end)")
-    contig, start, end = fields[0], int(fields[1]), int(fields[2])
+    contig, start, end = fields[0], _whole(fields[1]), _whole(fields[2])
     name = fields[3] if len(fields) > 3 and fields[3] not in ("", ".") else f"{contig}:{start}-{end}"
     return Window(contig, start, end, name, _strand(fields[5] if len(fields) > 5 else "."))
 
@@ -132,7 +132,7 @@ def _annotation_row(fields: list[str], attributes: Callable[[str], dict[str, str
         return None
     found = attributes(fields[8])
     name = next((found[key] for key in NAME_KEYS if found.get(key)), f"{fields[0]}:{fields[3]}-{fields[4]}")
-    return Window(fields[0], int(fields[3]) - 1, int(fields[4]), name, _strand(fields[6]))
+    return Window(fields[0], _whole(fields[3]) - 1, _whole(fields[4]), name, _strand(fields[6]))
 
 
 def _gtf_row(fields: list[str]) -> Window | None:
@@ -145,6 +145,12 @@ def _gff_row(fields: list[str]) -> Window | None:
         return {unquote(key.strip()): unquote(value.strip()) for key, value in pairs}
 
     return _annotation_row([unquote(fields[0]), *fields[1:]], attributes)
+
+
+def _whole(text: str) -> int:
+    if re.fullmatch(r"[0-9]+", text.strip()) is None:
+        raise ValueError(f"{text!r} is no place (a whole number); begin header lines with #")
+    return int(text)
 
 
 def _strand(text: str) -> str:

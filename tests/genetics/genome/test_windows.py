@@ -54,6 +54,12 @@ def test_repeated_names_are_made_unique_by_place(tmp_path):
         ("a.bed", "# nothing\n", "holds no window"),
         ("a.gtf", '20\tx\texon\t1\t9\t.\t+\t.\tgene_id "A";\n', "only rows of type 'gene'"),
         ("a.txt", "1\t1\t5\n", r"must end in \.bed"),
+        ("a.bed", "chrom\tstart\tend\nchr1\t1\t9\n", r"line 1: 'start' is no place .* begin header lines with #"),
+        ("a.bed", "chr1\t1e4\t2e4\n", r"line 1: '1e4' is no place"),
+        ("a.bed", "chr1\t1_000\t2000\n", r"line 1: '1_000' is no place"),
+        ("a.bed", "chr1\t1,000\t2,000\n", r"line 1: '1,000' is no place"),
+        ("a.bed", "chr1\t-5\t2000\n", r"line 1: '-5' is no place"),
+        ("a.gtf", '1\tx\tgene\t10.0\t20\t.\t+\t.\tgene_id "A";\n', r"line 1: '10.0' is no place"),
     ],
 )
 def test_unusable_files_say_why(tmp_path, name, text, message):
