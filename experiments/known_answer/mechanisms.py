@@ -8,8 +8,8 @@
 A row of ``mechanisms.tsv`` per cohort and way of reading the scans; rows that are there are not computed again.
 ``default`` is the shipped recipe; ``today`` is ``brain.kind=innovation``, the default before; the others are single
 kinds on despiked series. The gene side (``--genes``) is the shipped one (``both``), the embeddings of all alleles as
-they were read before (``embeddings``), the shipped one with a search for words (``motifs``), or the true dosages without
-any DNA model (``dosages``).
+they were read before (``embeddings``), the shipped one with a search for words (``motifs``), or the true dosages
+without any DNA model (``dosages``).
 """
 
 from __future__ import annotations
