@@ -8,7 +8,8 @@
 A row of ``mechanisms.tsv`` per cohort and way of reading the scans; rows that are there are not computed again.
 ``default`` is the shipped recipe; ``today`` is ``brain.kind=innovation``, the default before; the others are single
 kinds on despiked series. The gene side (``--genes``) is the shipped one (``both``), the embeddings of all alleles as
-they were read before (``embeddings``), or the true dosages without any DNA model (``dosages``).
+they were read before (``embeddings``), the shipped one with a search for words (``motifs``), or the true dosages
+without any DNA model (``dosages``).
 """
 
 from __future__ import annotations
@@ -54,7 +55,11 @@ SIDES = {
     "spectrum": ConnectomeSide(kind="spectrum", despike=True),
 }
 
-GENES = {"both": GeneSide(), "embeddings": GeneSide(columns="embeddings", rare_below=0)}
+GENES = {
+    "both": GeneSide(),
+    "embeddings": GeneSide(columns="embeddings", rare_below=0),
+    "motifs": GeneSide(columns="both+motifs"),
+}
 
 
 def recall(gene: Any, brain: Any, genome: Any) -> float:
@@ -98,6 +103,13 @@ def by_run(
     found, rank = (metrics["retrieval"]["mean"][name] for name in ("recall@1", "percentile_rank"))
     arms |= {"low": found["ci"][0], "high": found["ci"][1], "p": metrics["permutation"]["p_free"]}
     arms |= {"percentile_rank": rank["value"], "rank_low": rank["ci"][0], "rank_high": rank["ci"][1]}
+    if words := metrics["model"]["chosen"].get("motifs"):
+        arms |= {
+            "words": words["found"],
+            "words_approved": float(words["approved"]),
+            "words_gain": words.get("gain", 0.0),
+        }
+        arms["words_gain_error"] = words.get("gain_standard_error", 0.0)
     arms["slope"] = metrics["model"]["calibration"]["slope"]
     return found["value"], metrics["model"]["chosen"], arms
 

@@ -32,24 +32,26 @@ class PursuitSettings:
     ----------
     most : int
         Words at most.
-    seeds : int
-        Exact words from which every word is looked for.
+    seeds, starts : int
+        Exact words, and words drawn at random, from which every word is looked for: wide words are often reached from
+        another wide one only.
     least : float
         Chance that a score is that large without a signal, for one word that was not searched for.
     least_carriers : int
         People whose count differs from the usual one, for a seed.
     widest : int
         Exact words that a word stands for at most.
-    steps : int
-        Changes of one word at most.
+    sweeps : int
+        Times that the places of one word are gone through at most.
     """
 
-    most: int = 20
-    seeds: int = 8
+    most: int = 40
+    seeds: int = 10
+    starts: int = 40
     least: float = 1e-6
     least_carriers: int = 10
-    widest: int = 1024
-    steps: int = 24
+    widest: int = 8192
+    sweeps: int = 12
 
 
 def pursue(
@@ -77,14 +79,24 @@ def pursue(
     search = _Search.of(exact, background, u, settings)
     least = float(chi2.isf(settings.least, u.shape[1]))
     found: list[Word] = []
+    rng = np.random.default_rng(0)
     while len(found) < settings.most:
-        best, score = max((search.climbed(seed) for seed in search.seeds()), key=lambda one: one[1], default=(None, 0))
+        starts = [*search.seeds(), *(_drawn(rng) for _ in range(settings.starts))]
+        best, score = max((search.climbed(one) for one in starts), key=lambda one: one[1], default=(None, 0))
         if best is None or score < least or any((best == word).all() for word in found):
             break
         found.append(best)
         search.take(best)
         tick()
     return found
+
+
+def _drawn(rng: np.random.Generator) -> Word:
+    """A word with one to three letters at each place."""
+    word = np.zeros((WORD, LETTERS), bool)
+    for place in word:
+        place[rng.permutation(LETTERS)[: rng.integers(1, LETTERS)]] = True
+    return word
 
 
 class _Search:
@@ -126,19 +138,16 @@ class _Search:
         return [exact_word(int(self._codes[one])) for one in best if scores[one] > 0]
 
     def climbed(self, word: Word) -> tuple[Word, float]:
-        """Change one place at a time, the best change first, while the score rises."""
-        score = -1.0
-        for _ in range(self._settings.steps):
-            best: tuple[float, int, int] | None = None
+        """Take the best set of letters of one place after the other, until none gains."""
+        word, score = word.copy(), -1.0
+        for _ in range(self._settings.sweeps):
+            before = score
             for j in range(WORD):
                 value, which = self._sets_of_place(word, j)
-                if best is None or value > best[0]:
-                    best = value, j, which
-            if best is None or best[0] <= score + 1e-6 * abs(score):
+                if value > score:
+                    word[j], score = SETS[which] > 0, value
+            if score <= before + 1e-6 * abs(before):
                 break
-            score, j, which = best
-            word = word.copy()
-            word[j] = SETS[which] > 0
         return word, score
 
     def _sets_of_place(self, word: Word, j: int) -> tuple[float, int]:
