@@ -216,7 +216,7 @@ class ConnectomeSide:
         """
         training: list[Any] = [values[rows] for values in summary]
         if unpaired is not None:
-            training = [_below(*pair) for pair in zip(training, unpaired, strict=True)]
+            training = [_below(one, np.asarray(more)) for one, more in zip(training, unpaired, strict=True)]
         fitted, refused = {}, {}
         for name, feature in self.features(summary.C0.shape[-1]).items():
             try:

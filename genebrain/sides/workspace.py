@@ -253,7 +253,7 @@ class Workspace(MaskedGenomes):
         def work() -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
             inputs, unpaired = self.brain_inputs(brain, rows), self.unpaired_inputs(brain)
             more = () if unpaired is None else (unpaired,)
-            fitted = brain.fit(inputs, rows, *more)  # type: ignore[arg-type, call-arg]
+            fitted = brain.fit(inputs, rows, *more)  # type: ignore[arg-type]
             return dict(fitted), {name: feature.transform(*needed(feature, inputs)) for name, feature in fitted.items()}
 
         fitted, values = self._once(("features", brain, rows.tobytes()), work)

@@ -100,7 +100,7 @@ def from_pretrained(folder: Path | str) -> WindowEncoder:
     loaded = read_encoder(folder, name)
     if loaded.contract is None:
         size = getattr(loaded.size.config, "img_size", None) or (1, 1, 1)  # of the scans: told by the weights
-        return build_encoder(EncoderSettings(name, Path(folder)), grid=tuple(size)[:3], loaded=loaded)  # type: ignore[arg-type]
+        return build_encoder(EncoderSettings(name, Path(folder)), grid=tuple(size)[:3], loaded=loaded)
     contract = ParcelInput.from_state(loaded.contract)
     settings = EncoderSettings(
         name, Path(folder), formula=contract.formula,
