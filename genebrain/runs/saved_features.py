@@ -95,7 +95,7 @@ def _distance(
     values: dict[str, FloatArray], closed: ClosedForm, training: IntArray, unpaired: Mapping[str, FloatArray]
 ) -> float:
     """How far the mean of the people learned from lies from the one that the closed form was fitted with."""
-    rows = {name: part[training].astype(np.float64) for name, part in values.items()}
+    rows: dict[str, FloatArray] = {name: part[training].astype(np.float64) for name, part in values.items()}
     spread = float(np.sqrt(np.concatenate([part.var(axis=0) for part in rows.values()]).mean()))
     first = next(iter(rows))
     rows[first] = with_unpaired(rows[first], unpaired, first)
