@@ -194,6 +194,7 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
         f"hydra.sweep.dir={swept}",
         "hydra.sweep.subdir=.hydra-${hydra.job.num}",
         "hydra.job.config.override_dirname.item_sep=_",
+        "hydra.job.config.override_dirname.kv_sep=-",  # a folder with = in its name cannot be typed without quotes
         f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]",
         *[o for o in overrides if reads or not o.startswith("run=")],
     ]

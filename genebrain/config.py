@@ -236,6 +236,8 @@ def _hint(key: str, known: list[str], choices: Mapping[str, list[str]]) -> str:
     else:
         return f"; did you mean '{'.'.join(parts)}'?"
     if not prefix:
+        if verbs := config_files.verbs_with(key):
+            return f"; it belongs to {', '.join(verbs)}"
         return nearest(key, dict.fromkeys([*known, *choices]))
     group, rest = parts[0], ".".join(parts[1:])
     if others := [choice for choice in choices.get(group, ()) if rest in _dotted(_choice(group, choice))]:

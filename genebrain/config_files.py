@@ -50,6 +50,12 @@ def groups_of(file: str) -> list[str]:
     return [str(name).removeprefix("optional ") for name in named]
 
 
+def verbs_with(option: str) -> list[str]:
+    """Verbs that have an option of this name at their top."""
+    files = sorted(config_folder().glob("*.yaml"))
+    return [file.stem.replace("_", "-") for file in files if option in _read(file)]
+
+
 def register(file: str) -> None:
     """Give Hydra the file of a verb and all choices of its groups, filled."""
     store = ConfigStore.instance()

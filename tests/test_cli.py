@@ -89,6 +89,6 @@ def test_a_sweep_over_finished_runs_asks_each_of_them_and_tells_who_failed(tmp_p
 
     monkeypatch.setattr(tasks, "export", export)
     assert cli.main(["export", "-m", "run=runs/a,runs/b,runs/c", "out=v"]) == 2
-    assert asked == [(f"runs/{one}", f"v/run=runs_{one}") for one in "abc"]
-    assert "run=runs_b: runs/b is not finished" in capsys.readouterr().err
+    assert asked == [(f"runs/{one}", f"v/run-runs_{one}") for one in "abc"]
+    assert "run-runs_b: runs/b is not finished" in capsys.readouterr().err
     assert not (tmp_path / "runs" / "a").exists()

@@ -75,6 +75,7 @@ def test_all_mistakes_are_reported_together_with_suggestions():
         (["brain=brainlm", "brain.windws.secnds=3"], "did you mean 'brain.windows.seconds'?"),
         (["brain.windws.seconds=3"], "'brain' has kind, components, "),
         (["brain.tuning=full"], "it belongs to brain=brainlm, brain=brainlm_tiny, "),
+        (["shard=1/2"], "no option 'shard'; it belongs to embed, embed-scans"),
         (["brian=swift_tiny"], "did you mean 'brain'"),
         (["brain=swift", "brain.cleaning.low_pass=0.1"], "it belongs to brain=brainlm, "),
         (["brain=swift", "brain.cleaning.low=0.1"], "'brain.cleaning' has fd_threshold"),

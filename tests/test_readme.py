@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genebrain import config
-from genebrain.cli import VERBS, main, named_first
+from genebrain.cli import VERBS, _first_of_sweep, _named_runs, main, named_first
 from genebrain.common.types import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +36,8 @@ def test_every_documented_command_composes(page, command):
     verb, *overrides = shlex.split(command)
     assert verb in VERBS, f"{page}: {command}"
     try:
-        config.compose(verb, named_first(verb, [o for o in overrides if o != "-m"]))
+        words = [_first_of_sweep(o) for o in overrides if o != "-m"] if "-m" in overrides else overrides
+        config.compose(verb, _named_runs(words) if verb == "compare" else named_first(verb, words))
     except UserError as error:
         pytest.fail(f"{page}: genebrain {command}: {error}")
 

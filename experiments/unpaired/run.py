@@ -1,6 +1,6 @@
 """Do people of whom only a genome or only a scan is known help? Known-answer cohorts with ten times as many of them.
 
-    python experiments/unpaired/run.py --tiers smoke hard --pairs 200 500 --seeds 301 302
+    python experiments/unpaired/run.py --tiers smoke hard --pairs 200 500 --seeds 301
 
 What needs no pairing is fitted on the pairs alone, or on pairs and unpaired people: masks of rare alleles, components
 of chunks and their whitening, tangent space and components of the scans. What needs pairs (which latents, the sparse
@@ -37,7 +37,8 @@ from genebrain.simulation.cohort import simulate_cohort
 
 RESULTS = Path(__file__).parent / "results.tsv"
 GALLERY, TEST, TIMES = 64, 300, 10
-SHAPE = {"n_windows": 12, "window_bp": 6000, "n_parcels": 60, "n_frames": 120, "n_genomewide": 200}
+SHAPE = {"n_windows": 12, "window_bp": 6000, "n_frames": 120, "n_genomewide": 200}
+PARCELS = {"smoke": 40, "hard": 60}
 SIDES = {"genes": (True, False), "scans": (False, True), "both": (True, True)}
 
 
@@ -67,7 +68,9 @@ def hits(model: Any, blocks: GeneBlocks, brain: dict[str, Any], rows: Any, genom
 def one_cohort(tier: str, seed: int, pair_counts: list[int], folder: Path) -> list[dict[str, Any]]:
     """Rows of one cohort: every number of pairs, what unpaired people of either side and of both bring."""
     most = max(pair_counts)
-    path = simulate_cohort(folder, n_subjects=TEST + most * (1 + TIMES), tier=tier, seed=seed, **SHAPE)
+    path = simulate_cohort(
+        folder, n_subjects=TEST + most * (1 + TIMES), tier=tier, seed=seed, n_parcels=PARCELS[tier], **SHAPE
+    )
     workspace = Workspace(path, progress=False)
     side, gene, pooling = ConnectomeSide(), GeneSide(), GenePooling()
     workspace.ingest(side)
@@ -103,9 +106,9 @@ def one_cohort(tier: str, seed: int, pair_counts: list[int], folder: Path) -> li
 def main() -> None:
     """Run what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tiers", nargs="+", default=["smoke", "hard"])
+    parser.add_argument("--tiers", nargs="+", default=list(PARCELS), choices=list(PARCELS))
     parser.add_argument("--pairs", nargs="+", type=int, default=[200, 500])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[301, 302])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[301])
     asked = parser.parse_args()
     for seed in asked.seeds:
         for tier in asked.tiers:

@@ -24,6 +24,7 @@ from genebrain.cohort.tables.own_columns import OwnColumns
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.cohort.tables.sources import genotype_samples, read_participants, read_scans
 from genebrain.cohort.tables.vectors import gene_vector_ids, people_of_ids, vector_scans
+from genebrain.cohort.tables.visits import fill_motion, in_order, scans_of
 from genebrain.common.types import BoolArray, UserError
 
 
@@ -104,10 +105,7 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
         "listed": len(listed), "genotyped": int(genotyped.sum()),
         "scanned": int(scanned.sum()), "both": int(kept.sum()),
     }  # fmt: skip
-    if "mean_fd" not in listed.columns and "mean_fd" in scans.columns:
-        known = scan_rows >= 0
-        motion = scans["mean_fd"][known].groupby(scan_rows[known]).mean()
-        listed["mean_fd"] = motion.reindex(range(len(listed)))
+    fill_motion(listed, scans, scan_rows)
     for reason, unwanted in (*_withdrawn(parts, listed), *_too_much_motion(parts, listed)):
         dropped[reason] = int((kept & unwanted).sum())
         kept, alone = kept & ~unwanted, alone & ~unwanted
@@ -117,11 +115,10 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     table["genotype_id"] = [samples[row] for row in genomes.rows[rows]]
     person = np.full(len(listed) + 1, -1, dtype=np.int64)  # the last entry serves row -1: nobody's scans
     person[rows] = np.arange(len(rows))
-    unpaired = scans.assign(person=scan_rows)[np.append(alone, False)[scan_rows]]
-    parts.unpaired_scans = _in_order(unpaired.assign(person=pd.factorize(unpaired["person"], sort=True)[0]))
+    parts.unpaired_scans = scans_of(scans, scan_rows, alone)
     scans = scans.assign(person=person[scan_rows])
     dropped["scan rows of people not kept"] = int((scans["person"] < 0).sum())
-    scans = _in_order(scans[scans["person"] >= 0])
+    scans = in_order(scans[scans["person"] >= 0])
     scans["participant_id"] = table["participant_id"].to_numpy()[scans["person"]]
     parts.funnel |= {"after_filters": len(table), "scans": len(scans), "dropped": dropped}
     if table.empty:
@@ -140,12 +137,6 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     names = ["participant_id", "genotype_id"]
     parts.table = table.assign(**codes)[[*names, *codes, *table.columns.drop(names)]]
     parts.person_scans = scans
-
-
-def _in_order(scans: pd.DataFrame) -> pd.DataFrame:
-    """Scans by person, and of a person by session and name."""
-    by = [column for column in ("person", "session", "path", "row") if column in scans.columns]
-    return scans.sort_values(by, kind="stable").reset_index(drop=True)
 
 
 def _withdrawn(parts: Assembly, listed: pd.DataFrame) -> Iterator[tuple[str, BoolArray]]:

@@ -94,6 +94,11 @@ class Cohort:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def alone(self) -> frozenset[str]:
+        """``participant_id`` of the people who have scans and no genome."""
+        return frozenset(map(str, self.unpaired_scans.get("participant_id", ())))
+
     def strata(self, columns: Sequence[str] = ("site", "ancestry")) -> list[str]:
         """One label per person, such as ``A x EUR x low``, for stratified nulls and ranks within a stratum.
 

@@ -256,7 +256,8 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[A
     model = AlignmentModel.load(run / "checkpoints", subjects.empty_towers(split.train))
     # The checkpoint carries its own statistics: they, not a refit, decide the features that are judged.
     inputs = workspace.brain_inputs(experiment.brain, split.training)
-    values = read_features(run, experiment.brain, inputs, model.closed_form, split.training, withdrawn)
+    closed = model.closed_form
+    values = read_features(run, experiment.brain, inputs, closed, split.training, withdrawn, subjects.unpaired)
     if (run / WITHDRAWN).exists():
         then = blocks_of_then(run, experiment, workspace, model, subjects.blocks, split.training)
         subjects = replace(subjects, blocks=then)

@@ -8,12 +8,15 @@ knows the mean of the features of its training people.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from genebrain.alignment.closed_form.fit import ClosedForm
+from genebrain.alignment.closed_form.latents import with_unpaired
 from genebrain.brain.connectome.base import needed
 from genebrain.brain.connectome.side_by_side import SideBySide
 from genebrain.common.run_folder import run_format
@@ -32,7 +35,13 @@ ROUNDING = 0.01
 
 
 def read_features(
-    run: Path, side: BrainSide, inputs: tuple[Any, ...], closed: ClosedForm, training: IntArray, withdrawn: int = 0
+    run: Path,
+    side: BrainSide,
+    inputs: tuple[Any, ...],
+    closed: ClosedForm,
+    training: IntArray,
+    withdrawn: int = 0,
+    unpaired: Mapping[str, FloatArray] = MappingProxyType({}),
 ) -> dict[str, FloatArray]:
     """Values of the chosen brain features of a finished run by name (of a stack: its parts), ``[people, features]``.
 
@@ -46,6 +55,8 @@ def read_features(
         Rows that it was fitted on.
     withdrawn : int
         People that it was fitted on and that are not there any more.
+    unpaired : mapping
+        Features of people without a genome whom the components of the first part were fitted on too.
 
     Raises
     ------
@@ -54,10 +65,10 @@ def read_features(
     """
     name, state = str(closed.chosen["brain"]), read_arrays(run / "checkpoints" / FEATURES)
     values = _values(side, name, state, inputs)
-    found = _distance(values, closed, training)
+    found = _distance(values, closed, training, unpaired)
     if run_format(run) < 2 and np.any(state.get(TURNED, 0)):
         turned = _values(side, name, {**state, TURNED: np.ascontiguousarray(state[TURNED].T)}, inputs)
-        mended = _distance(turned, closed, training)
+        mended = _distance(turned, closed, training, unpaired)
         if mended < found:
             log.warning(
                 f"note: {run} is of an older version, which saved a part of its brain features transposed; mended"
@@ -80,8 +91,13 @@ def _values(
     return {part: feature.transform(*needed(feature, inputs)) for part, feature in parts.items()}
 
 
-def _distance(values: dict[str, FloatArray], closed: ClosedForm, training: IntArray) -> float:
-    """How far the mean of the training people lies from the one that the closed form was fitted with."""
-    rows = np.concatenate([part[training] for part in values.values()], axis=1).astype(np.float64)
-    spread = float(np.sqrt(rows.var(axis=0).mean()))
-    return float(np.sqrt(np.mean((rows.mean(axis=0) - closed.brain_mean) ** 2))) / max(spread, 1e-12)
+def _distance(
+    values: dict[str, FloatArray], closed: ClosedForm, training: IntArray, unpaired: Mapping[str, FloatArray]
+) -> float:
+    """How far the mean of the people learned from lies from the one that the closed form was fitted with."""
+    rows: dict[str, FloatArray] = {name: part[training].astype(np.float64) for name, part in values.items()}
+    spread = float(np.sqrt(np.concatenate([part.var(axis=0) for part in rows.values()]).mean()))
+    first = next(iter(rows))
+    rows[first] = with_unpaired(rows[first], unpaired, first)
+    mean = np.concatenate([part.mean(axis=0) for part in rows.values()])
+    return float(np.sqrt(np.mean((mean - closed.brain_mean) ** 2))) / max(spread, 1e-12)

@@ -93,3 +93,17 @@ def test_nobody_to_learn_from_is_said(cohort, tmp_path):
     table.iloc[:-ALONE].to_csv(folder / "participants.tsv", sep="\t", index=False)
     with pytest.raises(UserError, match=r"brain\.unpaired=true: everybody .* who has scans has a genome too"):
         fit(folder / "cohort.yaml", tmp_path / "r")
+
+
+def test_who_withdraws_later_is_told_of_the_run(cohort, run, tmp_path):
+    place = tmp_path / cohort.parent.parent.name / "c"
+    shutil.copytree(cohort.parent, place)
+    moved = shutil.copytree(run, tmp_path / run.parent.name / "r")
+    gone = sorted(load_cohort(place / "cohort.yaml").alone)[:2]
+    (place / "gone.txt").write_text("\n".join(gone) + "\n")
+    with pytest.raises(UserError, match="2 of these 2 people are still read"):
+        tasks.forget(place / "gone.txt", cohort=place / "cohort.yaml", runs=[moved], dry_run=True)
+    with (place / "cohort.yaml").open("a") as file:
+        file.write("exclude: gone.txt\n")
+    done = tasks.forget(place / "gone.txt", cohort=place / "cohort.yaml", runs=[moved], dry_run=True)
+    assert "has learned from scans of 2 of them, who have no genome" in done["runs"][str(moved)]

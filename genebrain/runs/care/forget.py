@@ -100,7 +100,8 @@ def people_of(ids: Path, cohort: Path) -> Withdrawn:
             "until they are forgotten, and call them as these do"
         )
     participants = frozenset(listed["participant_id"].iloc[sorted(found.rows)])
-    still = participants & set(load_cohort(cohort).table["participant_id"])
+    read = load_cohort(cohort)
+    still = participants & (set(read.table["participant_id"]) | read.alone)
     if still:
         raise UserError(
             f"{len(still)} of these {len(participants)} people are still read: name the list in {cohort.name} first "

@@ -96,6 +96,9 @@ def planned(run: NamedRun, participants: frozenset[str], scans: pd.DataFrame) ->
         split = read_record(run.path / "split.json")
     except UserError as error:
         return Plan(run, Outcome(run.path, ""), problem=f"{run.path}: {error}")
+    if getattr(experiment.brain, "unpaired", False) and (alone := participants & before.alone):
+        words = f"has learned from scans of {len(alone)} of them, who have no genome: fit again without them"
+        return Plan(run, Outcome(run.path, words, True))
     if split.get("fingerprint") == now.fingerprint:
         return Plan(run, Outcome(run.path, "knows nothing of these people"), mendable=True)
     if split.get("fingerprint") != before.fingerprint:

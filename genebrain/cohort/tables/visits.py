@@ -1,0 +1,28 @@
+"""Rows of the scan table, by the people that they belong to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from genebrain.common.types import BoolArray, IntArray
+
+
+def fill_motion(listed: pd.DataFrame, scans: pd.DataFrame, scan_rows: IntArray) -> None:
+    """Mean motion of each person, from the scans where the participants table does not say."""
+    if "mean_fd" not in listed.columns and "mean_fd" in scans.columns:
+        known = scan_rows >= 0
+        motion = scans["mean_fd"][known].groupby(scan_rows[known]).mean()
+        listed["mean_fd"] = motion.reindex(range(len(listed)))
+
+
+def scans_of(scans: pd.DataFrame, scan_rows: IntArray, who: BoolArray) -> pd.DataFrame:
+    """Scans of some of the listed people, who are counted by themselves."""
+    found = scans.assign(person=scan_rows)[np.append(who, False)[scan_rows]]
+    return in_order(found.assign(person=pd.factorize(found["person"], sort=True)[0]))
+
+
+def in_order(scans: pd.DataFrame) -> pd.DataFrame:
+    """Scans by person, and of a person by session and name."""
+    by = [column for column in ("person", "session", "path", "row") if column in scans.columns]
+    return scans.sort_values(by, kind="stable").reset_index(drop=True)
