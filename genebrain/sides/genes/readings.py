@@ -74,15 +74,15 @@ def uses_sets(gene: GeneSide) -> bool:
 
 def gene_blocks(
     gene: GeneSide,
-    embeddings: dict[str, list[FloatArray]],
-    dosages: dict[str, list[FloatArray]],
+    embeddings: Mapping[str, Sequence[FloatArray]],
+    dosages: Mapping[str, Sequence[FloatArray]],
     widths: Mapping[str, int | None],
 ) -> Blocks:
     """Blocks of both families with their sets; a plain list where there is one set only.
 
     Parameters
     ----------
-    embeddings, dosages : dict
+    embeddings, dosages : mapping
         Blocks by source.
     """
     if not uses_sets(gene):
@@ -102,7 +102,7 @@ def filled(block: FloatArray, training: IntArray) -> tuple[FloatArray, FloatArra
     return np.where(missing[:, None], mean, block).astype(np.float32), mean
 
 
-def told_missing(blocks: list[FloatArray]) -> str:
+def told_missing(blocks: Sequence[FloatArray]) -> str:
     """How many windows of people have no embedding, in words; empty where all have."""
     missing = np.stack([np.isnan(block).any(axis=1) for block in blocks], axis=1)
     if not missing.any():
