@@ -113,10 +113,8 @@ def test_blocks_of_a_large_cohort_are_made_when_asked_for(cohort, chunk, monkeyp
     assert row_counts(few[0]) == row_counts(few[1]) == {f"window {w}": 3 for w in range(3)}
     for one, other in zip(*few, strict=True):
         np.testing.assert_array_equal(one, other)
-    for settings in (
-        ColumnSettings(),
-        ColumnSettings(rotate=False, power=0.5, item_width=5 if chunk == "flatten" else None),
-    ):
+    width = 5 if chunk == "flatten" else None
+    for settings in (ColumnSettings(rotate=False, power=0.5, item_width=width), ColumnSettings()):
         fits = [WindowColumns.fit(blocks, settings) for blocks in (made, kept)]
         np.testing.assert_array_equal(fits[0].transform(made), fits[1].transform(kept))
     other_width = MadeBlocks(lambda number: kept[0], 6, [block.shape[1] + 1 for block in kept])
