@@ -7,11 +7,13 @@ the one before gave, per haplotype up to ``diploid``, per gene window up to ``wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from genebrain.alignment.closed_form.made_blocks import MadeBlocks
 from genebrain.alignment.towers.registry import DIPLOID_KINDS, POOLINGS
 from genebrain.common.types import FloatArray, IntArray, UserError
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from genebrain.alignment.towers.pooling import DiploidPooling
 
+KEPT = 1e9
+"""Bytes of pooled vectors up to which all windows are made at once and kept."""
 Token = Literal["last", "mean", "max"]
 WINDOW = ("components", "concat", "mean", "max")
 """Ways to join windows without weights; every trainable pooling joins them too."""
@@ -82,7 +86,7 @@ class GenePooling:
         """Whether the blocks are sums of chunk vectors, so that a change of basis goes through them."""
         return self.keeps_chunks_apart and self.diploid in ("sum", "mean")
 
-    def blocks(self, table: FloatArray, index: IntArray, n_chunks: IntArray) -> list[FloatArray]:
+    def blocks(self, table: FloatArray, index: IntArray, n_chunks: IntArray) -> Sequence[FloatArray]:
         """Pool without trainable weights.
 
         Parameters
@@ -96,13 +100,35 @@ class GenePooling:
 
         Returns
         -------
-        list of float32 arrays
+        sequence of float32 arrays
             ``[subjects, features]``, one per window; a single one when windows are averaged. A window that a
-            subject lacks is NaN: how it is filled is fitted on training subjects, not decided here.
+            subject lacks is NaN: how it is filled is fitted on training subjects, not decided here. Of a large cohort
+            each is made whenever it is asked for.
         """
         import torch
 
         rows = torch.from_numpy(np.ascontiguousarray(table))
+        if self.window in ("components", "concat"):
+            widths = [self._parts(rows.shape[1], int(count))[1].out_features for count in n_chunks]
+            if 4 * len(index) * sum(widths) > KEPT:
+
+                def made(window: int) -> FloatArray:
+                    one = slice(window, window + 1)
+                    return self._joined(rows, index[:, :, one], n_chunks[one])[0]
+
+                return MadeBlocks(made, len(index), widths)
+        return self._joined(rows, index, n_chunks)
+
+    def _parts(self, hidden: int, count: int) -> tuple[Any, DiploidPooling]:
+        """Poolings of the chunks of a window of so many, and of its two haplotypes."""
+        from genebrain.alignment.towers.pooling import DiploidPooling, build
+
+        chunk_pool = build(self.chunk, hidden, count)
+        return chunk_pool, DiploidPooling(self.diploid, chunk_pool.out_features)
+
+    def _joined(self, rows: Tensor, index: IntArray, n_chunks: IntArray) -> list[FloatArray]:
+        import torch
+
         parts = []
         with torch.no_grad():
             for start in range(0, len(index), 1024):
@@ -130,14 +156,11 @@ class GenePooling:
         """
         import torch
 
-        from genebrain.alignment.towers.pooling import DiploidPooling, build
-
         if self.trainable:
             raise ValueError("this pooling has trainable weights; use it inside a tower")
         hidden, per_window = rows.shape[1], []
         for window, count in enumerate(n_chunks):
-            chunk_pool = build(self.chunk, hidden, int(count))
-            diploid = DiploidPooling(self.diploid, chunk_pool.out_features)
+            chunk_pool, diploid = self._parts(hidden, int(count))
             per_window.append(_pool(rows, index[:, :, window, :count], chunk_pool, diploid))
         if self.window in ("components", "concat"):
             return per_window

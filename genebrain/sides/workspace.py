@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -123,13 +123,13 @@ class Workspace(MaskedGenomes):
                 "genetics=, brain=, split= and seed= of the run"
             ) from error
 
-    def blocks(self, gene: GenomeSide, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
+    def blocks(self, gene: GenomeSide, pooling: GenePooling) -> tuple[Sequence[FloatArray], int | None]:
         """Pooled genomes, ``[people, features]`` per window, and the width of a chunk where chunks are kept apart."""
         if isinstance(gene, VectorGenes):
             return self._once(("blocks", gene, pooling), lambda: gene.blocks(self.cohort, pooling))
         chunks = self.chunks(gene)
 
-        def work() -> tuple[list[FloatArray], int | None]:
+        def work() -> tuple[Sequence[FloatArray], int | None]:
             table = self.table(gene, pooling.token)
             # An encoder in training leaves the span of what it gave before: its columns need all coordinates.
             narrow = pooling.linear and gene.tuning == "frozen"
@@ -147,7 +147,7 @@ class Workspace(MaskedGenomes):
 
     def blocks_in(
         self, gene: GenomeSide, pooling: GenePooling, bases: FloatArray | None
-    ) -> tuple[list[FloatArray], int | None]:
+    ) -> tuple[Sequence[FloatArray], int | None]:
         """As :meth:`blocks`, in the coordinates of another cohort."""
         if isinstance(gene, VectorGenes):
             return self.blocks(gene, pooling)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from genebrain import tasks
 from genebrain.brain.store import spread
 from genebrain.brain.store.store import ScanStore
+from genebrain.cli import main
 from genebrain.common.types import UserError
 from genebrain.engines.settings import EngineSettings
 from genebrain.genetics.chunks import spread as chunk_spread
@@ -53,6 +56,42 @@ def test_embed_on_dask_gives_the_same_store(cohort, alone, tmp_path, cuts_window
     assert cohorts.contents(tmp_path) == alone
     assert not list(tmp_path.rglob("shares"))
     assert not list(tmp_path.rglob("*.windows"))
+
+
+def test_two_schedulers_on_one_store_give_it_once(cohort, alone, tmp_path, cuts_windows_anywhere):
+    def embed(_):
+        with distributed.LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
+            engine = EngineSettings("dask", address=cluster.scheduler_address)
+            return tasks.embed(cohort, store=tmp_path, engine=engine)["chunks"]["encoded"]
+
+    with ThreadPoolExecutor(2) as pool:
+        encoded = list(pool.map(embed, range(2)))
+    assert min(encoded) == 0 < max(encoded)
+    assert cohorts.contents(tmp_path) == alone
+
+
+def test_a_window_that_fails_three_times_is_named_and_the_rest_is_kept(
+    cohort, alone, tmp_path, cuts_windows_anywhere, monkeypatch, capsys
+):
+    cut, tried = chunk_spread.cut_records, []
+
+    def broken(inputs, number, *given):
+        tried.append(number)
+        if number == 2:
+            raise ValueError("two is no good")
+        return cut(inputs, number, *given)
+
+    monkeypatch.setattr(chunk_spread, "cut_records", broken)
+    words = ["embed", f"cohort.path={cohort}", f"store={tmp_path}", "engine.workers=1"]
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "windows: 1 of 12 shares failed 3 times: window-00002" in told
+    assert "ValueError: two is no good" in told
+    assert tried.count(2) == 3
+    assert len(list(tmp_path.rglob("window-*.safetensors"))) == 2 * 11
+    monkeypatch.setattr(chunk_spread, "cut_records", cut)
+    assert main(words) == 0
+    assert cohorts.contents(tmp_path) == alone
 
 
 def test_embed_in_shares_waits_for_what_others_must_do_first(cohort, alone, tmp_path, cuts_windows_anywhere):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from genebrain.alignment.closed_form.column_sets import mapped, row_counts, rows_of
+from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
+from genebrain.alignment.closed_form.made_blocks import MadeBlocks
 from genebrain.common.types import UserError
+from genebrain.sides import pooling
 from genebrain.sides.pooling import GenePooling
 
 
@@ -86,3 +90,33 @@ def test_windows_pool_over_those_that_exist(cohort, window):
 def test_all_wrong_levels_are_named_together():
     with pytest.raises(UserError, match=r"(?s)token=middle.*chunk=meen.*window=all"):
         GenePooling(token="middle", chunk="meen", window="all")
+
+
+@pytest.mark.parametrize("chunk", ["flatten", "mean"])
+def test_blocks_of_a_large_cohort_are_made_when_asked_for(cohort, chunk, monkeypatch):
+    """The same numbers, changed, sliced and fitted, from blocks of which none is kept."""
+    kept = GenePooling(chunk=chunk).blocks(*cohort)
+    monkeypatch.setattr(pooling, "KEPT", 0)
+    made = GenePooling(chunk=chunk).blocks(*cohort)
+    assert isinstance(kept, list)
+    assert isinstance(made, MadeBlocks)
+    assert made[0] is not made[0]
+    assert [len(made), made.people, made.widths] == [3, 6, [block.shape[1] for block in kept]]
+    for one, other in zip(made, kept, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(made[-1], kept[2])
+    np.testing.assert_array_equal(made[1:][0], kept[1])
+    with pytest.raises(IndexError):
+        made[3]
+    rows = np.array([5, 0, 3])
+    few = [rows_of(mapped(blocks, lambda block: np.nan_to_num(block) + 1), rows) for blocks in (made, kept)]
+    assert row_counts(few[0]) == row_counts(few[1]) == {f"window {w}": 3 for w in range(3)}
+    for one, other in zip(*few, strict=True):
+        np.testing.assert_array_equal(one, other)
+    width = 5 if chunk == "flatten" else None
+    for settings in (ColumnSettings(rotate=False, power=0.5, item_width=width), ColumnSettings()):
+        fits = [WindowColumns.fit(blocks, settings) for blocks in (made, kept)]
+        np.testing.assert_array_equal(fits[0].transform(made), fits[1].transform(kept))
+    other_width = MadeBlocks(lambda number: kept[0], 6, [block.shape[1] + 1 for block in kept])
+    with pytest.raises(ValueError, match="fitted on windows of widths"):
+        fits[0].transform(other_width)

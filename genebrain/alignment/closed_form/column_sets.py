@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
+from genebrain.alignment.closed_form.made_blocks import MadeBlocks
 from genebrain.alignment.closed_form.motifs.columns import MotifColumns
 from genebrain.common.types import FloatArray, IntArray
 
@@ -49,13 +50,13 @@ class GeneBlocks:
 
     Attributes
     ----------
-    sources : mapping of str to list of arrays
+    sources : mapping of str to sequence of arrays
         ``[people, width]`` per window.
     sets : tuple of ColumnSet
         The first one chooses the brain latents.
     """
 
-    sources: Mapping[str, list[FloatArray]]
+    sources: Mapping[str, Sequence[FloatArray]]
     sets: tuple[ColumnSet, ...]
 
     def __post_init__(self) -> None:
@@ -72,28 +73,48 @@ class GeneBlocks:
 
     def mapped(self, change: Callable[[FloatArray], FloatArray]) -> GeneBlocks:
         """The same sets of changed blocks."""
-        return replace(self, sources={name: [change(b) for b in blocks] for name, blocks in self.sources.items()})
+        return replace(self, sources={name: _mapped(blocks, change) for name, blocks in self.sources.items()})
 
     def rows(self, rows: IntArray) -> GeneBlocks:
         """Of some people only."""
-        return self.mapped(lambda block: block[rows])
+        return replace(self, sources={name: _rows(blocks, rows) for name, blocks in self.sources.items()})
 
     def only(self, names: Sequence[str]) -> GeneBlocks:
         """With the sets of these names only."""
         return replace(self, sets=tuple(one for one in self.sets if one.name in set(names)))
 
 
-Blocks = list[FloatArray] | GeneBlocks
+Blocks = Sequence[FloatArray] | GeneBlocks
+
+
+def _mapped(blocks: Sequence[FloatArray], change: Callable[[FloatArray], FloatArray]) -> Sequence[FloatArray]:
+    return blocks.mapped(change) if isinstance(blocks, MadeBlocks) else [change(block) for block in blocks]
+
+
+def _rows(blocks: Sequence[FloatArray], rows: IntArray) -> Sequence[FloatArray]:
+    return blocks.rows(rows) if isinstance(blocks, MadeBlocks) else [block[rows] for block in blocks]
+
+
+def row_counts(given: Blocks) -> dict[str, int]:
+    """People of every block, by source and window."""
+    sources = given.sources if isinstance(given, GeneBlocks) else {"": given}
+    return {
+        f"{name} window {window}".strip(): people
+        for name, blocks in sources.items()
+        for window, people in enumerate(
+            [blocks.people] * len(blocks) if isinstance(blocks, MadeBlocks) else map(len, blocks)
+        )
+    }
 
 
 def rows_of(blocks: Blocks, rows: IntArray) -> Blocks:
     """Blocks of some people only."""
-    return blocks.rows(rows) if isinstance(blocks, GeneBlocks) else [block[rows] for block in blocks]
+    return blocks.rows(rows) if isinstance(blocks, GeneBlocks) else _rows(blocks, rows)
 
 
 def mapped(blocks: Blocks, change: Callable[[FloatArray], FloatArray]) -> Blocks:
-    """Changed blocks."""
-    return blocks.mapped(change) if isinstance(blocks, GeneBlocks) else [change(block) for block in blocks]
+    """Changed blocks of the same shapes."""
+    return blocks.mapped(change) if isinstance(blocks, GeneBlocks) else _mapped(blocks, change)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ Two kinds of block:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
+from genebrain.alignment.closed_form.made_blocks import MadeBlocks
 from genebrain.alignment.closed_form.spectral import principal_components, varimax
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.common.words import no_bar
@@ -101,7 +103,7 @@ class WindowColumns:
 
     @classmethod
     def fit(
-        cls, blocks: list[FloatArray], settings: ColumnSettings | None = None, *, progress: bool = False
+        cls, blocks: Sequence[FloatArray], settings: ColumnSettings | None = None, *, progress: bool = False
     ) -> WindowColumns:
         """Fit on the training rows of all windows, ``blocks: list of [people, width]``."""
         settings = settings or ColumnSettings()
@@ -111,7 +113,7 @@ class WindowColumns:
         pieces = [fit_block(b, settings) for b in shown]
         if settings.power and settings.kind == "components":
             pieces = _mean_variance_one(pieces, blocks)
-        return cls(settings, pieces, [b.shape[1] for b in blocks])
+        return cls(settings, pieces, _widths(blocks))
 
     @property
     def window(self) -> IntArray:
@@ -119,20 +121,23 @@ class WindowColumns:
         counts = [sum(linear.shape[-1] for _, linear, _ in pieces) for pieces in self.pieces]
         return np.repeat(np.arange(len(counts)), counts)
 
-    def transform(self, blocks: list[FloatArray]) -> FloatArray:
+    def transform(self, blocks: Sequence[FloatArray]) -> FloatArray:
         """Map blocks of any people to columns, float32 ``[people, columns]``."""
         _check(blocks, self.settings)
-        widths = [b.shape[1] for b in blocks]
+        widths = _widths(blocks)
         if widths != self.widths:
             raise ValueError(f"fitted on windows of widths {self.widths}, got {widths}")
-        parts = []
+        found = np.empty((_n_people(blocks), len(self.window)), np.float32)
+        first = 0
         for block, pieces in zip(blocks, self.pieces, strict=True):
             expanded = _expand(block, self.settings)
             for mean, linear, selected in pieces:
                 centred = expanded[:, selected] - mean
                 filled = np.where(np.isnan(centred), 0.0, centred)
-                parts.append(filled * linear if self.settings.kind == "dosages" else filled @ linear)
-        return np.concatenate(parts, axis=1).astype(np.float32)
+                last = first + linear.shape[-1]
+                found[:, first:last] = filled * linear if self.settings.kind == "dosages" else filled @ linear
+                first = last
+        return found
 
     def state(self) -> dict[str, Any]:
         """Arrays named by window and item, and JSON-ready settings."""
@@ -156,20 +161,30 @@ class WindowColumns:
         return cls(ColumnSettings(**info["settings"]), pieces, info["widths"])
 
 
-def _check(blocks: list[FloatArray], settings: ColumnSettings) -> None:
-    if not blocks:
+def _widths(blocks: Sequence[FloatArray]) -> list[int]:
+    return blocks.widths if isinstance(blocks, MadeBlocks) else [block.shape[1] for block in blocks]
+
+
+def _n_people(blocks: Sequence[FloatArray]) -> int:
+    return blocks.people if isinstance(blocks, MadeBlocks) else len(blocks[0])
+
+
+def _check(blocks: Sequence[FloatArray], settings: ColumnSettings) -> None:
+    if not len(blocks):
         raise ValueError("no windows: blocks is an empty list")
-    rows = sorted({len(b) for b in blocks})
+    made = isinstance(blocks, MadeBlocks)  # to look at them costs as much as to fit them
+    rows = [] if made else sorted({len(b) for b in blocks})
     if len(rows) > 1:
         raise ValueError(f"blocks of one cohort must have equally many rows, got {rows}")
-    if settings.kind == "components":
+    if settings.kind == "components" and not made:
         broken = {w: int((~(np.isfinite(b).all(axis=1) | np.isnan(b).all(axis=1))).sum()) for w, b in enumerate(blocks)}
         if any(broken.values()):
             raise ValueError(
                 "embedding blocks hold rows that are neither finite nor wholly missing (all NaN); rows by window: "
                 f"{ {w: count for w, count in broken.items() if count} }"
             )
-        ragged = [b.shape[1] for b in blocks if settings.item_width and b.shape[1] % settings.item_width]
+    if settings.kind == "components":
+        ragged = [width for width in _widths(blocks) if settings.item_width and width % settings.item_width]
         if ragged:
             raise ValueError(f"block widths {ragged} are no multiples of item_width {settings.item_width}")
 
@@ -211,7 +226,7 @@ def _fit_components(block: FloatArray, settings: ColumnSettings) -> list[Piece]:
     return pieces
 
 
-def _mean_variance_one(pieces: list[list[Piece]], blocks: list[FloatArray]) -> list[list[Piece]]:
+def _mean_variance_one(pieces: list[list[Piece]], blocks: Sequence[FloatArray]) -> list[list[Piece]]:
     """One scale for all columns: an encoder's unit must not decide how strong the prior is."""
     variances = [
         np.nanvar((block[:, selected] - mean) @ linear, axis=0)

@@ -23,7 +23,7 @@ from genebrain.alignment.closed_form.choice import (
     rank_latents,
     score_vectors,
 )
-from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns
+from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns, row_counts
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
 from genebrain.alignment.closed_form.empirical_bayes import fit_ridge
 from genebrain.alignment.closed_form.gene_stack import STACK, Head, Member, heads_of, members_of
@@ -186,19 +186,20 @@ def fit_closed_form(
         form = form_for(size, budget)
         if form is PeopleRows and size.of_rows > budget:
             raise TooManyColumnsError(too_many_columns(size, budget, len(gene_blocks), settings.columns))
-        judges = [Judge(table.astype(np.float64), genomes, folds, settings) for table in tables]
-        cv, tried = _tried_latents(judges[0], brain_candidates, most, form, unpaired or {}, progress=progress)
+        judge = Judge(tables[0].astype(np.float64), genomes, folds, settings)
+        cv, tried = _tried_latents(judge, brain_candidates, most, form, unpaired or {}, progress=progress)
         latents, best = max(
-            ((one, choose_prior(judges[0], one.values, fits, one.name, cv, progress=progress)) for one, fits in tried),
+            ((one, choose_prior(judge, one.values, fits, one.name, cv, progress=progress)) for one, fits in tried),
             key=lambda found: found[1].row["recall@1"],
         )
         told = readings_of(latents, cv) if settings.stack else {}
         if isinstance(columns, SetColumns):
-            members = members_of(judges, columns, latents.values, best, form, progress=progress)
+            del tried  # of a large cohort the sums of the first set are as large as those of the others
+            members = members_of(judge, tables, columns, latents.values, best, form, progress=progress)
             columns, members, words = with_motifs(
-                judges[0], gene_blocks, columns, members, latents.values, form, progress=progress
+                judge, gene_blocks, columns, members, latents.values, form, progress=progress
             )
-            return _stacked(judges[0], columns, members, latents, best.row | told | words, cv)
+            return _stacked(judge, columns, members, latents, best.row | told | words, cv)
     return ClosedForm(
         columns=columns,
         coefficients=best.posterior.mean[-1],
@@ -269,10 +270,7 @@ def _tried_latents(
 def _check_inputs(given: Blocks, candidates: dict[str, FloatArray], n: int) -> None:
     if not candidates:
         raise ValueError("no brain candidates")
-    sources = given.sources if isinstance(given, GeneBlocks) else {"": given}
-    rows = {f"{s} window {w}".strip(): len(b) for s, blocks in sources.items() for w, b in enumerate(blocks)} | {
-        f"brain {c}": len(f) for c, f in candidates.items()
-    }
+    rows = row_counts(given) | {f"brain {c}": len(f) for c, f in candidates.items()}
     wrong = {name: count for name, count in rows.items() if count != n}
     if wrong:
         raise ValueError(f"{n} family labels, but other row counts in {wrong}")

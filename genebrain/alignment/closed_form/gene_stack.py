@@ -7,7 +7,7 @@ held-out predictions (Breiman 1996, Stacked regressions). The sum stays linear i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,13 +93,21 @@ def stacked_reading(judge: Judge, members: Sequence[Member], u: FloatArray) -> R
 
 
 def members_of(
-    judges: list[Judge], columns: SetColumns, u: FloatArray, first: Chosen, form: Form, *, progress: bool = False
+    judge: Judge,
+    tables: list[FloatArray],
+    columns: SetColumns,
+    u: FloatArray,
+    first: Chosen,
+    form: Form,
+    *,
+    progress: bool = False,
 ) -> list[Member]:
-    """Every wanted prior on every set; those of the first set were fitted when the latents were chosen."""
+    """Every wanted prior on every set; those of the first set, which ``judge`` holds, were fitted with the latents."""
     members = []
-    for number, (judge, one) in enumerate(zip(judges, columns.sets, strict=True)):
+    for number, (table, one) in enumerate(zip(tables, columns.sets, strict=True)):
         posteriors = first.posteriors
         if number:
+            judge = replace(judge, x=table.astype(np.float64))
             data = form.of_subsets(judge.x, u, judge.left_out)
             fits = data, fit_ridge(data, progress=progress)
             posteriors = fit_priors(judge, u, fits, judge.settings.modes, progress=progress)

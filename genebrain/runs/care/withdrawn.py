@@ -6,6 +6,7 @@ it would be another one; the run kept the basis of its fit, and the others are w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,7 +101,7 @@ def blocks_of_then(
     return replace(now, sources={**now.sources, **then})
 
 
-def _all_filled(blocks: list[FloatArray], columns: WindowColumns | None) -> list[FloatArray]:
+def _all_filled(blocks: Sequence[FloatArray], columns: WindowColumns | None) -> list[FloatArray]:
     return [_filled(block, columns, window) for window, block in enumerate(blocks)]
 
 

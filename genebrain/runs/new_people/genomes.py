@@ -7,6 +7,7 @@ store holds already are looked up there; nothing of the new people is written in
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -142,7 +143,7 @@ def genome_vectors(
     windows = [Window(contig, start, end, name, strand) for name, contig, start, end, strand in wanted["windows"]]
     letters, pooling = _letters(run, windows, reference), experiment.pooling
 
-    def read(masked: GeneSide, bases: FloatArray | None) -> tuple[list[FloatArray], int | None]:
+    def read(masked: GeneSide, bases: FloatArray | None) -> tuple[Sequence[FloatArray], int | None]:
         chunks = _read(masked, people, windows, letters, progress=progress)
         vectors = chunk_vectors(masked, chunks, store, pooling.token, progress=progress)
         index: IntArray = chunks.index

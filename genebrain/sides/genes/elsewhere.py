@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 BASES, ALLELES = "gene_bases.safetensors", "alleles.json"
 PLAIN = "bases"
 """Name of the bases of a side without a mask."""
-Reader = Callable[[GeneSide, FloatArray | None], tuple[list[FloatArray], int | None]]
+Reader = Callable[[GeneSide, FloatArray | None], tuple[Sequence[FloatArray], int | None]]
 """From a side (with its mask) and bases to pooled genomes and the width of a chunk."""
 
 
@@ -95,7 +95,7 @@ def genes_elsewhere(
         None of the alleles that the run reads is in the genotypes.
     """
 
-    def read(side: GenomeSide, bases: FloatArray | None) -> tuple[list[FloatArray], int | None]:
+    def read(side: GenomeSide, bases: FloatArray | None) -> tuple[Sequence[FloatArray], int | None]:
         workspace.embed(side)
         return workspace.blocks_in(side, pooling, bases)
 
@@ -119,7 +119,7 @@ def genes_in_coordinates(
     if not uses_sets(gene):
         return read(gene, bases.get(PLAIN))
     table = AlleleTable(saved_alleles(folder), [], 0)
-    embeddings: dict[str, list[FloatArray]] = {}
+    embeddings: dict[str, Sequence[FloatArray]] = {}
     widths: dict[str, int | None] = {}
     sides: list[GeneSide] = [MaskedGenes.of(gene, table.mask(f)) for f in gene.frequencies] or [gene]
     if "embeddings" in gene.families:
@@ -132,7 +132,7 @@ def genes_in_coordinates(
 
 def embeddings_of_then(
     gene: GeneSide, pooling: GenePooling, workspace: Workspace, training: IntArray, folder: Path
-) -> dict[str, list[FloatArray]]:
+) -> dict[str, Sequence[FloatArray]]:
     """Embeddings of a run's own people in the bases of its fit, by source, for when they are fewer than then."""
     bases, found = saved_bases(folder), {}
     if "embeddings" in gene.families:

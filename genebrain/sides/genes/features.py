@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genebrain.alignment.closed_form.column_sets import Blocks
+from genebrain.alignment.closed_form.column_sets import Blocks, mapped
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.engines.share import Waiting
 from genebrain.genetics.chunks.build import content_fingerprint, cut_together
@@ -48,7 +48,7 @@ class MaskedGenomes:
         def chunks(self, gene: GenomeSide) -> ChunkSet: ...  # noqa: D102
         def blocks(  # noqa: D102
             self, gene: GenomeSide, pooling: GenePooling
-        ) -> tuple[list[FloatArray], int | None]: ...
+        ) -> tuple[Sequence[FloatArray], int | None]: ...
 
     def alleles(self, gene: GeneSide, training: IntArray) -> AlleleTable:
         """Alleles that are common among training people, and everybody's dosages of them."""
@@ -94,12 +94,16 @@ class MaskedGenomes:
 
         Windows that a person lacks become the mean of the training people.
         """
+
+        def whole(block: FloatArray) -> FloatArray:
+            return filled(block, training)[0]
+
         if isinstance(gene, VectorGenes):
             blocks, width = self.blocks(gene, pooling)
             if missing := told_missing(blocks):
                 log.warning(missing)
-            return [filled(block, training)[0] for block in blocks], width
-        embeddings: dict[str, list[FloatArray]] = {}
+            return mapped(blocks, whole), width
+        embeddings: dict[str, Sequence[FloatArray]] = {}
         widths: dict[str, int | None] = {}
         missing = ""
         if "embeddings" in gene.families:
@@ -107,7 +111,7 @@ class MaskedGenomes:
                 source = source_of("embeddings", frequency)
                 blocks, widths[source] = self.blocks(one, pooling)
                 missing = missing or told_missing(blocks)
-                embeddings[source] = [filled(block, training)[0] for block in blocks]
+                embeddings[source] = mapped(blocks, whole)  # type: ignore[assignment]
         if missing:
             log.warning(missing)
         dosages: dict[str, list[FloatArray]] = {}

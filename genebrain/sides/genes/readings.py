@@ -78,8 +78,8 @@ def uses_sets(gene: GeneSide) -> bool:
 
 def gene_blocks(
     gene: GeneSide,
-    embeddings: dict[str, list[FloatArray]],
-    dosages: dict[str, list[FloatArray]],
+    embeddings: Mapping[str, Sequence[FloatArray]],
+    dosages: Mapping[str, Sequence[FloatArray]],
     widths: Mapping[str, int | None],
     words: Callable[[], Any],
 ) -> Blocks:
@@ -87,7 +87,7 @@ def gene_blocks(
 
     Parameters
     ----------
-    embeddings, dosages : dict
+    embeddings, dosages : mapping
         Blocks by source.
     words : callable
         Counts of all words in the people's chunks with all their alleles, where they are read.
@@ -112,7 +112,7 @@ def filled(block: FloatArray, training: IntArray) -> tuple[FloatArray, FloatArra
     return np.where(missing[:, None], mean, block).astype(np.float32), mean
 
 
-def told_missing(blocks: list[FloatArray]) -> str:
+def told_missing(blocks: Sequence[FloatArray]) -> str:
     """How many windows of people have no embedding, in words; empty where all have."""
     missing = np.stack([np.isnan(block).any(axis=1) for block in blocks], axis=1)
     if not missing.any():

@@ -1,0 +1,50 @@
+"""Blocks of gene features that are made when they are asked for, one window at a time.
+
+The pooled vectors of a biobank are twenty times larger than the numbers of the chunks that they are made of. What goes
+through windows one after the other needs one of them at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+from genebrain.common.types import FloatArray, IntArray
+
+
+class MadeBlocks(Sequence[FloatArray]):
+    """A sequence of blocks ``[people, width]``, none of which is kept.
+
+    Parameters
+    ----------
+    make : function
+        Number of a window -> its block.
+    people : int
+    widths : sequence of int
+        Width of each block.
+    """
+
+    def __init__(self, make: Callable[[int], FloatArray], people: int, widths: Sequence[int]) -> None:
+        self._make, self.people, self.widths = make, people, list(widths)
+
+    def __len__(self) -> int:
+        return len(self.widths)
+
+    @overload
+    def __getitem__(self, number: int) -> FloatArray: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[FloatArray]: ...
+    def __getitem__(self, number: int | slice) -> Any:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not -len(self) <= number < len(self):
+            raise IndexError(number)
+        return self._make(number % len(self))
+
+    def mapped(self, change: Callable[[FloatArray], FloatArray]) -> MadeBlocks:
+        """Changed blocks of the same shapes."""
+        return MadeBlocks(lambda number: change(self[number]), self.people, self.widths)
+
+    def rows(self, rows: IntArray) -> MadeBlocks:
+        """Of some people only."""
+        return MadeBlocks(lambda number: self[number][rows], len(rows), self.widths)
