@@ -7,7 +7,7 @@ import pytest
 
 from genebrain.alignment.closed_form.column_sets import mapped, row_counts, rows_of
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
-from genebrain.alignment.closed_form.made_blocks import MadeBlocks
+from genebrain.alignment.made_blocks import MadeBlocks
 from genebrain.common.types import UserError
 from genebrain.sides import pooling
 from genebrain.sides.pooling import GenePooling

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
-from genebrain.alignment.closed_form.made_blocks import MadeBlocks
 from genebrain.alignment.closed_form.motifs.columns import MotifColumns
+from genebrain.alignment.made_blocks import MadeBlocks
 from genebrain.common.types import FloatArray, IntArray
 
 FAMILIES = ("embeddings", "dosages", "motifs")

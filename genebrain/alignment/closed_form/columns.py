@@ -22,8 +22,8 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from genebrain.alignment.closed_form.made_blocks import MadeBlocks
 from genebrain.alignment.closed_form.spectral import principal_components, varimax
+from genebrain.alignment.made_blocks import MadeBlocks
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.common.words import no_bar
 

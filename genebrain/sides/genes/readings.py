@@ -96,7 +96,7 @@ def gene_blocks(
         (blocks,) = embeddings.values()
         return blocks
     sets = column_sets(gene.families, gene.frequencies or (0.0,), widths)
-    sources: dict[str, list[Any]] = {**embeddings, **dosages}
+    sources: dict[str, Sequence[FloatArray]] = {**embeddings, **dosages}
     if MOTIFS in gene.families:
         sources[MOTIFS] = [words(), *dosages[sets[0].source]]
     return GeneBlocks(sources, sets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class MotifColumns:
         """The words in IUPAC letters."""
         return [name_of(word) for word in self.words]
 
-    def transform(self, blocks: list[FloatArray]) -> FloatArray:
+    def transform(self, blocks: Sequence[FloatArray]) -> FloatArray:
         """Columns of any people, float32; ``blocks``: counts of all exact words, then allele counts per window."""
         counts = (counts_of(self.words, blocks[0]) - self.mean) / self.scale
         return np.concatenate([counts.astype(np.float32), self.alleles.transform(blocks[1:])], axis=1)
