@@ -39,6 +39,7 @@ root_doc = "docs/index"
 include_patterns = [
     "docs/*.md",
     "docs/cluster/*.md",
+    "docs/doors/*.md",
     "docs/api/*.rst",
     "docs/gallery/**.rst",
     "README.md",

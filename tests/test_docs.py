@@ -16,7 +16,12 @@ import genebrain
 from genebrain import tasks
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "doors").glob("*.md")),
+]
 EXAMPLES = sorted((ROOT / "examples").glob("example_*.py"))
 
 

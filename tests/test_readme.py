@@ -13,7 +13,12 @@ from genebrain.cli import VERBS, main, named_first
 from genebrain.common.types import UserError
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "doors").glob("*.md")),
+]
 
 
 def commands() -> list[tuple[str, str]]:

@@ -380,3 +380,9 @@ def test_every_command_of_the_page_runs(people, tmp_path, monkeypatch):
     metrics = json.loads((tmp_path / "runs/mine-on-B/metrics.json").read_text())
     assert metrics["retrieval"]["mean"]["recall@1"]["value"] > 10 * metrics["chance"]["recall@1"]
     assert len(pd.read_csv(tmp_path / "found.tsv", sep="\t")) == 10
+
+
+def test_words_in_the_place_of_settings_are_explained(tmp_path):
+    with pytest.raises(UserError, match=r"brain='correlation', pooling='mean'.*ConnectomeSide"):
+        tasks.fit("cohort.yaml", brain="correlation", pooling="mean", run=tmp_path / "r")
+    assert not (tmp_path / "r").exists()

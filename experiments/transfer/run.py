@@ -5,7 +5,8 @@
 B has other people of the same population and the same causal truth (``simulate like=A``). It differs in nothing else,
 or in the scanner (noise, gain, site), the time between frames, or ancestry. ``none`` scores B's people as they are;
 ``own`` first shifts and scales the brain latents of B's people to the mean and spread that A's training people have,
-and centres what is predicted from their genes: means and spreads of B, no pairs. A row of ``results.tsv`` per cohort,
+and centres what is predicted from their genes: means and spreads of B, no pairs; ``site`` takes the mean of each site
+of B in the place of the one mean. A row of ``results.tsv`` per cohort,
 with recall@1 in galleries of 64, its standard error over people, and the ceiling of the cohort. Rows that are there
 are not computed again, and cohorts and runs stay in ``runs/transfer`` until all rows are.
 """
@@ -89,9 +90,12 @@ def second(run: Path, tier: str, seed: int, name: str) -> list[dict[str, Any]]:
     ghat = closed.predicted_latents(closed.gene_columns(subjects.blocks))
     u = closed.observed_latents(subjects.brain[fitted.brain_name])
     mine = closed.observed_latents(opened.subjects.brain[fitted.brain_name][opened.split.training])
-    moved = (u - u.mean(axis=0)) / u.std(axis=0) * mine.std(axis=0) + mine.mean(axis=0)
-    pair = score_vectors(ghat - ghat.mean(axis=0), moved, closed.predictive, closed.calibration, closed.score)
-    rows.append({"use": "own", **judged(*pair, subjects.genome)})
+    site = workspace.cohort.table["site"].astype(str).to_numpy()
+    for use, groups in (("own", np.zeros(len(u))), ("site", site)):
+        centred = u - np.stack([u[groups == one].mean(axis=0) for one in groups])
+        moved = centred / centred.std(axis=0) * mine.std(axis=0) + mine.mean(axis=0)
+        pair = score_vectors(ghat - ghat.mean(axis=0), moved, closed.predictive, closed.calibration, closed.score)
+        rows.append({"use": use, **judged(*pair, subjects.genome)})
     return [{"second": name, **row, "ceiling": _ceiling(workspace.cohort)} for row in rows]
 
 

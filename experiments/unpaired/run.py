@@ -37,7 +37,7 @@ from genebrain.simulation.cohort import simulate_cohort
 
 RESULTS = Path(__file__).parent / "results.tsv"
 GALLERY, TEST, TIMES = 64, 300, 10
-SHAPE = {"n_windows": 12, "window_bp": 6000, "n_parcels": 40, "n_frames": 120, "n_genomewide": 200}
+SHAPE = {"n_windows": 12, "window_bp": 6000, "n_parcels": 60, "n_frames": 120, "n_genomewide": 200}
 SIDES = {"genes": (True, False), "scans": (False, True), "both": (True, True)}
 
 

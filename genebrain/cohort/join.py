@@ -40,6 +40,7 @@ class Assembly:
     person_scans: pd.DataFrame | None = None
     relatives: Relatives | None = None
     funnel: dict[str, Any] = field(default_factory=dict)
+    unpaired_scans: pd.DataFrame = field(default_factory=pd.DataFrame)
     put_back: frozenset[str] = frozenset()
     own: OwnColumns = field(default_factory=OwnColumns)
 
@@ -92,7 +93,7 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     _report_pairing(listed, genomes, "genotypes", samples, parts)
     _report_pairing(listed, visits, "scans", scan_ids, parts)
 
-    kept = genotyped & scanned
+    kept, alone = genotyped & scanned, scanned & ~genotyped
     dropped = {
         "participants without genotypes": int((~genotyped).sum()),
         "participants without scans": int((~scanned).sum()),
@@ -100,24 +101,24 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
         "scanned ids without participant": len(scan_ids) - visits.n_matched,
     }
     parts.funnel = {
-        "listed": len(listed),
-        "genotyped": int(genotyped.sum()),
-        "scanned": int(scanned.sum()),
-        "both": int(kept.sum()),
-    }
+        "listed": len(listed), "genotyped": int(genotyped.sum()),
+        "scanned": int(scanned.sum()), "both": int(kept.sum()),
+    }  # fmt: skip
     if "mean_fd" not in listed.columns and "mean_fd" in scans.columns:
         known = scan_rows >= 0
         motion = scans["mean_fd"][known].groupby(scan_rows[known]).mean()
         listed["mean_fd"] = motion.reindex(range(len(listed)))
     for reason, unwanted in (*_withdrawn(parts, listed), *_too_much_motion(parts, listed)):
         dropped[reason] = int((kept & unwanted).sum())
-        kept &= ~unwanted
+        kept, alone = kept & ~unwanted, alone & ~unwanted
 
     rows = np.flatnonzero(kept)
     table = listed.iloc[rows].reset_index(drop=True)
     table["genotype_id"] = [samples[row] for row in genomes.rows[rows]]
     person = np.full(len(listed) + 1, -1, dtype=np.int64)  # the last entry serves row -1: nobody's scans
     person[rows] = np.arange(len(rows))
+    unpaired = scans.assign(person=scan_rows)[np.append(alone, False)[scan_rows]]
+    parts.unpaired_scans = _in_order(unpaired.assign(person=pd.factorize(unpaired["person"], sort=True)[0]))
     scans = scans.assign(person=person[scan_rows])
     dropped["scan rows of people not kept"] = int((scans["person"] < 0).sum())
     scans = _in_order(scans[scans["person"] >= 0])

@@ -66,6 +66,9 @@ class Cohort:
         of scans (``scans`` has one row per vector then, with its ``row`` in the file).
     own : OwnColumns
         Confounds and strata that ``cohort.yaml`` names.
+    unpaired_scans : DataFrame
+        Scans of people of the participants table who have no genome, in the form of ``scans``; ``person`` counts these
+        people by themselves. Nobody who is withdrawn or moved too much.
     """
 
     folder: Path
@@ -86,6 +89,7 @@ class Cohort:
     gene_vectors: Path | None = None
     brain_vectors: Path | None = None
     own: OwnColumns = field(default_factory=OwnColumns)
+    unpaired_scans: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -153,6 +157,7 @@ def cohort_of(parts: Assembly) -> Cohort:
         gene_vectors=genes,
         brain_vectors=files.get("brain_vectors"),
         own=parts.own,
+        unpaired_scans=parts.unpaired_scans,
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genebrain.common.types import UserError
+from genebrain.common.words import no_bar
 from genebrain.engines.settings import EngineSettings
 from genebrain.engines.shard import Shard
 from genebrain.engines.share import Share, Work
@@ -129,14 +130,12 @@ def run_shares(
 
     engine, known = current(), known or {}
     total = sum(share.size for share in shares)
-    with tqdm(total=total, desc=what, unit=unit, disable=not (progress and shares)) as bar:
+    with tqdm(total=total, desc=what, unit=unit, disable=no_bar(progress and shares)) as bar:
         if engine.is_array and workers is None:
-            from genebrain.engines.array import run_array
+            from genebrain.engines.array import ArrayJob
 
-            yield from run_array(
-                work, shares, engine.shard, place / CLAIMS,
-                shared=shared, what=what, tries=engine.settings.tries, bar=bar, known=known,
-            )  # fmt: skip
+            folder, tries = place / CLAIMS, engine.settings.tries
+            yield from ArrayJob(work, shares, engine.shard, folder, shared, what, tries, bar, known).results()
             return
         for share in shares:
             if share.key in known:

@@ -45,10 +45,11 @@ def _scans(brain: BrainSide, workspace: Workspace) -> str:
     cohort = workspace.cohort
     if isinstance(brain, VectorBrain):
         return cohort.fingerprint
+    more = [] if workspace.unpaired_inputs(brain) is None else [cohort.unpaired_scans]  # which brings them there
     store = brain.scans(cohort, workspace.store) if isinstance(brain, EncoderSide) else _stored(brain, workspace)
     known = store.index["sha256"]
     scans = hashlib.blake2b(digest_size=16)
-    for key in store.keys(cohort.scans):
+    for key in [key for table in (cohort.scans, *more) for key in store.keys(table)]:
         scans.update(("-" if key is None else str(known[key])).encode())
     return scans.hexdigest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,14 @@ class Experiment:
     trainer: TrainerSettings
     split: SplitSettings
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        words = {field.name: getattr(self, field.name) for field in fields(self)}
+        if problems := [f"{name}={word!r}" for name, word in words.items() if isinstance(word, str)]:
+            raise UserError(
+                f"{', '.join(problems)}: in Python a settings object is wanted, such as genebrain.GeneSide(...), "
+                "genebrain.ConnectomeSide(...), genebrain.EncoderSide(...); words are for the command line"
+            )
 
     def check(self) -> None:
         """Raise a UserError for parts that do not go together, before any work."""
@@ -139,7 +147,8 @@ def _fit(
         split.save(run / "split.json")
         refuse_seen_people(experiment.brain, cohort, workspace.store, split.test)
         subjects = gather_subjects(experiment, workspace, split.training)
-        counts: dict[str, Any] = {}
+        alone = next(iter(subjects.unpaired.values()), None)
+        counts: dict[str, Any] = {} if alone is None else {"unpaired": {"people_with_scans": len(alone)}}
         if experiment.brain.positives == "scans":
             subjects = replace(subjects, scans=workspace.single_scans(experiment.brain, split.training))
             counts["training_rows"] = told_rows(experiment, subjects, split.training)
@@ -184,6 +193,7 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
     cohort, pooling, genetics = workspace.cohort, experiment.pooling, experiment.genetics
     features, brain = workspace.brain_features(experiment.brain, training)
     common: dict[str, Any] = {
+        "unpaired": workspace.unpaired_features(experiment.brain, training),
         "brain": Readings(brain),  # its own: what a checkpoint restores must not reach other runs
         "genome": np.array(cohort.table["genome"], dtype=np.int64),
         "family": np.array(cohort.table["family"], dtype=np.int64),

@@ -124,7 +124,8 @@ def fit_alignment(
     if not approval["approved"]:
         log.info(
             "training is not used, the closed form stays: recall@1 of {validation_people} validation people "
-            "{validation_recall_start:.3f} before, {validation_recall_trained:.3f} after".format(**approval)
+            "{validation_recall_start:.3f} before, {validation_recall_trained:.3f} after; the gain {gain:+.3f} is not "
+            "clearly above 0 (standard error {gain_standard_error:.3f})".format(**approval)
         )
         return AlignmentModel(settings, closed, None, "closed_form", approval, result.history, counts)
     towers, _ = _train(
@@ -167,6 +168,7 @@ def fit_recipe(
         seed=seed,
         settings=tried,
         progress=progress,
+        unpaired=subjects.unpaired,
     )
 
 

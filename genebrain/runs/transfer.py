@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from genebrain.alignment.model import AlignmentModel
 from genebrain.brain.connectome.base import needed
@@ -78,8 +79,12 @@ def save_coordinates(experiment: Experiment, workspace: Workspace, split: Split,
         write_private(folder / FILE, "".join(f"{mark}\n" for mark in sorted(_marks(values[split.training]))).encode())
     else:
         scans = _scan_store(brain, workspace)
-        keys = person_scans(cohort, scans)
-        save_seen(folder, scans, cohort.scans, (key for row in split.training for key in keys[row]))
+        keys, table = person_scans(cohort, scans), cohort.scans
+        known = [key for row in split.training for key in keys[row]]
+        if getattr(brain, "unpaired", False):
+            table = pd.concat([table, cohort.unpaired_scans])
+            known += [key for key in scans.keys(cohort.unpaired_scans) if key is not None]
+        save_seen(folder, scans, table, known)
     write_json(folder / COORDINATES, coordinates(experiment, workspace), private=True)
 
 

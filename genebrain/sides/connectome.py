@@ -61,6 +61,9 @@ class ConnectomeSide:
         Everything else reads people.
     despike : bool, optional
         Interpolate motion spikes that the series show by themselves; None: with several kinds yes, with one no.
+    unpaired : bool
+        Fit features and components, which need no genomes, on scans of people without a genome too (rows of the
+        participants table; never test people). Pays where pairs are few and the brain signal is weak.
     """
 
     kind: str | tuple[str, ...] = DEFAULT_KINDS
@@ -70,6 +73,7 @@ class ConnectomeSide:
     cleaning: Cleaning = field(default_factory=Cleaning)
     positives: Positives = "people"
     despike: bool | None = None
+    unpaired: bool = False
 
     def __post_init__(self) -> None:
         if self.components is not None:
@@ -158,6 +162,35 @@ class ConnectomeSide:
         found = summaries_from_store(scans, keys, steps, despike=self.despikes, progress=progress)
         return found if self.needs_powers else found.moments
 
+    def unpaired_inputs(self, cohort: Cohort, store: Path, *, progress: bool = True) -> Moments | ScanSummary:
+        """What :meth:`inputs` gives, of the people who have scans and no genome.
+
+        Raises
+        ------
+        UserError
+            There is nobody, or nobody with a usable scan.
+        """
+        from genebrain.brain.store.fill import ingest_scans
+        from genebrain.brain.store.store import ScanStore
+
+        table = cohort.unpaired_scans
+        if table.empty:
+            raise UserError(
+                f"brain.unpaired=true: everybody in the participants table of {cohort.name} who has scans has a genome "
+                "too: leave it out, or list people who have scans alone"
+            )
+        ingest_scans(
+            table, self.folder(store), atlas=cohort.atlas, cleaning=self.cleaning, min_frames=self.min_frames,
+            short="skip", progress=progress,
+        )  # fmt: skip
+        scans, keys = ScanStore(self.folder(store)), dict[int, list[str]]()
+        for person, key in zip(table["person"], scans.keys(table), strict=True):
+            if key is not None:
+                keys.setdefault(int(person), []).append(key)
+        if not keys:
+            raise UserError(f"brain.unpaired=true: none of {len(table)} scans of people without a genome can be used")
+        return self.summaries(scans, list(keys.values()), progress=progress)
+
     def folder(self, store: Path) -> Path:
         """Where the series of the scans lie."""
         return store / parcels_folder(self.cleaning)
@@ -169,8 +202,12 @@ class ConnectomeSide:
             found |= FEATURES[kind].candidates(kind, self.sizes, n_parcels, self.shrinkage)
         return found
 
-    def fit(self, summary: Moments | ScanSummary, rows: IntArray) -> dict[str, ConnectomeFeature]:
+    def fit(
+        self, summary: Moments | ScanSummary, rows: IntArray, unpaired: Moments | ScanSummary | None = None
+    ) -> dict[str, ConnectomeFeature]:
         """Fit every candidate on the given (training) rows; one of several that these scans do not allow is left out.
+
+        ``unpaired`` people are learned from as well.
 
         Raises
         ------
@@ -178,6 +215,8 @@ class ConnectomeSide:
             The scans allow none.
         """
         training: list[Any] = [values[rows] for values in summary]
+        if unpaired is not None:
+            training = [_below(one, np.asarray(more)) for one, more in zip(training, unpaired, strict=True)]
         fitted, refused = {}, {}
         for name, feature in self.features(summary.C0.shape[-1]).items():
             try:
@@ -203,6 +242,14 @@ class ConnectomeSide:
         cleaning = self.cleaning.describe() if self.cleaning.active else None
         kind = self.kind if isinstance(self.kind, str) else list(self.kind)
         return {"encoder": "connectome", "kind": kind, "despiked": self.despikes, "cleaning": cleaning}
+
+
+def _below(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Rows of two sets of people; frames at the ends of runs are padded to as many as the other has."""
+    if one.ndim == 4:  # [people, 2, runs, parcels]
+        runs = max(one.shape[2], other.shape[2])
+        one, other = (np.pad(x, ((0, 0), (0, 0), (0, runs - x.shape[2]), (0, 0))) for x in (one, other))
+    return np.concatenate([one, other])
 
 
 def parcels_folder(cleaning: Cleaning) -> str:

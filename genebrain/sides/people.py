@@ -53,6 +53,8 @@ class Subjects:
         Encoders that are trained with the towers, by side (``gene``, ``brain``); ``gene`` needs ``index``.
     scans : SingleScans or None
         Scans of training people who have several, which training reads instead of the people.
+    unpaired : dict
+        Features of people without a genome, by candidate, from whom components are learned too.
     """
 
     blocks: Blocks
@@ -66,6 +68,7 @@ class Subjects:
     index: IntArray | None = None
     tuned: Mapping[str, EncoderMaker] = field(default_factory=dict)
     scans: SingleScans | None = None
+    unpaired: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.brain, Readings):  # a stack of candidates is found by its joined name

@@ -227,12 +227,33 @@ class Workspace(MaskedGenomes):
         (embeddings,) = self.brain_inputs(brain, np.empty(0, np.int64))
         return {"people": len(embeddings), "hidden_size": embeddings.shape[1], **self.brain_description(brain)}
 
+    def unpaired_inputs(self, brain: BrainSide) -> tuple[Any, ...] | None:
+        """As :meth:`brain_inputs`, of the people who have scans and no genome; None where they are not wanted."""
+        if not isinstance(brain, ConnectomeSide) or not brain.unpaired:
+            return None
+
+        def work() -> tuple[Any, ...]:
+            with self._filling():
+                found = brain.unpaired_inputs(self.cohort, self.store, progress=self.progress)
+            log.info(f"scan features are fitted on {len(found.C0):,} people without a genome too")
+            return found
+
+        return self._once(("unpaired", brain.source), work)
+
+    def unpaired_features(self, brain: BrainSide, rows: IntArray) -> dict[str, FloatArray]:
+        """Values of the people without a genome, by the features fitted on ``rows`` and them; empty without."""
+        inputs = self.unpaired_inputs(brain)
+        if inputs is None:
+            return {}
+        return {name: one.transform(*needed(one, inputs)) for name, one in self.brain_features(brain, rows)[0].items()}
+
     def brain_features(self, brain: BrainSide, rows: IntArray) -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
         """Features fitted on ``rows`` (training people), and their values for everybody."""
 
         def work() -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
-            inputs = self.brain_inputs(brain, rows)
-            fitted = brain.fit(inputs, rows)  # type: ignore[arg-type]
+            inputs, unpaired = self.brain_inputs(brain, rows), self.unpaired_inputs(brain)
+            more = () if unpaired is None else (unpaired,)
+            fitted = brain.fit(inputs, rows, *more)  # type: ignore[arg-type]
             return dict(fitted), {name: feature.transform(*needed(feature, inputs)) for name, feature in fitted.items()}
 
         fitted, values = self._once(("features", brain, rows.tobytes()), work)

@@ -81,7 +81,9 @@ def choose_causal(
                 while queues[window]:
                     site = int(queues[window].pop())
                     here = columns[window]
-                    if all((here[other] @ here[site]) ** 2 <= linkage for other in taken[window]):
+                    # One product for all: the last bit decides where two variants are the same in everybody.
+                    others = np.array([here[other] for other in taken[window]]).reshape(-1, len(here[site]))
+                    if np.all((others @ here[site]) ** 2 <= linkage):
                         taken[window].append(site)
                         chosen.append((int(window), site))
                         break

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import pandas as pd
+import yaml
 from tqdm import tqdm
 
 from genebrain.cohort.participants import Cohort
@@ -48,6 +49,30 @@ class Cell:
     seed: int
     experiment: Experiment
     folder: Path
+
+
+def own_arms(given: Mapping[str, Any] | Path | str) -> dict[str, Any]:
+    """Arms as a user gives them: a mapping, or a YAML file that holds it (under ``arms:`` or by itself).
+
+    Raises
+    ------
+    UserError
+        No such file, no mapping of mappings, fewer than two arms.
+    """
+    if isinstance(given, str | Path):
+        try:
+            given = yaml.safe_load(read_text(Path(given), "name a YAML file of arms"))
+        except yaml.YAMLError as error:
+            raise UserError(f"arms={given} is no YAML file: {error}") from error
+    arms = given.get("arms", given) if isinstance(given, Mapping) else None
+    parts = ("genetics", "brain", "pooling", "alignment", "trainer", "split")
+    whole = isinstance(arms, Mapping) and all(isinstance(one, Mapping | None) for one in arms.values())
+    if not whole or len(arms) < 2 or any(set(one or ()) - set(parts) for one in arms.values()):  # type: ignore[arg-type, union-attr]
+        raise UserError(
+            f"arms={given}: at least two arms {{name: {{part: {{setting: value}}}}}} are wanted, part being one of "
+            f"{', '.join(parts)}; an arm {{}} is the recipe as it stands"
+        )
+    return {str(name): dict(one or {}) for name, one in arms.items()}  # type: ignore[union-attr]
 
 
 def run_ablation(

@@ -235,7 +235,7 @@ def evaluate(
         metrics = judge_run(Path(run), experiment, workspace, settings)
     if progress:
         print(roles_in_words(metrics["columns"]))
-        print(metrics["verdict"])
+        print(f"{metrics['verdict']}\nas a page: genebrain report run={run if place is None or out is None else out}")
     return metrics
 
 
@@ -266,11 +266,12 @@ def ablate(
     genes: VectorInput | None = None,
     brains: VectorInput | None = None,
     participants: VectorInput | None = None,
+    arms: Mapping[str, Any] | Path | str | None = None,
 ) -> Path:
-    """Run every arm with every seed on the same splits; writes ``results.csv``, a table and a figure."""
+    """Run every arm (``arms``: one's own) with every seed on the same splits; writes a table and a figure."""
     from genebrain.runs.fit import Experiment
     from genebrain.sides.workspace import Workspace
-    from genebrain.studies.ablation import run_ablation
+    from genebrain.studies.ablation import own_arms, run_ablation
     from genebrain.tasks.vector_inputs import open_sources, sources_of
 
     given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(run))
@@ -280,7 +281,7 @@ def ablate(
     )  # fmt: skip
     workspace = Workspace(open_sources(_path(given.cohort), given), store)
     return run_ablation(
-        workspace, base, dict(ablation["arms"]), Path(run), list(seeds),
+        workspace, base, dict(ablation["arms"]) if arms is None else own_arms(arms), Path(run), list(seeds),
         reference=reference, gallery_size=gallery_size, jobs=jobs, fit=fit, evaluate=evaluate,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from genebrain.sides.genome import GeneSide
 from genebrain.sides.scans import BrainSide
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.simulation.source import CohortSource
+from genebrain.tasks.second_cohort import CohortPlace
 
 Source = CohortSource | Path | str
 
@@ -50,21 +51,24 @@ def plan(
 
 
 def power(
-    n_train: int = 1000,
-    n_test: int = 500,
+    n_train: int | None = None,
+    n_test: int | None = None,
     gallery_size: int | None = None,
     n_columns: int = 200,
     alpha: float = 0.05,
     power: float = 0.8,
     out: Path | str | None = None,
+    cohort: CohortPlace | Path | str | None = None,
 ) -> Metrics:
-    """Say which effect a cohort of this size can detect."""
+    """Say which effect a cohort of this size can detect; the default split of ``cohort`` gives the two numbers."""
     from genebrain.common.run_folder import write_json
     from genebrain.evaluation.power import detectable_effect
 
+    place = cohort.path if isinstance(cohort, CohortPlace) else cohort
+    counts = (1000, 500) if place is None else _sizes(Path(place))
     result = detectable_effect(
-        n_train=n_train,
-        n_test=n_test,
+        n_train=counts[0] if n_train is None else n_train,
+        n_test=counts[1] if n_test is None else n_test,
         gene_columns=n_columns,
         gallery_size=gallery_size,
         alpha=alpha,
@@ -74,3 +78,12 @@ def power(
         write_json(Path(out), result)
     print(result["sentence"])
     return result
+
+
+def _sizes(path: Path) -> tuple[int, int]:
+    """People who are learned from and judged in the default split of a cohort."""
+    from genebrain.cohort.participants import load_cohort
+    from genebrain.cohort.splits.settings import SplitSettings
+
+    split = SplitSettings().make(load_cohort(path), 0)
+    return len(split.training), len(split.test)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from genebrain.common.files import StorageError
 from genebrain.common.types import UserError
 from genebrain.engines import claims as claims_module
-from genebrain.engines.array import run_array
+from genebrain.engines.array import ArrayJob
 from genebrain.engines.claims import Claims
 from genebrain.engines.run import run_shares, using
 from genebrain.engines.settings import EngineSettings, SlurmJobs
@@ -96,20 +96,11 @@ def test_jobs_that_claim_do_every_share_once(tmp_path):
 
     def job(_):
         with tqdm(disable=True) as bar:
-            return numbers(
-                run_array(
-                    work,
-                    works.shares(range(12)),
-                    Shard(claims=True),
-                    tmp_path,
-                    shared=None,
-                    what="numbers",
-                    tries=3,
-                    bar=bar,
-                    known={},
-                    pause=lambda s: threading.Event().wait(0.01),
-                )
-            )
+            one = ArrayJob(
+                work, works.shares(range(12)), Shard(claims=True), tmp_path, None, "numbers", 3, bar, {},
+                pause=lambda s: threading.Event().wait(0.01),
+            )  # fmt: skip
+            return numbers(one.results())
 
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(job, range(3)))

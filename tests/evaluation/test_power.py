@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from genebrain import tasks
+from genebrain.cohort.participants import load_cohort
+from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import UserError
 from genebrain.evaluation.ceiling import bayes_ceiling
 from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.power import detectable_effect, expected_retrieval, learned_r2
 from genebrain.evaluation.retrieval import chance, evaluate_retrieval
+from tests.cohort.small_cohort import SmallCohort
 
 
 def test_no_correlation_is_chance():
@@ -100,3 +104,14 @@ def test_impossible_settings_raise():
 def test_a_small_test_set_is_its_own_gallery():
     assert detectable_effect(n_train=80, n_test=40, gene_columns=200)["gallery_size"] == 40
     assert detectable_effect(n_train=80, n_test=400, gene_columns=200)["gallery_size"] == 64
+
+
+def test_the_numbers_of_a_cohort(tmp_path, capsys):
+    cohort = SmallCohort(tmp_path).write()
+    split = SplitSettings().make(load_cohort(cohort), 0)
+    by_cohort, by_hand = (
+        tasks.power(cohort=cohort, n_columns=5),
+        tasks.power(n_train=len(split.training), n_test=len(split.test), n_columns=5),
+    )
+    assert by_cohort == by_hand
+    assert tasks.power(cohort=cohort, n_test=500, n_columns=5) != by_hand

@@ -11,6 +11,7 @@ from genebrain import tasks
 from genebrain.alignment.closed_form.column_sets import GeneBlocks
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.common.types import UserError
+from genebrain.sides.genes import features
 from genebrain.sides.genes.masked import MaskedGenes
 from genebrain.sides.genes.readings import column_sets
 from genebrain.sides.genome import GeneSide
@@ -34,6 +35,23 @@ def with_rare(folder: Path) -> SmallCohort:
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory) -> Cohort:
     return load_cohort(with_rare(tmp_path_factory.mktemp("cohort")).write())
+
+
+def test_a_second_look_counts_no_alleles(cohort: Cohort, tmp_path: Path, monkeypatch) -> None:
+    """What one verb has counted, the next finds with the chunks; other training people are counted anew."""
+    gene, first = GeneSide(chunk_bp=300), Workspace(cohort, tmp_path, progress=False)
+    first.read_chunks(gene, TRAINING)
+    (kept,) = tmp_path.glob("chunk_index/*/alleles-*.safetensors")
+    monkeypatch.setattr(features, "allele_table", None)
+    second = Workspace(cohort, tmp_path, progress=False)
+    assert second.alleles(gene, TRAINING).alleles == first.alleles(gene, TRAINING).alleles
+    for one, other in zip(second.alleles(gene, TRAINING).dosages, first.alleles(gene, TRAINING).dosages, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(TypeError):
+        second.alleles(gene, TRAINING[:-1])
+    kept.unlink()
+    with pytest.raises(TypeError):
+        Workspace(cohort, tmp_path, progress=False).alleles(gene, TRAINING)
 
 
 def test_both_families_under_both_masks(cohort: Cohort, tmp_path: Path) -> None:

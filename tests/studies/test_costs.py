@@ -9,6 +9,7 @@ import pytest
 from genebrain import tasks
 from genebrain.cohort.participants import load_cohort
 from genebrain.common.types import UserError
+from genebrain.genetics.genome.gene_windows import Window
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.studies.costs import genomes
@@ -21,19 +22,27 @@ def cohort(tmp_path_factory):
     return tasks.simulate(tmp_path_factory.mktemp("cohort"), tier="smoke", n_subjects=400, seed=5)
 
 
-def test_a_sample_of_people_and_windows_foretells_the_chunks_of_all(cohort, monkeypatch):
+def test_pieces_of_some_windows_foretell_the_chunks_of_all(cohort, monkeypatch):
     people = load_cohort(cohort)
     counted, _, _ = genomes.genome_work(GeneSide(), people)
     monkeypatch.setattr(genomes, "COUNTED", 0)
-    monkeypatch.setattr(genomes, "PEOPLE", (50, 150))
+    monkeypatch.setattr(genomes, "SMALL", 0)
     foretold, seconds, _ = genomes.genome_work(GeneSide(), people)
-    assert foretold["sampled"]["people"] == 150
+    assert foretold["sampled"]["bases"] == foretold["sampled"]["windows"] * genomes.CHUNKS * 1500
+    assert foretold["sampled"]["of_bases"] == 240_000
     assert foretold["sampled"]["windows"] <= genomes.WINDOWS < foretold["sampled"]["of_windows"]
     assert foretold["chunks_naive"] == pytest.approx(counted["chunks_naive"], rel=0.1)
     assert foretold["chunks_unique"] == pytest.approx(counted["chunks_unique"], rel=0.25)
     assert foretold["encoder_tokens"] == pytest.approx(counted["encoder_tokens"], rel=0.25)
-    assert 0 < foretold["growth"] < 1
     assert seconds > 0
+
+
+@pytest.mark.parametrize(("start", "origin", "expected"), [(3000, 0, 6000), (4000, 0, 7500), (4000, 4000, 7000)])
+def test_a_piece_is_whole_chunks_of_the_middle(start, origin, expected):
+    piece = genomes._middle(Window("1", start, start + 12_500, "w"), 1500, origin)
+    assert (piece.start, piece.end) == (expected, expected + 6000)
+    short = Window("1", 0, 5000, "s")
+    assert genomes._middle(short, 1500, 0) is short
 
 
 def test_scans_are_tried_and_nothing_is_left(cohort):

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 import genebrain
-from genebrain import cli, tasks
+from genebrain import cli, config, tasks
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.cohort.splits.splits import make_split
 from genebrain.common.types import UserError
 from genebrain.sides.vectors.cohorts import open_cohort
+from genebrain.studies.ablation import own_arms
 from genebrain.studies.learning_curve import curve_table, learning_curve
 from genebrain.studies.run_table import latex, names_of
 
@@ -122,3 +123,16 @@ def test_a_learning_curve_is_an_ablation(tmp_path):
     table = curve_table(results, "recall@1")
     assert table["mean"].tolist() == results["recall@1"].tolist()
     assert not learning_curve(results.iloc[:1], "recall@1", tmp_path / "no.png")
+
+
+def test_arms_of_ones_own(tmp_path):
+    words = ["arms={plain: {}, wide: {pooling: {window: mean}}}", "genes=g.parquet", "brains=b.parquet"]
+    given = config.build(config.compose("ablate", words))["arms"]
+    assert own_arms(given) == {"plain": {}, "wide": {"pooling": {"window": "mean"}}}
+    (tmp_path / "arms.yaml").write_text("arms:\n  plain:\n  half: {split: {train_share: 0.5}}\n")
+    assert own_arms(tmp_path / "arms.yaml") == {"plain": {}, "half": {"split": {"train_share": 0.5}}}
+    for wrong in ({"one": {}}, {"a": {}, "b": {"poling": {}}}, {"a": {}, "b": 3}, ["a", "b"]):
+        with pytest.raises(UserError, match="at least two arms"):
+            own_arms(wrong)
+    with pytest.raises(UserError, match=r"none\.yaml"):
+        own_arms(tmp_path / "none.yaml")

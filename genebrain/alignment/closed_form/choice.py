@@ -27,6 +27,7 @@ from genebrain.alignment.closed_form.regression_data import Form, RegressionData
 from genebrain.alignment.closed_form.score import Calibration, calibrate, llr_vectors, unit_rows
 from genebrain.alignment.closed_form.spectral import PrincipalComponents
 from genebrain.common.types import FloatArray, IntArray
+from genebrain.common.words import no_bar
 from genebrain.evaluation.rank_metrics import expected_recall_at_1
 
 NEAR = 3.0
@@ -184,7 +185,7 @@ def fit_priors(
     sparse = [mode for mode in ("row", "entry") if mode in modes or "entry" in modes]
     if sparse and u.shape[1] and judge.x.shape[1]:
         most = SWEEPS + ("entry" in sparse) * (ROUNDS * SHORT_SWEEPS + SWEEPS)
-        with tqdm(total=most, desc=" and ".join(sparse), unit="sweep", disable=not progress) as bar:
+        with tqdm(total=most, desc=" and ".join(sparse), unit="sweep", disable=no_bar(progress)) as bar:
             posteriors["row"] = fit_sparse(data, ridge.mean, shared=True, tick=bar.update)
             if "entry" in sparse:
                 posteriors["entry"] = fit_entry(data, posteriors["row"], tick=bar.update)

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from genebrain.alignment.closed_form.spectral import principal_components, varimax
 from genebrain.common.types import FloatArray, IntArray
+from genebrain.common.words import no_bar
 
 Piece = tuple[FloatArray, FloatArray, IntArray]
 """Mean [used], map [used, columns] (or a scale [used] for dosages), and which block columns are used."""
@@ -106,7 +107,7 @@ class WindowColumns:
         settings = settings or ColumnSettings()
         _check(blocks, settings)
         fit_block = _fit_components if settings.kind == "components" else _fit_dosages
-        shown = tqdm(blocks, "gene columns", unit="window", disable=not progress)
+        shown = tqdm(blocks, "gene columns", unit="window", disable=no_bar(progress))
         pieces = [fit_block(b, settings) for b in shown]
         if settings.power and settings.kind == "components":
             pieces = _mean_variance_one(pieces, blocks)

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from genebrain.alignment.closed_form.regression_data import RegressionData, Residual
 from genebrain.alignment.closed_form.spectral import varimax
 from genebrain.common.types import FloatArray, IntArray
+from genebrain.common.words import no_bar
 
 RIDGE_GRID = np.geomspace(1e-3, 1e4, 43)
 """Noise-to-slab ratios, in units of the number of people; the evidence picks one per dimension, or no signal."""
@@ -71,7 +72,7 @@ def fit_ridge(data: RegressionData, *, progress: bool = False) -> Posterior:
     """Exact posterior under a Gaussian prior; its variance per dimension maximises the evidence on a grid."""
     fits, p, k = data.xu.shape
     mean, predictive = np.zeros((fits, p, k)), np.zeros((fits, k))
-    for f in tqdm(range(fits), "ridge", unit="fit", disable=not progress):
+    for f in tqdm(range(fits), "ridge", unit="fit", disable=no_bar(progress)):
         spectrum = data.spectrum(f)
         values = spectrum.values
         n, total = data.n[f], np.diag(data.uu[f])

@@ -27,13 +27,13 @@ from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetC
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
 from genebrain.alignment.closed_form.empirical_bayes import fit_ridge
 from genebrain.alignment.closed_form.gene_stack import STACK, Head, Member, heads_of, members_of
-from genebrain.alignment.closed_form.latents import Latents, fixed_latents
+from genebrain.alignment.closed_form.latents import Latents, fixed_latents, with_unpaired
 from genebrain.alignment.closed_form.memory import Size, form_for, memory_budget, too_many_columns
 from genebrain.alignment.closed_form.motifs.members import with_motifs, without_motifs
 from genebrain.alignment.closed_form.regression_data import Form, PeopleRows
 from genebrain.alignment.closed_form.score import Calibration
 from genebrain.alignment.closed_form.spectral import grouped_folds, principal_components
-from genebrain.alignment.closed_form.stacking import best_of_kinds, stacked_latents
+from genebrain.alignment.closed_form.stacking import readings_of, stacked_latents
 from genebrain.common.types import FloatArray, IntArray, UserError
 
 __all__ = ["ClosedForm", "ClosedFormSettings", "TooManyColumnsError", "fit_closed_form"]
@@ -145,6 +145,7 @@ def fit_closed_form(
     seed: int = 0,
     settings: ClosedFormSettings | None = None,
     progress: bool = False,
+    unpaired: Mapping[str, FloatArray] | None = None,
 ) -> ClosedForm:
     """Choose brain candidate, dimensions and gene prior by grouped cross-validation; refit on all given rows.
 
@@ -158,6 +159,8 @@ def fit_closed_form(
         Families stay on one side of every fold.
     genomes : int array [people], optional
         People of one genome (identical twins) are no rivals of each other in cross-validation. None: all differ.
+    unpaired : mapping of float arrays [others, features]
+        Brain features of people without genes, by candidate: components are fitted on them as well.
     progress : bool
         Show bars: windows that become columns, fits of the ridge, sweeps of the sparse priors.
 
@@ -184,12 +187,12 @@ def fit_closed_form(
         if form is PeopleRows and size.of_rows > budget:
             raise TooManyColumnsError(too_many_columns(size, budget, len(gene_blocks), settings.columns))
         judges = [Judge(table.astype(np.float64), genomes, folds, settings) for table in tables]
-        cv, tried = _tried_latents(judges[0], brain_candidates, most, form, progress=progress)
+        cv, tried = _tried_latents(judges[0], brain_candidates, most, form, unpaired or {}, progress=progress)
         latents, best = max(
             ((one, choose_prior(judges[0], one.values, fits, one.name, cv, progress=progress)) for one, fits in tried),
             key=lambda found: found[1].row["recall@1"],
         )
-        told = _readings(latents, cv) if settings.stack else {}
+        told = readings_of(latents, cv) if settings.stack else {}
         if isinstance(columns, SetColumns):
             members = members_of(judges, columns, latents.values, best, form, progress=progress)
             columns, members, words = with_motifs(
@@ -246,31 +249,21 @@ def _stacked(
 
 
 def _tried_latents(
-    judge: Judge, candidates: dict[str, FloatArray], most: int, form: Form, *, progress: bool
-) -> tuple[list[dict[str, Any]], list[tuple[Latents, Fits]]]:
+    judge: Judge, candidates: dict[str, FloatArray], most: int, form: Form, unpaired: Mapping[str, FloatArray], *,
+    progress: bool,
+) -> tuple[list[dict[str, Any]], list[tuple[Latents, Fits]]]:  # fmt: skip
     """What ridge has tried, and what the priors are tried on: the best candidate or kinds, and a stack that gains."""
     if judge.settings.parts:
-        latents = fixed_latents(candidates, judge.settings.parts, most)
+        latents = fixed_latents(candidates, judge.settings.parts, most, unpaired)
         data = form.of_subsets(judge.x, latents.values, judge.left_out)
         return [], [(latents, (data, fit_ridge(data, progress=progress)))]
-    brains = {name: principal_components(f, most) for name, f in candidates.items()}
+    brains = {name: principal_components(with_unpaired(f, unpaired, name), most) for name, f in candidates.items()}
     cv, ranked = rank_latents(judge, brains, candidates, form, progress=progress)
     tried = [(Latents.of_components(name, brains[name], u, u.shape[1]), fits) for name, u, fits in ranked]
     stack = None
     if judge.settings.stack:
         stack = stacked_latents(judge, *tried[0], candidates, cv, form, most, progress=progress)
     return cv, [*tried, *([stack] if stack is not None else [])]
-
-
-def _readings(latents: Latents, cv: list[dict[str, Any]]) -> dict[str, Any]:
-    """What each kind of candidates reached, and the parts of a stack; nothing where there was one kind only."""
-    best = best_of_kinds(cv)
-    found: dict[str, Any] = {}
-    if len(best) > 1:
-        found["kinds"] = {kind: value for kind, (value, _) in best.items()}
-    if len(latents.parts) > 1:
-        found["parts"] = [list(part) for part in latents.parts]
-    return found
 
 
 def _check_inputs(given: Blocks, candidates: dict[str, FloatArray], n: int) -> None:

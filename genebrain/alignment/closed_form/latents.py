@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -76,10 +77,20 @@ class Latents:
         return Latents((*before, (name, k)), self.values[:, :kept], self.mean, self.map[:, :kept])
 
 
-def fixed_latents(candidates: Mapping[str, FloatArray], parts: tuple[tuple[str, int], ...], most: int) -> Latents:
+def with_unpaired(features: FloatArray, unpaired: Mapping[str, FloatArray], name: str) -> FloatArray:
+    """Features of a candidate, and below them those of people without genes."""
+    return np.concatenate([features, unpaired[name]]) if name in unpaired else features
+
+
+def fixed_latents(
+    candidates: Mapping[str, FloatArray],
+    parts: tuple[tuple[str, int], ...],
+    most: int,
+    unpaired: Mapping[str, FloatArray] = MappingProxyType({}),
+) -> Latents:
     """Latents of given candidates and dimensions, as another fit has chosen them; at most ``most`` of each."""
     (first, k), *others = parts
-    components = principal_components(candidates[first], min(k, most))
+    components = principal_components(with_unpaired(candidates[first], unpaired, first), min(k, most))
     scores = components.scores(candidates[first])
     found = Latents.of_components(first, components, scores, scores.shape[1])
     for name, size in others:

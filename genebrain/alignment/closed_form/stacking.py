@@ -31,6 +31,17 @@ def best_of_kinds(cv: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str
     return best
 
 
+def readings_of(latents: Latents, cv: list[dict[str, Any]]) -> dict[str, Any]:
+    """What each kind of candidates reached, and the parts of a stack; nothing where there was one kind only."""
+    best = best_of_kinds(cv)
+    found: dict[str, Any] = {}
+    if len(best) > 1:
+        found["kinds"] = {kind: value for kind, (value, _) in best.items()}
+    if len(latents.parts) > 1:
+        found["parts"] = [list(part) for part in latents.parts]
+    return found
+
+
 def stacked_latents(
     judge: Judge,
     latents: Latents,

@@ -29,6 +29,7 @@ from genebrain.brain.connectome.moments import (
 )
 from genebrain.brain.connectome.tangent import leading_components
 from genebrain.common.types import BoolArray
+from genebrain.common.words import no_bar
 
 Keys = Sequence[str | Sequence[str]]
 """One entry per subject: a scan key, or all the keys of that subject."""
@@ -85,7 +86,7 @@ def summaries_from_store(
     seconds = np.zeros(len(keys))
 
     def subjects() -> Iterator[Moments]:
-        for row, entry in enumerate(tqdm(keys, desc="scans", unit="subject", disable=not progress)):
+        for row, entry in enumerate(tqdm(keys, desc="scans", unit="subject", disable=no_bar(progress))):
             moments, bands, lengths = [], [], []
             for key in [entry] if isinstance(entry, str) else entry:
                 series, valid, numbers = store.read(key), store.valid(key), store.frame_numbers(key)
@@ -116,7 +117,7 @@ def _pooled_powers(bands: list[Float32], seconds: list[float], n_parcels: int) -
 
 
 def _subjects(store: ReadsScans, keys: Keys, progress: bool = False) -> Iterator[Moments]:
-    for entry in tqdm(keys, desc="moments", unit="subject", disable=not progress):
+    for entry in tqdm(keys, desc="moments", unit="subject", disable=no_bar(progress)):
         scans = [entry] if isinstance(entry, str) else entry
         yield subject_moments(
             [scan_moments(store.read(key), store.valid(key), store.frame_numbers(key)) for key in scans]

@@ -28,7 +28,7 @@ from genebrain.brain.windows.policy import Window
 from genebrain.common.files import ArrayWriter, make_private, mark_used, write_private
 from genebrain.common.reading import read_npy, read_text
 from genebrain.common.types import UserError
-from genebrain.common.words import counted
+from genebrain.common.words import counted, no_bar
 from genebrain.engines.run import current, run_shares
 from genebrain.engines.share import Share, name_of
 
@@ -132,7 +132,7 @@ def embed_windows(
         with (
             torch.inference_mode(),
             tqdm(
-                total=sum(len(planned[key]) for key in todo), desc=encoder.name, unit="window", disable=not progress
+                total=sum(len(planned[key]) for key in todo), desc=encoder.name, unit="window", disable=no_bar(progress)
             ) as bar,
         ):
             for key in todo:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from genebrain.cohort.checks.contigs import windows_on_known_contigs, windows_with_records
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.common.types import IntArray, UserError
+from genebrain.common.words import no_bar
 from genebrain.genetics.genome.gene_windows import Window, read_windows
 from genebrain.genetics.genome.reference import Reference
 from genebrain.genetics.genotypes.allele_kinds import in_several_sets, is_readable, symbolic_carriers
@@ -147,7 +148,7 @@ def check_genotypes(
         n_windows = max(1, min(len(usable), most // FEWEST_PER_WINDOW))
         chosen = [usable[i] for i in np.linspace(0, len(usable) - 1, n_windows).astype(int)]
         tally = _Tally(np.zeros(len(rows), np.int64))
-        for window in tqdm(chosen, "variants", unit="window", disable=not progress):
+        for window in tqdm(chosen, "variants", unit="window", disable=no_bar(progress)):
             try:
                 _look(window, file, rows, fasta.fetch(window), most // n_windows, tally)
             except UserError as error:

@@ -26,6 +26,7 @@ from genebrain.brain.parcels.series import read_parcel_table, series_shape, usab
 from genebrain.brain.store.scan_table import repetition_time
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.common.types import UserError
+from genebrain.common.words import no_bar
 
 SHORT_SECONDS = 240.0
 BLOCK_BYTES = 1 << 22
@@ -83,7 +84,7 @@ def check_scans(
     read = set(np.linspace(0, n - 1, n_read).astype(int)) if n_read else set()
     found = _Findings()
     rows = zip(scans["path"], scans["tr"], scans["participant_id"], strict=True)
-    for row, (path, step, person) in enumerate(tqdm(rows, "scans", n, unit="scan", disable=not progress)):
+    for row, (path, step, person) in enumerate(tqdm(rows, "scans", n, unit="scan", disable=no_bar(progress))):
         try:
             _look(Path(path), float(step), str(person), row in read, found)
         except UNREADABLE as error:

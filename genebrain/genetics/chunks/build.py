@@ -23,6 +23,7 @@ from tqdm import tqdm
 from genebrain.common.alone import waiting_for
 from genebrain.common.files import mark_used
 from genebrain.common.hashing import file_digest
+from genebrain.common.words import no_bar
 from genebrain.engines.run import current
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places
@@ -107,7 +108,7 @@ def build_chunks(
         haploid = np.zeros((len(windows), len(rows)), bool)
         chunks = UniqueChunks()
         report = GenotypeReport(inputs.source.name, fasta.name, len(rows))
-        for number, window in enumerate(tqdm(windows, "windows", disable=not progress)):
+        for number, window in enumerate(tqdm(windows, "windows", disable=no_bar(progress))):
             cut = (
                 cut_window(inputs, number, file, fasta, rows)
                 if cut_in is None

@@ -25,6 +25,7 @@ from genebrain.common.files import make_private, write_private
 from genebrain.common.reading import contents_of, read_record
 from genebrain.common.tensor_files import read_tensors, write_tensors
 from genebrain.common.types import Metrics
+from genebrain.common.words import no_bar
 from genebrain.genetics.finetuning.batches import FinetuningData, TokenDataset, evaluation_batches
 from genebrain.genetics.finetuning.language import base_counts, composition_prediction
 from genebrain.genetics.finetuning.metrics import (
@@ -220,7 +221,7 @@ def _frozen_vectors(
     dataset = TokenDataset(data.rows, tokens, None)
     vectors = torch.zeros(len(dataset), recipe.head.width(base.source().config.hidden_size))
     batches = evaluation_batches(np.arange(len(dataset)), dataset.lengths, training.batch_size)
-    with torch.inference_mode(), tqdm(total=len(dataset), desc="encoding", unit="seq", disable=not progress) as bar:
+    with torch.inference_mode(), tqdm(total=len(dataset), desc="encoding", unit="seq", disable=no_bar(progress)) as bar:
         for numbers in batches:
             batch = dataset[numbers]
             vectors[numbers] = predictor.vectors(batch["ids"].to(device), batch["mask"].to(device)).cpu()

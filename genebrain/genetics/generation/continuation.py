@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from genebrain.common.types import UserError
+from genebrain.common.words import no_bar
 from genebrain.genetics.generation.sampling import SamplingSettings, choose
 from genebrain.genetics.model.language_model import GeneratorLanguageModel
 from genebrain.genetics.model.tokenizer import BOS, K, SixMerTokenizer, pad
@@ -178,7 +179,7 @@ def continue_all(
     made: dict[int, str] = {}
     n_todo = sum(len(blocks[number]) for number in todo)
     with (
-        tqdm(total=n_todo, unit="sequence", desc="generate", disable=not progress) as bar,
+        tqdm(total=n_todo, unit="sequence", desc="generate", disable=no_bar(progress)) as bar,
         closing(in_order(run, batches(), model.device)) as results,
     ):
         for (number, rows), texts in results:

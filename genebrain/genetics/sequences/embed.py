@@ -26,6 +26,7 @@ from genebrain.common.files import make_private, private_stream, write_private
 from genebrain.common.hashing import content_digest, file_digest
 from genebrain.common.reading import contents_of, read_record
 from genebrain.common.types import UserError
+from genebrain.common.words import no_bar
 from genebrain.genetics.encoders.plain import AnyEncoder, reader_for
 from genebrain.genetics.encoders.protocol import ChunkReader
 from genebrain.genetics.model.tokenizer import K
@@ -104,7 +105,7 @@ def embed_sequence_file(
         report, chunks = HygieneReport(), SequenceChunks(cutting, out)
         try:
             with _SequenceTable(None if partial else out / TABLE) as table:
-                for batch in tqdm(file.batches(report), "read", unit="batch", disable=not progress):
+                for batch in tqdm(file.batches(report), "read", unit="batch", disable=no_bar(progress)):
                     table.add(batch, [chunks.add(sequence) for sequence in batch.sequences])
             repeated = {} if partial else _repeated_ids(out / TABLE)
             keys = chunks.spool.keys()

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from genebrain.common.types import UserError
+from genebrain.common.words import no_bar
 from genebrain.genetics.encoders.options import EmbedOptions
 from genebrain.genetics.encoders.protocol import ChunkReader, TokenCounts
 from genebrain.genetics.store.table_files import ShardWriter
@@ -54,7 +55,9 @@ def encode_batches(
     reader.prepare()
     done = in_order(encode, batches, torch.device(reader.device)) if reader.threads else one_by_one()
     with (
-        tqdm(total=bar_total, unit="token", unit_scale=True, desc="embed", disable=bar_total is None) as bar,
+        tqdm(
+            total=bar_total, unit="token", unit_scale=True, desc="embed", disable=no_bar(bar_total is not None)
+        ) as bar,
         closing(done) as results,
     ):
         try:

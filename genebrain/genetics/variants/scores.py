@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from genebrain.common.words import no_bar
 from genebrain.genetics.genome.reference import Reference
 from genebrain.genetics.model.language_model import GeneratorLanguageModel
 from genebrain.genetics.model.tokenizer import OOV, RULE, SixMerTokenizer
@@ -139,7 +140,7 @@ def score_blocks(
         return log_likelihoods(model, [block.questions[i] for i in rows], tokens_per_batch) if rows else []
 
     with (
-        tqdm(total=n_todo, unit="variant", unit_scale=True, desc="score", disable=not progress) as bar,
+        tqdm(total=n_todo, unit="variant", unit_scale=True, desc="score", disable=no_bar(progress)) as bar,
         closing(in_order(run, batches(), model.device)) as results,
     ):
         for (block, rows), answers in results:

@@ -15,7 +15,9 @@ from genebrain.brain.store.store import ScanStore
 from genebrain.common.checksums import CHECKSUMS
 from genebrain.common.reading import SEAL, read_npy, read_record
 from genebrain.common.types import UserError
+from genebrain.common.words import no_bar
 from genebrain.genetics.chunks.chunk_set import ChunkSet
+from genebrain.genetics.chunks.stored_alleles import load_alleles
 from genebrain.genetics.store.shares import stored_poolings
 from genebrain.genetics.store.table_files import read_array
 from genebrain.runs.care.parts import EMBEDDINGS, INDEXES, SCANS, TABLES, Part
@@ -54,7 +56,7 @@ def verify_store(store: Path, parts: list[Part], *, progress: bool = True) -> Fi
     """Read every file of these parts and compare its checksum."""
     found = Findings()
     check = {INDEXES: _index, TABLES: _table, SCANS: _scans, EMBEDDINGS: _embeddings}
-    for part in tqdm(parts, "parts", disable=not progress):
+    for part in tqdm(parts, "parts", disable=no_bar(progress)):
         check[part.kind](part, found)
     return found
 
@@ -63,6 +65,8 @@ def _index(part: Part, found: Findings) -> None:
     if not (part.path / CHECKSUMS).is_file():
         found.without.append(part.name)
     found.read(part.name, lambda: ChunkSet.load(part.path, note=False))
+    for file in sorted(part.path.glob("alleles-*.safetensors")):
+        found.read(f"{part.name}/{file.name}", partial(load_alleles, file))
 
 
 def _table(part: Part, found: Findings) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.engines.share import Waiting
-from genebrain.genetics.chunks.build import cut_together
+from genebrain.genetics.chunks.build import content_fingerprint, cut_together
 from genebrain.genetics.chunks.chunk_set import ChunkSet, together
+from genebrain.genetics.chunks.stored_alleles import alleles_file, load_alleles, save_alleles
 from genebrain.genetics.chunks.word_counts import counts_in
 from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable, allele_table, dosages_of
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from genebrain.cohort.participants import Cohort
 
 log = logging.getLogger(__name__)
+
+CHUNK_INDEX = "chunk_index"
+"""Folder of the store with the chunks of genomes."""
 
 
 class MaskedGenomes:
@@ -49,7 +53,27 @@ class MaskedGenomes:
     def alleles(self, gene: GeneSide, training: IntArray) -> AlleleTable:
         """Alleles that are common among training people, and everybody's dosages of them."""
         low = min(gene.frequencies, default=0.0)
-        return self._once(_key(gene, training), lambda: _alleles(self.cohort, training, low))
+
+        def work() -> AlleleTable:
+            name = alleles_file(Path(), self._counted(gene, training))
+            stored = [path for path in (self.store / CHUNK_INDEX).glob(f"*/{name}") if "." not in path.parent.name]
+            return _alleles(self.cohort, training, low) if not stored else load_alleles(stored[0])
+
+        return self._once(_key(gene, training), work)
+
+    def _counted(self, gene: GeneSide, training: IntArray) -> str:
+        """Name of the alleles that these training people have in these windows."""
+        inputs = gene.chunk_inputs(self.cohort)
+        told = {name: inputs[name] for name in ("genotypes", "reference", "windows", "samples")}
+        return content_fingerprint(**told, counting_rows=training, frequency=min(gene.frequencies, default=0.0))
+
+    def _keep_alleles(self, gene: GeneSide, masked: GeneSide, training: IntArray) -> None:
+        """Store what was counted with the chunks that were cut by it, but no alleles that were taken from elsewhere."""
+        table = self.alleles(gene, training)
+        folder = self.store / CHUNK_INDEX / content_fingerprint(**masked.chunk_inputs(self.cohort))
+        path = alleles_file(folder, self._counted(gene, training))
+        if table.n_seen and folder.is_dir() and not path.exists():
+            save_alleles(path, table)
 
     def take_alleles(self, gene: GeneSide, training: IntArray, alleles: list[list[Allele]]) -> None:
         """Take these alleles as the common ones, in the place of what would be counted on training people."""
@@ -102,7 +126,7 @@ class MaskedGenomes:
         if len(sides) > 1:
             with self._filling():
                 several = [side.chunk_inputs(self.cohort) for side in sides if isinstance(side, GeneSide)]
-                cut_together(self.store / "chunk_index", several, progress=self.progress)
+                cut_together(self.store / CHUNK_INDEX, several, progress=self.progress)
         found, waiting = [], None
         for side in sides:
             try:
@@ -111,6 +135,8 @@ class MaskedGenomes:
                 waiting = waiting or others
         if waiting is not None:
             raise waiting
+        if isinstance(gene, GeneSide) and training is not None and isinstance(sides[0], MaskedGenes):
+            self._keep_alleles(gene, sides[0], training)
         return together(found)
 
 

@@ -17,6 +17,7 @@ from genebrain.common.reading import read_record
 from genebrain.common.run_folder import RunFolder
 from genebrain.common.table_files import read_table
 from genebrain.common.types import Metrics, UserError
+from genebrain.common.words import no_bar
 from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.retrieval import chance, within_stratum
 from genebrain.runs.fit import Experiment, load_fit
@@ -70,7 +71,7 @@ def _controls(
         "model": {name: model[name] for name in SHOWN},
         "controls": {},
     }
-    for name in tqdm(names, "controls", unit="control", disable=not workspace.progress):
+    for name in tqdm(names, "controls", unit="control", disable=no_bar(workspace.progress)):
         one = _shuffled(setting, who, settings) if name == SHUFFLED else _one(setting, name, who, settings, model)
         if one is not None:
             found["controls"][name] = one
@@ -146,7 +147,9 @@ def _by_site(setting: Setting, who: Judged, vectors: Vectors) -> Metrics:
 def _shuffled(setting: Setting, who: Judged, settings: ControlSettings) -> Metrics:
     path = setting.folder / "shuffled_pairs.tsv"
     rows = _kept(path, who.gallery_size)
-    for number in tqdm(range(settings.n_shuffles), "refits", unit="refit", disable=not setting.progress, leave=False):
+    for number in tqdm(
+        range(settings.n_shuffles), "refits", unit="refit", disable=no_bar(setting.progress), leave=False
+    ):
         if number in rows:
             continue
         vectors = shuffled_fit(setting, number)

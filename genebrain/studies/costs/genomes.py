@@ -1,14 +1,14 @@
-"""What the genomes of a cohort will cost: counted where that is quick, else foretold from some windows and people.
+"""What the genomes of a cohort will cost: counted where that is quick, else foretold from pieces of some windows.
 
-Distinct chunks grow with the number of people by a power that falls slowly. It is read off nested groups of the sample,
-so what is foretold is high where few variants are rare, and low where most are.
+The pieces are of everybody: neither the time of reading nor the number of distinct chunks grows with people in a way
+that a sample of them would tell.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,17 @@ import torch
 from genebrain.cohort.participants import Cohort
 from genebrain.common.types import UserError
 from genebrain.genetics.chunks.chunk_set import ChunkSet
-from genebrain.genetics.genome.gene_windows import read_windows
+from genebrain.genetics.genome.gene_windows import Window, read_windows
 from genebrain.sides.genes.planned import planned_chunks
 from genebrain.sides.genome import GeneSide
 from genebrain.studies.costs.stages import Stage
 
 COUNTED = 5e8
 """Letters (people x bases) up to which every chunk is counted: seconds."""
-PEOPLE = (250, 1000)
-"""Sizes of the sample; chunks are also counted in half of the larger one."""
-WINDOWS = 6
+SMALL = 1000
+"""People up to whom every chunk is counted."""
+WINDOWS, CHUNKS = 6, 4
+"""Windows that are looked at, and chunks in the middle of each."""
 READING_S, ENCODING_S = 12.0, 6.0
 
 
@@ -34,57 +35,55 @@ def genome_work(gene: GeneSide, cohort: Cohort) -> tuple[dict[str, Any], float, 
     """Work of the encoder, seconds to cut all chunks in one process, and some chunks to try the encoder with.
 
     The work has the keys of :func:`genebrain.genetics.chunks.work.predict`, where counted; else ``chunks_naive``,
-    ``chunks_unique``, ``saving``, ``encoder_tokens`` and ``sampled`` (people and windows that were looked at).
+    ``chunks_unique``, ``saving``, ``encoder_tokens`` and ``sampled`` (windows and bases that were looked at).
     """
     windows = read_windows(cohort.windows)
     lengths = np.array([window.end - window.start for window in windows], np.int64)
-    if len(cohort) * lengths.sum() <= COUNTED or len(cohort) <= PEOPLE[1]:
+    if len(cohort) * lengths.sum() <= COUNTED or len(cohort) <= SMALL:
         started = time.monotonic()
         work = gene.plan(cohort)
         seconds = time.monotonic() - started
         return work, seconds, _sample(gene, cohort, [int(lengths.argmin())], range(min(len(cohort), 100)))
-    return _foretold(gene, cohort, lengths)
+    return _foretold(gene, cohort, windows)
 
 
-def _foretold(gene: GeneSide, cohort: Cohort, lengths: np.ndarray[Any, Any]) -> tuple[dict[str, Any], float, ChunkSet]:
-    people = np.random.default_rng(0).permutation(len(cohort))[: PEOPLE[1]].tolist()
+def _foretold(gene: GeneSide, cohort: Cohort, windows: Sequence[Window]) -> tuple[dict[str, Any], float, ChunkSet]:
+    """The same from whole chunks in the middle of some windows, of everybody: as they are read and cut for good."""
+    lengths = np.array([window.end - window.start for window in windows], np.int64)
     order = np.argsort(lengths, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, min(WINDOWS, len(order))).round().astype(int))].tolist()
-    seconds, counts, tokens, bases, naive = 0.0, np.zeros(3), 0, 0, 0
-    begun, looked_at, built = time.monotonic(), 0, None
-    for window in sorted(chosen, key=lambda number: abs(float(lengths[number]) - float(np.median(lengths)))):
+    chosen.sort(key=lambda number: abs(float(lengths[number]) - float(np.median(lengths))))
+    seconds, bases, naive, unique, tokens, looked_at = 0.0, 0, 0, 0, 0, 0
+    for number in chosen:
+        piece = _middle(windows[number], gene.chunk_bp, 0 if gene.cut_origin == "genome" else windows[number].start)
         started = time.monotonic()
-        _sample(gene, cohort, [window], people[: PEOPLE[0]])
-        few = time.monotonic() - started
-        started = time.monotonic()
-        built = _sample(gene, cohort, [window], people)
-        many = time.monotonic() - started
-        per_person = max(0.0, many - few) / (PEOPLE[1] - PEOPLE[0])
-        seconds += max(0.0, few - PEOPLE[0] * per_person) + len(cohort) * per_person
-        half = built.index[: len(people) // 2]
-        # Under several masks the index is that of one: its growth stands for all of them.
-        counts += [*(len(np.unique(part[part >= 0])) for part in (half, built.index)), built.n_unique]
+        built = planned_chunks(gene.frequencies, gene.chunk_inputs(cohort) | {"windows": [piece]})
+        seconds += time.monotonic() - started
+        bases += piece.end - piece.start
+        naive, unique, looked_at = naive + built.n_naive, unique + built.n_unique, looked_at + 1
         tokens += int(_tokens(gene, built).sum())
-        naive += built.n_naive
-        bases += int(lengths[window])
-        looked_at += 1
-        if time.monotonic() - begun > READING_S:
+        if seconds > READING_S:
             break
-    assert built is not None
     more = float(lengths.sum()) / bases
-    power = min(1.0, max(0.0, math.log2(counts[1] / max(1.0, counts[0]))))
-    unique = counts[2] * more * (len(cohort) / len(people)) ** power
-    all_naive = naive * more * len(cohort) / len(people)
     work = {
-        "chunks_naive": round(all_naive),
-        "chunks_unique": round(unique),
-        "saving": all_naive / max(1.0, unique),
-        "encoder_tokens": round(unique * tokens / max(1.0, counts[2])),
-        "growth": power,
-        "sampled": {"people": len(people), "windows": looked_at, "of_windows": len(lengths)},
+        "chunks_naive": round(naive * more),
+        "chunks_unique": round(unique * more),
+        "saving": naive / max(1, unique),
+        "encoder_tokens": round(tokens * more),
+        "sampled": {"windows": looked_at, "of_windows": len(lengths), "bases": bases, "of_bases": int(lengths.sum())},
         "report": built.report,
     }
     return work, seconds * more, built
+
+
+def _middle(window: Window, chunk_bp: int, origin: int) -> Window:
+    """Some whole chunks in the middle of a window; all of a short one."""
+    first = origin + -(-(window.start - origin) // chunk_bp) * chunk_bp
+    n_chunks = (window.end - first) // chunk_bp
+    if n_chunks <= CHUNKS:
+        return window
+    start = first + (n_chunks - CHUNKS) // 2 * chunk_bp
+    return replace(window, start=start, end=start + CHUNKS * chunk_bp)
 
 
 def _sample(gene: GeneSide, cohort: Cohort, windows: Sequence[int], people: Sequence[int]) -> ChunkSet:
@@ -100,7 +99,7 @@ def genome_stages(gene: GeneSide, cohort: Cohort) -> tuple[dict[str, Any], list[
     work, seconds, some = genome_work(gene, cohort)
     if "sampled" in work:
         seen = work["sampled"]
-        basis = f"{seen['people']:,} people x {seen['windows']} of {seen['of_windows']} windows"
+        basis = f"{seen['bases']:,} of {seen['of_bases']:,} bases in {seen['windows']} windows, of everybody"
     else:
         basis = "counted"
     per_person = work["chunks_naive"] / max(1, len(cohort))

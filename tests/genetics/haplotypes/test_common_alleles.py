@@ -7,9 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genebrain.genetics.chunks.build import build_chunks, content_fingerprint
+from genebrain.common.types import UserError
+from genebrain.engines.run import using
+from genebrain.engines.settings import EngineSettings
+from genebrain.genetics.chunks import spread
+from genebrain.genetics.chunks.build import build_chunks, content_fingerprint, cut_together, stored_chunks
 from genebrain.genetics.chunks.chunk_set import together
+from genebrain.genetics.chunks.stored_alleles import alleles_file, load_alleles, save_alleles
 from genebrain.genetics.genome.gene_windows import Window
+from genebrain.genetics.genotypes.vcf import VcfFile
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleMask, AlleleTable, allele_table, dosages_of
 from genebrain.genetics.haplotypes.dosages import dosages
 from genebrain.genetics.haplotypes.policies import Policies
@@ -179,3 +185,48 @@ def test_an_allele_of_two_records_is_one_allele(tmp_path: Path) -> None:
     masked = build_chunks(**files, chunk_bp=1000, policies=all_calls, mask=table.mask(0.002), progress=False)
     assert masked.report["counts"]["rare_alleles_masked"] == 0
     assert masked.sequences == chunks.sequences, "the first record alone has fewer copies than a common allele"
+
+
+def test_counted_alleles_come_back_as_they_were_stored(table: AlleleTable, tmp_path: Path) -> None:
+    """Unknown dosages stay unknown; a changed file is refused by name."""
+    dosages = table.dosages[0].copy()
+    dosages[3, 0] = np.nan
+    path = alleles_file(tmp_path, "x")
+    save_alleles(path, AlleleTable([*table.alleles, []], [dosages, np.zeros((N, 0), np.float32)], 7))
+    again = load_alleles(path)
+    assert again.alleles == [*table.alleles, []]
+    assert again.n_seen == 7
+    np.testing.assert_array_equal(again.dosages[0], dosages)
+    assert again.dosages[0].dtype == np.float32
+    assert again.dosages[1].shape == (N, 0)
+    assert path.stat().st_mode & 0o077 == 0
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match=r"alleles-x\.safetensors is damaged"):
+        load_alleles(path)
+
+
+def test_windows_are_read_once_for_all_masks(files, table: AlleleTable, tmp_path: Path, monkeypatch) -> None:
+    """What is cut together is what each mask gives alone, and the second mask costs no reading."""
+    monkeypatch.setattr(spread, "WORTH", 0)
+    settings = [{**files, "windows": [WINDOW, Window("1", 30, 90, "v")], "mask": table.mask(f)} for f in (0.002, 0.3)]
+    settings = [{**one, "mask": AlleleMask(m.frequency, (*m.windows, ()))} for one in settings for m in [one["mask"]]]
+    apart = [build_chunks(**one, progress=False) for one in settings]
+    read, reads = VcfFile.read, []
+
+    def counting(self, window, rows=None):
+        reads.append(window)
+        return read(self, window, rows)
+
+    monkeypatch.setattr(VcfFile, "read", counting)
+    with using(EngineSettings(workers=1)):
+        cut_together(tmp_path, settings, progress=False)
+        together_ = [stored_chunks(tmp_path, progress=False, **one) for one in settings]
+    assert len(reads) == 2
+    for one, other in zip(apart, together_, strict=True):
+        assert one.sequences == other.sequences
+        np.testing.assert_array_equal(one.index, other.index)
+        assert one.report == other.report
+    assert apart[0].sequences != apart[1].sequences
+    assert not list(tmp_path.glob("*.windows"))

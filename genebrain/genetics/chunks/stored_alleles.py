@@ -1,0 +1,51 @@
+"""Counted alleles and everybody's dosages as a file, so that a study reads its genotypes once.
+
+The file lies in the folder of the chunks that were cut by it: whoever deletes these (a pruned store, people who
+withdrew) deletes it too. Its name says what was counted, on whom.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from genebrain.common.reading import contents_of
+from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable
+from genebrain.genetics.store.table_files import read_array, write_tensors
+
+UNKNOWN = -1
+AGAIN = "delete this file: the alleles are counted again"
+
+
+def alleles_file(folder: Path, name: str) -> Path:
+    """File of the alleles that were counted under a name, in a folder of chunks."""
+    return folder / f"alleles-{name}.safetensors"
+
+
+def save_alleles(path: Path, table: AlleleTable) -> None:
+    """Write a table; private, as it tells what people carry."""
+    blocks = [np.where(np.isnan(block), UNKNOWN, block).astype(np.int8) for block in table.dosages]
+    facts = json.dumps({"n_seen": table.n_seen, "alleles": table.alleles}).encode()
+    write_tensors(path, {"facts": np.frombuffer(facts, np.uint8), "dosages": np.concatenate(blocks, axis=1)})
+
+
+def load_alleles(path: Path) -> AlleleTable:
+    """Read a table.
+
+    Raises
+    ------
+    UserError
+        The file is damaged.
+    """
+    with contents_of(path, AGAIN):
+        facts = json.loads(read_array(path, "facts").tobytes())
+        alleles = [[Allele(*one) for one in window] for window in facts["alleles"]]
+        stored = read_array(path, "dosages")
+        places = np.cumsum([len(window) for window in alleles])[:-1]
+        blocks = [
+            np.where(block == UNKNOWN, np.float32(np.nan), block.astype(np.float32))
+            for block in np.split(stored, places, axis=1)
+        ]
+        return AlleleTable(alleles, blocks, int(facts["n_seen"]))

@@ -1,0 +1,95 @@
+"""People with scans and no genome: counted, learned from without pairs, and never those who are judged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import genebrain
+from genebrain import tasks
+from genebrain.alignment.settings import AlignmentSettings
+from genebrain.cohort.participants import load_cohort
+from genebrain.common.types import UserError
+from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.genome import GeneSide
+from genebrain.simulation.cohort import simulate_cohort
+from tests.runs.test_transfer import SMALL
+
+ALONE = 60
+SIDE = ConnectomeSide(kind=("lag0", "spectrum"), components=(6,), unpaired=True)
+PLAIN = GeneSide(columns="embeddings", rare_below=0)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    """150 people, of whom the last 60 of the table have no genome."""
+    path = simulate_cohort(tmp_path_factory.mktemp("cohort") / "c", n_subjects=150, seed=7, **SMALL)
+    table = pd.read_csv(path.parent / "participants.tsv", sep="\t")
+    table.loc[table.index[-ALONE:], "genotype_id"] = [f"none{i}" for i in range(ALONE)]
+    table.to_csv(path.parent / "participants.tsv", sep="\t", index=False)
+    return path
+
+
+def fit(cohort: Path, run: Path, **more) -> Path:
+    settings = {"brain": SIDE, "genetics": PLAIN, "alignment": AlignmentSettings(train="none")} | more
+    return tasks.fit(cohort, run=run, progress=False, **settings)
+
+
+@pytest.fixture(scope="module")
+def run(cohort, tmp_path_factory) -> Path:
+    return fit(cohort, tmp_path_factory.mktemp("runs") / "r")
+
+
+def test_they_are_counted_and_the_run_can_be_judged(cohort, run):
+    assert json.loads((run / "funnel.json").read_text())["unpaired"] == {"people_with_scans": ALONE}
+    opened = genebrain.load_run(run)
+    train = len(opened.split.training)
+    fitted, _ = opened.workspace.brain_features(SIDE, opened.split.training)
+    assert {one.report["training_subjects"] for one in fitted.values()} == {train + ALONE}
+    metrics = tasks.evaluate(run, comparisons=(), n_bootstrap=20, n_permutations=20, progress=False)
+    assert metrics["n_subjects"] == len(opened.rows("test"))
+    seen = set((run / "checkpoints" / "seen_scans.txt").read_text().split())
+    assert len(seen) == 2 * (train + ALONE), "a second cohort that holds their scans is refused"
+
+
+def test_components_are_fitted_on_them_and_nothing_else_is(cohort, run, tmp_path):
+    opened, other = genebrain.load_run(run), genebrain.load_run(fit(cohort, tmp_path / "p", brain=ConnectomeSide(
+        kind=SIDE.kind, components=SIDE.components)))  # fmt: skip
+    assert opened.ids() == other.ids()
+    subjects, closed = opened.subjects, opened.model.closed_form
+    name = closed.chosen["brain"].split("+")[0]
+    whole = np.concatenate([subjects.brain[name][opened.split.training], subjects.unpaired[name]])
+    np.testing.assert_allclose(closed.brain_mean[: whole.shape[1]], whole.mean(axis=0), atol=1e-5)
+    assert other.subjects.unpaired == {}
+    assert np.abs(other.model.closed_form.brain_mean[:6] - closed.brain_mean[:6]).max() > 1e-4
+
+
+def test_who_withdrew_or_is_not_listed_takes_no_part(cohort, tmp_path):
+    folder = tmp_path / "c"
+    shutil.copytree(cohort.parent, folder, ignore=shutil.ignore_patterns("store"))
+    everybody = load_cohort(folder / "cohort.yaml").unpaired_scans
+    assert len(everybody) == ALONE
+    gone = everybody["participant_id"].tolist()[:2]
+    (folder / "gone.txt").write_text("\n".join(gone) + "\n")
+    with (folder / "cohort.yaml").open("a") as file:
+        file.write("exclude: gone.txt\n")
+    table = pd.read_csv(folder / "participants.tsv", sep="\t")
+    table.iloc[:-3].to_csv(folder / "participants.tsv", sep="\t", index=False)
+    left = load_cohort(folder / "cohort.yaml")
+    assert len(left.unpaired_scans) == ALONE - 5
+    assert not set(left.unpaired_scans["participant_id"]) & (set(gone) | set(left.table["participant_id"]))
+    assert sorted(left.unpaired_scans["person"]) == list(range(ALONE - 5))
+
+
+def test_nobody_to_learn_from_is_said(cohort, tmp_path):
+    folder = tmp_path / "c"
+    shutil.copytree(cohort.parent, folder, ignore=shutil.ignore_patterns("store"))
+    table = pd.read_csv(folder / "participants.tsv", sep="\t")
+    table.iloc[:-ALONE].to_csv(folder / "participants.tsv", sep="\t", index=False)
+    with pytest.raises(UserError, match=r"brain\.unpaired=true: everybody .* who has scans has a genome too"):
+        fit(folder / "cohort.yaml", tmp_path / "r")
