@@ -20,6 +20,7 @@ from genebrain.genetics.encoders.plain import PROBES, check_dna_encoder, make_en
 from genebrain.genetics.encoders.protocol import DNAWeights
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
+from tests.pictures import blank_pictures  # noqa: F401 - for the whole file
 
 PAGE = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
 BLOCKS = dict(re.findall(r"```python\n# (my_\w+\.py)\n(.*?)```", PAGE, re.DOTALL))

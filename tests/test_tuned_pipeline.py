@@ -19,6 +19,7 @@ from genebrain.sides.pooling import GenePooling
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.training.settings import LoraSettings
 from tests.broken_fit import whole_and_broken
+from tests.pictures import blank_pictures  # noqa: F401 - for the whole file
 
 SMALL = {"n_windows": 2, "window_bp": 6000, "n_frames": 120, "n_parcels": 20, "n_genomewide": 60}
 SHORT = TrainerSettings(max_epochs=2, patience=2, batch_size=40)

@@ -23,6 +23,7 @@ from genebrain.common.vectors import read_vectors, write_vectors
 from genebrain.runs.export import _first_of
 from genebrain.sides.pooling import GenePooling
 from genebrain.simulation.cohort import simulate_cohort
+from tests.pictures import blank_pictures  # noqa: F401 - for the whole file
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 150, "n_parcels": 30, "n_genomewide": 200}
 CLOSED = AlignmentSettings(train="none")

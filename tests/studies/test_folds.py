@@ -14,6 +14,7 @@ from genebrain.alignment.settings import AlignmentSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import UserError
 from genebrain.evaluation.retrieval import evaluate_retrieval
+from tests.pictures import blank_pictures  # noqa: F401 - for the whole file
 from tests.studies.test_run_table import people
 
 CLOSED = AlignmentSettings(train="none")

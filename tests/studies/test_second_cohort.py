@@ -12,6 +12,7 @@ import pytest
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.simulation.cohort import simulate_cohort
+from tests.pictures import blank_pictures  # noqa: F401 - for the whole file
 from tests.runs.test_transfer import SMALL
 
 JUDGE = {"n_bootstrap": 100, "n_permutations": 60, "progress": False}

@@ -25,6 +25,7 @@ from genebrain.sides.people import Subjects
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
 from tests.directed_cohort import directed
+from tests.pictures import blank_pictures  # noqa: F401 - for the whole file
 
 COHORTS, MOST = 20, 3
 """Of 20 cohorts without an effect, each found with probability .05, more than 3 are found once in 63 times."""

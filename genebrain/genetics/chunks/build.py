@@ -214,6 +214,7 @@ def content_fingerprint(
             files += [file.with_suffix(".pvar"), file.with_suffix(".psam")]
     policies = settings.pop("policies", None) or Policies()
     settings.pop("progress", None)
+    rows = settings.pop("counting_rows", None)  # of counted alleles; a chunk index has none
     mask = settings.pop("mask", None)
     described = {
         "rules": RULES,
@@ -224,7 +225,7 @@ def content_fingerprint(
         "policies": asdict(policies) | NEVER_ON,
         **({"unphased_drawn": "by person"} if policies.unphased == "random" else {}),
         **({} if mask is None else {"mask": mask.digest}),
-        "counting_rows": None,  # as the name of an index was made before
+        "counting_rows": None if rows is None else [int(row) for row in rows],
         "settings": {"chunk_bp": 1500, "cut_origin": "genome"} | settings,
     }
     return hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=KEY_BYTES).hexdigest()
