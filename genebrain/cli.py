@@ -138,7 +138,10 @@ def _plugins(rest: list[str]) -> tuple[list[str], list[str]]:
 
 def _call(verb: str, arguments: dict[str, Any]) -> Any:
     from genebrain import config, tasks
+    from genebrain.common.leftovers import sweep_output
 
+    if out := arguments.get("out"):
+        sweep_output(Path(out))
     return getattr(tasks, config.file_name(verb))(**arguments)
 
 

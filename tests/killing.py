@@ -19,7 +19,7 @@ from typing import Any
 CHANGES = ("os.rename", "os.remove", "os.mkdir")
 """Audit events of a process that changes files; a kill comes just before one of them."""
 VOLATILE = ("seconds", "cost", "peak_rss_mb", "n_reused", "wall", "started", "elapsed", "stored_before", "encoded",
-            "batches", "tokens", "padding_tokens", "tokens_per_second")  # fmt: skip
+            "batches", "tokens", "padding_tokens", "tokens_per_second", "hours_here", "basis")  # fmt: skip
 """What one call did, or how long it took: told, and no result."""
 LONGEST = 900
 """Seconds of a verb."""

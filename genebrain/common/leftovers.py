@@ -6,6 +6,7 @@ a process of this machine left that is no longer there is swept; what another ma
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import platform
@@ -42,6 +43,15 @@ def sweep(folder: Path) -> int:
                 path.unlink(missing_ok=True)
                 swept += 1
     return swept
+
+
+def sweep_output(target: Path) -> int:
+    """Delete what killed writers of a file, or of files of a folder, left beside them; returns how many files."""
+    found = [*target.parent.glob(f".{glob.escape(target.name)}.*.tmp"), *target.glob(".*.tmp")]
+    left = [path for path in found if abandoned(path)]
+    for path in left:
+        path.unlink(missing_ok=True)
+    return len(left)
 
 
 def sweep_folders(beside: Path) -> int:

@@ -106,3 +106,21 @@ def test_a_name_of_any_length_can_be_replaced(tmp_path):
     with replacing(tmp_path / ("a" * 200)) as partial:
         Path(partial).write_text("x")
     assert (tmp_path / ("a" * 200)).read_text() == "x"
+
+
+def test_what_killed_writers_of_an_output_left_is_swept(tmp_path):
+    """Beside a file under its name, and in a folder; what is of others, or of a living writer, stays."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    machine = leftovers.writer().partition("-")[0]
+    (tmp_path / "out").mkdir()
+    gone = [".plan[1].json.{}-01234567.tmp", "out/.config.json.{}-01234567.tmp"]
+    for name in gone:
+        (tmp_path / name.format(f"{machine}-{dead.pid}")).touch()
+    stays = [tmp_path / f".other.json.{machine}-{dead.pid}-01234567.tmp", tmp_path / "out" / "notes.tmp"]
+    stays.append(tmp_path / "out" / f".config.json.{machine}-{os.getppid()}-01234567.tmp")
+    for path in stays:
+        path.touch()
+    assert leftovers.sweep_output(tmp_path / "plan[1].json") == 1
+    assert leftovers.sweep_output(tmp_path / "out") == 1
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(stays)

@@ -160,8 +160,8 @@ def _text(path: Path) -> tuple[list[str], list[str], Any]:
         names = [name for name in part.columns if name != key and name not in LABELS]
         cells = pd.Series(part[names].to_numpy(dtype=object).ravel(), dtype=str)
         block = as_numbers(cells)[0].reshape(len(part), len(names))
-        wrong = (np.isnan(block) & ~is_missing(cells).to_numpy().reshape(block.shape)).any(axis=0)
-        words.update(name for name, odd in zip(names, np.atleast_1d(wrong), strict=True) if odd)
+        wrong = np.isnan(block) & ~is_missing(cells).to_numpy().reshape(block.shape)
+        words.update(names[at] for at in np.flatnonzero(wrong.any(axis=0)))
         blocks.append(block)
     _refuse_words(path, [name for name in names if name in words])
     return ids, names, np.concatenate(blocks)

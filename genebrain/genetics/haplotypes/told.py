@@ -21,16 +21,8 @@ def genotype_funnel(report: Mapping[str, Any]) -> dict[str, Any]:
     """
     counts, windows = report["counts"], report["per_window"]
     still = [window["name"] for window in windows if not window.get("varying_records", window["carried_records"])]
-    names = (
-        "records",
-        "used_records",
-        "repeated_records",
-        "symbolic_carried_records",
-        "symbolic_carriers",
-        RARE,
-        FILTERED,
-        LOW_R2,
-    )
+    left_out = ("repeated_records", RARE, "symbolic_carried_records", "symbolic_carriers", FILTERED, LOW_R2)
+    names = ("records", "used_records", *left_out)
     funnel = {
         "people": report["n_subjects"],
         "windows": len(windows),
