@@ -19,7 +19,10 @@ from genebrain.alignment.closed_form.motifs.words import LETTERS, N_EXACT, POWER
 from genebrain.common.types import FloatArray, IntArray
 
 SETS = np.array([[bool(one >> i & 1) for i in range(LETTERS)] for one in range(1, 2**LETTERS)], float)
-"""The fifteen sets of letters that a place may allow."""
+SETS = SETS[np.argsort(SETS.sum(axis=1), kind="stable")]
+"""The fifteen sets of letters that a place may allow, narrow ones first: letters that change nothing are left out."""
+EQUAL = 1e-6
+"""Scores closer than this share are equal."""
 RATIOS = np.logspace(-6, 2, 40)
 """Variance of the background per squared singular value, over that of the noise."""
 
@@ -144,9 +147,10 @@ class _Search:
             before = score
             for j in range(WORD):
                 value, which = self._sets_of_place(word, j)
-                if value > score:
+                narrower = SETS[which].sum() < word[j].sum()
+                if value > score + EQUAL * abs(score) or (narrower and value >= score - EQUAL * abs(score)):
                     word[j], score = SETS[which] > 0, value
-            if score <= before + 1e-6 * abs(before):
+            if score <= before + EQUAL * abs(before):
                 break
         return word, score
 
@@ -161,7 +165,7 @@ class _Search:
         width = SETS.sum(axis=1) * np.prod(np.delete(word, j, axis=0).sum(axis=1))
         free = (squares > 1e-3 * whole) & (squares > 1e-9) & (width <= self._settings.widest)
         scores = np.where(free, np.square(SETS @ products).sum(axis=1) / np.where(free, squares, 1.0), -1.0)
-        which = int(np.argmax(scores))
+        which = int(np.argmax(scores >= scores.max() - EQUAL * abs(scores.max())))
         return float(scores[which]), which
 
     def _counts_by_letter(self, word: Word, j: int) -> FloatArray:

@@ -66,10 +66,16 @@ def test_words_and_names_go_both_ways_and_counts_are_sums() -> None:
     np.testing.assert_array_equal(counts_of([word_of(NAMES[0])], exact)[:, 0], by_hand)
 
 
-def test_acting_words_are_found_letter_by_letter() -> None:
+def likeness(names: list[str], counts: np.ndarray) -> float:
+    """Smallest, over the acting words, of the best correlation of their counts with those of a found word."""
+    acting, found = (counts_of([word_of(name) for name in some], counts) for some in (NAMES, names))
+    return float(np.abs(np.corrcoef(acting.T, found.T)[: len(NAMES), len(NAMES) :]).max(axis=1).min())
+
+
+def test_acting_words_are_found_up_to_letters_that_few_people_carry() -> None:
     counts, _, u = cohort(2)
     words = pursue(counts, np.zeros((N, 0)), u, FEW)
-    assert {name_of(word) for word in words[:2]} == set(NAMES)
+    assert likeness([name_of(word) for word in words[:2]], counts) > 0.9
 
 
 def test_without_an_effect_no_word_joins_a_stack() -> None:
@@ -84,7 +90,7 @@ def test_words_that_gain_are_told_and_restored(found: tuple[ClosedForm, GeneBloc
     model, blocks = found
     facts = model.chosen[MOTIFS]
     assert facts["approved"]
-    assert set(NAMES) <= set(facts["words"])
+    assert likeness(facts["words"], blocks.sources[MOTIFS][0]) > 0.9
     assert MOTIFS in model.alone
     state = model.state()
     again = ClosedForm.from_state(state)
