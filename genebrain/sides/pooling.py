@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from genebrain.alignment.closed_form.made_blocks import MadeBlocks
+from genebrain.alignment.closed_form.columns import MadeBlocks
 from genebrain.alignment.towers.registry import DIPLOID_KINDS, POOLINGS
 from genebrain.common.types import FloatArray, IntArray, UserError
 

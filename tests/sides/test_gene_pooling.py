@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from genebrain.alignment.closed_form.column_sets import mapped, row_counts, rows_of
-from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
-from genebrain.alignment.closed_form.made_blocks import MadeBlocks
+from genebrain.alignment.closed_form.columns import ColumnSettings, MadeBlocks, WindowColumns
 from genebrain.common.types import UserError
 from genebrain.sides import pooling
 from genebrain.sides.pooling import GenePooling

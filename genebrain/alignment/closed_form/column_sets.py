@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
-from genebrain.alignment.closed_form.made_blocks import MadeBlocks
+from genebrain.alignment.closed_form.columns import ColumnSettings, MadeBlocks, WindowColumns
 from genebrain.common.types import FloatArray, IntArray
 
 FAMILIES = ("embeddings", "dosages")

@@ -15,14 +15,13 @@ Two kinds of block:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from tqdm import tqdm
 
-from genebrain.alignment.closed_form.made_blocks import MadeBlocks
 from genebrain.alignment.closed_form.spectral import principal_components, varimax
 from genebrain.common.types import FloatArray, IntArray
 
@@ -34,6 +33,47 @@ MOST_OF_AN_ITEM, MOST_OF_A_WINDOW = 20, 60
 """Components of one item (a chunk), and of a window that is taken as a whole, at most."""
 SMALLEST = 1e-7
 """Where all components are kept: those with at least this share of the largest variance, which are no rounding."""
+
+
+class MadeBlocks(Sequence[FloatArray]):
+    """A sequence of blocks ``[people, width]``, each made when it is asked for: none is kept.
+
+    The pooled vectors of a biobank are twenty times larger than the numbers of the chunks that they are made of, and
+    what goes through windows one after the other needs one of them at a time.
+
+    Parameters
+    ----------
+    make : function
+        Number of a window -> its block.
+    people : int
+    widths : sequence of int
+        Width of each block.
+    """
+
+    def __init__(self, make: Callable[[int], FloatArray], people: int, widths: Sequence[int]) -> None:
+        self._make, self.people, self.widths = make, people, list(widths)
+
+    def __len__(self) -> int:
+        return len(self.widths)
+
+    @overload
+    def __getitem__(self, number: int) -> FloatArray: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[FloatArray]: ...
+    def __getitem__(self, number: int | slice) -> Any:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not -len(self) <= number < len(self):
+            raise IndexError(number)
+        return self._make(number % len(self))
+
+    def mapped(self, change: Callable[[FloatArray], FloatArray]) -> MadeBlocks:
+        """Changed blocks of the same shapes."""
+        return MadeBlocks(lambda number: change(self[number]), self.people, self.widths)
+
+    def rows(self, rows: IntArray) -> MadeBlocks:
+        """Of some people only."""
+        return MadeBlocks(lambda number: self[number][rows], len(rows), self.widths)
 
 
 @dataclass(frozen=True)

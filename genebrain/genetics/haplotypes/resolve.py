@@ -158,14 +158,7 @@ def resolve(
         for number, alt in enumerate(alts, start=1):
             if not is_readable(alt):
                 alleles[row][alleles[row] == number] = 0
-    all_phased = bool(sites.phased.all())
-    counts["used_het_genotypes"] = counts["used_unphased_het_genotypes"] = 0
-    for row in range(len(alleles)):  # of a large cohort, one record at a time
-        heterozygous = (alleles[row, :, 0] != alleles[row, :, 1]) & (complete or raw[row, :, 1] != ABSENT)
-        counts["used_het_genotypes"] += int(np.count_nonzero(heterozygous))
-        if not all_phased:
-            unphased = heterozygous & ~sites.phased[rows[row]]
-            _order_unphased(alleles[row], unphased, int(position[row]), window, policies, counts)
+    _phase(alleles, sites, rows, window, policies, counts)
     if policies.masks_rare:
         _mask_rare(alleles, raw, counting_rows, policies, counts)
     if mask is not None:
@@ -210,24 +203,30 @@ def _existing(
     return exists & ~masked[:, None], ~exists[:, 1]
 
 
-def _order_unphased(
+def _phase(
     alleles: Alleles,
-    unphased: NDArray[np.bool_],
-    position: int,
+    sites: Sites,
+    rows: NDArray[np.intp],
     window: Window,
     policies: Policies,
     counts: dict[str, int],
 ) -> None:
-    """Count the unphased genotypes of a record, and draw their order in place when the policy says so."""
-    n = int(np.count_nonzero(unphased))
-    counts["used_unphased_het_genotypes"] += n
-    if policies.unphased != "random" or not n:
-        return
-    # Seeded by the place of the record, so that overlapping windows draw the same order.
-    contig = zlib.crc32(canonical(window.contig).encode())
-    draw = np.random.default_rng([policies.seed, contig, position])
-    swap = unphased & (draw.random(len(unphased)) < 0.5)
-    alleles[swap] = alleles[swap, ::-1]
+    """Count heterozygous genotypes that matter; draw the order of unphased ones in place if the policy says so."""
+    all_phased = bool(sites.phased.all())
+    counts["used_het_genotypes"] = counts["used_unphased_het_genotypes"] = 0
+    for row, record in enumerate(rows.tolist()):  # of a large cohort, one record at a time
+        heterozygous = (alleles[row, :, 0] != alleles[row, :, 1]) & (sites.alleles[record, :, 1] != ABSENT)
+        counts["used_het_genotypes"] += int(np.count_nonzero(heterozygous))
+        if all_phased:
+            continue
+        unphased = heterozygous & ~sites.phased[record]
+        counts["used_unphased_het_genotypes"] += int(np.count_nonzero(unphased))
+        if policies.unphased == "random" and unphased.any():
+            # Seeded by the place of the record, so that overlapping windows draw the same order.
+            contig = zlib.crc32(canonical(window.contig).encode())
+            draw = np.random.default_rng([policies.seed, contig, int(sites.position[record])])
+            swap = unphased & (draw.random(len(unphased)) < 0.5)
+            alleles[row, swap] = alleles[row, swap, ::-1]
 
 
 def _mask_rare(
