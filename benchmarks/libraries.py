@@ -10,6 +10,7 @@ encoder too (``embedding``).
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import subprocess
 import sys
 import time
@@ -54,10 +55,16 @@ def tangent_of_ours(scans: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
 
 
 def clip_loss(x: Any, y: Any, log_scale: Any, *_: Any) -> Any:
-    """open_clip's loss on one device."""
-    from open_clip.loss import ClipLoss
-
-    return ClipLoss()(x, y, log_scale.exp())
+    """open_clip's loss on one device; its file alone, as its package wants torchvision."""
+    package = importlib.util.find_spec("open_clip")
+    assert package is not None
+    assert package.origin is not None
+    spec = importlib.util.spec_from_file_location("open_clip_loss", Path(package.origin).parent / "loss.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.ClipLoss()(x, y, log_scale.exp())
 
 
 LOSSES: dict[str, Callable[..., Any]] = {"open_clip": clip_loss, "genebrain": InfoNCE()}

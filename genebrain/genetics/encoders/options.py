@@ -61,8 +61,8 @@ class EmbedOptions:
     frame : str
         How a chunk whose length is no multiple of six is brought to one, see ``SixMerTokenizer.frame``.
     storage : {"float32", "float16"}
-        Number format on disk. float16 moves differences between people by .1 % of their size (bfloat16 as the format
-        of computing: 1.2 %), from which dosages are decoded as well as before (``benchmarks/RESULTS.md``).
+        Number format on disk. float16 moves differences between people by .1 % of their size (tiny model; bfloat16 as
+        the format of computing: 1.2 %), from which dosages are decoded as well as before (``benchmarks/RESULTS.md``).
     strand, phases : str, sequence of int
         Strands and frames that are read per chunk, see :class:`~genebrain.genetics.model.views.ChunkViews`. Work grows
         with their number.
