@@ -366,7 +366,7 @@ def test_every_command_of_the_page_runs(people, tmp_path, monkeypatch):
     page = (Path(__file__).parent.parent / "docs" / "vectors.md").read_text()
     lines = [line.removeprefix("genebrain ") for line in page.splitlines() if line.startswith("genebrain ")]
     # Genotypes and simulated cohorts: tests/runs/test_new_people.py and tests/simulation/test_second_cohort.py.
-    lines = [line for line in lines if "vcf=" not in line and not line.startswith("simulate ")]
+    lines = [line for line in lines if "vcf=" not in line and "new_scans" not in line and not line.startswith("simulate ")]
     assert len(lines) == 10
     quick = {
         "fit": ["trainer.max_epochs=2"],

@@ -168,5 +168,5 @@ def test_missing_files_and_the_right_subfolder(tmp_path):
         load_brainlm(tmp_path / "vitmae_111M")
     assert isinstance(load_brainlm(tmp_path / "vitmae_111M", config=CONFIGS["vit_mae"]), ViTMAE)
     (tmp_path / "vitmae_111M" / "config.json").write_text("[]")
-    with pytest.raises(UserError, match="not a JSON object"):
+    with pytest.raises(UserError, match="a JSON object is wanted"):
         load_brainlm(tmp_path / "vitmae_111M")
