@@ -24,7 +24,7 @@ from genebrain.cohort.tables.own_columns import OwnColumns
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.cohort.tables.sources import genotype_samples, read_participants, read_scans
 from genebrain.cohort.tables.vectors import gene_vector_ids, people_of_ids, vector_scans
-from genebrain.cohort.tables.visits import fill_motion, in_order, scans_of
+from genebrain.cohort.tables.visits import fill_motion, in_order, scans_of, without_relatives
 from genebrain.common.types import BoolArray, UserError
 
 
@@ -115,7 +115,7 @@ def _join(parts: Assembly, listed: pd.DataFrame, samples: list[str], scans: pd.D
     table["genotype_id"] = [samples[row] for row in genomes.rows[rows]]
     person = np.full(len(listed) + 1, -1, dtype=np.int64)  # the last entry serves row -1: nobody's scans
     person[rows] = np.arange(len(rows))
-    parts.unpaired_scans = scans_of(scans, scan_rows, alone)
+    parts.unpaired_scans = scans_of(scans, scan_rows, without_relatives(alone, listed, kept))
     scans = scans.assign(person=person[scan_rows])
     dropped["scan rows of people not kept"] = int((scans["person"] < 0).sum())
     scans = in_order(scans[scans["person"] >= 0])

@@ -63,7 +63,8 @@ class ConnectomeSide:
         Interpolate motion spikes that the series show by themselves; None: with several kinds yes, with one no.
     unpaired : bool
         Fit features and components, which need no genomes, on scans of people without a genome too (rows of the
-        participants table; never test people). Pays where pairs are few and the brain signal is weak.
+        participants table; never test people, nor who shares a family with somebody who has both). Pays where pairs
+        are few and the brain signal is weak.
     """
 
     kind: str | tuple[str, ...] = DEFAULT_KINDS
@@ -177,7 +178,7 @@ class ConnectomeSide:
         if table.empty:
             raise UserError(
                 f"brain.unpaired=true: everybody in the participants table of {cohort.name} who has scans has a genome "
-                "too: leave it out, or list people who have scans alone"
+                "too, or a relative who has both: leave it out, or list people who have scans alone"
             )
         ingest_scans(
             table, self.folder(store), atlas=cohort.atlas, cleaning=self.cleaning, min_frames=self.min_frames,

@@ -86,6 +86,20 @@ def test_who_withdrew_or_is_not_listed_takes_no_part(cohort, tmp_path):
     assert sorted(left.unpaired_scans["person"]) == list(range(ALONE - 5))
 
 
+def test_relatives_of_people_with_both_take_no_part(cohort, tmp_path):
+    """They might be relatives of test people; of those without a family nothing is known."""
+    folder = tmp_path / "c"
+    shutil.copytree(cohort.parent, folder, ignore=shutil.ignore_patterns("store"))
+    table = pd.read_csv(folder / "participants.tsv", sep="\t")
+    table["family_id"] = [f"F{row}" for row in range(len(table))]
+    table.loc[table.index[-5:], "family_id"] = ["F0", "F0", "F1", "n/a", "n/a"]
+    table.loc[0, "family_id"] = "n/a"
+    table.to_csv(folder / "participants.tsv", sep="\t", index=False)
+    out = set(table["participant_id"].iloc[[-3]])  # F1; nobody with both is of F0 or of an unknown family's kin
+    alone = set(load_cohort(folder / "cohort.yaml").unpaired_scans["participant_id"])
+    assert alone == set(table["participant_id"].iloc[-ALONE:]) - out
+
+
 def test_nobody_to_learn_from_is_said(cohort, tmp_path):
     folder = tmp_path / "c"
     shutil.copytree(cohort.parent, folder, ignore=shutil.ignore_patterns("store"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from genebrain.common.table_files import is_missing
 from genebrain.common.types import BoolArray, IntArray
 
 
@@ -20,6 +21,15 @@ def scans_of(scans: pd.DataFrame, scan_rows: IntArray, who: BoolArray) -> pd.Dat
     """Scans of some of the listed people, who are counted by themselves."""
     found = scans.assign(person=scan_rows)[np.append(who, False)[scan_rows]]
     return in_order(found.assign(person=pd.factorize(found["person"], sort=True)[0]))
+
+
+def without_relatives(who: BoolArray, listed: pd.DataFrame, kept: BoolArray) -> BoolArray:
+    """Who of ``who`` has no relative, by the columns of the table, among the ``kept``: families stay on one side."""
+    for column in ("family_id", "genome_id"):
+        if column in listed.columns:
+            known = ~is_missing(listed[column]).to_numpy()
+            who = who & ~(known & listed[column].isin(listed[column][kept & known]).to_numpy())
+    return who
 
 
 def in_order(scans: pd.DataFrame) -> pd.DataFrame:
