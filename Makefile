@@ -36,7 +36,7 @@ check: env  ## lint, types, import contracts, code that nobody uses
 
 # Two workers: more threads only wait for each other. A file stays with one worker, which makes its cohorts once.
 test: check  ## check, then every fast test (under 10 minutes on 2 cores), in the same order each time; SEED=n for another
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not truth" -n 2 --dist loadfile -p randomly --randomly-seed=$(SEED)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not truth" -n 2 --dist loadfile --randomly-seed=$(SEED)
 
 test-slow: env  ## the tests that take minutes
 	@$(BIN)/pytest -m slow
