@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigvalsh_tridiagonal, lapack, solveh_banded
 
 from genebrain.common.types import FloatArray, IntArray
 
@@ -110,6 +111,110 @@ def varimax(loadings: FloatArray, max_iterations: int = 200) -> FloatArray:
             break
         previous = float(singular.sum())
     return rotation
+
+
+@dataclass(frozen=True)
+class Tridiagonal:
+    """A symmetric table ``Q T Q'`` with ``T`` tridiagonal and ``Q`` orthogonal.
+
+    Half the time of an eigendecomposition and a third of its memory. ``T`` plus any multiple of the identity is solved
+    in linear time, and its eigenvalues are those of the table.
+
+    Attributes
+    ----------
+    diagonal : array [rows]
+    beside : array [rows - 1]
+    reflectors, scales
+        ``Q`` as LAPACK keeps it.
+    """
+
+    diagonal: FloatArray
+    beside: FloatArray
+    reflectors: FloatArray
+    scales: FloatArray
+
+    @classmethod
+    def of(cls, table: FloatArray) -> Tridiagonal:
+        """Reduce a symmetric table; it is left as it is."""
+        size = len(table)
+        if size < 3:
+            return cls(np.diag(table).copy(), np.diag(table, 1).copy(), np.zeros((0, 0)), np.zeros(0))
+        work, _ = lapack.dsytrd_lwork(size, lower=1)
+        copied = np.array(table, order="C").T  # of a symmetric table: as LAPACK wants it, without turning it
+        reflectors, diagonal, beside, scales, _ = lapack.dsytrd(copied, lower=1, lwork=int(work), overwrite_a=1)
+        return cls(diagonal, beside, reflectors, scales)
+
+    @property
+    def eigenvalues(self) -> FloatArray:
+        """In ascending order, those below zero taken as zero."""
+        if not len(self.diagonal):
+            return np.zeros(0)
+        found = eigvalsh_tridiagonal(self.diagonal, self.beside, check_finite=False, lapack_driver="sterf")
+        return np.maximum(found, 0.0)
+
+    def turned(self, values: FloatArray, *, back: bool = False) -> FloatArray:
+        """``Q' values``, or ``Q values``, of ``values [rows, k]``."""
+        size = len(self.diagonal)
+        if not len(self.scales) or not values.size:
+            return values
+        # The reflectors lie below the diagonal: a table with one row more, that begins one number later.
+        below = self.reflectors.ravel(order="K")[1 : 1 + size * (size - 1)].reshape((size, size - 1), order="F")
+        rest, work = np.array(values[1:], order="F"), max(64 * values.shape[1], 4300)
+        rest = lapack.dormqr("L", "N" if back else "T", below, self.scales, rest, work, overwrite_c=1)[0]
+        return np.concatenate([values[:1], rest])
+
+    def solved(self, values: FloatArray, penalty: float) -> FloatArray:
+        """``(T + penalty)^-1 values``."""
+        if not values.size:
+            return values
+        banded = np.stack([self.diagonal + penalty, np.append(self.beside, 0.0)])
+        return np.asarray(solveh_banded(banded, values, lower=True, check_finite=False))
+
+
+@dataclass(frozen=True)
+class RidgePath:
+    """Ridge of latents ``U`` on columns ``X`` under any penalty, from one reduction.
+
+    Attributes
+    ----------
+    table : Tridiagonal
+        Of ``X'X``, or of ``X X'`` where there are more columns than people.
+    values : array [rows of the table]
+        Eigenvalues of ``X'X``; those that are not there are zero.
+    turned : array [rows of the table, dims]
+        ``Q' X'U``, or ``Q' U``.
+    x : array [people, columns], optional
+        Of the form with people.
+    """
+
+    table: Tridiagonal
+    values: FloatArray
+    turned: FloatArray
+    x: FloatArray | None = None
+
+    @classmethod
+    def of_columns(cls, table: Tridiagonal, xu: FloatArray) -> RidgePath:
+        """From the reduced ``X'X``, and ``X'U``."""
+        return cls(table, table.eigenvalues, table.turned(xu))
+
+    @classmethod
+    def of_people(cls, table: Tridiagonal, u: FloatArray, x: FloatArray) -> RidgePath:
+        """From the reduced ``X X'``, ``U`` and ``X``."""
+        return cls(table, table.eigenvalues, table.turned(u), x)
+
+    def explained(self, penalty: float) -> FloatArray:
+        """Diagonal of ``U'X (X'X + penalty)^-1 X'U``, ``[dims]``."""
+        solved = self.table.solved(self.turned, penalty)
+        return np.sum(self.turned * (solved if self.x is None else self.turned - penalty * solved), axis=0)
+
+    def coefficients(self, penalties: FloatArray) -> FloatArray:
+        """Coefficients ``[columns, dims]`` with one penalty per dimension; zero where it is infinite."""
+        solved = np.zeros_like(self.turned)
+        for penalty in np.unique(penalties[np.isfinite(penalties)]):
+            own = np.flatnonzero(penalties == penalty)
+            solved[:, own] = self.table.solved(self.turned[:, own], float(penalty))
+        solved = self.table.turned(solved, back=True)
+        return solved if self.x is None else self.x.T @ solved
 
 
 @dataclass(frozen=True)
