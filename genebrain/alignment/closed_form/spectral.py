@@ -165,8 +165,8 @@ class Tridiagonal:
 
     def solved(self, values: FloatArray, penalty: float) -> FloatArray:
         """``(T + penalty)^-1 values``."""
-        if not values.size:
-            return values
+        if not values.size or len(values) == 1:
+            return values / (self.diagonal[:, None] + penalty)
         banded = np.stack([self.diagonal + penalty, np.append(self.beside, 0.0)])
         return np.asarray(solveh_banded(banded, values, lower=True, check_finite=False))
 
