@@ -26,13 +26,13 @@ from genebrain.alignment.closed_form.choice import (
 from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns, row_counts
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
 from genebrain.alignment.closed_form.empirical_bayes import fit_ridge
-from genebrain.alignment.closed_form.gene_stack import STACK, Head, Member, heads_of, members_of
+from genebrain.alignment.closed_form.gene_stack import STACK, Head, Member, first_members, further_members, heads_of
 from genebrain.alignment.closed_form.latents import Latents, fixed_latents, with_unpaired
 from genebrain.alignment.closed_form.memory import Size, form_for, memory_budget, too_many_columns
 from genebrain.alignment.closed_form.motifs.members import with_motifs, without_motifs
 from genebrain.alignment.closed_form.regression_data import Form, PeopleRows
 from genebrain.alignment.closed_form.score import Calibration
-from genebrain.alignment.closed_form.spectral import grouped_folds, principal_components
+from genebrain.alignment.closed_form.spectral import grouped_folds, principal_components, projected
 from genebrain.alignment.closed_form.stacking import readings_of, stacked_latents
 from genebrain.common.types import FloatArray, IntArray, UserError
 
@@ -87,11 +87,11 @@ class ClosedForm:
 
     def predicted_latents(self, columns: FloatArray) -> FloatArray:
         """``ghat [people, dims]``: what the genes say about the brain latents."""
-        return columns.astype(np.float64) @ self.coefficients
+        return projected(columns, self.coefficients)
 
     def observed_latents(self, features: FloatArray) -> FloatArray:
         """``u [people, dims]`` of brain features of the chosen candidate."""
-        return (features.astype(np.float64) - self.brain_mean) @ self.brain_map
+        return projected(features, self.brain_map, self.brain_mean)
 
     def gene_vectors(self, columns: FloatArray) -> FloatArray:
         """Gene tower: columns to float32 vectors ``[people, c]``."""
@@ -194,7 +194,9 @@ def fit_closed_form(
         told = readings_of(latents, cv) if settings.stack else {}
         if isinstance(columns, SetColumns):
             del tried  # of a large cohort the sums of the first set are as large as those of the others
-            members = members_of(judge, table, columns, latents.values, best, form, progress=progress)
+            members = first_members(judge, columns, latents.values, best)
+            judge = replace(judge, x=judge.x[:0].copy())  # each set has a table of its own, one at a time
+            members += further_members(judge, table, columns, latents.values, form, progress=progress)
             columns, members, words = with_motifs(
                 judge, gene_blocks, columns, members, latents.values, form, progress=progress
             )

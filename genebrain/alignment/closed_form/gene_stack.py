@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from genebrain.alignment.closed_form.choice import Chosen, Judge, fit_priors, score_vectors
-from genebrain.alignment.closed_form.column_sets import SetColumns
+from genebrain.alignment.closed_form.column_sets import ColumnSet, SetColumns
 from genebrain.alignment.closed_form.empirical_bayes import Posterior, fit_ridge
 from genebrain.alignment.closed_form.regression_data import Form
 from genebrain.alignment.closed_form.score import MAX_SLOPE, Calibration
@@ -93,17 +93,21 @@ def stacked_reading(judge: Judge, members: Sequence[Member], u: FloatArray) -> R
     return Reading(_weights(predictions, u), *_calibrated(nested, u), recall)
 
 
-def members_of(
+def first_members(judge: Judge, columns: SetColumns, u: FloatArray, first: Chosen) -> list[Member]:
+    """Every wanted prior on the first set, which ``judge`` holds; they were fitted with the latents."""
+    return _members(judge, first.posteriors, u, columns.sets[0])
+
+
+def further_members(
     judge: Judge,
     table: Callable[[int], FloatArray],
     columns: SetColumns,
     u: FloatArray,
-    first: Chosen,
     form: Form,
     *,
     progress: bool = False,
 ) -> list[Member]:
-    """Every wanted prior on every set; those of the first set, which ``judge`` holds, were fitted with the latents.
+    """Every wanted prior on every other set.
 
     Parameters
     ----------
@@ -111,18 +115,23 @@ def members_of(
         Number of a set -> its columns ``[people, columns]``, made when their turn comes.
     """
     members = []
-    for number, one in enumerate(columns.sets):
-        posteriors = first.posteriors
-        if number:
-            judge = replace(judge, x=table(number))
-            data = form.of_subsets(judge.x, u, judge.left_out)
-            fits = data, fit_ridge(data, progress=progress)
-            posteriors = fit_priors(judge, u, fits, judge.settings.modes, progress=progress)
-            del data, fits  # the next set's tables are as large
-        for mode, posterior in posteriors.items():
-            if mode in judge.settings.modes or len(posteriors) == 1:
-                members.append(Member.of(judge, posterior, u, one.name, one.family, mode))
+    for number, one in enumerate(columns.sets[1:], start=1):
+        judge = replace(judge, x=judge.x[:0].copy())  # the table of the set before goes first
+        judge = replace(judge, x=table(number))
+        data = form.of_subsets(judge.x, u, judge.left_out)
+        fits = data, fit_ridge(data, progress=progress)
+        posteriors = fit_priors(judge, u, fits, judge.settings.modes, progress=progress)
+        del data, fits  # the next set's tables are as large
+        members += _members(judge, posteriors, u, one)
     return members
+
+
+def _members(judge: Judge, posteriors: Mapping[str, Posterior], u: FloatArray, one: ColumnSet) -> list[Member]:
+    return [
+        Member.of(judge, posterior, u, one.name, one.family, mode)
+        for mode, posterior in posteriors.items()
+        if mode in judge.settings.modes or len(posteriors) == 1
+    ]
 
 
 def held_out_errors(judge: Judge, members: Sequence[Member], u: FloatArray) -> tuple[FloatArray, FloatArray]:

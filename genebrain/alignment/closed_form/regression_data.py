@@ -15,11 +15,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from genebrain.alignment.closed_form import spectral
 from genebrain.alignment.closed_form.spectral import RidgePath, Tridiagonal
 from genebrain.common.types import FloatArray, IntArray
-
-ROWS = 4096
-"""People whose columns are there in double precision at a time."""
 
 
 class Residual(ABC):
@@ -237,8 +235,8 @@ def _parts(n: int, left_out: Sequence[IntArray]) -> tuple[bool, IntArray]:
 
 def in_doubles(x: FloatArray, rows: IntArray) -> Iterator[tuple[IntArray, FloatArray]]:
     """Some of these rows after the other, in double precision."""
-    for first in range(0, len(rows), ROWS):
-        some = rows[first : first + ROWS]
+    for first in range(0, len(rows), spectral.ROWS):
+        some = rows[first : first + spectral.ROWS]
         yield some, x[some].astype(np.float64, copy=False)
 
 

@@ -16,6 +16,8 @@ from scipy.linalg import eigvalsh_tridiagonal, lapack, solveh_banded
 
 from genebrain.common.types import FloatArray, IntArray
 
+ROWS = 4096
+"""People whose numbers are there in double precision at a time."""
 RANK_TOLERANCE = 1e-6
 """Directions with a singular value below this share of the largest one are rounding error of float32 input."""
 
@@ -40,8 +42,17 @@ class PrincipalComponents:
 
     def scores(self, x: FloatArray, *, whiten: bool = True) -> FloatArray:
         """Project ``x [people, columns]`` to ``[people, components]``; whitened: unit variance on the fitted rows."""
-        z = (x.astype(np.float64) - self.mean) @ self.axes
+        z = projected(x, self.axes, self.mean)
         return z / np.sqrt(self.variances) if whiten else z
+
+
+def projected(x: FloatArray, axes: FloatArray, mean: FloatArray | None = None) -> FloatArray:
+    """``(x - mean) @ axes`` in double precision, some people at a time."""
+    found = np.empty((len(x), axes.shape[1]))
+    for first in range(0, len(x), ROWS):
+        part = x[first : first + ROWS].astype(np.float64, copy=False)
+        found[first : first + ROWS] = (part if mean is None else part - mean) @ axes
+    return found
 
 
 def principal_components(x: FloatArray, max_components: int | None = None) -> PrincipalComponents:
@@ -54,9 +65,8 @@ def principal_components(x: FloatArray, max_components: int | None = None) -> Pr
         Components beyond the numerical rank never appear, so a constant table gives none.
     """
     mean = x.mean(axis=0, dtype=np.float64)
-    centred = x - mean
-    n, p = centred.shape
-    small = centred.T @ centred if p <= n else centred @ centred.T
+    n, p = x.shape
+    small = _covariance(x, mean) if p <= n else (x - mean) @ (x - mean).T
     values, vectors = np.linalg.eigh(small)
     values, vectors = values[::-1], vectors[:, ::-1]
     largest = max(values[0], 0.0) if len(values) else 0.0
@@ -65,10 +75,19 @@ def principal_components(x: FloatArray, max_components: int | None = None) -> Pr
     keep = values > floor
     total = float(np.sum(values[keep])) / n
     values, vectors = values[keep][:max_components], vectors[:, keep][:, :max_components]
-    axes = vectors if p <= n else centred.T @ vectors / np.sqrt(values)
+    axes = vectors if p <= n else (x - mean).T @ vectors / np.sqrt(values)
     largest_entry = np.abs(axes).argmax(axis=0) if axes.size else np.zeros(0, dtype=int)
     axes = axes * np.sign(axes[largest_entry, np.arange(axes.shape[1])])  # the same signs on every machine
     return PrincipalComponents(mean, axes, values / n, total)
+
+
+def _covariance(x: FloatArray, mean: FloatArray) -> FloatArray:
+    """Sum of products of centred columns."""
+    found = np.zeros((x.shape[1], x.shape[1]))
+    for first in range(0, len(x), ROWS):
+        centred = x[first : first + ROWS] - mean
+        found += centred.T @ centred
+    return found
 
 
 def grouped_folds(families: IntArray, n_folds: int, seed: int) -> list[IntArray]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from genebrain.alignment.closed_form import empirical_bayes, regression_data
+from genebrain.alignment.closed_form import empirical_bayes, spectral
 from genebrain.alignment.closed_form import fit as closed_form
 from genebrain.alignment.closed_form.choice import Judge, choose_prior, rank_latents
 from genebrain.alignment.closed_form.columns import ColumnSettings
@@ -78,7 +78,7 @@ def test_both_forms_follow_coefficients_that_move() -> None:
 def test_sums_of_single_precision_in_parts_are_those_of_double(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
     x, u, folds = people(50, 30)
     single = x.astype(np.float32)
-    monkeypatch.setattr(regression_data, "ROWS", 7)
+    monkeypatch.setattr(spectral, "ROWS", 7)
     overlapping = [folds[0], np.concatenate([folds[0], folds[1]]), folds[-1]]
     for left_out in (folds, overlapping):
         whole = form.of_subsets(single, u, left_out)

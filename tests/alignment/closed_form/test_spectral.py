@@ -9,6 +9,7 @@ import pytest
 import scipy.linalg
 from sklearn.cross_decomposition import CCA
 
+from genebrain.alignment.closed_form import spectral
 from genebrain.alignment.closed_form.ridge_cca import RidgeCCA, fit_ridge_cca
 from genebrain.alignment.closed_form.spectral import (
     CanonicalBasis,
@@ -16,6 +17,7 @@ from genebrain.alignment.closed_form.spectral import (
     Tridiagonal,
     grouped_folds,
     principal_components,
+    projected,
     varimax,
 )
 from genebrain.evaluation.rank_metrics import expected_recall_at_1
@@ -138,6 +140,17 @@ def test_baseline_of_identical_genomes_is_chance(baseline: dict[str, Any]) -> No
     flat = np.ones_like(baseline["x"])
     model = fit_ridge_cca(flat[:200], baseline["f"][:200], np.arange(200), 0)
     assert recall(model, flat[200:], baseline["f"][200:]) == pytest.approx(1 / 32)
+
+
+@pytest.mark.parametrize(("n", "p"), [(50, 8), (8, 50)])
+def test_components_of_some_people_at_a_time_are_those_of_all(n: int, p: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = pair(n, p, 2)[0].astype(np.float32)
+    whole = principal_components(x)
+    monkeypatch.setattr(spectral, "ROWS", 7)
+    parts = principal_components(x)
+    np.testing.assert_allclose(parts.variances, whole.variances, rtol=1e-10)
+    np.testing.assert_allclose(parts.scores(x), whole.scores(x), atol=1e-8)
+    np.testing.assert_allclose(projected(x, whole.axes), x.astype(np.float64) @ whole.axes, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 40])
