@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -12,7 +13,8 @@ from genebrain.common.types import UserError
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
-from genebrain.studies.costs import genomes
+from genebrain.studies.costs import closed_form, genomes, plan
+from genebrain.studies.costs.closed_form import Pace, columns_of, table_seconds
 from genebrain.studies.costs.scans import scan_stages
 from genebrain.studies.costs.stages import Stage, summary, table
 
@@ -79,3 +81,41 @@ def test_the_verb_writes_stages_and_keeps_its_counts(cohort, tmp_path, capsys):
     assert "4 workers" in capsys.readouterr().out
     with pytest.raises(UserError, match="workers=0"):
         tasks.plan(cohort, workers=0)
+
+
+def test_the_tables_of_a_fit_cost_the_count_of_their_work():
+    pace = Pace(product=1e-11, reduction=1e-10)
+    # 4 sets; 6 fits of each and of two more kinds of scans; 35 sweeps of 24 dimensions
+    sums, reductions, sweeps = 4 * 1e-11 * 4e4 * 5e3**2, 36 * 1e-10 * 5e3**3, 4 * 35 * 24 * 6 * 1e-11 * 5e3**2
+    assert table_seconds(40_000, 5000, pace) == pytest.approx(sums + reductions + sweeps)
+    only_reductions = Pace(product=0.0, reduction=1e-10)
+    assert table_seconds(40_000, 6000, only_reductions) == 8 * table_seconds(10_000, 3000, only_reductions)
+    assert table_seconds(300, 6000, only_reductions) == table_seconds(300, 300, only_reductions)
+    only_sums = Pace(product=1e-11, reduction=0.0)
+    more_people = table_seconds(40_000, 3000, only_sums) - table_seconds(10_000, 3000, only_sums)
+    assert more_people == pytest.approx(4 * 1e-11 * 3e4 * 3e3**2)
+    assert columns_of(1_520_000) == 4864
+
+
+def test_longer_windows_make_the_fit_dearer_than_in_proportion(cohort, monkeypatch):
+    people = load_cohort(cohort)
+    monkeypatch.setattr(plan, "genome_stages", lambda *_: ({}, []))
+    monkeypatch.setattr(plan, "scan_stages", lambda *_: [])
+    monkeypatch.setattr(Pace, "measured", classmethod(lambda cls: cls(0.0, 1e-6)))
+
+    def fit_hours() -> float:
+        _, costs = plan.plan_costs(people, GeneSide(), ConnectomeSide())
+        return next(row["hours_here"] for row in costs["stages"] if row["stage"] == "fit (closed form)")
+
+    whole = fit_hours()
+    monkeypatch.setattr(Pace, "measured", classmethod(lambda cls: cls(0.0, 0.0)))
+    cores = min(os.cpu_count() or 1, 2)
+    # 400 people are fewer than the 768 columns of 240 kb
+    assert (whole - fit_hours()) * 3600 * cores == pytest.approx(36 * 1e-6 * 400**3)
+
+
+def test_the_pace_is_one_of_seconds(monkeypatch):
+    monkeypatch.setattr(closed_form, "TRIED", 200)
+    pace = Pace.measured()
+    assert 0 <= pace.product < 1e-6
+    assert 0 < pace.reduction < 1e-6

@@ -23,7 +23,7 @@ from genebrain.alignment.closed_form.empirical_bayes import (
     fit_sparse,
 )
 from genebrain.alignment.closed_form.latents import kind_of
-from genebrain.alignment.closed_form.regression_data import Form, RegressionData
+from genebrain.alignment.closed_form.regression_data import Form, RegressionData, in_doubles
 from genebrain.alignment.closed_form.score import Calibration, calibrate, llr_vectors, unit_rows
 from genebrain.alignment.closed_form.spectral import PrincipalComponents
 from genebrain.common.types import FloatArray, IntArray
@@ -91,7 +91,13 @@ def score_vectors(
 
 @dataclass(frozen=True)
 class Judge:
-    """Scores a batch of fits (one per fold, the last on all rows) on the rows each of them has not seen."""
+    """Scores a batch of fits (one per fold, the last on all rows) on the rows each of them has not seen.
+
+    Attributes
+    ----------
+    x : array [people, columns]
+        Single precision will do: sums are made in double precision, some people at a time.
+    """
 
     x: FloatArray
     genomes: IntArray
@@ -107,11 +113,18 @@ class Judge:
         """Recall@1 of some rows against each other, by the rule of ``evaluate``."""
         return expected_recall_at_1(scores, self.genomes[rows], relatives="rivals", gallery=self.settings.gallery)
 
-    def judge(self, posterior: Posterior, u: FloatArray) -> tuple[float, Calibration]:
-        """Cross-validated criterion and the calibration of held-out predictions."""
-        ghat, latent, s = np.zeros_like(u), np.zeros_like(u), np.zeros_like(u)
+    def predicted(self, posterior: Posterior) -> FloatArray:
+        """Of each person ``[people, dims]``, by the fit without the person's fold; latents are those it rotated."""
+        found = np.zeros((len(self.x), posterior.mean.shape[2]))
         for f, rows in enumerate(self.folds):
-            ghat[rows] = self.x[rows] @ posterior.mean[f]
+            for some, x in in_doubles(self.x, rows):
+                found[some] = x @ posterior.mean[f]
+        return found
+
+    def judge(self, posterior: Posterior, u: FloatArray, ghat: FloatArray) -> tuple[float, Calibration]:
+        """Cross-validated criterion and the calibration of held-out predictions, which `predicted` gave."""
+        latent, s = np.zeros_like(u), np.zeros_like(u)
+        for f, rows in enumerate(self.folds):
             latent[rows] = u[rows] @ posterior.rotation[f]
             s[rows] = posterior.predictive[f]
         calibration = calibrate(ghat, latent, s)
@@ -146,13 +159,14 @@ def rank_latents(
     scores = {name: pc.scores(candidates[name]) for name, pc in brains.items()}
     data = form.of_subsets(judge.x, np.concatenate(list(scores.values()), axis=1), judge.left_out)
     ridge = fit_ridge(data, progress=progress)
+    ghat = judge.predicted(ridge)
     cv: list[dict[str, Any]] = []
     starts: dict[str, int] = {}
     start = 0
     for name, u in scores.items():
         starts[name] = start
         for k in sorted({min(k, u.shape[1]) for k in judge.settings.dimensions}):
-            value, calibration = judge.judge(ridge.dims(start, k), u[:, :k])
+            value, calibration = judge.judge(ridge.dims(start, k), u[:, :k], ghat[:, start : start + k])
             cv.append({"brain": name, "k": k, "mode": "ridge", "recall@1": value, "slope": calibration.slope})
         start += u.shape[1]
     best = max(cv, key=lambda row: row["recall@1"])["recall@1"]
@@ -217,7 +231,7 @@ def choose_prior(
     posteriors = fit_priors(judge, u, fits, modes, progress=progress)
     best: tuple[dict[str, Any], Posterior, Calibration] | None = None
     for mode, posterior in posteriors.items():
-        value, calibration = judge.judge(posterior, u)
+        value, calibration = judge.judge(posterior, u, judge.predicted(posterior))
         row = {"brain": name, "k": u.shape[1], "mode": mode, "recall@1": value, "slope": calibration.slope}
         if mode != "ridge":
             cv.append(row)

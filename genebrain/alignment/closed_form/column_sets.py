@@ -146,9 +146,18 @@ class SetColumns:
         """Family of every column."""
         return [one.family for one, part in zip(self.sets, self.parts, strict=True) for _ in part.window]
 
+    @property
+    def widths(self) -> list[int]:
+        """Columns of every set."""
+        return [len(part.window) for part in self.parts]
+
+    def one(self, blocks: GeneBlocks, number: int) -> FloatArray:
+        """Columns of any people in one set, float32 ``[people, columns]``."""
+        return self.parts[number].transform(blocks.sources[self.sets[number].source])
+
     def each(self, blocks: GeneBlocks) -> list[FloatArray]:
-        """Columns of any people, float32 ``[people, columns]`` per set."""
-        return [part.transform(blocks.sources[one.source]) for one, part in zip(self.sets, self.parts, strict=True)]
+        """The same of every set."""
+        return [self.one(blocks, number) for number in range(len(self.sets))]
 
     def transform(self, blocks: Blocks) -> FloatArray:
         """Columns of any people, float32 ``[people, columns of all sets]``."""

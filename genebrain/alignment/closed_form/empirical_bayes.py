@@ -2,7 +2,7 @@
 
 Three priors on the coefficient of column j for latent dimension d:
 
-- ``ridge``: every coefficient is Gaussian (genomic BLUP); solved exactly by one eigendecomposition;
+- ``ridge``: every coefficient is Gaussian (genomic BLUP); solved exactly from one reduction to tridiagonal form;
 - ``row``: a column acts on all dimensions or on none (does not depend on how the latents are rotated);
 - ``entry``: each coefficient is in or out by itself, in latents rotated by R to make that sparse.
 
@@ -73,21 +73,20 @@ def fit_ridge(data: RegressionData, *, progress: bool = False) -> Posterior:
     fits, p, k = data.xu.shape
     mean, predictive = np.zeros((fits, p, k)), np.zeros((fits, k))
     for f in tqdm(range(fits), "ridge", unit="fit", disable=no_bar(progress)):
-        spectrum = data.spectrum(f)
-        values = spectrum.values
+        path = data.ridge_path(f)
+        values = path.values
         n, total = data.n[f], np.diag(data.uu[f])
         penalty = RIDGE_GRID * n
-        shrink = 1.0 / (values[:, None] + penalty)  # [directions, grid]
-        rss = np.maximum(total[:, None] - spectrum.power.T @ shrink, 1e-12 * np.maximum(total, 1e-300)[:, None])
+        explained = np.stack([path.explained(one) for one in penalty], axis=1)  # [dims, grid]
+        rss = np.maximum(total[:, None] - explained, 1e-12 * np.maximum(total, 1e-300)[:, None])
         log_determinant = np.sum(np.log1p(values[:, None] / penalty), axis=0)
         evidence = -0.5 * n * np.log(rss / n) - 0.5 * log_determinant  # [dims, grid]
         best = evidence.argmax(axis=1)
-        noise = rss[np.arange(k), best] / n
         no_signal = evidence.max(axis=1) <= -0.5 * n * np.log(np.maximum(total, 1e-300) / n)
-        weights = np.where(no_signal, 0.0, shrink[:, best])
-        noise = np.where(no_signal, total / n, noise)
-        mean[f] = spectrum.solution(weights)
-        predictive[f] = noise * (1.0 + np.sum(values[:, None] * weights, axis=0) / n)
+        noise = np.where(no_signal, total, rss[np.arange(k), best]) / n
+        used = np.sum(values[:, None] / (values[:, None] + penalty), axis=0)  # [grid]: degrees of freedom
+        mean[f] = path.coefficients(np.where(no_signal, np.inf, penalty[best]))
+        predictive[f] = noise * (1.0 + np.where(no_signal, 0.0, used[best]) / n)
     every, unturned = np.broadcast_to(1.0, mean.shape), np.broadcast_to(np.eye(k), (fits, k, k))
     return Posterior(mean, predictive, every, unturned)
 

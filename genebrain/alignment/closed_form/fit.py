@@ -8,7 +8,7 @@ held-out predictions only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -26,13 +26,13 @@ from genebrain.alignment.closed_form.choice import (
 from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns, row_counts
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
 from genebrain.alignment.closed_form.empirical_bayes import fit_ridge
-from genebrain.alignment.closed_form.gene_stack import STACK, Head, Member, heads_of, members_of
+from genebrain.alignment.closed_form.gene_stack import STACK, Head, Member, first_members, further_members, heads_of
 from genebrain.alignment.closed_form.latents import Latents, fixed_latents, with_unpaired
 from genebrain.alignment.closed_form.memory import Size, form_for, memory_budget, too_many_columns
 from genebrain.alignment.closed_form.motifs.members import with_motifs, without_motifs
 from genebrain.alignment.closed_form.regression_data import Form, PeopleRows
 from genebrain.alignment.closed_form.score import Calibration
-from genebrain.alignment.closed_form.spectral import grouped_folds, principal_components
+from genebrain.alignment.closed_form.spectral import grouped_folds, principal_components, projected
 from genebrain.alignment.closed_form.stacking import readings_of, stacked_latents
 from genebrain.common.types import FloatArray, IntArray, UserError
 
@@ -87,11 +87,11 @@ class ClosedForm:
 
     def predicted_latents(self, columns: FloatArray) -> FloatArray:
         """``ghat [people, dims]``: what the genes say about the brain latents."""
-        return columns.astype(np.float64) @ self.coefficients
+        return projected(columns, self.coefficients)
 
     def observed_latents(self, features: FloatArray) -> FloatArray:
         """``u [people, dims]`` of brain features of the chosen candidate."""
-        return (features.astype(np.float64) - self.brain_mean) @ self.brain_map
+        return projected(features, self.brain_map, self.brain_mean)
 
     def gene_vectors(self, columns: FloatArray) -> FloatArray:
         """Gene tower: columns to float32 vectors ``[people, c]``."""
@@ -178,15 +178,14 @@ def fit_closed_form(
     _check_inputs(gene_blocks, brain_candidates, n)
     # Many small matrix products: threads inside each would wait for one another most of the time.
     with threadpool_limits(1, user_api="blas"):
-        columns, tables = _columns(gene_blocks, settings.columns, progress=progress)
+        columns, table, widest = _columns(gene_blocks, settings.columns, progress=progress)
         folds = grouped_folds(families, settings.folds, seed)
         most = max(1, min(max(settings.dimensions), n // 4))
-        widest = max(table.shape[1] for table in tables)
         size, budget = Size(n, widest, len(folds) + 1, most * len(brain_candidates)), memory_budget()
         form = form_for(size, budget)
         if form is PeopleRows and size.of_rows > budget:
             raise TooManyColumnsError(too_many_columns(size, budget, len(gene_blocks), settings.columns))
-        judge = Judge(tables[0].astype(np.float64), genomes, folds, settings)
+        judge = Judge(table(0), genomes, folds, settings)
         cv, tried = _tried_latents(judge, brain_candidates, most, form, unpaired or {}, progress=progress)
         latents, best = max(
             ((one, choose_prior(judge, one.values, fits, one.name, cv, progress=progress)) for one, fits in tried),
@@ -195,7 +194,9 @@ def fit_closed_form(
         told = readings_of(latents, cv) if settings.stack else {}
         if isinstance(columns, SetColumns):
             del tried  # of a large cohort the sums of the first set are as large as those of the others
-            members = members_of(judge, tables, columns, latents.values, best, form, progress=progress)
+            members = first_members(judge, columns, latents.values, best)
+            judge = replace(judge, x=judge.x[:0].copy())  # each set has a table of its own, one at a time
+            members += further_members(judge, table, columns, latents.values, form, progress=progress)
             columns, members, words = with_motifs(
                 judge, gene_blocks, columns, members, latents.values, form, progress=progress
             )
@@ -215,13 +216,13 @@ def fit_closed_form(
 
 def _columns(
     blocks: Blocks, settings: ColumnSettings, *, progress: bool
-) -> tuple[WindowColumns | SetColumns, list[FloatArray]]:
-    """Fitted columns, and the table of each set."""
+) -> tuple[WindowColumns | SetColumns, Callable[[int], FloatArray], int]:
+    """Fitted columns, what makes the table of each set, and the columns of the widest."""
     if isinstance(blocks, GeneBlocks):
         sets = SetColumns.fit(without_motifs(blocks), progress=progress)  # words are found when latents are known
-        return sets, sets.each(blocks)
+        return sets, lambda number: sets.one(blocks, number), max(sets.widths)
     columns = WindowColumns.fit(blocks, settings, progress=progress)
-    return columns, [columns.transform(blocks)]
+    return columns, lambda _: columns.transform(blocks), len(columns.window)
 
 
 def _stacked(
@@ -263,7 +264,7 @@ def _tried_latents(
     tried = [(Latents.of_components(name, brains[name], u, u.shape[1]), fits) for name, u, fits in ranked]
     stack = None
     if judge.settings.stack:
-        stack = stacked_latents(judge, *tried[0], candidates, cv, form, most, progress=progress)
+        stack = stacked_latents(judge, *tried[0], candidates, cv, most, progress=progress)
     return cv, [*tried, *([stack] if stack is not None else [])]
 
 

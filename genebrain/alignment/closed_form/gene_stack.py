@@ -6,7 +6,7 @@ held-out predictions (Breiman 1996, Stacked regressions). The sum stays linear i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from genebrain.alignment.closed_form.choice import Chosen, Judge, fit_priors, score_vectors
-from genebrain.alignment.closed_form.column_sets import SetColumns
+from genebrain.alignment.closed_form.column_sets import ColumnSet, SetColumns
 from genebrain.alignment.closed_form.empirical_bayes import Posterior, fit_ridge
 from genebrain.alignment.closed_form.regression_data import Form
 from genebrain.alignment.closed_form.score import MAX_SLOPE, Calibration
@@ -54,11 +54,12 @@ class Member:
     @classmethod
     def of(cls, judge: Judge, posterior: Posterior, u: FloatArray, columns: str, family: str, mode: str) -> Member:
         """From a batch of fits, the last of which is on everybody."""
+        ghat = judge.predicted(posterior)
         held_out = np.zeros_like(u)
         for fit, rows in enumerate(judge.folds):
-            held_out[rows] = judge.x[rows] @ posterior.mean[fit] @ posterior.rotation[fit].T
+            held_out[rows] = ghat[rows] @ posterior.rotation[fit].T
         coefficients = posterior.mean[-1] @ posterior.rotation[-1].T
-        return cls(columns, family, mode, held_out, coefficients, judge.judge(posterior, u)[0])
+        return cls(columns, family, mode, held_out, coefficients, judge.judge(posterior, u, ghat)[0])
 
 
 @dataclass(frozen=True)
@@ -92,29 +93,45 @@ def stacked_reading(judge: Judge, members: Sequence[Member], u: FloatArray) -> R
     return Reading(_weights(predictions, u), *_calibrated(nested, u), recall)
 
 
-def members_of(
+def first_members(judge: Judge, columns: SetColumns, u: FloatArray, first: Chosen) -> list[Member]:
+    """Every wanted prior on the first set, which ``judge`` holds; they were fitted with the latents."""
+    return _members(judge, first.posteriors, u, columns.sets[0])
+
+
+def further_members(
     judge: Judge,
-    tables: list[FloatArray],
+    table: Callable[[int], FloatArray],
     columns: SetColumns,
     u: FloatArray,
-    first: Chosen,
     form: Form,
     *,
     progress: bool = False,
 ) -> list[Member]:
-    """Every wanted prior on every set; those of the first set, which ``judge`` holds, were fitted with the latents."""
+    """Every wanted prior on every other set.
+
+    Parameters
+    ----------
+    table : callable
+        Number of a set -> its columns ``[people, columns]``, made when their turn comes.
+    """
     members = []
-    for number, (table, one) in enumerate(zip(tables, columns.sets, strict=True)):
-        posteriors = first.posteriors
-        if number:
-            judge = replace(judge, x=table.astype(np.float64))
-            data = form.of_subsets(judge.x, u, judge.left_out)
-            fits = data, fit_ridge(data, progress=progress)
-            posteriors = fit_priors(judge, u, fits, judge.settings.modes, progress=progress)
-        for mode, posterior in posteriors.items():
-            if mode in judge.settings.modes or len(posteriors) == 1:
-                members.append(Member.of(judge, posterior, u, one.name, one.family, mode))
+    for number, one in enumerate(columns.sets[1:], start=1):
+        judge = replace(judge, x=judge.x[:0].copy())  # the table of the set before goes first
+        judge = replace(judge, x=table(number))
+        data = form.of_subsets(judge.x, u, judge.left_out)
+        fits = data, fit_ridge(data, progress=progress)
+        posteriors = fit_priors(judge, u, fits, judge.settings.modes, progress=progress)
+        del data, fits  # the next set's tables are as large
+        members += _members(judge, posteriors, u, one)
     return members
+
+
+def _members(judge: Judge, posteriors: Mapping[str, Posterior], u: FloatArray, one: ColumnSet) -> list[Member]:
+    return [
+        Member.of(judge, posterior, u, one.name, one.family, mode)
+        for mode, posterior in posteriors.items()
+        if mode in judge.settings.modes or len(posteriors) == 1
+    ]
 
 
 def held_out_errors(judge: Judge, members: Sequence[Member], u: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -54,11 +54,12 @@ class Latents:
     def extended(self, name: str, features: FloatArray, most: int) -> Latents:
         """Up to ``most`` components of what another candidate tells beyond these latents, behind them."""
         centre = features.mean(axis=0, dtype=np.float64)
-        centred = features - centre
-        told = self.values.T @ centred / len(centred)
-        rest = principal_components(centred - self.values @ told, most)
+        freed = features - centre
+        told = self.values.T @ freed / len(freed)
+        freed -= self.values @ told
+        rest = principal_components(freed, most)
         axes = rest.axes / np.sqrt(rest.variances)
-        values = rest.scores(centred - self.values @ told)
+        values = rest.scores(freed)
         below = np.zeros((len(centre), self.map.shape[1]))
         whole = np.block([[self.map, -self.map @ (told @ axes)], [below, axes]])
         return Latents(

@@ -30,17 +30,17 @@ class Size:
 
     @property
     def of_moments(self) -> int:
-        """One table of columns by columns per fit, and those of one eigendecomposition."""
-        return 8 * (self._linear * self.columns + (self.fits + 4) * self.columns**2)
+        """One table of columns by columns per fit, and those of their sums or of one reduction."""
+        return 8 * (self._linear * self.columns + (self.fits + 3) * self.columns**2)
 
     @property
     def of_rows(self) -> int:
-        """The table of people by people, and those of one eigendecomposition."""
+        """The table of people by people, and those of one reduction."""
         return 8 * (self._linear * self.columns + self._of_people)
 
     def most_columns(self, budget: float) -> int:
         """Columns of as many people that fit into ``budget`` bytes in one of the forms."""
-        left, linear, square = budget / 8, self._linear, self.fits + 4
+        left, linear, square = budget / 8, self._linear, self.fits + 3
         of_moments = (np.sqrt(linear**2 + 4 * square * left) - linear) / (2 * square)
         of_rows = (left - self._of_people) / linear
         return int(max(min(of_moments, self.people), of_rows))
@@ -52,7 +52,7 @@ class Size:
 
     @property
     def _of_people(self) -> int:
-        return 6 * self.people**2 + 3 * self.people * self.fits * self.dims
+        return 4 * self.people**2 + 3 * self.people * self.fits * self.dims
 
 
 def form_for(size: Size, budget: float) -> Form:

@@ -2,39 +2,22 @@
 
 Two forms of the same sums. `Moments` holds ``X'X`` of every fit: its cost does not grow with people. `PeopleRows`
 keeps the people's rows and never makes a table of columns by columns: for more columns than people it is smaller and
-faster. Both give the same numbers up to rounding (`fit_size` chooses).
+faster. Both give the same numbers up to rounding (`memory.form_for` chooses).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
+from genebrain.alignment.closed_form import spectral
+from genebrain.alignment.closed_form.spectral import RidgePath, Tridiagonal
 from genebrain.common.types import FloatArray, IntArray
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """One fit in the directions in which its columns do not correlate.
-
-    Attributes
-    ----------
-    values : array [directions]
-        Eigenvalues of ``X'X``; directions that are not there are those of eigenvalue zero.
-    power : array [directions, dims]
-        Squares of ``X'U`` in these directions.
-    solution : callable
-        Weights ``[directions, dims]`` on ``X'U`` in these directions -> coefficients ``[columns, dims]``.
-    """
-
-    values: FloatArray
-    power: FloatArray
-    solution: Callable[[FloatArray], FloatArray]
 
 
 class Residual(ABC):
@@ -78,8 +61,12 @@ class RegressionData(ABC):
         """Sums of squares of the columns, ``[f, columns]``."""
 
     @abstractmethod
-    def spectrum(self, fit: int) -> Spectrum:
-        """Eigendecomposition of one fit."""
+    def ridge_path(self, fit: int) -> RidgePath:
+        """What ridge needs of one fit under any penalty."""
+
+    @abstractmethod
+    def of_latents(self, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> Self:
+        """The same columns of the same people with other latents: what the columns share is not summed again."""
 
     @abstractmethod
     def residual(self, mean: FloatArray) -> Residual:
@@ -107,23 +94,32 @@ class Moments(RegressionData):
 
     @classmethod
     def of_subsets(cls, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> Moments:
-        """One fit per entry of ``left_out``, its rows subtracted: the people are summed only once."""
-        whole = x.T @ x
-        xx = np.empty((len(left_out), *whole.shape))  # stacked tables would be there twice
-        for fit, rows in enumerate(left_out):
-            np.subtract(whole, x[rows].T @ x[rows], out=xx[fit])
+        """One fit per entry of ``left_out``, its rows subtracted: nobody is summed twice where these do not overlap."""
+        p = x.shape[1]
+        xx, whole = np.zeros((len(left_out), p, p)), np.zeros((p, p))  # stacked tables would be there twice
+        apart, rest = _parts(len(x), left_out)
+        for fit, rows in [*enumerate(left_out), (-1, rest)]:
+            for _, doubles in in_doubles(x, rows):
+                part = doubles.T @ doubles
+                if fit >= 0:
+                    xx[fit] -= part
+                if fit < 0 or apart:
+                    whole += part
+        xx += whole
         return cls(*_sums(x, u, left_out), xx)
+
+    def of_latents(self, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> Moments:
+        """Other latents beside the same tables."""
+        return Moments(*_sums(x, u, left_out), self.xx)
 
     @property
     def diagonal(self) -> FloatArray:
         """Sums of squares of the columns, ``[f, columns]``."""
         return np.einsum("fjj->fj", self.xx)
 
-    def spectrum(self, fit: int) -> Spectrum:
+    def ridge_path(self, fit: int) -> RidgePath:
         """From the table of columns by columns."""
-        values, vectors = np.linalg.eigh(self.xx[fit])
-        projected = vectors.T @ self.xu[fit]
-        return Spectrum(np.maximum(values, 0.0), projected**2, lambda weights: vectors @ (weights * projected))
+        return RidgePath.of_columns(Tridiagonal.of(self.xx[fit]), self.xu[fit])
 
     def residual(self, mean: FloatArray) -> Residual:
         """``X'(U - X mean)`` of all columns."""
@@ -168,8 +164,11 @@ class PeopleRows(RegressionData):
     @classmethod
     def of_subsets(cls, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> PeopleRows:
         """One fit per entry of ``left_out``, without its rows."""
-        per_fit = np.repeat(u[:, None], len(left_out), axis=1)
-        return cls(*_sums(x, u, left_out), x, _without(per_fit, left_out), left_out)
+        return cls(*_sums(x, u, left_out), x.astype(np.float64, copy=False), _per_fit(u, left_out), left_out)
+
+    def of_latents(self, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> PeopleRows:
+        """Other latents beside the same rows."""
+        return PeopleRows(*_sums(self.x, u, left_out), self.x, _per_fit(u, left_out), left_out)
 
     @property
     def diagonal(self) -> FloatArray:
@@ -181,17 +180,11 @@ class PeopleRows(RegressionData):
     def _people(self) -> FloatArray:
         return self.x @ self.x.T
 
-    def spectrum(self, fit: int) -> Spectrum:
+    def ridge_path(self, fit: int) -> RidgePath:
         """From the table of people by people: its eigenvalues other than zero are the same."""
         rows = np.setdiff1d(np.arange(len(self.x)), self.left_out[fit])
-        values, vectors = np.linalg.eigh(self._people[np.ix_(rows, rows)])
-        values = np.maximum(values, 0.0)
-        projected = vectors.T @ self.u[rows, fit]
-
-        def solution(weights: FloatArray) -> FloatArray:
-            return self.x[rows].T @ (vectors @ (weights * projected))
-
-        return Spectrum(values, values[:, None] * projected**2, solution)
+        table = Tridiagonal.of(self._people[np.ix_(rows, rows)])
+        return RidgePath.of_people(table, self.u[rows, fit], self.x[rows])
 
     def residual(self, mean: FloatArray) -> Residual:
         """``U - X mean`` of all people."""
@@ -233,13 +226,37 @@ class _OfPeople(Residual):
 Form = type[Moments] | type[PeopleRows]
 
 
+def _parts(n: int, left_out: Sequence[IntArray]) -> tuple[bool, IntArray]:
+    """Whether no row is left out twice, and the rows that are then still to be summed; otherwise all."""
+    times = np.bincount(np.concatenate([np.zeros(0, np.int64), *left_out]), minlength=n)
+    apart = bool((times <= 1).all())
+    return apart, np.flatnonzero(times == 0) if apart else np.arange(n)
+
+
+def in_doubles(x: FloatArray, rows: IntArray) -> Iterator[tuple[IntArray, FloatArray]]:
+    """Some of these rows after the other, in double precision."""
+    for first in range(0, len(rows), spectral.ROWS):
+        some = rows[first : first + spectral.ROWS]
+        yield some, x[some].astype(np.float64, copy=False)
+
+
 def _sums(x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> tuple[Any, Any, Any]:
-    xu, uu = x.T @ u, u.T @ u
-    return (
-        np.stack([xu - x[rows].T @ u[rows] for rows in left_out]),
-        np.stack([uu - u[rows].T @ u[rows] for rows in left_out]),
-        np.array([len(x) - len(rows) for rows in left_out], dtype=np.float64),
-    )
+    apart, rest = _parts(len(x), left_out)
+    xu, uu = (np.zeros((len(left_out), size, u.shape[1])) for size in (x.shape[1], u.shape[1]))
+    whole = np.zeros_like(xu[0]), np.zeros_like(uu[0])
+    for fit, rows in [*enumerate(left_out), (-1, rest)]:
+        for some, doubles in in_doubles(x, rows):
+            for sums, all_rows, part in zip((xu, uu), whole, (doubles.T @ u[some], u[some].T @ u[some]), strict=True):
+                if fit >= 0:
+                    sums[fit] -= part
+                if fit < 0 or apart:
+                    all_rows += part
+    kept = np.array([len(x) - len(rows) for rows in left_out], dtype=np.float64)
+    return xu + whole[0], uu + whole[1], kept
+
+
+def _per_fit(u: FloatArray, left_out: Sequence[IntArray]) -> FloatArray:
+    return _without(np.repeat(u[:, None], len(left_out), axis=1), left_out)
 
 
 def _without(values: FloatArray, left_out: Sequence[IntArray]) -> FloatArray:

@@ -14,7 +14,6 @@ import numpy as np
 from genebrain.alignment.closed_form.choice import Fits, Judge
 from genebrain.alignment.closed_form.empirical_bayes import Posterior, fit_ridge
 from genebrain.alignment.closed_form.latents import Latents, kind_of
-from genebrain.alignment.closed_form.regression_data import Form
 from genebrain.common.types import FloatArray
 
 SIZES = (8, 16, 24)
@@ -48,7 +47,6 @@ def stacked_latents(
     fits: Fits,
     candidates: Mapping[str, FloatArray],
     cv: list[dict[str, Any]],
-    form: Form,
     most: int,
     *,
     progress: bool = False,
@@ -67,35 +65,37 @@ def stacked_latents(
     best = best_of_kinds(cv)
     reached = max(row["recall@1"] for row in cv if row["brain"] == latents.name and row["k"] == latents.values.shape[1])
     left = [kind for kind in best if kind != kind_of(latents.name)]
-    ridge, grown = fits[1], None
+    data, ridge, grown = *fits, None
+    ghat = judge.predicted(ridge)
     while left:
         tried = [latents.extended(best[kind][1], candidates[best[kind][1]], min(max(SIZES), most)) for kind in left]
         start = latents.values.shape[1]
         added = np.concatenate([one.values[:, start:] for one in tried], axis=1)
         if not added.shape[1]:
             break
-        data = form.of_subsets(judge.x, added, judge.left_out)
-        of_added, first = fit_ridge(data, progress=progress), 0
-        found: tuple[float, Latents, Posterior] | None = None
+        of_added, first = fit_ridge(data.of_latents(judge.x, added, judge.left_out), progress=progress), 0
+        ghat_added = judge.predicted(of_added)
+        found: tuple[float, Latents, Posterior, FloatArray] | None = None
         for one in tried:
             width = one.values.shape[1] - start
             for size in sorted({min(size, width) for size in SIZES if width}):
                 shorter = one.leading(size)
                 joint = _side_by_side(ridge, of_added.dims(first, size))
-                value, calibration = judge.judge(joint, shorter.values)
+                both = np.concatenate([ghat, ghat_added[:, first : first + size]], axis=1)
+                value, calibration = judge.judge(joint, shorter.values, both)
                 k = shorter.values.shape[1]
                 cv.append({"brain": one.name, "k": k, "mode": "ridge", "recall@1": value, "slope": calibration.slope})
                 if found is None or value > found[0]:
-                    found = value, shorter, joint
+                    found = value, shorter, joint, both
             first += width
         if found is None or found[0] < reached + judge.settings.stack_gain:
             break
-        reached, latents, ridge = found
+        reached, latents, ridge, ghat = found
         left.remove(kind_of(latents.parts[-1][0]))
         grown = latents
     if grown is None:
         return None
-    return grown, (form.of_subsets(judge.x, grown.values, judge.left_out), ridge)
+    return grown, (data.of_latents(judge.x, grown.values, judge.left_out), ridge)
 
 
 def _side_by_side(one: Posterior, other: Posterior) -> Posterior:

@@ -11,6 +11,7 @@ from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.sides.vectors.kinds import GenomeSide
+from genebrain.studies.costs.closed_form import Pace, columns_of, table_seconds
 from genebrain.studies.costs.genomes import genome_stages
 from genebrain.studies.costs.scans import scan_stages
 from genebrain.studies.costs.stages import Stage, summary
@@ -35,15 +36,21 @@ def plan_costs(
         Cores that the shares are spread over.
     """
     stages, work = list[Stage](), dict[str, Any]()
-    n_windows = MEASURED_WINDOWS
+    n_windows, columns = MEASURED_WINDOWS, 0
     if isinstance(gene, GeneSide):
         work, stages = genome_stages(gene, cohort)
-        n_windows = len(read_windows(cohort.windows))
+        windows = read_windows(cohort.windows)
+        n_windows, columns = len(windows), columns_of(sum(window.end - window.start for window in windows))
     if isinstance(brain, (ConnectomeSide, EncoderSide)):
         stages += scan_stages(brain, cohort)
     size = len(cohort) * n_windows / (MEASURED_PEOPLE * MEASURED_WINDOWS)
     basis = f"rough: measured on {MEASURED_PEOPLE:,} people x {MEASURED_WINDOWS} windows, in proportion"
     for number, (name, seconds) in enumerate(MEASURED.items()):
-        disk = RUN_BYTES * len(cohort) if number == 0 else 0.0
-        stages.append(Stage(name, (LEAST_S + seconds * size) * MEASURED_CORES, False, disk, basis))
+        core_seconds, disk, why = (LEAST_S + seconds * size) * MEASURED_CORES, 0.0, basis
+        if number == 0:
+            disk = RUN_BYTES * len(cohort)
+        if number == 0 and columns:
+            core_seconds += table_seconds(len(cohort), columns, Pace.measured())
+            why = f"{basis}; and tables of about {columns:,} gene columns"
+        stages.append(Stage(name, core_seconds, False, disk, why))
     return work, summary(stages, os.cpu_count() or 1, workers)

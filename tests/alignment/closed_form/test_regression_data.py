@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from genebrain.alignment.closed_form import empirical_bayes
+from genebrain.alignment.closed_form import empirical_bayes, spectral
 from genebrain.alignment.closed_form import fit as closed_form
 from genebrain.alignment.closed_form.choice import Judge, choose_prior, rank_latents
 from genebrain.alignment.closed_form.columns import ColumnSettings
@@ -72,6 +72,45 @@ def test_both_forms_follow_coefficients_that_move() -> None:
             explained = np.sum(latents**2 - left**2, axis=0)
             np.testing.assert_allclose(residual.explained(moved[:, :, 1:3])[f], explained, atol=1e-8)
             np.testing.assert_allclose(data.diagonal[f], np.sum(own**2, axis=0), atol=1e-9)
+
+
+@pytest.mark.parametrize("form", [Moments, PeopleRows])
+def test_sums_of_single_precision_in_parts_are_those_of_double(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, u, folds = people(50, 30)
+    single = x.astype(np.float32)
+    monkeypatch.setattr(spectral, "ROWS", 7)
+    overlapping = [folds[0], np.concatenate([folds[0], folds[1]]), folds[-1]]
+    for left_out in (folds, overlapping):
+        whole = form.of_subsets(single, u, left_out)
+        others = form.of_subsets(single, u[::-1], left_out).of_latents(single, u, left_out)
+        for f, rows in enumerate(left_out):
+            kept = np.setdiff1d(np.arange(50), rows)
+            own = single[kept].astype(np.float64)
+            for data in (whole, others):
+                np.testing.assert_allclose(data.xu[f], own.T @ u[kept], atol=1e-12)
+                np.testing.assert_allclose(data.uu[f], u[kept].T @ u[kept], atol=1e-12)
+                np.testing.assert_allclose(data.diagonal[f], np.sum(own**2, axis=0), atol=1e-12)
+                assert data.n[f] == len(kept)
+            if isinstance(whole, Moments):
+                np.testing.assert_allclose(whole.xx[f], own.T @ own, atol=1e-12)
+
+
+def test_people_are_summed_once_for_all_kinds_of_scan_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables of columns are the largest thing of a fit: those of a stack are those of its first kind."""
+    made = []
+    sums = Moments.of_subsets.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[Moments], *arguments: Any) -> Moments:
+        made.append(sums(cls, *arguments))
+        return made[-1]
+
+    monkeypatch.setattr(Moments, "of_subsets", classmethod(counted))
+    x, u, _ = people(200, 20)
+    noise = np.random.default_rng(3).normal(size=(2, 200, 2))
+    brain = {"one-2": u[:, :2] + 0.1 * noise[0], "two-2": u[:, 2:] + 0.1 * noise[1]}
+    model = fit_closed_form([x], brain, np.arange(200), settings=ClosedFormSettings(stack=True, dimensions=(2,)))
+    assert len(model.chosen["parts"]) == 2
+    assert len(made) == 1
 
 
 def wide() -> tuple[list[np.ndarray], dict[str, np.ndarray], ClosedFormSettings]:

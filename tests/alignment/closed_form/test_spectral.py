@@ -9,8 +9,17 @@ import pytest
 import scipy.linalg
 from sklearn.cross_decomposition import CCA
 
+from genebrain.alignment.closed_form import spectral
 from genebrain.alignment.closed_form.ridge_cca import RidgeCCA, fit_ridge_cca
-from genebrain.alignment.closed_form.spectral import CanonicalBasis, grouped_folds, principal_components, varimax
+from genebrain.alignment.closed_form.spectral import (
+    CanonicalBasis,
+    RidgePath,
+    Tridiagonal,
+    grouped_folds,
+    principal_components,
+    projected,
+    varimax,
+)
 from genebrain.evaluation.rank_metrics import expected_recall_at_1
 
 
@@ -131,3 +140,47 @@ def test_baseline_of_identical_genomes_is_chance(baseline: dict[str, Any]) -> No
     flat = np.ones_like(baseline["x"])
     model = fit_ridge_cca(flat[:200], baseline["f"][:200], np.arange(200), 0)
     assert recall(model, flat[200:], baseline["f"][200:]) == pytest.approx(1 / 32)
+
+
+@pytest.mark.parametrize(("n", "p"), [(50, 8), (8, 50)])
+def test_components_of_some_people_at_a_time_are_those_of_all(n: int, p: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = pair(n, p, 2)[0].astype(np.float32)
+    whole = principal_components(x)
+    monkeypatch.setattr(spectral, "ROWS", 7)
+    parts = principal_components(x)
+    np.testing.assert_allclose(parts.variances, whole.variances, rtol=1e-10)
+    np.testing.assert_allclose(parts.scores(x), whole.scores(x), atol=1e-8)
+    np.testing.assert_allclose(projected(x, whole.axes), x.astype(np.float64) @ whole.axes, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 40])
+def test_a_reduced_table_is_the_same_table_in_another_basis(size: int) -> None:
+    rng = np.random.default_rng(size)
+    x, values = rng.normal(size=(50, size)), rng.normal(size=(size, 3))
+    table = x.T @ x
+    before, reduced = table.copy(), Tridiagonal.of(table)
+    np.testing.assert_array_equal(table, before)
+    tridiagonal = np.diag(reduced.diagonal) + np.diag(reduced.beside, 1) + np.diag(reduced.beside, -1)
+    turned = reduced.turned(values)
+    np.testing.assert_allclose(turned.T @ turned, values.T @ values, atol=1e-12)
+    np.testing.assert_allclose(reduced.turned(turned, back=True), values, atol=1e-12)
+    np.testing.assert_allclose(reduced.turned(tridiagonal @ turned, back=True), table @ values, atol=1e-10)
+    np.testing.assert_allclose(reduced.eigenvalues, np.linalg.eigvalsh(table), rtol=1e-10)
+    expected = np.linalg.solve(table + 7 * np.eye(size), values)
+    np.testing.assert_allclose(reduced.turned(reduced.solved(turned, 7), back=True), expected, atol=1e-12)
+
+
+def test_ridge_of_columns_and_of_people_is_the_solved_equation_under_any_penalty() -> None:
+    rng = np.random.default_rng(3)
+    for n, p in ((30, 12), (12, 30)):
+        x, u = rng.normal(size=(n, p)), rng.normal(size=(n, 3))
+        of_columns = RidgePath.of_columns(Tridiagonal.of(x.T @ x), x.T @ u)
+        of_people = RidgePath.of_people(Tridiagonal.of(x @ x.T), u, x)
+        solved = {one: np.linalg.solve(x.T @ x + one * np.eye(p), x.T @ u) for one in (0.5, 40.0)}
+        for path in (of_columns, of_people):
+            for penalty, b in solved.items():
+                np.testing.assert_allclose(path.explained(penalty), np.sum((x.T @ u) * b, axis=0), rtol=1e-9)
+            found = path.coefficients(np.array([40.0, np.inf, 0.5]))
+            expected = np.stack([solved[40.0][:, 0], np.zeros(p), solved[0.5][:, 2]], axis=1)
+            np.testing.assert_allclose(found, expected, atol=1e-10)
+            np.testing.assert_allclose(np.sort(path.values)[-12:], np.linalg.eigvalsh(x @ x.T)[-12:], atol=1e-9)
