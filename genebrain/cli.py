@@ -100,6 +100,10 @@ def named_first(verb: str, words: Sequence[str]) -> list[str]:
 
 
 def _run(verb: str, rest: list[str]) -> int:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError("the folder in which this is called is not there any more: go to another one") from error
     from genebrain import config
     from genebrain.messages import show_messages
 

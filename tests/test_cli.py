@@ -92,3 +92,11 @@ def test_a_sweep_over_finished_runs_asks_each_of_them_and_tells_who_failed(tmp_p
     assert asked == [(f"runs/{one}", f"v/run-runs_{one}") for one in "abc"]
     assert "run-runs_b: runs/b is not finished" in capsys.readouterr().err
     assert not (tmp_path / "runs" / "a").exists()
+
+
+def test_a_folder_that_is_gone_is_a_sentence(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert cli.main(["power"]) == 2
+    assert "not there any more" in capsys.readouterr().err

@@ -88,7 +88,8 @@ class RunFolder:
                 read_record(path, "delete it if this folder holds this very experiment, or choose another run=")
             )
             now = _flat(json.loads(json.dumps(settings)))
-            changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+            # An option that the version before did not have is off there.
+            changed = sorted(k for k in before.keys() | now.keys() if before.get(k, _off(now.get(k))) != now.get(k))
             if changed:
                 shown = ", ".join(f"{k}: {before.get(k)} -> {now.get(k)}" for k in changed[:5])
                 raise UserError(
@@ -163,6 +164,11 @@ class RunFolder:
         write_json(self.path / name, content)
         if known is not None:
             write_json(path, known | {name: content_digest(self.path / name)})
+
+
+def _off(value: Any) -> Any:
+    """What a setting that is not written was: off, where off is what it is now."""
+    return value if value is False else None
 
 
 def run_format(run: Path) -> int:

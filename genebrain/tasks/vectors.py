@@ -90,7 +90,7 @@ def search(
 def _file(named: Path | str | int | None) -> str | None:
     """What is named, where it is a file or folder: something with an ending or a slash that exists; else an id."""
     path = Path(str(named))
-    return str(named) if named is not None and (path.suffix or len(path.parts) > 1) and path.exists() else None
+    return str(named) if named is not None and (path.suffix or "/" in str(named)) and path.exists() else None
 
 
 def _opened(

@@ -74,3 +74,30 @@ def test_a_run_without_an_encoder_says_so(tmp_path):
     with pytest.raises(UserError, match=r"model\.safetensors"):
         genebrain.save_pretrained(tmp_path / "encoder", tmp_path / "hub")
     assert not (tmp_path / "hub").exists()
+
+
+@pytest.mark.parametrize(
+    "words", ["mit\n---\nname: x\n# Heading", "a: b\r\n- c", '"', "\u2028{", "\ud800", " \t", "\x00"]
+)
+def test_whatever_is_said_of_licence_data_and_origin_stays_on_its_line(tmp_path, words):
+    written("swift", tmp_path / "encoder", words or "x")
+    out = genebrain.save_pretrained(tmp_path / "encoder", tmp_path / "hub", licence=words, data=words)
+    start, front, text = (out / "README.md").read_text(encoding="utf-8").split("---\n")
+    assert not start
+    assert sorted(yaml.safe_load(front)) == ["library_name", "license", "tags"]
+    assert sum(line.startswith(("#", "name:", "-", "{")) for line in text.splitlines()) == 1  # its own heading
+
+
+def test_odd_folders_are_sentences(tmp_path):
+    written("brainlm", tmp_path / "encoder", "pretrained")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="is a file: name an empty folder"):
+        genebrain.save_pretrained(tmp_path / "encoder", tmp_path / "file")
+    (tmp_path / "encoder/checksums.json").unlink()
+    (tmp_path / "encoder/seen_scans.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="seen_scans"):
+        genebrain.save_pretrained(tmp_path / "encoder", tmp_path / "hub")
+    assert not (tmp_path / "hub").exists()
+    (tmp_path / "encoder/contract.safetensors").unlink()
+    with pytest.raises(UserError, match=r"has no contract\.safetensors"):
+        genebrain.from_pretrained(tmp_path / "encoder")

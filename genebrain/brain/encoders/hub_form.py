@@ -31,6 +31,7 @@ from genebrain.brain.models.scaling import CohortScaling
 from genebrain.common.checksums import CHECKSUMS
 from genebrain.common.files import make_private, write_private
 from genebrain.common.reading import read_record
+from genebrain.common.text_lines import text_lines
 from genebrain.common.types import UserError
 from genebrain.common.words import counted
 
@@ -77,14 +78,15 @@ def save_pretrained(
             "written for others only with sharing_allowed=True: that consent and the terms of the data "
             "allow it"
         )
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"out={out} holds files already: name an empty folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"out={out} {'holds files already' if out.is_dir() else 'is a file'}: name an empty folder")
     loaded = read_encoder(folder, _name(folder))  # checksums, keys and sizes, before anything is given away
+    card = _card(loaded, _one_line(origin), _one_line(licence), _one_line(data), folder / SEEN)
     make_private(out)
     for name in (CONFIG, CONTRACT, SEEN, CHECKSUMS, WEIGHTS[0]):
         if (folder / name).is_file():
             write_private(out / name, (folder / name).read_bytes())
-    write_private(out / CARD, _card(loaded, origin, licence, data, out / SEEN).encode())
+    write_private(out / CARD, card.encode())
     return out
 
 
@@ -99,6 +101,10 @@ def from_pretrained(folder: Path | str) -> WindowEncoder:
     name = _name(Path(folder))
     loaded = read_encoder(folder, name)
     if loaded.contract is None:
+        if EncoderSettings(name).reads == "parcels":
+            raise UserError(
+                f"{folder} has no {CONTRACT}, which says what parcels are read: copy the whole folder again"
+            )
         size = getattr(loaded.size.config, "img_size", None) or (1, 1, 1)  # of the scans: told by the weights
         return build_encoder(EncoderSettings(name, Path(folder)), grid=tuple(size)[:3], loaded=loaded)
     contract = ParcelInput.from_state(loaded.contract)
@@ -117,9 +123,14 @@ def _name(folder: Path) -> str:
     return name
 
 
+def _one_line(text: str) -> str:
+    """Words in one line, as headings and rules of their own would be read as the card's."""
+    return " ".join(text.encode(errors="replace").decode().split())
+
+
 def _card(loaded: LoadedEncoder, origin: str, licence: str, data: str, seen: Path) -> str:
     """The card, with the front matter that the hub reads."""
-    size, marks = loaded.size, len(seen.read_text().split()) if seen.is_file() else 0
+    size, marks = loaded.size, len(list(text_lines(seen))) if seen.is_file() else 0
     terms = json.dumps(licence) if licence else "other"
     front = f"license: {terms}\nlibrary_name: genebrain\ntags:\n- fmri\n- {loaded.name}\n"
     window = f"{counted(size.frames, 'frame')}" + (f" of {size.tr:g} s" if size.tr else "")

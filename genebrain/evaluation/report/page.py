@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from genebrain.common.checksums import verify_run
 from genebrain.common.files import replacing
+from genebrain.common.leftovers import sweep_output
 from genebrain.common.reading import contents_of, read_history, read_record, read_text
 from genebrain.common.types import Metrics, UserError
 from genebrain.evaluation.disclosure import MIN_CELL, shown_count, shown_strata
@@ -67,6 +68,7 @@ def write_report(run_folder: str | Path, split: str = "test") -> Path:
     with contents_of(result_path(folder, "metrics.json", split), "judge the run again (genebrain evaluate)"):
         page = environment.get_template(TEMPLATE).render(context(folder, split))
     path = result_path(folder, "report.html", split)
+    sweep_output(path)
     with replacing(path, private=False) as partial:
         partial.write_text(page, encoding="utf-8")
     return path

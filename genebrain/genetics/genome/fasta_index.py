@@ -8,14 +8,19 @@ Source: faidx(5) of samtools.
 
 from __future__ import annotations
 
+import gzip
 import struct
 from bisect import bisect_right
+from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from genebrain.common.types import UserError
-from genebrain.genetics.genome.bgzf import BgzfBlocks
+from genebrain.genetics.genome.bgzf import GZIP, BgzfBlocks
+from genebrain.genetics.genome.foreign import reading
+from genebrain.genetics.genome.gene_windows import SHOWN
 
 LONGEST_NAME_LINE = 1 << 16
 LARGEST = 1100
@@ -61,7 +66,7 @@ def check_fasta_index(path: Path, fai: Path, gzi: Path | None) -> None:
         The index is damaged or belongs to another file.
     """
     cure = f"Delete {fai}" + (f" and {gzi}" if gzi else "") + f": it is made anew (or run `samtools faidx {path}`)"
-    contigs = _read_fai(fai, cure)
+    contigs = _read_fai(path, fai, cure)
     try:
         if gzi is None:
             wrong = _mismatch(contigs, _Plain(path))
@@ -70,14 +75,51 @@ def check_fasta_index(path: Path, fai: Path, gzi: Path | None) -> None:
                 wrong = _mismatch(contigs, _Packed(blocks, gzi))
     except (struct.error, IndexError, OSError) as error:
         raise UserError(f"the index {gzi} of {path} is damaged. {cure}") from error
+    if repeated := sorted(name for name, n in Counter(one.name for one in contigs).items() if n > 1):
+        raise _twice(path, repeated)
     if wrong:
+        _refuse_twice(path)
         older = " (it is older than the file)" if fai.stat().st_mtime_ns < path.stat().st_mtime_ns else ""
         raise UserError(
             f"{fai.name} does not belong to {path}{older}: {wrong}. Letters would be read from wrong places. {cure}"
         )
 
 
-def _read_fai(fai: Path, cure: str) -> list[_Contig]:
+def refuse_repeated(path: Path, fai: Path, gzi: Path | None) -> None:
+    """Refuse a FASTA in which a name stands twice, from an index that was made of it just now.
+
+    Libraries read the first of the two without a word, and the index leaves the second one out. Only then the whole
+    file is read.
+
+    Raises
+    ------
+    UserError
+        Names the contigs.
+    """
+    with BgzfBlocks(path) if gzi else nullcontext() as blocks:
+        text = _Plain(path) if blocks is None or gzi is None else _Packed(blocks, gzi)
+        if _mismatch(_read_fai(path, fai, ""), text):
+            _refuse_twice(path)
+
+
+def _refuse_twice(path: Path) -> None:
+    with path.open("rb") as raw:
+        compressed = raw.read(2) == GZIP
+    with reading(path), gzip.open(path) if compressed else path.open("rb") as lines:
+        names = Counter(line[1:].split(maxsplit=1)[0] for line in lines if line.startswith(b">") and line[1:].split())
+    if repeated := sorted(name.decode(errors="replace") for name, n in names.items() if n > 1):
+        raise _twice(path, repeated)
+
+
+def _twice(path: Path, names: list[str]) -> UserError:
+    return UserError(
+        f"{path}: {len(names)} contig{'s' * (len(names) > 1)} stand{'s' * (len(names) == 1)} there more than once: "
+        f"{', '.join(names[:SHOWN])}{', ...' * (len(names) > SHOWN)}. Which one is meant cannot be known: give each "
+        "its own name, or delete copies, and delete the index (.fai, .gzi)"
+    )
+
+
+def _read_fai(path: Path, fai: Path, cure: str) -> list[_Contig]:
     contigs = []
     try:
         for line in fai.read_text(encoding="utf-8").splitlines():
@@ -85,7 +127,7 @@ def _read_fai(fai: Path, cure: str) -> list[_Contig]:
                 name, *numbers = line.split("\t")
                 length, offset, line_bases, line_bytes = map(int, numbers[:4])
                 contigs.append(_Contig(name, length, offset, line_bases, line_bytes))
-        size = fai.with_suffix("").stat().st_size
+        size = path.stat().st_size
         if any(c.line_bytes - c.line_bases > 2 or max(c.offset, c.length) > LARGEST * size for c in contigs):
             raise ValueError("places far behind the end of the file")
         if not contigs or any(

@@ -16,7 +16,7 @@ import pysam
 
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.contigs import match_contigs
-from genebrain.genetics.genome.fasta_index import check_fasta_index
+from genebrain.genetics.genome.fasta_index import check_fasta_index, refuse_repeated
 from genebrain.genetics.genome.foreign import reading
 from genebrain.genetics.genome.gene_windows import SHOWN, Window
 
@@ -56,6 +56,7 @@ class Reference:
         try:
             self._fasta = self._open()
         except UserError:
+            self._drop_scratch()
             raise
         except (OSError, ValueError, pysam.SamtoolsError) as error:
             self._drop_scratch()
@@ -77,6 +78,7 @@ class Reference:
                 pysam.faidx(*arguments, *(["--gzi-idx", str(gzi)] if compressed else []))
             finally:
                 pysam.set_verbosity(loud)
+            refuse_repeated(self.path, fai, gzi if compressed else None)
         return pysam.FastaFile(
             str(self.path),
             filepath_index=str(fai),

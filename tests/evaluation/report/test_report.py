@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from genebrain.common import leftovers
 from genebrain.common.types import UserError
 from genebrain.evaluation.limits import limits
 from genebrain.evaluation.report.figures import write_figures
@@ -139,3 +142,13 @@ def test_limits_name_every_safeguard_not_used(metrics: dict):
     assert any("No strata were given" in sentence for sentence in no_strata)
     stuck = metrics["permutation"] | {"exchangeable_stratified": 0.3}
     assert any("Only 30%" in sentence for sentence in limits(metrics | {"permutation": stuck}))
+
+
+def test_what_a_killed_report_left_is_swept(run_folder: Path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    machine = leftovers.writer().partition("-")[0]
+    left = run_folder / f".report.html.{machine}-{dead.pid}-01234567.tmp"
+    left.touch()
+    page_of(run_folder)
+    assert not left.exists()
