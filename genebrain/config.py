@@ -174,8 +174,18 @@ def _parse(overrides: Iterable[str], problems: list[str]) -> list[Override]:
         try:
             parsed.append(parser.parse_override(text))
         except HydraException:
-            problems.append(f"'{text}' is not of the form key=value (quote values with spaces, commas or =)")
+            problems.append(f"'{text}' is not of the form key=value{_meant(text)}")
     return parsed
+
+
+def _meant(text: str) -> str:
+    """What to type in the place of a word that is no ``key=value``."""
+    if text.startswith("--"):
+        return f"; options have no dashes here: {text.strip('-').partition('=')[0] or 'key'}=VALUE"
+    if "=" in text:
+        key, _, value = text.partition("=")
+        return f" (quote values with spaces, commas or = twice: '{key}=\"{value}\"')"
+    return f"; a cohort is named by cohort.path={text}" if text.endswith((".yaml", ".yml")) else ""
 
 
 def _is_group(override: Override, choices: Mapping[str, list[str]], plain: DictConfig) -> bool:

@@ -92,3 +92,39 @@ def test_a_sweep_over_finished_runs_asks_each_of_them_and_tells_who_failed(tmp_p
     assert asked == [(f"runs/{one}", f"v/run-runs_{one}") for one in "abc"]
     assert "run-runs_b: runs/b is not finished" in capsys.readouterr().err
     assert not (tmp_path / "runs" / "a").exists()
+
+
+def test_a_page_may_be_left_before_its_end():
+    for words in ([], ["--help"], ["fit", "--help"]):
+        command = [sys.executable, "-m", "genebrain", *words]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.close()
+            assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
+def test_help_of_a_verb_by_either_order(capsys):
+    assert cli.main(["power", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert cli.main(["help", "power"]) == 0
+    assert capsys.readouterr().out == page
+
+
+def test_what_was_typed_is_kept_in_the_run_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "_call", lambda verb, arguments: None)
+    run = tmp_path / "a run"
+    run.mkdir()
+    assert cli.main(["fit", f"run={run}", "seed=3"]) == 0
+    assert cli.main(["evaluate", f"run={run}", f"out={tmp_path}", "cohort.path=B/cohort.yaml"]) == 0  # not judged here
+    assert cli.main(["report", f"run={run}"]) == 0
+    first, second = (run / "commands.log").read_text().splitlines()
+    assert first.endswith(f"Z genebrain fit 'run={run}' seed=3")
+    assert second.endswith(f"Z genebrain report 'run={run}'")
+
+
+def test_a_refused_command_leaves_nothing(tmp_path, monkeypatch):
+    def refused(verb, arguments):
+        raise UserError("no")
+
+    monkeypatch.setattr(cli, "_call", refused)
+    assert cli.main(["fit", f"run={tmp_path}"]) == 2
+    assert not (tmp_path / "commands.log").exists()
