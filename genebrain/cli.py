@@ -19,6 +19,7 @@ from typing import Any
 
 from genebrain.common.registry import load_plugins
 from genebrain.common.types import UserError
+from genebrain.common.words import nearest
 from genebrain.messages import first_rank, show_messages
 
 VERBS = {
@@ -124,7 +125,7 @@ def _run(verb: str, rest: list[str]) -> int:
 
     show_messages()
     if verb not in VERBS:
-        raise UserError(f"no such verb{config.nearest(verb, VERBS)} (verbs: {', '.join(VERBS)})")
+        raise UserError(f"no such verb{nearest(verb, VERBS)} (verbs: {', '.join(VERBS)})")
     if {"-h", "--help"} & set(rest):
         from genebrain.help_pages import help_page
 

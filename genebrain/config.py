@@ -7,7 +7,6 @@ right name. This module and :mod:`genebrain.cli` are the only ones that know Hyd
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
@@ -24,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 import genebrain
 from genebrain import config_files, stored_settings
 from genebrain.common.types import UserError
+from genebrain.common.words import instead_of, nearest
 from genebrain.config_files import groups
 from genebrain.typed_words import as_typed
 
@@ -155,18 +155,6 @@ def build(config: DictConfig) -> dict[str, Any]:
     return {str(key): stored_settings.build(value) for key, value in container.items() if key != "hydra"}
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return '; did you mean ...?' or an empty string."""
-    names = list(known)
-    close = difflib.get_close_matches(word, names, n=2, cutoff=0.6)
-    if not close:
-        leaf = word.rsplit(".", 1)[-1]
-        close = [n for n in names if n.rsplit(".", 1)[-1] == leaf][:2] or difflib.get_close_matches(
-            leaf, [n.rsplit(".", 1)[-1] for n in names], n=1, cutoff=0.6
-        )
-    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
-
-
 def _parse(overrides: Iterable[str], problems: list[str]) -> list[Override]:
     parser = OverridesParser.create()
     parsed = []
@@ -174,18 +162,8 @@ def _parse(overrides: Iterable[str], problems: list[str]) -> list[Override]:
         try:
             parsed.append(parser.parse_override(text))
         except HydraException:
-            problems.append(f"'{text}' is not of the form key=value{_meant(text)}")
+            problems.append(f"'{text}' is not of the form key=value{instead_of(text)}")
     return parsed
-
-
-def _meant(text: str) -> str:
-    """What to type in the place of a word that is no ``key=value``."""
-    if text.startswith("--"):
-        return f"; options have no dashes here: {text.strip('-').partition('=')[0] or 'key'}=VALUE"
-    if "=" in text:
-        key, _, value = text.partition("=")
-        return f" (quote values with spaces, commas or = twice: '{key}=\"{value}\"')"
-    return f"; a cohort is named by cohort.path={text}" if text.endswith((".yaml", ".yml")) else ""
 
 
 def _is_group(override: Override, choices: Mapping[str, list[str]], plain: DictConfig) -> bool:

@@ -6,11 +6,14 @@ import errno
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from genebrain import cli, tasks
 from genebrain.common.types import UserError
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_overview_names_every_verb(capsys):
@@ -128,3 +131,11 @@ def test_a_refused_command_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "_call", refused)
     assert cli.main(["fit", f"run={tmp_path}"]) == 2
     assert not (tmp_path / "commands.log").exists()
+
+
+def test_the_completion_of_the_readme_completes_verbs():
+    (line,) = [one for one in (ROOT / "README.md").read_text().splitlines() if one.startswith("complete ")]
+    verbs = line.partition('"')[2].rpartition('"')[0]
+    code = f'genebrain() {{ "{sys.executable}" -m genebrain "$@"; }}\n{line}\ncompgen -W "{verbs}" embed'
+    done = subprocess.run(["bash", "-ec", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == [verb for verb in cli.VERBS if verb.startswith("embed")]
