@@ -7,6 +7,7 @@ right name. This module and :mod:`genebrain.cli` are the only ones that know Hyd
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
