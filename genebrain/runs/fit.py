@@ -182,9 +182,8 @@ def _fit(
     )
     brain = workspace.brain_description(experiment.brain)
     counted = {name: asdict(count) for name, count in fitted.parameters.items()}
-    folder.finish(
-        {"cohort_fingerprint": cohort.fingerprint, "seed": experiment.seed, "brain": brain, "parameters": counted}
-    )
+    known = {"cohort": cohort.name, "cohort_fingerprint": cohort.fingerprint, "seed": experiment.seed}
+    folder.finish({**known, "brain": brain, "parameters": counted})
     write_model_card(run)
     return run
 
