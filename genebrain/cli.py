@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from genebrain.common.registry import load_plugins
 from genebrain.common.types import UserError
+from genebrain.common.words import nearest
+from genebrain.messages import first_rank, show_messages
 
 VERBS = {
     "simulate": "write a cohort whose best possible score is known",
@@ -47,6 +52,8 @@ VERBS = {
 }
 READS_RUNS = ("evaluate", "report", "controls", "export", "search")
 """Verbs whose ``run`` is a finished run: a sweep goes over runs; of the others it is the folder above all new runs."""
+KEPT = ("fit", "evaluate", "controls", "report", "ablate", "pretrain")
+"""Verbs whose command is kept in the run folder, as ``commands.log``."""
 FIRST_WORD = {"store": "action", "forget": "ids"}
 """Option that the first word after a verb fills, where it is no ``key=value``."""
 
@@ -57,9 +64,10 @@ STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.E
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code (0 done, 2 something the user can mend, 130 interrupted)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["help"] and arguments[1:2]:
+        arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0
+        return _told(_overview())
     if arguments[0] == "--version":
         from genebrain import __version__
 
@@ -78,8 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _unread()
     except OSError as error:
         if error.errno not in STORAGE_ERRORS:
             raise
@@ -90,6 +97,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+
+
+def _told(text: str) -> int:
+    """Print a page that the reader may leave before its end (``genebrain | head``)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        return _unread()
+    return 0
+
+
+def _unread() -> int:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def named_first(verb: str, words: Sequence[str]) -> list[str]:
@@ -105,16 +126,14 @@ def _run(verb: str, rest: list[str]) -> int:
     except OSError as error:
         raise UserError("the folder in which this is called is not there any more: go to another one") from error
     from genebrain import config
-    from genebrain.messages import show_messages
 
     show_messages()
     if verb not in VERBS:
-        raise UserError(f"no such verb{config.nearest(verb, VERBS)} (verbs: {', '.join(VERBS)})")
+        raise UserError(f"no such verb{nearest(verb, VERBS)} (verbs: {', '.join(VERBS)})")
     if {"-h", "--help"} & set(rest):
         from genebrain.help_pages import help_page
 
-        print(help_page(verb, VERBS[verb], [word for word in rest if word not in ("-h", "--help")]))
-        return 0
+        return _told(help_page(verb, VERBS[verb], [word for word in rest if word not in ("-h", "--help")]))
     plugins, rest = _plugins(_named_runs(rest) if verb == "compare" else rest)
     load_plugins(plugins)
     # Telemetry and hub look-ups stay off unless the user's environment says otherwise.
@@ -122,7 +141,9 @@ def _run(verb: str, rest: list[str]) -> int:
     os.environ.setdefault("WANDB_MODE", "disabled")
     if {"-m", "--multirun"} & set(rest):
         return _sweep(verb, [r for r in rest if r not in ("-m", "--multirun")], config)
-    _call(verb, config.build(config.compose(verb, rest)))
+    arguments = config.build(config.compose(verb, rest))
+    _call(verb, arguments)
+    _keep_command(verb, arguments, [verb, *(f"plugins=[{one}]" for one in plugins), *rest])
     return 0
 
 
@@ -147,6 +168,15 @@ def _call(verb: str, arguments: dict[str, Any]) -> Any:
     if out := arguments.get("out"):
         sweep_output(Path(out))
     return getattr(tasks, config.file_name(verb))(**arguments)
+
+
+def _keep_command(verb: str, arguments: Mapping[str, Any], words: Sequence[str]) -> None:
+    """Write what was typed into the folder of the run that it made or judged."""
+    folder = Path(str(arguments.get("run")))
+    if verb not in KEPT or arguments.get("out") is not None or not folder.is_dir() or not first_rank("stdout"):
+        return
+    with suppress(OSError), (folder / "commands.log").open("a", encoding="utf-8") as log:
+        log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {shlex.join(['genebrain', *words])}\n")
 
 
 def _sweep(verb: str, overrides: list[str], config: Any) -> int:
@@ -188,6 +218,7 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
             arguments["run"] = folder / name
         try:
             _call(verb, arguments)
+            _keep_command(verb, arguments, [verb, *overrides])
         except UserError as error:
             if not here:  # a job of a cluster fails as itself
                 raise

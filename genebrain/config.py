@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 import genebrain
 from genebrain import config_files, stored_settings
 from genebrain.common.types import UserError
+from genebrain.common.words import instead_of, nearest
 from genebrain.config_files import groups
 from genebrain.typed_words import as_typed
 
@@ -155,18 +156,6 @@ def build(config: DictConfig) -> dict[str, Any]:
     return {str(key): stored_settings.build(value) for key, value in container.items() if key != "hydra"}
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return '; did you mean ...?' or an empty string."""
-    names = list(known)
-    close = difflib.get_close_matches(word, names, n=2, cutoff=0.6)
-    if not close:
-        leaf = word.rsplit(".", 1)[-1]
-        close = [n for n in names if n.rsplit(".", 1)[-1] == leaf][:2] or difflib.get_close_matches(
-            leaf, [n.rsplit(".", 1)[-1] for n in names], n=1, cutoff=0.6
-        )
-    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
-
-
 def _parse(overrides: Iterable[str], problems: list[str]) -> list[Override]:
     parser = OverridesParser.create()
     parsed = []
@@ -174,7 +163,7 @@ def _parse(overrides: Iterable[str], problems: list[str]) -> list[Override]:
         try:
             parsed.append(parser.parse_override(text))
         except HydraException:
-            problems.append(f"'{text}' is not of the form key=value (quote values with spaces, commas or =)")
+            problems.append(f"'{text}' is not of the form key=value{instead_of(text)}")
     return parsed
 
 

@@ -96,7 +96,7 @@ def results(folder: Path, *, names: bool = True) -> dict[str, Any]:
         inner = path.relative_to(folder)
         if not path.is_file() or path.name.startswith(".") or path.name.endswith(NO_RESULTS) or "logs" in inner.parts:
             continue
-        if path.name in ("cost.json", "checksums.json", "log.txt", "secret", "index.jsonl"):
+        if path.name in ("cost.json", "checksums.json", "commands.log", "log.txt", "secret", "index.jsonl"):
             continue
         content: Any = path.read_bytes()
         if path.suffix == ".json":

@@ -6,11 +6,14 @@ import errno
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from genebrain import cli, tasks
 from genebrain.common.types import UserError
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_overview_names_every_verb(capsys):
@@ -100,3 +103,47 @@ def test_a_folder_that_is_gone_is_a_sentence(tmp_path, monkeypatch, capsys):
     (tmp_path / "gone").rmdir()
     assert cli.main(["power"]) == 2
     assert "not there any more" in capsys.readouterr().err
+
+
+def test_a_page_may_be_left_before_its_end():
+    for words in ([], ["--help"], ["fit", "--help"]):
+        command = [sys.executable, "-m", "genebrain", *words]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.close()
+            assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
+def test_help_of_a_verb_by_either_order(capsys):
+    assert cli.main(["power", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert cli.main(["help", "power"]) == 0
+    assert capsys.readouterr().out == page
+
+
+def test_what_was_typed_is_kept_in_the_run_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "_call", lambda verb, arguments: None)
+    run = tmp_path / "a run"
+    run.mkdir()
+    assert cli.main(["fit", f"run={run}", "seed=3"]) == 0
+    assert cli.main(["evaluate", f"run={run}", f"out={tmp_path}", "cohort.path=B/cohort.yaml"]) == 0  # not judged here
+    assert cli.main(["report", f"run={run}"]) == 0
+    first, second = (run / "commands.log").read_text().splitlines()
+    assert first.endswith(f"Z genebrain fit 'run={run}' seed=3")
+    assert second.endswith(f"Z genebrain report 'run={run}'")
+
+
+def test_a_refused_command_leaves_nothing(tmp_path, monkeypatch):
+    def refused(verb, arguments):
+        raise UserError("no")
+
+    monkeypatch.setattr(cli, "_call", refused)
+    assert cli.main(["fit", f"run={tmp_path}"]) == 2
+    assert not (tmp_path / "commands.log").exists()
+
+
+def test_the_completion_of_the_readme_completes_verbs():
+    (line,) = [one for one in (ROOT / "README.md").read_text().splitlines() if one.startswith("complete ")]
+    verbs = line.partition('"')[2].rpartition('"')[0]
+    code = f'genebrain() {{ "{sys.executable}" -m genebrain "$@"; }}\n{line}\ncompgen -W "{verbs}" embed'
+    done = subprocess.run(["bash", "-ec", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == [verb for verb in cli.VERBS if verb.startswith("embed")]

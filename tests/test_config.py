@@ -145,3 +145,11 @@ def test_a_plain_option_may_share_its_name_with_a_group():
 
 def test_a_held_out_site_can_be_asked_for():
     assert config.build(config.compose("fit", ["split.held_out_site=site02"]))["split"].held_out_site == "site02"
+
+
+def test_words_of_other_command_lines_are_answered_with_what_to_type():
+    with pytest.raises(UserError) as error:
+        config.compose("fit", ["my/cohort.yaml", "--run=x", "run=a(b"])
+    assert "a cohort is named by cohort.path=my/cohort.yaml" in str(error.value)
+    assert "options have no dashes here: run=VALUE" in str(error.value)
+    assert "quote values" in str(error.value)

@@ -23,6 +23,7 @@ from genebrain.common.types import UserError
 from genebrain.common.vectors import read_vectors, write_vectors
 from genebrain.runs.export import _first_of
 from genebrain.sides.pooling import GenePooling
+from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
 from tests.pictures import blank_pictures  # noqa: F401 - for the whole file
 
@@ -388,3 +389,25 @@ def test_words_in_the_place_of_settings_are_explained(tmp_path):
     with pytest.raises(UserError, match=r"brain='correlation', pooling='mean'.*ConnectomeSide"):
         tasks.fit("cohort.yaml", brain="correlation", pooling="mean", run=tmp_path / "r")
     assert not (tmp_path / "r").exists()
+
+
+def test_a_used_run_folder_is_refused_before_people_are_read(people, tmp_path, monkeypatch):
+    folder = people["folder"]
+    given = {"genes": folder / "genes.parquet", "brains": folder / "brains.npz"}
+    run = tasks.fit(run=tmp_path / "r", alignment=CLOSED, progress=False, **given)
+    before = sorted(path for path in run.rglob("*"))
+    few = tmp_path / "few.tsv"
+    few.write_text("participant_id\n" + "".join(f"{one}\n" for one in people["ids"][:120]))
+    other = tmp_path / "other.yaml"
+    other.write_text((run / "cohort" / "cohort.yaml").read_text() + f"participants: {few}\n")
+    copy = tmp_path / "copy.yaml"
+    copy.write_text((run / "cohort" / "cohort.yaml").read_text())
+    sides = {"genetics": genebrain.VectorGenes(), "brain": genebrain.VectorBrain(), "alignment": CLOSED}
+    assert tasks.fit(copy, run=run, progress=False, **sides) == run  # the same people
+    monkeypatch.setattr(Workspace, "ingest", lambda *_: pytest.fail("scans were read"))
+    with pytest.raises(UserError, match=r"holds a fit of another cohort \(.*cohort.yaml\); choose another run="):
+        tasks.fit(other, run=run, progress=False, **sides)
+    monkeypatch.setattr(Workspace, "__init__", lambda *_: pytest.fail("the cohort was read"))
+    with pytest.raises(UserError, match=r"1 setting\(s\) differ: seed: 0 -> 1\); choose another run="):
+        tasks.fit(run=run, seed=1, alignment=CLOSED, progress=False, **given)
+    assert sorted(path for path in run.rglob("*")) == before

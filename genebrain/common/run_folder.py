@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,10 +23,12 @@ from genebrain.common.hashing import content_digest
 from genebrain.common.reading import read_json, read_record
 from genebrain.common.types import UserError
 
-__all__ = ["FORMAT", "RunFolder", "read_json", "run_format", "write_json"]
+__all__ = ["FORMAT", "RunFolder", "read_json", "refuse_another", "run_format", "write_json"]
 
 FORMAT = 2
 """Of a run folder, in ``provenance.json``; the first said nothing. See :mod:`genebrain.runs.saved_features`."""
+SETTINGS = "settings.json"
+"""What a run folder was claimed for."""
 PACKAGES = ("genebrain", "torch", "pytorch-lightning", "transformers", "numpy", "scipy", "nibabel", "nilearn")
 
 
@@ -82,21 +84,9 @@ class RunFolder:
         UserError
             If it holds another experiment, naming the settings that differ.
         """
-        path = self.path / "settings.json"
-        if path.exists():
-            before = _flat(
-                read_record(path, "delete it if this folder holds this very experiment, or choose another run=")
-            )
-            now = _flat(json.loads(json.dumps(settings)))
-            # An option that the version before did not have is off there.
-            changed = sorted(k for k in before.keys() | now.keys() if before.get(k, _off(now.get(k))) != now.get(k))
-            if changed:
-                shown = ", ".join(f"{k}: {before.get(k)} -> {now.get(k)}" for k in changed[:5])
-                raise UserError(
-                    f"run folder {self.path} holds another experiment ({len(changed)} setting(s) differ: {shown}); "
-                    "choose another run= (or out=), or delete the folder"
-                )
-        else:
+        refuse_another(self.path, settings)
+        path = self.path / SETTINGS
+        if not path.exists():
             write_json(path, settings)
 
     @contextmanager
@@ -164,6 +154,27 @@ class RunFolder:
         write_json(self.path / name, content)
         if known is not None:
             write_json(path, known | {name: content_digest(self.path / name)})
+
+
+def refuse_another(run: Path | str, settings: Mapping[str, Any], not_yet_known: Sequence[str] = ()) -> None:
+    """Raise a UserError for a folder that holds another experiment, naming the settings that differ.
+
+    Nothing is written, so this can be asked before any work; ``not_yet_known`` are settings that only the work tells.
+    """
+    path = Path(run) / SETTINGS
+    if not path.exists():
+        return
+    kept = read_record(path, "delete it if this folder holds this very experiment, or choose another run=")
+    before = _flat({key: value for key, value in kept.items() if key not in not_yet_known})
+    now = _flat(json.loads(json.dumps(settings)))
+    # An option that the version before did not have is off there.
+    changed = sorted(k for k in before.keys() | now.keys() if before.get(k, _off(now.get(k))) != now.get(k))
+    if changed:
+        shown = ", ".join(f"{k}: {before.get(k)} -> {now.get(k)}" for k in changed[:5])
+        raise UserError(
+            f"run folder {run} holds another experiment ({len(changed)} setting(s) differ: {shown}); "
+            "choose another run= (or out=), or delete the folder"
+        )
 
 
 def _off(value: Any) -> Any:

@@ -1,9 +1,10 @@
-"""What is said while work goes on: numbers with their nouns, and whether there are bars."""
+"""What is said while work goes on: numbers with their nouns, whether there are bars, and what was meant."""
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 
 def counted(n: int, noun: str) -> str:
@@ -19,3 +20,25 @@ def told(reasons: Mapping[str, int]) -> str:
 def no_bar(progress: object = True) -> bool:
     """Whether a progress bar is left out: not wanted, or neither terminal nor notebook, where it would fill a log."""
     return not progress or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return '; did you mean ...?' or an empty string."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=2, cutoff=0.6)
+    if not close:
+        leaf = word.rsplit(".", 1)[-1]
+        close = [n for n in names if n.rsplit(".", 1)[-1] == leaf][:2] or difflib.get_close_matches(
+            leaf, [n.rsplit(".", 1)[-1] for n in names], n=1, cutoff=0.6
+        )
+    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+
+
+def instead_of(text: str) -> str:
+    """What to type in the place of a word that is no ``key=value``."""
+    if text.startswith("--"):
+        return f"; options have no dashes here: {text.strip('-').partition('=')[0] or 'key'}=VALUE"
+    if "=" in text:
+        key, _, value = text.partition("=")
+        return f" (quote values with spaces, commas or = twice: '{key}=\"{value}\"')"
+    return f"; a cohort is named by cohort.path={text}" if text.endswith((".yaml", ".yml")) else ""

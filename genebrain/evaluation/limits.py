@@ -73,8 +73,8 @@ def limits(metrics: Metrics) -> list[str]:
         f"The permutation test deals the scans of the {split} set and does not retrain; it judges this model, "
         "not every choice made on the way to it.",
         "Confounds that were not recorded, or not put into the strata, are removed by none of these tests.",
-        "Retrieval says that the two sides share information about who is who. It names no mechanism and no "
-        "gene, and says nothing about cause.",
+        "Retrieval says that the two sides share information about who is who. Windows and connections that carry it "
+        "are places to look at: they name no mechanism, and say nothing about cause.",
         "Matching a brain to a genome is re-identification. Treat embeddings and model weights as "
         "individual-level data, and do not run this on people who did not consent to it.",
     ]

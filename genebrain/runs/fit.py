@@ -22,7 +22,7 @@ from genebrain.cohort.splits.splits import Split
 from genebrain.common.checksums import verify_run
 from genebrain.common.files import replacing
 from genebrain.common.reading import read_history
-from genebrain.common.run_folder import RunFolder, write_json
+from genebrain.common.run_folder import RunFolder, refuse_another, write_json
 from genebrain.common.tensor_files import write_tensors
 from genebrain.common.types import IntArray, UserError
 from genebrain.evaluation.report.model_card import write_model_card
@@ -111,6 +111,7 @@ def run_fit(
     ``on_claim`` is called with the folder once it belongs to this experiment.
     """
     experiment.check()
+    refuse_another(run, asdict(experiment), not_yet_known=["cohort"])
     folder = RunFolder(run)
     with folder.alone():
         return _fit(experiment, workspace, folder, on_claim, progress)
@@ -181,9 +182,8 @@ def _fit(
     )
     brain = workspace.brain_description(experiment.brain)
     counted = {name: asdict(count) for name, count in fitted.parameters.items()}
-    folder.finish(
-        {"cohort_fingerprint": cohort.fingerprint, "seed": experiment.seed, "brain": brain, "parameters": counted}
-    )
+    known = {"cohort": cohort.name, "cohort_fingerprint": cohort.fingerprint, "seed": experiment.seed}
+    folder.finish({**known, "brain": brain, "parameters": counted})
     write_model_card(run)
     return run
 

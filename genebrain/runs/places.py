@@ -94,6 +94,36 @@ def found_places(
     return cohort, None if store is None else Path(store)
 
 
+def refuse_another_cohort(run: Path, cohort: Path, fingerprint: str) -> None:
+    """Raise a UserError for a run of other people, before their scans are read.
+
+    A copy of the same files is no other cohort, and of one that is not where it was nothing can be said yet: the run
+    itself knows it once the scans are read.
+
+    Parameters
+    ----------
+    cohort : Path
+        The cohort file that is wanted.
+    fingerprint : str
+        Of that cohort as its files say, before unusable scans are left out.
+    """
+    if not (run / "config.yaml").exists():
+        return
+    stored = stored_settings.load(run / "config.yaml")
+    experiment = stored.get("experiment")
+    try:
+        before, _ = found_places(run, stored)
+        if not isinstance(experiment, Experiment) or before.samefile(cohort):
+            return
+        same = open_cohort(before, experiment.genetics, experiment.brain).fingerprint == fingerprint
+    except (UserError, OSError):
+        return
+    if not same:
+        raise UserError(
+            f"run folder {run} holds a fit of another cohort ({before}); choose another run=, or delete the folder"
+        )
+
+
 def kept_store(run: Path, stored: Mapping[str, Any], store: Path | str | None = None) -> Path | None:
     """Store of a run where it is still there, else None; the cohort need not be."""
     if store is None and isinstance(kept := stored.get("store"), str):

@@ -30,7 +30,7 @@ from genebrain.brain.windows.bank import WindowBank
 from genebrain.brain.windows.random_windows import RandomWindows
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.files import make_private, replacing
-from genebrain.common.run_folder import RunFolder, read_json, write_json
+from genebrain.common.run_folder import RunFolder, read_json, refuse_another, write_json
 from genebrain.common.types import IntArray, Metrics, UserError
 from genebrain.common.words import counted
 from genebrain.sides.connectome import person_scans
@@ -93,6 +93,7 @@ def run_pretraining(
     """
     objective_of(choice.brain.encoder)
     choice.trainer.on_gpu()  # what the machine lacks is said before any scan is read
+    refuse_another(run, asdict(choice), not_yet_known=["cohort"])
     folder = RunFolder(run)
     with folder.alone():
         return _run(choice, workspace, folder, on_claim, progress)

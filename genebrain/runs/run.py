@@ -264,7 +264,7 @@ class Run:
             person), ``own``: whether it is the one who was looked for. With vectors of new people ``query`` in front.
         """
         if (genome is None) == (scan is None):
-            raise UserError("search: give genome=ID to look for scans, or scan=ID to look for genomes")
+            raise UserError("give genome=ID to look for scans, or scan=ID to look for genomes")
         if k < 1:
             raise UserError(f"k={k}: at least 1 is wanted")
         side: Literal["genome", "brain"] = "genome" if genome is not None else "brain"

@@ -27,6 +27,7 @@ from genebrain.common.private_table import harmless
 from genebrain.common.reading import read_text
 from genebrain.common.run_folder import FORMAT, read_json, run_format
 from genebrain.common.types import UserError
+from genebrain.common.words import no_bar
 from genebrain.runs.fit import Experiment
 from genebrain.sides.scans import BrainSide
 from genebrain.sides.vectors.cohorts import open_cohort
@@ -145,7 +146,7 @@ def _run(
     by_arm = [[cell for cell in todo if cell.arm == arm] for arm in dict.fromkeys(cell.arm for cell in cells)]
     work = (joblib.delayed(_run_cells)(group, *shared) for group in by_arm if group)
     errors: dict[tuple[str, int], str] = {}
-    with tqdm(total=len(cells), initial=len(cells) - len(todo), desc="cells", unit="cell") as bar:
+    with tqdm(total=len(cells), initial=len(cells) - len(todo), desc="cells", unit="cell", disable=no_bar()) as bar:
         for outcome in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
             errors |= {key: message for key, message in outcome.items() if message}
             bar.update(len(outcome))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -160,9 +161,10 @@ def fit(
         )  # fmt: skip
     from genebrain import stored_settings
     from genebrain.cohort.column_roles import column_roles, roles_in_words
+    from genebrain.common.run_folder import refuse_another
     from genebrain.engines.run import using
     from genebrain.runs.fit import Experiment, run_fit, strata_columns
-    from genebrain.runs.places import kept_places
+    from genebrain.runs.places import kept_places, refuse_another_cohort
     from genebrain.sides.workspace import Workspace
     from genebrain.tasks.vector_inputs import open_sources, sources_of
 
@@ -171,8 +173,10 @@ def fit(
         given.genetics, given.brain, pooling or GenePooling(), alignment or AlignmentSettings(),
         trainer or TrainerSettings(), split or SplitSettings(), seed,
     )  # fmt: skip
+    refuse_another(run, asdict(experiment), not_yet_known=["cohort"])  # before files of people are read
     path = _path(given.cohort)
     workspace = workspace or Workspace(open_sources(path, given), store, progress=progress)
+    refuse_another_cohort(Path(run), path, workspace.cohort.fingerprint)
     if progress:
         people = workspace.cohort
         print(roles_in_words(column_roles(people.table, strata_columns(people), people.own.confounds)))

@@ -62,7 +62,7 @@ def search(
 
     if sum(one is not None for one in (genome, scan, vcf)) != 1:
         raise UserError(
-            "search: give genome=ID or vcf=FILE to look for scans, or scan=ID to look for genomes; one of the three"
+            "give genome=ID or vcf=FILE to look for scans, or scan=ID to look for genomes; one of the three"
         )
     opened, second = _opened(run, cohort, store, progress)
     asked: dict[str, Any] = {"k": k, "split": split}

@@ -17,6 +17,8 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.loggers import CSVLogger
 from tqdm import tqdm
 
+from genebrain.common.words import no_bar
+
 
 class SeedSteps(Callback):
     """Seed torch from (seed, step, rank), so that a resumed step draws the dropout of an undisturbed one.
@@ -90,7 +92,9 @@ class EpochBar(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Open the bar where training starts or goes on."""
-        self.bar = tqdm(total=trainer.max_epochs, initial=trainer.current_epoch, desc="training", unit="epoch")
+        self.bar = tqdm(
+            total=trainer.max_epochs, initial=trainer.current_epoch, desc="training", unit="epoch", disable=no_bar()
+        )
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Move the bar."""

@@ -32,11 +32,10 @@ def ranked(queries: pd.DataFrame, gallery: pd.DataFrame, k: int) -> pd.DataFrame
     """
     if queries.shape[1] != gallery.shape[1]:
         raise UserError(
-            f"search: vectors of {queries.shape[1]} and {gallery.shape[1]} columns belong to two models: they have no "
-            "score"
+            f"vectors of {queries.shape[1]} and {gallery.shape[1]} columns belong to two models: they have no score"
         )
     if not len(gallery):
-        raise UserError("search: nobody is in the gallery")
+        raise UserError("nobody is in the gallery")
     scores = queries.to_numpy(np.float32) @ gallery.to_numpy(np.float32).T
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     names, asked = [str(one) for one in gallery.index], [str(one) for one in queries.index]
@@ -64,7 +63,7 @@ def row_of(wanted: str, everybody: list[str]) -> int:
     row = int(match_names([wanted], everybody).rows[0])
     if row < 0:
         raise UserError(
-            f"search: nobody of the {len(everybody)} people is called '{wanted}'; ids are written like "
+            f"nobody of the {len(everybody)} people is called '{wanted}'; ids are written like "
             f"{', '.join(everybody[:2])}"
         )
     return row

@@ -50,7 +50,9 @@ def run_folder(tmp_path: Path, metrics: dict, embeddings: dict) -> Path:
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     write_figures(tmp_path / "figures", metrics, **embeddings)
     (tmp_path / "config.yaml").write_text("name: <b>demo</b>\n")
-    (tmp_path / "provenance.json").write_text(json.dumps({"commit": "abc1234", "packages": {"numpy": "2"}}))
+    (tmp_path / "provenance.json").write_text(
+        json.dumps({"commit": "abc1234", "cohort": "Oslo", "packages": {"numpy": "2"}})
+    )
     (tmp_path / "funnel.json").write_text(json.dumps({"listed": 470, "both": 450, "dropped": {"no genome": 20}}))
     (tmp_path / "history.csv").write_text("epoch,train_loss,val_loss\n0,2.0,\n0,,2.5\n1,1.5,2.2\n")
     return tmp_path
@@ -63,11 +65,21 @@ def test_complete_run(run_folder: Path, metrics: dict):
     assert "among 32 candidates" in page
     assert "Above the confound-only model" in page
     assert "abc1234" in page
+    assert "cohort Oslo &middot; test people</h1>" in page
     assert "&lt;b&gt;demo&lt;/b&gt;" in page
     assert "Not available in this run: PLS" in page
     assert page.count("data:image/png;base64,") == 7  # also training curves and funnel, drawn from their tables
     assert "123,456" in page
     assert [path.name for path in run_folder.glob(".report*")] == []
+
+
+def test_people_who_were_dropped_are_listed_once(run_folder: Path):
+    metrics, funnel = run_folder / "metrics.json", run_folder / "funnel.json"
+    dropped = {"participants without scans": 12}
+    funnel.write_text(json.dumps(json.loads(funnel.read_text()) | {"dropped": dropped}))
+    for other, times in ((dropped, 1), ({"participants without scans": 14}, 2)):
+        metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"dropped": other}))
+        assert page_of(run_folder).count("participants without scans</th>") == times
 
 
 def test_page_needs_nothing_from_outside(run_folder: Path):
