@@ -27,6 +27,7 @@ import pandas as pd
 
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
+from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.registry import load_plugins
 from genebrain.evaluation.rank_metrics import recalls
@@ -48,22 +49,25 @@ SHAPE = {"n_windows": 12, "window_bp": 6000, "n_frames": 200, "n_parcels": 40, "
 KEY = ["mechanism", "seed", "people", "method"]
 CLOSED = "closed form"
 
-load_plugins([str(HERE / "envelopes.py")])
-NONE, CONNECTOME = AlignmentSettings(train="none"), ConnectomeSide()
-DOSAGES = GeneSide(columns="dosages")
-ENVELOPES = EncoderSide("envelopes", components=(16, "all"), batch=256)
-ENCODER_TRAINER = TrainerSettings(
-    learning_rate=1e-3, encoder_learning_rate=3e-3, max_epochs=60, patience=15, batch_size=256
-)
-METHODS: dict[str, tuple[BrainSide, GeneSide, AlignmentSettings, TrainerSettings]] = {
-    CLOSED: (CONNECTOME, DOSAGES, NONE, TrainerSettings()),
-    "textbook InfoNCE": (CONNECTOME, DOSAGES, TEXTBOOK, TEXTBOOK_TRAINER),
-    "residual": (CONNECTOME, DOSAGES, AlignmentSettings(), TrainerSettings()),
-    "SigLIP": (CONNECTOME, DOSAGES, replace(TEXTBOOK, loss="siglip"), TEXTBOOK_TRAINER),
-    "envelopes, untrained": (ENVELOPES, DOSAGES, NONE, TrainerSettings()),
-    "envelopes, trained": (replace(ENVELOPES, tuning="full"), DOSAGES, AlignmentSettings(), ENCODER_TRAINER),
-    "brainlm, trained": (EncoderSide("brainlm", size="tiny", tuning="full"), DOSAGES, TEXTBOOK, ENCODER_TRAINER),
+load_plugins([str(HERE / "networks.py")])
+NONE, RESIDUAL = AlignmentSettings(train="none"), AlignmentSettings()
+CONNECTOME, DOSAGES = ConnectomeSide(), GeneSide(columns="dosages")
+NETWORKS = EncoderSide("networks", components=(16, 32, 64, "all"), batch=128)
+TUNED = TrainerSettings(max_epochs=30, patience=8, batch_size=256, encoder_learning_rate=1e-3)
+PRETRAINER = PretrainerSettings(learning_rate=3e-2, weight_decay=0, passes=1, validation_passes=1)
+STEPS = 600
+METHODS: dict[str, tuple[BrainSide, AlignmentSettings, TrainerSettings]] = {
+    CLOSED: (CONNECTOME, NONE, TrainerSettings()),
+    "textbook InfoNCE": (CONNECTOME, TEXTBOOK, TEXTBOOK_TRAINER),
+    "textbook SigLIP": (CONNECTOME, replace(TEXTBOOK, loss="siglip"), TEXTBOOK_TRAINER),
+    "residual": (CONNECTOME, RESIDUAL, TrainerSettings()),
+    "networks, random": (NETWORKS, NONE, TrainerSettings()),
+    "networks, contrast": (NETWORKS, NONE, TrainerSettings()),
+    "networks, contrast, tuned": (replace(NETWORKS, tuning="full"), RESIDUAL, TUNED),
+    "brainlm, tuned": (EncoderSide("brainlm", size="tiny", tuning="full"), TEXTBOOK, TUNED),
 }
+PRETRAINED = "contrast"
+"""Part of the name of methods whose encoder is first trained on the scans of the training people, without genes."""
 
 
 def hits(gene: Any, brain: Any) -> Any:
@@ -71,6 +75,17 @@ def hits(gene: Any, brain: Any) -> Any:
     who = np.arange(len(gene))
     counts = (rank_counts(gene, brain, who), rank_counts(brain, gene, who))
     return np.mean([recalls(c, min(GALLERY, len(who)), [1])[0] for c in counts], axis=0)
+
+
+def pretrained(workspace: Workspace, path: Path, folder: Path, dividing: SplitSettings, seed: int) -> Path:
+    """The encoder after contrast between moments of the training people's scans, for about as many steps at any n."""
+    batches = max(1, round(len(workspace.cohort) * (1 - dividing.test - dividing.validation)) // PRETRAINER.batch_size)
+    epochs = -(-STEPS // batches)
+    run = tasks.pretrain(
+        path, run=folder / "pretraining", seed=seed, brain=EncoderSide("networks"), split=dividing, workspace=workspace,
+        trainer=replace(PRETRAINER, max_epochs=epochs, patience=epochs), progress=False,
+    )  # fmt: skip
+    return run / "encoder"
 
 
 def of_cohort(name: str, seed: int, people: int, methods: list[str], test: int, folder: Path) -> list[dict[str, Any]]:
@@ -91,10 +106,12 @@ def of_cohort(name: str, seed: int, people: int, methods: list[str], test: int, 
     rows: list[dict[str, Any]] = []
     base: Any = None
     for method in [CLOSED, *(one for one in methods if one != CLOSED)]:
-        brain, gene, alignment, trainer = METHODS[method]
+        brain, alignment, trainer = METHODS[method]
         start, run = time.process_time(), folder / method.replace(" ", "_")
+        if PRETRAINED in method:
+            brain = replace(brain, path=str(pretrained(workspace, path, folder, dividing, seed)), size="auto")
         tasks.fit(
-            path, run=run, seed=seed, genetics=gene, brain=brain, alignment=alignment, trainer=trainer,
+            path, run=run, seed=seed, genetics=DOSAGES, brain=brain, alignment=alignment, trainer=trainer,
             split=dividing, workspace=workspace, progress=False,
         )  # fmt: skip
         done = Run(run)
