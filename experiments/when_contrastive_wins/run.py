@@ -24,9 +24,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
+import torch
+from sklearn.cluster import SpectralClustering
 
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
+from genebrain.brain.encoders.build import build_encoder
+from genebrain.brain.encoders.files import save_encoder
+from genebrain.brain.encoders.settings import EncoderSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.registry import load_plugins
@@ -55,13 +60,15 @@ CONNECTOME, DOSAGES = ConnectomeSide(), GeneSide(columns="dosages")
 NETWORKS = EncoderSide("networks", components=(16, 32, 64, "all"), batch=128)
 TUNED = TrainerSettings(max_epochs=30, patience=8, batch_size=256, encoder_learning_rate=1e-3)
 PRETRAINER = PretrainerSettings(learning_rate=3e-2, weight_decay=0, passes=1, validation_passes=1)
-STEPS = 600
+STEPS, SURE = 600, 4.0
 METHODS: dict[str, tuple[BrainSide, AlignmentSettings, TrainerSettings]] = {
     CLOSED: (CONNECTOME, NONE, TrainerSettings()),
     "textbook InfoNCE": (CONNECTOME, TEXTBOOK, TEXTBOOK_TRAINER),
     "textbook SigLIP": (CONNECTOME, replace(TEXTBOOK, loss="siglip"), TEXTBOOK_TRAINER),
     "residual": (CONNECTOME, RESIDUAL, TrainerSettings()),
     "networks, random": (NETWORKS, NONE, TrainerSettings()),
+    "networks, 8 clusters": (NETWORKS, NONE, TrainerSettings()),
+    "networks, 16 clusters": (NETWORKS, NONE, TrainerSettings()),
     "networks, contrast": (NETWORKS, NONE, TrainerSettings()),
     "networks, contrast, tuned": (replace(NETWORKS, tuning="full"), RESIDUAL, TUNED),
     "brainlm, tuned": (EncoderSide("brainlm", size="tiny", tuning="full"), TEXTBOOK, TUNED),
@@ -88,6 +95,20 @@ def pretrained(workspace: Workspace, path: Path, folder: Path, dividing: SplitSe
     return run / "encoder"
 
 
+def clustered(path: Path, ids: Any, clusters: int, seed: int, folder: Path) -> Path:
+    """The encoder with networks from spectral clustering of the mean correlations of training people: no gradient."""
+    scans = pd.read_csv(path.parent / "scans.tsv", sep="\t").query("participant_id in @ids")["path"]
+    found = np.mean([np.corrcoef(np.load(path.parent / one).T) for one in scans], axis=0)
+    model = SpectralClustering(clusters, affinity="precomputed", random_state=seed, assign_labels="cluster_qr")
+    labels = model.fit_predict(np.abs(found))
+    encoder = build_encoder(EncoderSettings("networks"), n_parcels=len(found))
+    member = torch.full_like(encoder.encoder.membership, -SURE)
+    member[torch.from_numpy(labels).long(), torch.arange(len(found))] = SURE
+    # Networks without a parcel share what is left over of all parcels: constant to the closed form, nearly.
+    encoder.encoder.membership.data = member
+    return save_encoder(encoder, folder / f"{clusters}-clusters")
+
+
 def of_cohort(name: str, seed: int, people: int, methods: list[str], test: int, folder: Path) -> list[dict[str, Any]]:
     """Rows of one cohort; the closed form is fitted in any case, since the others are compared with it."""
     how = {"tier": name} if name in TIERS else {"mechanism": name}
@@ -109,7 +130,10 @@ def of_cohort(name: str, seed: int, people: int, methods: list[str], test: int, 
         brain, alignment, trainer = METHODS[method]
         start, run = time.process_time(), folder / method.replace(" ", "_")
         if PRETRAINED in method:
-            brain = replace(brain, path=str(pretrained(workspace, path, folder, dividing, seed)), size="auto")
+            brain = replace(brain, path=str(pretrained(workspace, path, folder, dividing, seed)))
+        elif method.endswith("clusters"):
+            ids = set(workspace.cohort.table["participant_id"].iloc[split.training])
+            brain = replace(brain, path=str(clustered(path, ids, int(method.split()[1]), seed, folder)))
         tasks.fit(
             path, run=run, seed=seed, genetics=DOSAGES, brain=brain, alignment=alignment, trainer=trainer,
             split=dividing, workspace=workspace, progress=False,
