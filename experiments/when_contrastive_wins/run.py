@@ -1,7 +1,7 @@
 """Where does contrastive training beat the closed form? Methods x mechanisms x people, on known-answer cohorts.
 
     python experiments/when_contrastive_wins/run.py --names smoke switching --people 250 --seeds 91 92
-    python experiments/when_contrastive_wins/run.py --figure
+    python experiments/when_contrastive_wins/map.py
 
 A row of ``results.tsv`` per cohort, number of people to learn from and method; rows that are there are not computed
 again. All methods of a cohort are judged on the same test people. Gains and their standard errors are over people,
@@ -154,7 +154,7 @@ def of_cohort(name: str, seed: int, people: int, methods: list[str], test: int, 
 
 
 def main() -> None:
-    """Run what is missing, then draw the map."""
+    """Run what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--names", nargs="*", default=[])
     parser.add_argument("--people", nargs="+", type=int, default=[250])
@@ -162,7 +162,6 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--test", type=int, default=TEST, help="test people")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--figure", type=Path, help="draw the map here")
     asked = parser.parse_args()
     for people, seed, name in product(asked.people, asked.seeds, asked.names):
         there = pd.read_csv(asked.out, sep="\t") if asked.out.exists() else pd.DataFrame(columns=KEY)
@@ -177,8 +176,6 @@ def main() -> None:
             shutil.rmtree(folder, ignore_errors=True)
         table = pd.concat([there, pd.DataFrame(rows)] if len(there) else [pd.DataFrame(rows)])
         table.sort_values(KEY).to_csv(asked.out, sep="\t", index=False, float_format="%.4f")
-    if asked.figure:
-        draw(pd.read_csv(asked.out, sep="\t"), asked.figure)
 
 
 if __name__ == "__main__":
