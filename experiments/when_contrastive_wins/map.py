@@ -36,7 +36,9 @@ def pooled(results: pd.DataFrame) -> pd.DataFrame:
     groups = results.groupby([*CELL, "method"], as_index=False)
     return groups.agg(
         seeds=("seed", "nunique"), ceiling=("ceiling", "mean"), recall=("recall@1", "mean"), error=("error", error),
-        gain=("gain", "mean"), gain_error=("gain_error", error), kept=("kept", lambda x: (x == "trained").any()),
+        gain=("gain", "mean"), gain_error=("gain_error", error), margin_error=("margin_error", error),
+        rival=("rival", lambda x: "" if x.nunique() > 1 else x.iloc[0]),
+        kept=("kept", lambda x: (x == "trained").any()),
     )  # fmt: skip
 
 
@@ -46,10 +48,11 @@ def winners(results: pd.DataFrame) -> pd.DataFrame:
     for (mechanism, people), cell in pooled(results).groupby(CELL):
         plain = cell["method"].isin(WITHOUT_GRADIENT)
         best, other = (part.loc[part["gain"].idxmax()] for part in (cell[~plain], cell[plain]))
-        # Against the shipped closed form the error is that of paired differences; otherwise it is an upper bound.
-        paired = other["method"] == CLOSED
-        error = best["gain_error"] if paired else float(np.hypot(best["error"], other["error"]))
-        margin = best["gain"] - other["gain"]
+        margin, error = best["gain"] - other["gain"], best["gain_error"]
+        if other["method"] != CLOSED:
+            # Paired where both were run together; otherwise an upper bound.
+            paired = best["rival"] == other["method"]
+            error = best["margin_error"] if paired else float(np.hypot(best["error"], other["error"]))
         rows.append(
             {"mechanism": mechanism, "people": people, "seeds": cell["seeds"].max(), "with": best["method"],
              "without": other["method"], "margin": margin, "errors": margin / error if error > 0 else 0.0,

@@ -77,6 +77,11 @@ PRETRAINED = "contrast"
 """Part of the name of methods whose encoder is first trained on the scans of the training people, without genes."""
 
 
+def plain(method: str) -> bool:
+    """Whether nothing is trained by gradient."""
+    return METHODS[method][1].train == "none" and PRETRAINED not in method
+
+
 def hits(gene: Any, brain: Any) -> Any:
     """Expected recall@1 of each person in galleries of 64, mean of both directions."""
     who = np.arange(len(gene))
@@ -125,8 +130,8 @@ def of_cohort(name: str, seed: int, people: int, methods: list[str], test: int, 
     ):
         facts[known] = None if pair is None else hits(*pair).mean()
     rows: list[dict[str, Any]] = []
-    base: Any = None
-    for method in [CLOSED, *(one for one in methods if one != CLOSED)]:
+    rivals: dict[str, Any] = {}
+    for method in sorted({CLOSED, *methods}, key=lambda one: (not plain(one), list(METHODS).index(one))):
         brain, alignment, trainer = METHODS[method]
         start, run = time.process_time(), folder / method.replace(" ", "_")
         if PRETRAINED in method:
@@ -141,12 +146,15 @@ def of_cohort(name: str, seed: int, people: int, methods: list[str], test: int, 
         done = Run(run)
         vectors = done.vectors()
         found = hits(vectors.genome, vectors.brain)
-        base = found if base is None else base
-        gain = found - base
-        error = [one.std(ddof=1) / np.sqrt(len(one)) for one in (found, gain)]
+        if plain(method):
+            rivals[method] = found
+        rival = max(rivals, key=lambda one: rivals[one].mean())
+        gain, margin = found - rivals[CLOSED], found - rivals[rival]
+        error = [one.std(ddof=1) / np.sqrt(len(one)) for one in (found, gain, margin)]
         rows.append(
             {**facts, "method": method, "recall@1": found.mean(), "error": error[0], "gain": gain.mean(),
-             "gain_error": error[1], "kept": done.fitted.kept, "brain": done.fitted.brain_name,
+             "gain_error": error[1], "rival": rival, "margin": margin.mean(),
+             "margin_error": error[2], "kept": done.fitted.kept, "brain": done.fitted.brain_name,
              "cpu_seconds": round(time.process_time() - start, 1)}
         )  # fmt: skip
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
