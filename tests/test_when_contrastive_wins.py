@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from genebrain import config
 from genebrain.brain.encoders.families import SCAN_ENCODERS
 from genebrain.brain.pretraining.settings import OBJECTIVES
 
@@ -105,7 +106,7 @@ def test_the_map_names_the_winner_only_where_it_is_clear(contrast_map, tmp_path)
             for seed in (1, 2):
                 rows.append(
                     {"mechanism": mechanism, "seed": seed, "people": 250, "method": method, "recall@1": 0.4 + value,
-                     "error": 0.02, "gain": value, "gain_error": 0.02, "rival": "closed form",
+                     "error": 0.02, "gain": value, "gain_error": 0.02, "margin": value,
                      "margin_error": 0.02, "ceiling": 0.8, "kept": "trained"}
                 )  # fmt: skip
     results, readme = tmp_path / "results.tsv", tmp_path / "README.md"
@@ -122,3 +123,11 @@ def test_the_map_names_the_winner_only_where_it_is_clear(contrast_map, tmp_path)
     assert "| b, 250 | tie" in text
     assert "| c, 250 | closed form" in text
     assert (tmp_path / "map.png").stat().st_size > 1000
+
+
+def test_the_recipe_of_the_page_is_two_commands(networks):
+    lines = (FOLDER / "README.md").read_text().replace("\\\n", " ").splitlines()
+    found = [line.split()[1:] for line in lines if line.startswith(("genebrain pretrain", "genebrain fit"))]
+    assert [verb for verb, *_ in found] == ["pretrain", "fit"]
+    for verb, *words in found:
+        assert config.compose(verb, [word for word in words if not word.startswith("plugins=")])
