@@ -3,8 +3,9 @@
     python experiments/when_contrastive_wins/map.py
 
 Reads ``results.tsv``; writes the table into ``README.md`` and draws ``docs/images/when_contrastive_wins.png``. Gains of
-several seeds are averaged, margins are over the best method without gradients of each seed. A cell compares the best method with training by gradient with the best one without; both
-are the best on the people that are judged, so that small margins mean nothing.
+several seeds are averaged; margins are over the best method without gradients of each seed. A cell compares the best
+method with training by gradient with the best one without: both are the best on the people that are judged, so that
+small margins mean nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ HERE = Path(__file__).parent
 PICTURE = HERE.parents[1] / "docs" / "images" / "when_contrastive_wins.png"
 CLOSED = "closed form"
 WITHOUT_GRADIENT = (CLOSED, "networks, random", "networks, 8 clusters", "networks, 16 clusters")
+APPROVED = ("residual", "networks, contrast, tuned")
+"""Methods that are what they started from unless validation approves."""
 START, END = "<!-- table -->", "<!-- end of table -->"
 CELL = ["mechanism", "people"]
 CLEAR, ROUNDED = 3.0, 2e-4
@@ -46,21 +49,27 @@ def winners(results: pd.DataFrame) -> pd.DataFrame:
     """A row per cell: the best method with gradients, the best without, their difference in standard errors."""
     rows = []
     for (mechanism, people), cell in pooled(results).groupby(CELL):
-        plain = cell["method"].isin(WITHOUT_GRADIENT)
-        best, other = (part.loc[part["gain"].idxmax()] for part in (cell[~plain], cell[plain]))
+        plain, refused = cell["method"].isin(WITHOUT_GRADIENT), cell["method"].isin(APPROVED) & ~cell["kept"]
+        other = cell[plain].loc[cell[plain]["gain"].idxmax()]
+        facts = {"mechanism": mechanism, "people": people, "without": other["method"], "ceiling": other["ceiling"]}
+        if (trained := cell[~plain & ~refused]).empty:
+            rows.append({**facts, "with": "", "margin": 0.0, "errors": np.nan, "recall": other["recall"]})
+            continue
+        best = trained.loc[trained["gain"].idxmax()]
         margin, error = best["margin"], best["margin_error"]
         if best["recall"] - margin < other["recall"] - ROUNDED:  # the best without was run apart: no paired differences
             margin, error = best["recall"] - other["recall"], float(np.hypot(best["error"], other["error"]))
         rows.append(
-            {"mechanism": mechanism, "people": people, "seeds": cell["seeds"].max(), "with": best["method"],
-             "without": other["method"], "margin": margin, "errors": margin / error if error > 0 else 0.0,
-             "recall": max(best["recall"], other["recall"]), "ceiling": cell["ceiling"].mean()}
+            {**facts, "with": best["method"], "margin": margin, "errors": margin / error,
+             "recall": max(best["recall"], other["recall"])}
         )  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def winner_in_words(row: pd.Series) -> str:
     """The winner of a cell, with its margin."""
+    if np.isnan(row["errors"]):
+        return f"{row['without']} (no training approved)"
     if abs(row["errors"]) < CLEAR:
         return f"tie ({row['margin']:+.3f}, {row['errors']:+.1f} SE)"
     name = row["with"] if row["errors"] > 0 else row["without"]
@@ -77,8 +86,8 @@ def table(results: pd.DataFrame) -> str:
         for number, row in enumerate(cell.sort_values("gain", ascending=False).itertuples()):
             name = f"{mechanism}, {people} (bound {row.ceiling:.2f})" if number == 0 else ""
             gain = "-" if row.method == CLOSED else f"{row.gain:+.3f} ({row.gain_error:.3f})"
-            if row.method == "residual" and not row.kept:
-                gain = "training not approved"
+            if row.method in APPROVED and not row.kept:
+                gain = f"training not approved ({row.gain:+.3f})"
             lines.append(f"| {name} | {row.method} | {row.recall:.3f} ({row.error:.3f}) | {gain} | {row.seeds} |")
     return "\n".join(lines)
 
