@@ -175,8 +175,12 @@ def _keep_command(verb: str, arguments: Mapping[str, Any], words: Sequence[str])
     folder = Path(str(arguments.get("run")))
     if verb not in KEPT or arguments.get("out") is not None or not folder.is_dir() or not first_rank("stdout"):
         return
-    with suppress(OSError), (folder / "commands.log").open("a", encoding="utf-8") as log:
-        log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {shlex.join(['genebrain', *words])}\n")
+    from genebrain.common.files import write_private  # numpy: too slow for a page of help
+
+    log = folder / "commands.log"
+    typed = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {shlex.join(['genebrain', *words])}\n"
+    with suppress(OSError, UserError):
+        write_private(log, (log.read_bytes() if log.is_file() else b"") + typed.encode())  # it names paths
 
 
 def _sweep(verb: str, overrides: list[str], config: Any) -> int:

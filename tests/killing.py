@@ -23,7 +23,7 @@ VOLATILE = ("seconds", "cost", "peak_rss_mb", "n_reused", "wall", "started", "el
 """What one call did, or how long it took: told, and no result."""
 LONGEST = 900
 """Seconds of a verb."""
-NO_RESULTS = (".png", ".html", ".lock", ".working", ".used", ".ckpt", ".pkl")
+NO_RESULTS = (".png", ".html", ".lock", ".working", ".used", ".ckpt", ".pkl", "commands.log")
 
 LIBRARIES = (
     "torch", "pytorch_lightning", "transformers", "peft", "hydra", "pandas", "scipy.stats", "sklearn.linear_model",
