@@ -177,10 +177,12 @@ def _keep_command(verb: str, arguments: Mapping[str, Any], words: Sequence[str])
         return
     from genebrain.common.files import write_private  # numpy: too slow for a page of help
 
-    log = folder / "commands.log"
+    log = folder / "commands.log"  # read and written anew: nothing goes through a link
     typed = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {shlex.join(['genebrain', *words])}\n"
     with suppress(OSError, UserError):
-        write_private(log, (log.read_bytes() if log.is_file() else b"") + typed.encode())  # it names paths
+        write_private(
+            log, (log.read_bytes() if log.is_file() and not log.is_symlink() else b"") + typed.encode()
+        )  # it names paths
 
 
 def _sweep(verb: str, overrides: list[str], config: Any) -> int:
