@@ -242,17 +242,18 @@ def in_doubles(x: FloatArray, rows: IntArray) -> Iterator[tuple[IntArray, FloatA
 
 def _sums(x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> tuple[Any, Any, Any]:
     apart, rest = _parts(len(x), left_out)
-    xu, uu = (np.zeros((len(left_out), size, u.shape[1])) for size in (x.shape[1], u.shape[1]))
-    whole = np.zeros_like(xu[0]), np.zeros_like(uu[0])
+    k = u.shape[1]
+    beside = np.zeros((len(left_out) + 1, x.shape[1] + k, k))  # of X and U together; the last of everybody
     for fit, rows in [*enumerate(left_out), (-1, rest)]:
         for some, doubles in in_doubles(x, rows):
-            for sums, all_rows, part in zip((xu, uu), whole, (doubles.T @ u[some], u[some].T @ u[some]), strict=True):
-                if fit >= 0:
-                    sums[fit] -= part
-                if fit < 0 or apart:
-                    all_rows += part
+            part = np.concatenate([doubles.T @ u[some], u[some].T @ u[some]])
+            if fit >= 0:
+                beside[fit] -= part
+            if fit < 0 or apart:
+                beside[-1] += part
+    xu, uu = np.split(beside[:-1] + beside[-1], [x.shape[1]], axis=1)
     kept = np.array([len(x) - len(rows) for rows in left_out], dtype=np.float64)
-    return xu + whole[0], uu + whole[1], kept
+    return xu, uu, kept
 
 
 def _per_fit(u: FloatArray, left_out: Sequence[IntArray]) -> FloatArray:

@@ -25,7 +25,9 @@ DIMENSIONS = 24
 """Latents in these sweeps."""
 COLUMNS_PER_KB = 3.2
 """Of one set; 10,000 simulated people with 38 windows of 40 kb: 2.9 to 3.6."""
-TRIED = 2500
+THIN = 3.0
+"""A product with as few columns as there are latents takes this much longer per number than one of two tables."""
+TRIED = 3000
 """Rows of the table that is tried: too large for most caches, as those of a cohort are."""
 
 
@@ -46,7 +48,7 @@ class Pace:
 
     @classmethod
     def measured(cls) -> Pace:
-        """Of this machine, in about two seconds."""
+        """Of this machine, in about three seconds."""
         with threadpool_limits(1, user_api="blas"):
             x = np.random.default_rng(0).normal(size=(TRIED, TRIED))
             started = time.process_time()
@@ -68,5 +70,5 @@ def table_seconds(people: int, columns: int, pace: Pace) -> float:
     side, other = min(people, columns), max(people, columns)
     sums = SETS * pace.product * other * side**2
     reductions = (SETS + RIDGES) * fits * pace.reduction * side**3
-    sweeps = SETS * SWEEPS * DIMENSIONS * fits * pace.product * columns * side
+    sweeps = SETS * SWEEPS * DIMENSIONS * fits * THIN * pace.product * columns * side
     return sums + reductions + sweeps
