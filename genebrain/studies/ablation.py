@@ -73,7 +73,8 @@ def own_arms(given: Mapping[str, Any] | Path | str) -> dict[str, Any]:
     arms = given.get("arms", given) if isinstance(given, Mapping) else None
     parts = ("genetics", "brain", "pooling", "alignment", "trainer", "split")
     whole = isinstance(arms, Mapping) and all(isinstance(one, Mapping | None) for one in arms.values())
-    whole = whole and all(isinstance(values, Mapping) for one in arms.values() for values in (one or {}).values())
+    changes = [values for one in arms.values() if one for values in one.values()] if whole else []  # type: ignore[union-attr]
+    whole = whole and all(isinstance(values, Mapping) for values in changes)
     if not whole or len(arms) < 2 or any(set(one or ()) - set(parts) for one in arms.values()):  # type: ignore[arg-type, union-attr]
         raise UserError(
             f"arms={given}: at least two arms {{name: {{part: {{setting: value}}}}}} are wanted, part being one of "
@@ -238,12 +239,7 @@ def _workspace(place: _Place) -> Workspace:
 
 
 def _run_cells(
-    cells: list[Cell],
-    place: _Place,
-    brains: tuple[BrainSide, ...],
-    gallery_size: int,
-    fit: Any,
-    evaluate: Any,
+    cells: list[Cell], place: _Place, brains: tuple[BrainSide, ...], gallery_size: int, fit: Any, evaluate: Any
 ) -> dict[tuple[str, int], str]:
     outcome = {}
     for cell in cells:
