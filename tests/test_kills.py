@@ -33,7 +33,7 @@ class Case:
 
 CASES = {
     "simulate": Case(
-        ("n_subjects=16", "n_windows=2", "window_bp=3000", "n_frames=40", "n_parcels=10", "seed=3", "out=new"), "new"
+        ("n_subjects=40", "n_windows=3", "window_bp=8000", "n_frames=40", "n_parcels=14", "seed=3", "out=new"), "new"
     ),
     "plan": Case((COHORT, "out=plan.json"), "plan.json"),
     "embed": Case((COHORT,), "c/store", ("c/store",), names=False),

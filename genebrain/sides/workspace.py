@@ -235,7 +235,8 @@ class Workspace(MaskedGenomes):
         def work() -> tuple[Any, ...]:
             with self._filling():
                 found = brain.unpaired_inputs(self.cohort, self.store, progress=self.progress)
-            log.info(f"scan features are fitted on {len(found.C0):,} people without a genome too")
+            listed = self.cohort.unpaired_scans["person"].nunique()
+            log.info(f"scan features are fitted on {len(found.C0):,} of {listed:,} people without a genome too")
             return found
 
         return self._once(("unpaired", brain.source), work)

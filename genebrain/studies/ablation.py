@@ -20,6 +20,7 @@ import yaml
 from tqdm import tqdm
 
 from genebrain.cohort.participants import Cohort
+from genebrain.cohort.tables.files import repeated_keys
 from genebrain.common.alone import alone_in
 from genebrain.common.checksums import verify_run
 from genebrain.common.files import make_private, replacing, write_private
@@ -61,13 +62,20 @@ def own_arms(given: Mapping[str, Any] | Path | str) -> dict[str, Any]:
         No such file, no mapping of mappings, fewer than two arms.
     """
     if isinstance(given, str | Path):
+        text = read_text(Path(given), "name a YAML file of arms")
         try:
-            given = yaml.safe_load(read_text(Path(given), "name a YAML file of arms"))
+            if twice := repeated_keys(yaml.compose(text, yaml.SafeLoader)):
+                raise UserError(
+                    f"arms={given}: {', '.join(twice)}: there more than once, and only the last would be read"
+                )
+            given = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise UserError(f"arms={given} is no YAML file: {error}") from error
     arms = given.get("arms", given) if isinstance(given, Mapping) else None
     parts = ("genetics", "brain", "pooling", "alignment", "trainer", "split")
     whole = isinstance(arms, Mapping) and all(isinstance(one, Mapping | None) for one in arms.values())
+    changes = [values for one in arms.values() if one for values in one.values()] if whole else []  # type: ignore[union-attr]
+    whole = whole and all(isinstance(values, Mapping) for values in changes)
     if not whole or len(arms) < 2 or any(set(one or ()) - set(parts) for one in arms.values()):  # type: ignore[arg-type, union-attr]
         raise UserError(
             f"arms={given}: at least two arms {{name: {{part: {{setting: value}}}}}} are wanted, part being one of "
@@ -182,7 +190,7 @@ def _cells(base: Experiment, arms: Mapping[str, Mapping[str, Any]], seeds: list[
                 whole: Any = values if is_dataclass(values) else replace(getattr(changed, part), **dict(values))
                 changed = replace(changed, **{part: whole})
             except (TypeError, UserError) as error:
-                problems.append(f"arm '{arm}', {part}: {error}")
+                problems.append(f"arm '{arm}', {part}: {error} (given: {values})")
         for seed in seeds:
             folder = run / "cells" / f"{number:02d}-seed{seed}"
             cells.append(Cell(arm, seed, replace(changed, seed=seed), folder))
@@ -232,12 +240,7 @@ def _workspace(place: _Place) -> Workspace:
 
 
 def _run_cells(
-    cells: list[Cell],
-    place: _Place,
-    brains: tuple[BrainSide, ...],
-    gallery_size: int,
-    fit: Any,
-    evaluate: Any,
+    cells: list[Cell], place: _Place, brains: tuple[BrainSide, ...], gallery_size: int, fit: Any, evaluate: Any
 ) -> dict[tuple[str, int], str]:
     outcome = {}
     for cell in cells:

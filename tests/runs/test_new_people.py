@@ -14,6 +14,7 @@ import genebrain
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.common.types import UserError
+from genebrain.runs.new_people.search import row_of
 from genebrain.sides.genome import GeneSide
 from genebrain.simulation.cohort import simulate_cohort
 from tests.runs.test_transfer import SMALL
@@ -181,3 +182,10 @@ def test_search_takes_a_genotype_file(cohort, run, tmp_path, capsys):
     assert np.allclose(by_file["score"], by_id["score"], atol=1e-4)
     with pytest.raises(UserError, match="one of the three"):
         tasks.search(run, vcf=file, genome="x")
+
+
+def test_what_is_no_person_may_be_meant_as_a_file(tmp_path):
+    with pytest.raises(UserError, match=r"called 'x/new\.vcf\.gz'.*no such file"):
+        row_of("x/new.vcf.gz", ["S1", "S2"])
+    with pytest.raises(UserError, match=r"written like S1, S2$"):
+        row_of("S9", ["S1", "S2"])

@@ -121,3 +121,14 @@ def test_who_withdraws_later_is_told_of_the_run(cohort, run, tmp_path):
         file.write("exclude: gone.txt\n")
     done = tasks.forget(place / "gone.txt", cohort=place / "cohort.yaml", runs=[moved], dry_run=True)
     assert "has learned from scans of 2 of them, who have no genome" in done["runs"][str(moved)]
+
+
+def test_who_of_them_has_no_usable_scan_is_counted(cohort, tmp_path, caplog):
+    place = tmp_path / "c"
+    shutil.copytree(cohort.parent, place, ignore=shutil.ignore_patterns("store"))
+    scans = pd.read_csv(place / "scans.tsv", sep="\t")
+    for path in scans["path"][scans["participant_id"] == load_cohort(cohort).unpaired_scans["participant_id"].iloc[0]]:
+        np.save(place / path, np.load(place / path)[:5])
+    with caplog.at_level("INFO"):
+        fit(place / "cohort.yaml", tmp_path / "r")
+    assert f"fitted on {ALONE - 1} of {ALONE} people without a genome" in caplog.text

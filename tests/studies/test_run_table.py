@@ -131,8 +131,17 @@ def test_arms_of_ones_own(tmp_path):
     assert own_arms(given) == {"plain": {}, "wide": {"pooling": {"window": "mean"}}}
     (tmp_path / "arms.yaml").write_text("arms:\n  plain:\n  half: {split: {train_share: 0.5}}\n")
     assert own_arms(tmp_path / "arms.yaml") == {"plain": {}, "half": {"split": {"train_share": 0.5}}}
-    for wrong in ({"one": {}}, {"a": {}, "b": {"poling": {}}}, {"a": {}, "b": 3}, ["a", "b"]):
+    for wrong in (
+        {"one": {}},
+        {"a": {}, "b": {"poling": {}}},
+        {"a": {}, "b": 3},
+        {"a": {}, "b": {"brain": "x"}},
+        ["a", "b"],
+    ):
         with pytest.raises(UserError, match="at least two arms"):
             own_arms(wrong)
+    (tmp_path / "twice.yaml").write_text("a: {}\nb: {}\na: {split: {train_share: 0.5}}\n")
+    with pytest.raises(UserError, match=r"twice\.yaml: .*a.* more than once"):
+        own_arms(tmp_path / "twice.yaml")
     with pytest.raises(UserError, match=r"none\.yaml"):
         own_arms(tmp_path / "none.yaml")

@@ -94,7 +94,7 @@ def read_description(path: Path, problems: Problems, vectors: Mapping[str, Path]
         refuse_deep(text)
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise yaml.YAMLError("it uses YAML aliases, which could grow a small file beyond memory")
-        if twice := _repeated_keys(yaml.compose(text, yaml.SafeLoader)):
+        if twice := repeated_keys(yaml.compose(text, yaml.SafeLoader)):
             raise yaml.YAMLError(f"{named(twice)} stands there more than once, and only the last would be read")
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -129,12 +129,12 @@ def read_description(path: Path, problems: Problems, vectors: Mapping[str, Path]
     return Description(path, str(settings.get("name", path.parent.name)), files, settings, genotypes)
 
 
-def _repeated_keys(node: yaml.Node | None) -> list[str]:
+def repeated_keys(node: yaml.Node | None) -> list[str]:
     """Keys that a mapping, or one inside it, has more than once: YAML readers take the last without a word."""
     if not isinstance(node, yaml.MappingNode):
         return []
     keys = [str(key.value) for key, _ in node.value]
-    inner = [key for _, value in node.value for key in _repeated_keys(value)]
+    inner = [key for _, value in node.value for key in repeated_keys(value)]
     return list(dict.fromkeys([*(key for key in keys if keys.count(key) > 1), *inner]))
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genebrain.common.reading import contents_of
+from genebrain.common.types import UserError
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable
 from genebrain.genetics.store.table_files import read_array, write_tensors
 
@@ -27,7 +30,7 @@ def alleles_file(folder: Path, name: str) -> Path:
 def save_alleles(path: Path, table: AlleleTable) -> None:
     """Write a table; private, as it tells what people carry."""
     blocks = [np.where(np.isnan(block), UNKNOWN, block).astype(np.int8) for block in table.dosages]
-    facts = json.dumps({"n_seen": table.n_seen, "alleles": table.alleles}).encode()
+    facts = json.dumps({"name": path.stem, "n_seen": table.n_seen, "alleles": table.alleles}).encode()
     write_tensors(path, {"facts": np.frombuffer(facts, np.uint8), "dosages": np.concatenate(blocks, axis=1)})
 
 
@@ -37,15 +40,24 @@ def load_alleles(path: Path) -> AlleleTable:
     Raises
     ------
     UserError
-        The file is damaged.
+        The file is damaged, or was written under another name: of other genotypes, or counted on other people.
     """
     with contents_of(path, AGAIN):
-        facts = json.loads(read_array(path, "facts").tobytes())
+        facts = json.loads(_read(path, "facts").tobytes())
+        if facts.get("name", path.stem) != path.stem:  # the first of these files did not say it
+            raise UserError(f"{path} was written as {facts['name']}, of other alleles or people; {AGAIN}")
         alleles = [[Allele(*one) for one in window] for window in facts["alleles"]]
-        stored = read_array(path, "dosages")
+        stored = _read(path, "dosages")
         places = np.cumsum([len(window) for window in alleles])[:-1]
         blocks = [
             np.where(block == UNKNOWN, np.float32(np.nan), block.astype(np.float32))
             for block in np.split(stored, places, axis=1)
         ]
         return AlleleTable(alleles, blocks, int(facts["n_seen"]))
+
+
+def _read(path: Path, name: str) -> NDArray[Any]:
+    try:
+        return read_array(path, name)
+    except UserError as error:
+        raise UserError(f"{error}; {AGAIN}") from error

@@ -25,7 +25,7 @@ from genebrain.genetics.generation.sampling import SamplingSettings
 from genebrain.genetics.model.language_model import GeneratorLanguageModel
 from genebrain.genetics.model.tokenizer import K
 from genebrain.genetics.sequences.hygiene import Uracil
-from genebrain.genetics.store.work_parts import Shard, WorkParts, refuse_other_work
+from genebrain.genetics.store.work_parts import Shard, WorkParts, drop_merged, refuse_other_work
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ def recover_file(
     if result_path.exists():
         done: Metrics = read_record(result_path, f"delete {out} and run the same command again")
         refuse_other_work(done.get("identity") or {}, identity, out)
+        drop_merged(out / "parts")
         if progress:
             log.info(f"{out} is there already; delete it to test again")
         return done

@@ -132,6 +132,12 @@ def report_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.report.json")
 
 
+def drop_merged(folder: Path) -> None:
+    """Delete parts of a work whose results are complete: a kill came while they were deleted."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def finished_report(out: Path, identity: Mapping[str, Any]) -> Metrics | None:
     """Report of an ``out`` that this very work has made before, None if there is none yet.
 
@@ -144,6 +150,7 @@ def finished_report(out: Path, identity: Mapping[str, Any]) -> Metrics | None:
     if out.exists() and path.exists():
         report: Metrics = read_record(path, f"delete it and {out}, and run the same command again")
         refuse_other_work(report.get("identity") or {}, identity, out)
+        drop_merged(parts_of(out))
         return report
     if out.exists() and not parts_of(out).exists():
         raise UserError(f"{out} exists and was not made by this verb; choose another out=... or delete it")

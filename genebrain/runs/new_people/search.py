@@ -64,7 +64,7 @@ def row_of(wanted: str, everybody: list[str]) -> int:
     if row < 0:
         raise UserError(
             f"nobody of the {len(everybody)} people is called '{wanted}'; ids are written like "
-            f"{', '.join(everybody[:2])}"
+            f"{', '.join(everybody[:2])}" + (", and there is no such file" if "/" in wanted or "." in wanted else "")
         )
     return row
 

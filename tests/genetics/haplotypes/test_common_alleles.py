@@ -203,8 +203,16 @@ def test_counted_alleles_come_back_as_they_were_stored(table: AlleleTable, tmp_p
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(UserError, match=r"alleles-x\.safetensors is damaged"):
+    with pytest.raises(UserError, match=r"alleles-x\.safetensors is damaged.*delete this file"):
         load_alleles(path)
+
+
+def test_alleles_of_others_under_this_name_are_refused(table: AlleleTable, tmp_path: Path) -> None:
+    """What was counted on other people would let these be learned from."""
+    save_alleles(alleles_file(tmp_path, "theirs"), table)
+    alleles_file(tmp_path, "theirs").rename(alleles_file(tmp_path, "ours"))
+    with pytest.raises(UserError, match=r"alleles-ours.*written as alleles-theirs.*delete this file"):
+        load_alleles(alleles_file(tmp_path, "ours"))
 
 
 def test_windows_are_read_once_for_all_masks(files, table: AlleleTable, tmp_path: Path, monkeypatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from genebrain.common.types import UserError
 from genebrain.genetics.model.language_model import GeneratorLanguageModel, load_language_model
-from genebrain.genetics.store.work_parts import Shard, WorkParts
+from genebrain.genetics.store.work_parts import Shard, WorkParts, finished_report, parts_of, report_path
 from genebrain.genetics.variants.contexts import ScoreRule
 from genebrain.genetics.variants.files import VariantFile
 from genebrain.genetics.variants.likelihood import Question, log_likelihoods
@@ -125,6 +125,17 @@ def test_shards_and_resumed_runs_give_the_bytes_of_a_whole_run(
         resumed.with_name(f"{resumed.name}.report.json").read_bytes()
         == whole.with_name(f"{whole.name}.report.json").read_bytes()
     )
+
+
+def test_parts_of_finished_work_that_a_kill_left_are_dropped(tmp_path: Path) -> None:
+    out = tmp_path / "scored.tsv"
+    WorkParts(parts_of(out), {"rule": 1}).write(0, {"x": np.zeros(1)})
+    assert finished_report(out, {"rule": 1}) is None
+    assert parts_of(out).is_dir()
+    out.write_text("id\n")
+    report_path(out).write_text('{"identity": {"rule": 1}}')
+    assert finished_report(out, {"rule": 1}) == {"identity": {"rule": 1}}
+    assert not parts_of(out).exists()
 
 
 def test_shares_that_start_and_end_together_write_one_result(tmp_path: Path) -> None:
