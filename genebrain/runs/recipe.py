@@ -128,6 +128,12 @@ def fit_alignment(
             "clearly above 0 (standard error {gain_standard_error:.3f})".format(**approval)
         )
         return AlignmentModel(settings, closed, None, "closed_form", approval, result.history, counts)
+    log.info(
+        "training is used: recall@1 of {validation_people} validation people {validation_recall_start:.3f} before, "
+        "{validation_recall_trained:.3f} after; the same training now on training and validation people".format(
+            **approval
+        )
+    )
     towers, _ = _train(
         subjects, closed, begun, trainer, folder / "refit", training, training[:0], seed, progress,
         epochs=result.best_epoch,

@@ -45,7 +45,9 @@ def test_an_encoder_in_training_starts_from_random_where_its_base_finds_nothing(
     fitted = fit_alignment(
         people, rows[:80], rows[80:120], AlignmentSettings(), trainer, tmp_path, seed=1, progress=False
     )
-    assert "starts from random projectors" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "starts from random projectors" in said
+    assert "training is used: recall@1 of 40 validation people 0.031 before, " in said
     assert fitted.approval["validation_recall_start"] == pytest.approx(1 / 32), "the closed form is at chance"
     assert fitted.kept == "trained", fitted.approval
     assert fitted.settings.start == "random"
@@ -73,3 +75,4 @@ def test_training_that_has_nothing_to_move_is_left_out_and_said(tmp_path, capsys
     assert "gain" in found.approval
     said = capsys.readouterr().out
     assert ("training is not used" in said) == ("(standard error " in said) == (found.kept == "closed_form")
+    assert ("training is used: " in said) == (found.kept == "trained")
