@@ -105,10 +105,12 @@ def draw(cells: pd.DataFrame, place: Path) -> None:
             f"{winner_in_words(row).replace(' (', chr(10) + '(')}\nrecall@1 {row['recall']:.2f} of {row['ceiling']:.2f}"
         )
         axes.text(j, i, text, ha="center", va="center", fontsize=8)
-    image = axes.imshow(np.clip(values, -10, 10), cmap="PuOr_r", vmin=-14, vmax=14, aspect="auto")
+    image = axes.imshow(np.clip(values, -10, 10), cmap="PuOr_r", vmin=-24, vmax=24, aspect="auto")
     axes.set_xticks(range(len(people)), [f"{n:,} people to learn from" for n in people])
     axes.set_yticks(range(len(names)), names)
-    figure.colorbar(image, ax=axes, label="best with gradients minus best without,\nin standard errors (cut at 10)")
+    figure.colorbar(
+        image, ax=axes, label="best with gradients minus best without,\nin standard errors (cut at 10; white: not run)"
+    )
     FigureCanvasAgg(figure)
     place.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(place, dpi=110)
