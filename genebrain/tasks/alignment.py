@@ -173,6 +173,7 @@ def fit(
         given.genetics, given.brain, pooling or GenePooling(), alignment or AlignmentSettings(),
         trainer or TrainerSettings(), split or SplitSettings(), seed,
     )  # fmt: skip
+    experiment.check()
     refuse_another(run, asdict(experiment), not_yet_known=["cohort"])  # before files of people are read
     path = _path(given.cohort)
     workspace = workspace or Workspace(open_sources(path, given), store, progress=progress)

@@ -59,13 +59,18 @@ def test_embed_on_dask_gives_the_same_store(cohort, alone, tmp_path, cuts_window
 
 
 def test_two_schedulers_on_one_store_give_it_once(cohort, alone, tmp_path, cuts_windows_anywhere):
-    def embed(_):
-        with distributed.LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
-            engine = EngineSettings("dask", address=cluster.scheduler_address)
-            return tasks.embed(cohort, store=tmp_path, engine=engine)["chunks"]["encoded"]
+    def embed(cluster):
+        engine = EngineSettings("dask", address=cluster.scheduler_address)
+        return tasks.embed(cohort, store=tmp_path, engine=engine)["chunks"]["encoded"]
 
-    with ThreadPoolExecutor(2) as pool:
-        encoded = list(pool.map(embed, range(2)))
+    small = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
+    # One after the other: two threads that start a dashboard import its modules half.
+    with (
+        distributed.LocalCluster(**small) as one,
+        distributed.LocalCluster(**small) as other,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        encoded = list(pool.map(embed, (one, other)))
     assert min(encoded) == 0 < max(encoded)
     assert cohorts.contents(tmp_path) == alone
 

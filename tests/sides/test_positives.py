@@ -178,7 +178,8 @@ def test_the_refit_reads_scans_of_validation_people_too(tmp_path, monkeypatch):
         return train(module, data, *rest, **more)
 
     monkeypatch.setattr(recipe, "train", recorded)
-    monkeypatch.setattr(recipe, "_approve", lambda *_: {"approved": True})
+    approve = recipe._approve
+    monkeypatch.setattr(recipe, "_approve", lambda *given: {**approve(*given), "approved": True})
     rows = np.arange(140)
     fitted = fit_alignment(subjects, rows[:110], rows[110:], AlignmentSettings(), SHORT, tmp_path, progress=False)
     assert fitted.kept == "trained"
