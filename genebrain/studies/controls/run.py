@@ -160,6 +160,7 @@ def _shuffled(setting: Setting, who: Judged, settings: ControlSettings) -> Metri
         }
         with replacing(path, private=False) as partial:
             pd.DataFrame(list(rows.values())).to_csv(partial, sep="\t", index=False, float_format="%.9g")
+    rows = _kept(path, who.gallery_size)  # as they are written: an interrupted call reads the same digits
     table = pd.DataFrame([rows[number] for number in range(settings.n_shuffles)])
     above = int((table["p"] <= LEVEL).sum())
     p = float(binom.sf(above - 1, len(table), LEVEL))
