@@ -5,6 +5,7 @@ Which verb imports what is its own affair: :func:`warm` imports the libraries th
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import importlib
 import json
@@ -24,6 +25,7 @@ VOLATILE = ("seconds", "cost", "peak_rss_mb", "n_reused", "wall", "started", "el
 LONGEST = 900
 """Seconds of a verb."""
 NO_RESULTS = (".png", ".html", ".lock", ".working", ".used", ".ckpt", ".pkl", "commands.log")
+NO_RESULT = ("cost.json", "checksums.json", "commands.log", "log.txt", "secret", "index.jsonl", "seconds.txt")
 
 LIBRARIES = (
     "torch", "pytorch_lightning", "transformers", "peft", "hydra", "pandas", "scipy.stats", "sklearn.linear_model",
@@ -96,13 +98,16 @@ def results(folder: Path, *, names: bool = True) -> dict[str, Any]:
         inner = path.relative_to(folder)
         if not path.is_file() or path.name.startswith(".") or path.name.endswith(NO_RESULTS) or "logs" in inner.parts:
             continue
-        if path.name in ("cost.json", "checksums.json", "commands.log", "log.txt", "secret", "index.jsonl"):
+        if path.name in NO_RESULT:
             continue
         content: Any = path.read_bytes()
         if path.suffix == ".json":
             content = json.dumps(_lasting(json.loads(content)), sort_keys=True).encode()
         if not names and path.suffix == ".tsv":
             content = b"\n".join(sorted(DRAWN.sub(b"NAME", content).splitlines()))
+        if path.name == "results.csv":
+            rows = csv.DictReader(content.decode().splitlines())
+            content = repr([{k: v for k, v in row.items() if "seconds" not in k} for row in rows]).encode()
         digest = hashlib.sha256(content).hexdigest()
         found |= {str(inner): digest} if names else {digest: found.get(digest, 0) + 1}
     return found
