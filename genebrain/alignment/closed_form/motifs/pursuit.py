@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from genebrain.alignment.closed_form.motifs.words import LETTERS, N_EXACT, POWERS, WORD, Word, exact_word
+from genebrain.alignment.closed_form.motifs.words import LETTERS, N_EXACT, POWERS, WORD, Word, codes, exact_word
 from genebrain.common.types import FloatArray, IntArray
 
 SETS = np.array([[bool(one >> i & 1) for i in range(LETTERS)] for one in range(1, 2**LETTERS)], float)
@@ -170,10 +170,9 @@ class _Search:
 
     def _counts_by_letter(self, word: Word, j: int) -> FloatArray:
         """Whitened counts ``[people, 4]`` of the word with each letter at one place."""
-        others = np.zeros(1, np.int64)
-        for i in range(WORD):
-            if i != j:
-                others = (others[:, None] + POWERS[i] * np.flatnonzero(word[i])).ravel()
+        with_first = word.copy()
+        with_first[j] = np.arange(LETTERS) == 0
+        others = codes(with_first)
         found = np.zeros((LETTERS, self._x.shape[1]), np.float32)
         for letter in range(LETTERS):
             columns = self._place[others + letter * POWERS[j]]
