@@ -1,4 +1,4 @@
-"""What a run was fitted on, as content: scans and genomes that were processed anew are noticed.
+"""What a run folder is claimed for: settings, people, and the content of their scans and genomes.
 
 The fingerprint of a cohort holds who is in it and how large its files are; here stands what these files became in the
 store. A digest, never ids.
@@ -7,15 +7,18 @@ store. A digest, never ids.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genebrain import stored_settings
 from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.splits.splits import Split, load_split
 from genebrain.common.reading import read_record
-from genebrain.common.run_folder import write_json
+from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.types import IntArray, UserError
 from genebrain.runs.care.withdrawn import WITHDRAWN, take_alleles_of_then
 from genebrain.sides.connectome import ConnectomeSide
@@ -27,8 +30,36 @@ from genebrain.sides.workspace import Workspace
 
 if TYPE_CHECKING:
     from genebrain.runs.fit import Experiment
+    from genebrain.runs.pretrain import Pretraining
 
 CONTENTS = "contents.json"
+
+
+def begin(
+    folder: RunFolder, people: Mapping[str, str], choice: Experiment | Pretraining, record: Mapping[str, Any] | None
+) -> bool:
+    """Make a folder the home of one choice of settings for these people; whether work is left to do there.
+
+    Called once nothing can fail any more that must not block the folder (weights that are not there).
+
+    Parameters
+    ----------
+    people : mapping
+        Fingerprint of who is learned from, by its name in ``settings.json``.
+    record : mapping, optional
+        What ``config.yaml`` keeps: the choice, and where its input lies.
+
+    Raises
+    ------
+    UserError
+        The folder holds another choice, or other people.
+    """
+    folder.claim({**people, **asdict(choice)})
+    if folder.finished:
+        return False
+    if record is not None:
+        stored_settings.save(record, folder.path / "config.yaml")
+    return True
 
 
 def contents(experiment: Experiment, workspace: Workspace, training: IntArray) -> dict[str, str]:

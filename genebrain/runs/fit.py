@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ from genebrain.cohort.splits.splits import Split
 from genebrain.common.checksums import verify_run
 from genebrain.common.files import replacing
 from genebrain.common.reading import read_history
-from genebrain.common.run_folder import RunFolder, refuse_another, write_json
+from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.tensor_files import write_tensors
 from genebrain.common.types import IntArray, UserError
 from genebrain.evaluation.report.model_card import write_model_card
 from genebrain.runs.care.needs import NEEDS, write_needs
 from genebrain.runs.care.withdrawn import WITHDRAWN, blocks_of_then, withdrawn_from
-from genebrain.runs.contents import claim_contents, own_split
+from genebrain.runs.contents import begin, claim_contents, own_split
 from genebrain.runs.recipe import NO_CLOSED_FORM, fit_alignment
 from genebrain.runs.saved_features import FEATURES, read_features
 from genebrain.sides.genes.readings import filled
@@ -102,47 +102,40 @@ def run_fit(
     workspace: Workspace,
     run: Path,
     *,
-    on_claim: Callable[[Path], None] | None = None,
+    record: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Path:
-    """Fit an experiment on a cohort; returns the run folder.
+    """Fit a checked experiment on a cohort; returns the run folder.
 
     A folder that holds the same experiment and is finished is returned as it is; an unfinished one goes on.
-    ``on_claim`` is called with the folder once it belongs to this experiment.
+    ``record`` is kept as ``config.yaml`` once the folder belongs to this experiment.
     """
-    experiment.check()
-    refuse_another(run, asdict(experiment), not_yet_known=["cohort"])
     folder = RunFolder(run)
     with folder.alone():
-        return _fit(experiment, workspace, folder, on_claim, progress)
+        return _fit(experiment, workspace, folder, record, progress)
 
 
 def _fit(
     experiment: Experiment,
     workspace: Workspace,
     folder: RunFolder,
-    on_claim: Callable[[Path], None] | None,
+    record: Mapping[str, Any] | None,
     progress: bool,
 ) -> Path:
     run = folder.path
     with folder.stage("scans"):
         ingested = workspace.ingest(experiment.brain)
     cohort = workspace.cohort
-    identity = {"cohort": cohort.fingerprint, **asdict(experiment)}
-    if folder.finished:
-        folder.claim(identity)
+    split = experiment.split.make(cohort, experiment.seed)
+    if not folder.finished:
+        with folder.stage("embed"):
+            workspace.embed(experiment.genetics, training=split.training)
+    if not begin(folder, {"cohort": cohort.fingerprint}, experiment, record):
         verify_run(run, results=False)
         claim_contents(run, experiment, workspace, own_split(run, experiment, workspace).training)
         if progress:
             log.info(f"{run} holds this fit, finished before: nothing is computed again")
         return run
-    split = experiment.split.make(cohort, experiment.seed)
-    with folder.stage("embed"):
-        workspace.embed(experiment.genetics, training=split.training)
-    # Only now: what fails before (weights that are not there) must not block the folder.
-    folder.claim(identity)
-    if on_claim is not None:
-        on_claim(run)
     claim_contents(run, experiment, workspace, split.training)
     with folder.stage("features"):
         split.save(run / "split.json")

@@ -7,8 +7,8 @@ seed, ``fit`` and ``probe`` divide the people in the same way, and refuse weight
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ from genebrain.brain.windows.bank import WindowBank
 from genebrain.brain.windows.random_windows import RandomWindows
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.files import make_private, replacing
-from genebrain.common.run_folder import RunFolder, read_json, refuse_another, write_json
+from genebrain.common.run_folder import RunFolder, read_json, write_json
 from genebrain.common.types import IntArray, Metrics, UserError
 from genebrain.common.words import counted
+from genebrain.runs.contents import begin
 from genebrain.sides.connectome import person_scans
 from genebrain.sides.scans import EncoderSide
 from genebrain.sides.seen_scans import save_seen
@@ -54,6 +55,11 @@ class Pretraining:
     trainer: PretrainerSettings
     split: SplitSettings
     seed: int = 0
+
+    def check(self) -> None:
+        """Raise a UserError for an encoder without an objective and for what this machine lacks, before any work."""
+        objective_of(self.brain.encoder)
+        self.trainer.on_gpu()
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def run_pretraining(
     workspace: Workspace,
     run: Path,
     *,
-    on_claim: Callable[[Path], None] | None = None,
+    record: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Path:
     """Pretrain an encoder on the scans of a cohort; returns the run folder.
@@ -91,30 +97,24 @@ def run_pretraining(
     ``history.csv``, ``split.json`` and ``provenance.json``. A finished folder of the same settings is returned as it
     is, an unfinished one goes on.
     """
-    objective_of(choice.brain.encoder)
-    choice.trainer.on_gpu()  # what the machine lacks is said before any scan is read
-    refuse_another(run, asdict(choice), not_yet_known=["cohort"])
     folder = RunFolder(run)
     with folder.alone():
-        return _run(choice, workspace, folder, on_claim, progress)
+        return _run(choice, workspace, folder, record, progress)
 
 
 def _run(
     choice: Pretraining,
     workspace: Workspace,
     folder: RunFolder,
-    on_claim: Callable[[Path], None] | None,
+    record: Mapping[str, Any] | None,
     progress: bool,
 ) -> Path:
     run = folder.path
     with folder.stage("scans"):
         ingested = workspace.ingest(choice.brain)
     cohort = workspace.cohort
-    folder.claim({"cohort": cohort.fingerprint, **asdict(choice)})
-    if folder.finished:
+    if not begin(folder, {"cohort": cohort.fingerprint}, choice, record):
         return run
-    if on_claim is not None:
-        on_claim(run)
     split = choice.split.make(cohort, choice.seed)
     split.save(run / "split.json")
     side, store = choice.brain, choice.brain.scans(cohort, workspace.store)

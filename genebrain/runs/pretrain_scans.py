@@ -7,9 +7,9 @@ relatives. The hashes of the scans that were seen still keep them out of later t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from genebrain.brain.store.report import lasting
 from genebrain.brain.store.store import ScanStore
 from genebrain.brain.windows.bank import WindowBank
 from genebrain.common.run_folder import RunFolder, write_json
+from genebrain.runs.contents import begin
 from genebrain.runs.embed_scans import ScanSource, chosen_cleaning
 from genebrain.runs.pretrain import REPORT, Pretraining, pretrain
 from genebrain.sides.seen_scans import save_seen
@@ -32,7 +33,7 @@ def run_pretraining_on_scans(
     run: Path,
     store: Path | None = None,
     *,
-    on_claim: Callable[[Path], None] | None = None,
+    record: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Path:
     """Pretrain an encoder on the scans of ``source``; returns the run folder.
@@ -51,7 +52,7 @@ def run_pretraining_on_scans(
     """
     folder = RunFolder(run)
     with folder.alone():
-        return _run(choice, source, folder, store, on_claim, progress)
+        return _run(choice, source, folder, store, record, progress)
 
 
 def _run(
@@ -59,7 +60,7 @@ def _run(
     source: ScanSource,
     folder: RunFolder,
     store: Path | None,
-    on_claim: Callable[[Path], None] | None,
+    record: Mapping[str, Any] | None,
     progress: bool,
 ) -> Path:
     run, side = folder.path, choice.brain
@@ -68,11 +69,8 @@ def _run(
     names = "\n".join(f"{p} {path}" for p, path in zip(table["participant_id"], table["path"], strict=True))
     if not folder.finished:
         source.refuse_misfits(side, table)  # a refusal must not claim the folder
-    folder.claim({"input": hashlib.sha256(names.encode()).hexdigest()[:32], **asdict(choice)})
-    if folder.finished:
+    if not begin(folder, {"input": hashlib.sha256(names.encode()).hexdigest()[:32]}, choice, record):
         return run
-    if on_claim is not None:
-        on_claim(run)
     options = scan_options(
         side.settings, table, atlas=source.atlas, volumes=side.volumes, cleaning=chosen_cleaning(source, side),
         min_frames=side.min_frames,

@@ -159,7 +159,6 @@ def fit(
             alignment=alignment, trainer=trainer, store=store, workspace=workspace, progress=progress, genes=genes,
             brains=brains, participants=participants, ids=ids,
         )  # fmt: skip
-    from genebrain import stored_settings
     from genebrain.cohort.column_roles import column_roles, roles_in_words
     from genebrain.common.run_folder import refuse_another
     from genebrain.engines.run import using
@@ -183,13 +182,7 @@ def fit(
         print(roles_in_words(column_roles(people.table, strata_columns(people), people.own.confounds)))
     record = {**kept_places(Path(run), cohort=path, store=workspace.store), "experiment": experiment}
     with using(engine):
-        folder = run_fit(
-            experiment,
-            workspace,
-            Path(run),
-            on_claim=lambda f: stored_settings.save(record, f / "config.yaml"),
-            progress=progress,
-        )
+        folder = run_fit(experiment, workspace, Path(run), record=record, progress=progress)
     if progress:
         print(f"fitted {folder}; judge it with: genebrain evaluate run={folder}")
     return folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ def pretrain(
         The run folder: ``encoder/`` (for ``brain.path``), ``pretraining.json``, ``history.csv``, ``split.json``,
         ``provenance.json``, ``checkpoints/``.
     """
-    from genebrain import stored_settings
+    from genebrain.common.run_folder import refuse_another
     from genebrain.engines.run import using
     from genebrain.runs.places import kept_places
     from genebrain.runs.pretrain import Pretraining, run_pretraining
@@ -72,6 +72,8 @@ def pretrain(
         split or SplitSettings(),
         seed,
     )
+    choice.check()
+    refuse_another(run, asdict(choice), not_yet_known=["cohort", "input"])  # before hours of reading scans
     with using(engine):  # reads the scans; the training runs here
         if input is not None:
             return _on_scans(choice, Path(input), atlas, parcel_coordinates, Path(run), store, probe, progress)
@@ -85,13 +87,7 @@ def pretrain(
 
             check_columns(workspace.cohort.table, targets)  # before hours of training
         record = {**kept_places(Path(run), cohort=path, store=workspace.store), "pretraining": choice}
-        folder = run_pretraining(
-            choice,
-            workspace,
-            Path(run),
-            on_claim=lambda f: stored_settings.save(record, f / "config.yaml"),
-            progress=progress,
-        )
+        folder = run_pretraining(choice, workspace, Path(run), record=record, progress=progress)
     _tell(folder, choice.brain, progress)
     if targets:
         from genebrain.common.run_folder import write_json
@@ -146,7 +142,6 @@ def _on_scans(
     probe: Sequence[str] | str,
     progress: bool,
 ) -> Path:
-    from genebrain import stored_settings
     from genebrain.runs.embed_scans import ScanSource
     from genebrain.runs.places import kept_places
     from genebrain.runs.pretrain_scans import run_pretraining_on_scans
@@ -158,9 +153,8 @@ def _on_scans(
     places = kept_places(run, input=input, atlas=atlas, parcel_coordinates=parcel_coordinates)
     record = {**places, "pretraining": choice}
     folder = run_pretraining_on_scans(
-        choice, source, run, None if store is None else Path(store),
-        on_claim=lambda f: stored_settings.save(record, f / "config.yaml"), progress=progress,
-    )  # fmt: skip
+        choice, source, run, None if store is None else Path(store), record=record, progress=progress
+    )
     _tell(folder, choice.brain, progress)
     return folder
 
