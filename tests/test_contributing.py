@@ -183,7 +183,7 @@ def test_every_scan_encoder_keeps_the_contract(name, plugins):
     places = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32) * 40
     parcels = family.reads == "parcels"
     shape = {"n_parcels": 10, "coordinates": places} if parcels else {"grid": (8, 9, 7)}
-    one, other = (genebrain.build_encoder(EncoderSettings(name, seed=seed), **shape) for seed in (0, 1))
+    one, other = (genebrain.build_encoder(EncoderSettings(name, weights_seed=seed), **shape) for seed in (0, 1))
     windows = torch.randn(3, one.frames, *((10,) if parcels else (8, 9, 7)), generator=torch.Generator().manual_seed(0))
     genebrain.check_window_encoder(one, windows)
     assert one.fingerprint() != other.fingerprint()

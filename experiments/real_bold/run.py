@@ -130,7 +130,7 @@ def encoder(
     def embed(store: ScanStore, learn: Sequence[str], scans: Sequence[str]) -> NDArray[np.floating]:
         (n_regions,) = store.shape
         centres = region_centres(folder, n_regions)
-        settings = EncoderSettings(name, size=size, seed=seed, summary=summary)
+        settings = EncoderSettings(name, size=size, weights_seed=seed, summary=summary)
         built = build_encoder(settings, n_parcels=n_regions, coordinates=centres)
         # The time step of the other cohort is unknown: windows are counted in frames there, and here too.
         bank = WindowBank(store, WindowPolicy(), built.frames, None, built.check_frames)

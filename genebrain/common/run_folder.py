@@ -165,21 +165,23 @@ def refuse_another(run: Path | str, settings: Mapping[str, Any], not_yet_known: 
     if not path.exists():
         return
     kept = read_record(path, "delete it if this folder holds this very experiment, or choose another run=")
-    before = _flat({key: value for key, value in kept.items() if key not in not_yet_known})
-    now = _flat(json.loads(json.dumps(settings)))
-    # An option that the version before did not have is off there.
-    changed = sorted(k for k in before.keys() | now.keys() if before.get(k, _off(now.get(k))) != now.get(k))
-    if changed:
-        shown = ", ".join(f"{k}: {before.get(k)} -> {now.get(k)}" for k in changed[:5])
+    known = {key: value for key, value in kept.items() if key not in not_yet_known}
+    if changed := differences(known, settings):
         raise UserError(
-            f"run folder {run} holds another experiment ({len(changed)} setting(s) differ: {shown}); "
+            f"run folder {run} holds another experiment ({len(changed)} setting(s) differ: {', '.join(changed[:5])}); "
             "choose another run= (or out=), or delete the folder"
         )
 
 
-def _off(value: Any) -> Any:
-    """What a setting that is not written was: off, where off is what it is now."""
-    return value if value is False else None
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Settings that are not as they were, each with both values; what was not written was off, or did not exist."""
+    then, wanted = _flat(before), _flat(json.loads(json.dumps(dict(now))))
+    off = {key: False for key, value in wanted.items() if value is False}
+    return [
+        f"{key}: {then.get(key)} -> {wanted.get(key)}"
+        for key in sorted(then.keys() | wanted.keys())
+        if (off | then).get(key) != wanted.get(key)
+    ]
 
 
 def run_format(run: Path) -> int:

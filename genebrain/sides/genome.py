@@ -5,7 +5,7 @@ Joins the DNA room (haplotypes, chunks, encoder, store) with the people of a coh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -14,8 +14,7 @@ import numpy as np
 from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.encoders.protocol import DNA_ENCODERS, GENERATORS
 from genebrain.genetics.haplotypes.policies import Policies, ReferenceMismatch, Symbolic, Unphased
-from genebrain.genetics.model.options import ModelOptions
-from genebrain.genetics.model.tokenizer import FrameRule
+from genebrain.genetics.model.options import ReadingRules
 from genebrain.sides.genes.encoder import ReadsDNA
 from genebrain.sides.genes.rare import RARE_BELOW, checked_rare
 from genebrain.sides.options import refuse_options_of_generator
@@ -32,20 +31,14 @@ Columns = Literal["auto", "both", "embeddings", "dosages", "both+motifs", "dosag
 
 
 @dataclass(frozen=True)
-class GeneSide(ReadsDNA):
+class GeneSide(ReadingRules, ReadsDNA):
     """Which DNA encoder reads which pieces of the genome, under which policies.
+
+    Options of the encoder and of how it reads a chunk: :class:`~genebrain.sides.genes.encoder.ReadsDNA` and
+    :class:`~genebrain.genetics.model.options.ReadingRules`.
 
     Parameters
     ----------
-    name : str
-        generator_tiny (random weights, offline), a published one, see ``genebrain models``, carbon_500m, carbon_3b,
-        carbon_8b, transformers (any model in a folder: ``path``), or an encoder of a plugin (``DNA_ENCODERS``).
-    path : str, optional
-        Local folder with config.json and safetensors weights; None: the hub cache.
-    revision : str, optional
-        Commit on the hub; None: the pinned one.
-    weights_seed : int
-        Of the random weights of generator_tiny.
     chunk_bp : int
         Bases per chunk, a multiple of 6; longer chunks cost more tokens: 1.5 kb needs 8 times fewer than 12 kb.
     cut_origin : {"genome", "window"}
@@ -58,25 +51,6 @@ class GeneSide(ReadsDNA):
         REF differs from the FASTA.
     missing_threshold : float
         A window of a subject with a larger share of missing genotypes is masked.
-    allow_download : bool
-        Fetch weights that are not in the cache (with HF_HUB_OFFLINE=0 in the environment).
-    model : ModelOptions
-        Kernels and long context of the encoder; of these only context, context_tokens and window change numbers.
-    strand : {"forward", "both_mean", "both_concat"}
-        Read the other strand too, and average or put side by side. This and the options down to ``length_rule`` are
-        :class:`~genebrain.genetics.encoders.options.EmbedOptions`; each choice has its own table in the store.
-    phases : sequence of int
-        Frames of the 6-mers, some of 0..5; their vectors are averaged.
-    layer : int
-        Hidden layer from the end; -1 is the last, behind the final norm.
-    last_layers : int
-        Mean of the last k layers (with layer=-1).
-    opening_mark : bool
-        <s> in front of every chunk.
-    closing_mark : bool
-        <s> behind every chunk.
-    length_rule : {"pad_right", "pad_left", "trim_right", "trim_left"}
-        Lengths that are no multiple of 6 (``frame`` of the embedding options).
     delta : bool
         Cohorts: subtract the vector of the reference chunk of the same place, so 0 where a person carries the
         reference. The vectors themselves are stored once, whether or not they are subtracted.
@@ -94,25 +68,12 @@ class GeneSide(ReadsDNA):
         0: all alleles are read.
     """
 
-    name: str = "generator_tiny"
-    path: str | None = None
-    revision: str | None = None
-    weights_seed: int = 0
     chunk_bp: int = 1500
     cut_origin: Literal["genome", "window"] = "genome"
     unphased: Unphased = "error"
     symbolic: Symbolic = "drop"
     reference_mismatch: ReferenceMismatch = "error"
     missing_threshold: float = 0.1
-    allow_download: bool = False
-    model: ModelOptions = field(default_factory=ModelOptions)
-    strand: Literal["forward", "both_mean", "both_concat"] = "forward"
-    phases: tuple[int, ...] = (0,)
-    layer: int = -1
-    last_layers: int = 1
-    opening_mark: bool = True
-    closing_mark: bool = True
-    length_rule: FrameRule = "pad_right"
     delta: bool = False
     tuning: Tuning = "frozen"
     lora: LoraSettings = field(default_factory=LoraSettings)
@@ -184,15 +145,7 @@ class GeneSide(ReadsDNA):
         """How a chunk becomes a vector."""
         from genebrain.genetics.encoders.options import EmbedOptions
 
-        return EmbedOptions(
-            opening_mark=self.opening_mark,
-            closing_mark=self.closing_mark,
-            frame=self.length_rule,
-            strand=self.strand,
-            phases=self.phases,
-            layer=self.layer,
-            last_layers=self.last_layers,
-        )
+        return EmbedOptions(**{one.name: getattr(self, one.name) for one in fields(ReadingRules)})
 
     def _policies(self) -> Policies:
         return Policies(

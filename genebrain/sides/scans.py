@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.brain.encoders.settings import EncoderSettings, Summary, VolumeSettings, volume_cleaning_problem
+from genebrain.brain.encoders.settings import EncoderSettings, Reads, VolumeSettings, volume_cleaning_problem
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.common.types import FloatArray, IntArray, UserError
@@ -44,26 +44,11 @@ EVERY_LAYER = LoraSettings(targets=(ALL_LINEAR,))
 
 
 @dataclass(frozen=True)
-class EncoderSide:
-    """Embeddings of each person's scans by one of the published encoders.
+class EncoderSide(EncoderSettings):
+    """Embeddings of each person's scans by an encoder; which one, and its weights: :class:`EncoderSettings`.
 
     Parameters
     ----------
-    encoder : str
-        brainlm, brainlm_vit, swift, brainmt, or one of a plugin.
-    path : str, optional
-        Weights: published file or folder, or own; None: random weights, a control.
-    size : str
-        auto (that of the weights, tiny without them), tiny, published, or another size of the encoder.
-    weights_seed : int
-        Of random weights.
-    summary : {"own", "cls", "mean", "connectivity"}
-        Vector of a window: as the encoder does it, its class token, the mean over its tokens, or how the tokens of
-        different places vary together. The last is averaged, then mapped to the tangent space of the training people.
-    scaling : {"window", "cohort"}
-        Parcel series: each window by its own median and quartiles, or by those of the training scans.
-    formula : {"paper", "toolkit"}
-        Of the scaling; toolkit repeats a slip of the published code.
     windows : WindowPolicy
         How scans are cut.
     volumes : VolumeSettings
@@ -93,13 +78,6 @@ class EncoderSide:
         Rows of contrastive training, as for :class:`~genebrain.sides.connectome.ConnectomeSide`.
     """
 
-    encoder: str = "brainlm"
-    path: str | None = None
-    size: str = "auto"
-    weights_seed: int = 0
-    summary: Summary = "own"
-    scaling: Literal["window", "cohort"] = "window"
-    formula: Literal["paper", "toolkit"] = "paper"
     windows: WindowPolicy = field(default_factory=WindowPolicy)
     volumes: VolumeSettings = field(default_factory=VolumeSettings)
     cleaning: Cleaning = field(default_factory=Cleaning)
@@ -115,14 +93,13 @@ class EncoderSide:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "components", component_list(self.components))
-        if self.path is not None:
-            object.__setattr__(self, "path", str(self.path))
         problems = positives_problems(self.positives, self.tuning, self.aggregate)
+        reads: Reads = "parcels"
         try:
-            reads = self.settings.reads
+            super().__post_init__()
+            reads = self.reads
         except UserError as error:
             problems.append(str(error))
-            reads = "parcels"
         if self.scaling == "cohort" and reads == "volumes":
             problems.append("brain.scaling=cohort is for encoders of parcels; volumes are scaled when they are read")
         if reads == "volumes" and (problem := volume_cleaning_problem(self.encoder, self.cleaning)):
@@ -136,9 +113,7 @@ class EncoderSide:
     @property
     def settings(self) -> EncoderSettings:
         """Which encoder, with which weights."""
-        path = None if self.path is None else Path(self.path)
-        weights = self.encoder, path, self.size, self.weights_seed
-        return EncoderSettings(*weights, self.summary, self.scaling, self.formula)
+        return EncoderSettings(**{one.name: getattr(self, one.name) for one in fields(EncoderSettings)})
 
     @property
     def source(self) -> Hashable:

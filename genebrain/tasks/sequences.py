@@ -81,7 +81,7 @@ def embed_sequences(
         done = embed_sequence_file(
             SequenceFile(input, column, id_column, uracil, unreadable),
             out,
-            cutting=Cutting(gene.chunk_bp, overlap_bp, options.frame, parity),
+            cutting=Cutting(gene.chunk_bp, overlap_bp, options.length_rule, parity),
             layout=VectorLayout(token_pooling, chunk_pooling, padded),
             shard=share,
             encoder=gene.encoder(),

@@ -25,7 +25,7 @@ SHAPES = {
 
 
 def written(name: str, folder: Path, origin: str, scaling: bool = False) -> genebrain.WindowEncoder:
-    encoder = genebrain.build_encoder(EncoderSettings(name, seed=3), **SHAPES[name])
+    encoder = genebrain.build_encoder(EncoderSettings(name, weights_seed=3), **SHAPES[name])
     if scaling:
         generator = torch.Generator().manual_seed(1)
         encoder = encoder.with_scaling(CohortScaling.fit([torch.randn(90, 16, generator=generator).numpy()]))

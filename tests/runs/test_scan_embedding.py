@@ -186,7 +186,7 @@ def test_impossible_inputs_are_refused_with_what_to_do(bids, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_published_files_are_converted_once(name, tmp_path, capsys):
     shape = {"grid": (9, 10, 6)} if name in ("swift", "brainmt") else {"n_parcels": 424}
-    encoder = build_encoder(EncoderSettings(name, seed=3), **shape)
+    encoder = build_encoder(EncoderSettings(name, weights_seed=3), **shape)
     published = tmp_path / "published"
     save_encoder(encoder, published)
     state = read_encoder(published, name).module.state_dict()

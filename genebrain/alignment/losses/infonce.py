@@ -23,17 +23,13 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from genebrain.alignment.losses.registry import LOSSES
-from genebrain.alignment.losses.relations import Relations, check_batch, check_relatives, tiles
-from genebrain.training.collectives import (
-    check_equal_batch,
-    gather,
-    gather_with_gradient,
-    logsumexp_over_ranks,
-)
+from genebrain.alignment.losses.relations import Relations, tiles
+from genebrain.alignment.losses.tiled import TiledLoss
+from genebrain.training.collectives import logsumexp_over_ranks
 
 
 def dense_infonce(
@@ -98,61 +94,15 @@ class _TiledLogSumExp(torch.autograd.Function):
 
 
 @LOSSES.register("infonce")
-class InfoNCE(nn.Module):
-    """Symmetric InfoNCE with relation-aware positives, tiled, exact on any number of processes.
+class InfoNCE(TiledLoss):
+    """Symmetric InfoNCE with relation-aware positives; options and ``forward`` are those of the base class."""
 
-    Parameters
-    ----------
-    relatives : {"ignore", "negative"}
-        What people of the same family but of different genomes are to each other.
-    tile : int
-        Rows of the score matrix that are held at a time; memory is about three times ``tile x global batch``
-        numbers. It changes neither the value nor the gradient.
-    """
-
-    def __init__(self, relatives: str = "ignore", tile: int = 256) -> None:
-        super().__init__()
-        if tile < 1:
-            raise ValueError(f"tile must be at least 1 row, not {tile}")
-        self.relatives = check_relatives(relatives)
-        self.tile = tile
-
-    def forward(self, gene: Tensor, brain: Tensor, log_scale: Tensor, genome_id: Tensor, family_id: Tensor) -> Tensor:
-        """Loss of this process's rows; its mean over processes is the loss of the global batch.
-
-        Parameters
-        ----------
-        gene, brain : Tensor
-            Tower vectors, ``[batch, features]`` each; row i of both is one (genome, scan) pair. The batch
-            must be equally long on every process.
-        log_scale : Tensor
-            ``[1]``, natural logarithm of the factor on the dot products (the inverse temperature).
-        genome_id, family_id : Tensor
-            Integer ids, ``[batch]`` each, meaning the same on every process.
-
-        Returns
-        -------
-        Tensor
-            Scalar. Gradients are exact under the mean over processes that distributed data parallel takes.
-
-        Raises
-        ------
-        ValueError
-            If shapes do not fit, ids are not integers, or processes bring different numbers of rows.
-        """
-        check_batch(gene, brain, log_scale, genome_id, family_id)
-        check_equal_batch(gene.shape[0], gene.device)
-        with torch.autocast(gene.device.type, enabled=False):
-            dtype = torch.promote_types(gene.dtype, torch.float32)
-            x, y, scale = gene.to(dtype), gather_with_gradient(brain.to(dtype)), log_scale.to(dtype).exp()
-            relations = Relations(genome_id, family_id, gather(genome_id), gather(family_id), self.relatives)
-            row, partial = _TiledLogSumExp.apply(x, y, scale, relations, self.tile)
-            column = logsumexp_over_ranks(partial)
-            # Rows and columns are the same people, so the mean positive score of both directions is the
-            # same number.
-            positive = scale * (x * relations.positive_mean(y)).sum(dim=1)
-            return ((row + column) / 2 - positive).mean()
-
-    def extra_repr(self) -> str:
-        """Options, for printing the module."""
-        return f"relatives={self.relatives!r}, tile={self.tile}"
+    def of_pairs(self, x: Tensor, y: Tensor, scale: Tensor, relations: Relations) -> Tensor:
+        """Log-sum-exp of rows and columns minus the mean positive score."""
+        row, partial = _TiledLogSumExp.apply(x, y, scale, relations, self.tile)
+        column = logsumexp_over_ranks(partial)
+        # Rows and columns are the same people, so the mean positive score of both directions is the
+        # same number.
+        positive = scale * (x * relations.positive_mean(y)).sum(dim=1)
+        loss: Tensor = ((row + column) / 2 - positive).mean()
+        return loss

@@ -19,8 +19,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from genebrain.alignment.losses.registry import LOSSES
-from genebrain.alignment.losses.relations import Relations, check_batch, check_relatives, tiles
-from genebrain.training.collectives import check_equal_batch, gather, gather_with_gradient
+from genebrain.alignment.losses.relations import Relations, tiles
+from genebrain.alignment.losses.tiled import TiledLoss
 
 
 class _TiledSigmoidLoss(torch.autograd.Function):
@@ -66,16 +66,13 @@ class _TiledSigmoidLoss(torch.autograd.Function):
 
 
 @LOSSES.register("siglip")
-class SigLIP(nn.Module):
-    """Sigmoid loss with a learnable bias and relation-aware positives, tiled, exact on any number of
-    processes.
+class SigLIP(TiledLoss):
+    """Sigmoid loss with a learnable bias and relation-aware positives.
 
     Parameters
     ----------
-    relatives : {"ignore", "negative"}
-        What people of the same family but of different genomes are to each other.
-    tile : int
-        Rows of the score matrix that are held at a time.
+    relatives, tile
+        As in the base class.
     bias : float
         Start of the bias. The paper's -10 belongs with a starting scale of 10 (``log_scale = ln 10``):
         nearly all pairs are negatives, and the loss should start near zero for them.
@@ -87,47 +84,12 @@ class SigLIP(nn.Module):
     """
 
     def __init__(self, relatives: str = "ignore", tile: int = 256, bias: float = -10.0) -> None:
-        super().__init__()
-        if tile < 1:
-            raise ValueError(f"tile must be at least 1 row, not {tile}")
-        self.relatives = check_relatives(relatives)
-        self.tile = tile
+        super().__init__(relatives, tile)
         self.bias = nn.Parameter(torch.tensor([bias], dtype=torch.float32))
 
-    def forward(self, gene: Tensor, brain: Tensor, log_scale: Tensor, genome_id: Tensor, family_id: Tensor) -> Tensor:
-        """Loss of this process's rows; its mean over processes is the loss of the global batch.
-
-        Parameters
-        ----------
-        gene, brain : Tensor
-            Tower vectors, ``[batch, features]`` each; row i of both is one (genome, scan) pair. The batch
-            must be equally long on every process.
-        log_scale : Tensor
-            ``[1]``, natural logarithm of the factor on the dot products.
-        genome_id, family_id : Tensor
-            Integer ids, ``[batch]`` each, meaning the same on every process.
-
-        Returns
-        -------
-        Tensor
-            Scalar. Gradients are exact under the mean over processes that distributed data parallel takes.
-
-        Raises
-        ------
-        ValueError
-            If shapes do not fit, ids are not integers, or processes bring different numbers of rows.
-        """
-        check_batch(gene, brain, log_scale, genome_id, family_id)
-        check_equal_batch(gene.shape[0], gene.device)
-        with torch.autocast(gene.device.type, enabled=False):
-            dtype = torch.promote_types(gene.dtype, torch.float32)
-            x, y, scale = gene.to(dtype), gather_with_gradient(brain.to(dtype)), log_scale.to(dtype).exp()
-            relations = Relations(genome_id, family_id, gather(genome_id), gather(family_id), self.relatives)
-            loss: Tensor = _TiledSigmoidLoss.apply(
-                x, y, scale, self.bias.to(dtype), relations, self.tile, torch.is_grad_enabled()
-            )
-            return loss / x.shape[0]
-
-    def extra_repr(self) -> str:
-        """Options, for printing the module."""
-        return f"relatives={self.relatives!r}, tile={self.tile}"
+    def of_pairs(self, x: Tensor, y: Tensor, scale: Tensor, relations: Relations) -> Tensor:
+        """Sum over kept pairs, divided by the number of rows."""
+        loss: Tensor = _TiledSigmoidLoss.apply(
+            x, y, scale, self.bias.to(x.dtype), relations, self.tile, torch.is_grad_enabled()
+        )
+        return loss / x.shape[0]

@@ -60,17 +60,17 @@ def build_encoder(
     """
     if settings.reads == "parcels":
         if n_parcels is None:
-            raise UserError(f"{settings.name} reads parcel series, and these scans are volumes: give an atlas")
+            raise UserError(f"{settings.encoder} reads parcel series, and these scans are volumes: give an atlas")
         if settings.family.parcel_divisor is not None:
             coordinates = parcel_coordinates(n_parcels, coordinates)
     elif grid is None:
-        raise UserError(f"{settings.name} reads volumes, and these scans are parcel series: list 4D images")
+        raise UserError(f"{settings.encoder} reads volumes, and these scans are parcel series: list 4D images")
     if settings.path is not None:
-        return _around(loaded or read_encoder(settings.path, settings.name), settings, coordinates)
-    size = get_size(settings.name, "tiny" if settings.size == "auto" else settings.size, n_parcels, grid)
-    module = random_module(settings.name, size, settings.seed)
-    origin = RANDOM.format(seed=settings.seed)
-    return _around(LoadedEncoder(settings.name, module, size, origin, None), settings, coordinates)
+        return _around(loaded or read_encoder(settings.path, settings.encoder), settings, coordinates)
+    size = get_size(settings.encoder, "tiny" if settings.size == "auto" else settings.size, n_parcels, grid)
+    module = random_module(settings.encoder, size, settings.weights_seed)
+    origin = RANDOM.format(seed=settings.weights_seed)
+    return _around(LoadedEncoder(settings.encoder, module, size, origin, None), settings, coordinates)
 
 
 def parcel_coordinates(n_parcels: int, coordinates: NDArray[np.float32] | None) -> NDArray[np.float32]:
@@ -128,10 +128,10 @@ def _parcel_contract(
     if loaded.contract is not None:
         with contents_of(Path(settings.path or "") / CONTRACT, "is the copy complete?"):
             contract = ParcelInput.from_state(loaded.contract)
-        _same_parcels(coordinates, contract.coordinates, settings.name)
+        _same_parcels(coordinates, contract.coordinates, settings.encoder)
     else:
         if size.published and settings.path is not None:
-            _same_parcels(coordinates, a424_coordinates(), settings.name)
+            _same_parcels(coordinates, a424_coordinates(), settings.encoder)
         contract = ParcelInput(
             "window", coordinates, tr=size.tr or 1.0, frames=None, formula=settings.formula, divisor=divisor
         )

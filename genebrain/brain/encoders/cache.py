@@ -51,7 +51,7 @@ class EncoderShelf:
             return None
         source = _source(settings)
         if source not in self._sizes:
-            loaded = read_encoder(settings.path, settings.name)
+            loaded = read_encoder(settings.path, settings.encoder)
             self._loaded, self._built = (source, loaded), None
             self._sizes[source] = loaded.size
         return self._sizes[source]
@@ -65,7 +65,7 @@ class EncoderShelf:
             Weights that cannot be read.
         """
         named = "tiny" if settings.size == "auto" else settings.size
-        return self.size(settings) or get_size(settings.name, named, n_parcels=1, grid=(1, 1, 1))
+        return self.size(settings) or get_size(settings.encoder, named, n_parcels=1, grid=(1, 1, 1))
 
     def get(self, settings: EncoderSettings, **scans: Unpack[ScanShape]) -> WindowEncoder:
         """An encoder for these scans that is shared: not to be trained, not to be changed."""
@@ -104,8 +104,8 @@ def _source(settings: EncoderSettings) -> Hashable:
     """What weights these are: the file, and when it was written."""
     if settings.path is None:
         return None
-    file = weights_file(settings.path)
-    return settings.name, *(_stamp(path) for path in (file, file.parent / CONFIG, file.parent / CONTRACT))
+    file = weights_file(Path(settings.path))
+    return settings.encoder, *(_stamp(path) for path in (file, file.parent / CONFIG, file.parent / CONTRACT))
 
 
 def _stamp(path: Path) -> Hashable:

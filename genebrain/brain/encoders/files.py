@@ -23,6 +23,7 @@ from genebrain.brain.encoders.families import Config, Size
 from genebrain.brain.encoders.published import SCAN_ENCODERS
 from genebrain.brain.models.brainlm.weights import read_weights
 from genebrain.brain.models.swift.weights import read_checkpoint
+from genebrain.brain.models.weight_files import WEIGHTS, file_in
 from genebrain.common.checksums import CHECKSUMS, compare_files
 from genebrain.common.files import make_private, write_private
 from genebrain.common.hashing import content_digest
@@ -30,7 +31,6 @@ from genebrain.common.reading import contents_of, read_record, refuse_endless
 from genebrain.common.tensor_files import read_arrays, write_tensors
 from genebrain.common.types import UserError
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG, CONTRACT, SEEN = "config.json", "contract.safetensors", "seen_scans.txt"
 ENCODER = "encoder"
 """Folder of a run (of ``pretrain``, or of ``fit`` with an encoder in training) that holds the whole trained encoder."""
@@ -60,18 +60,11 @@ def weights_file(path: Path) -> Path:
     UserError
         There is none.
     """
-    if path.is_file():
-        return path
-    for name in WEIGHTS:
-        if (path / name).is_file():
-            return path / name
     trained = _encoder_of_run(path)
     if not path.exists():
         advice = trained or "; name a file or folder of weights of a scan encoder"
         raise UserError(f"brain.path={path} does not exist{advice}")
-    below = sorted(p.parent.name for name in WEIGHTS for p in path.glob(f"*/{name}"))
-    hint = f"; its subfolders {', '.join(below)} have: choose one" if below else ""
-    raise UserError(f"{path} has neither {' nor '.join(WEIGHTS)}{trained or hint}")
+    return file_in(path, trained)
 
 
 def _encoder_of_run(path: Path) -> str:

@@ -18,7 +18,6 @@ from genebrain.brain.encoders.files import (
     ENCODER,
     OWN,
     SEEN,
-    WEIGHTS,
     LoadedEncoder,
     detect,
     read_encoder,
@@ -28,6 +27,7 @@ from genebrain.brain.encoders.settings import EncoderSettings
 from genebrain.brain.models.brainlm.weights import read_weights
 from genebrain.brain.models.parcel_input import ParcelInput
 from genebrain.brain.models.scaling import CohortScaling
+from genebrain.brain.models.weight_files import WEIGHTS
 from genebrain.common.checksums import CHECKSUMS
 from genebrain.common.files import make_private, write_private
 from genebrain.common.reading import read_record
@@ -106,10 +106,10 @@ def from_pretrained(folder: Path | str) -> WindowEncoder:
                 f"{folder} has no {CONTRACT}, which says what parcels are read: copy the whole folder again"
             )
         size = getattr(loaded.size.config, "img_size", None) or (1, 1, 1)  # of the scans: told by the weights
-        return build_encoder(EncoderSettings(name, Path(folder)), grid=tuple(size)[:3], loaded=loaded)
+        return build_encoder(EncoderSettings(name, str(folder)), grid=tuple(size)[:3], loaded=loaded)
     contract = ParcelInput.from_state(loaded.contract)
     settings = EncoderSettings(
-        name, Path(folder), formula=contract.formula,
+        name, str(folder), formula=contract.formula,
         scaling="cohort" if isinstance(contract.scaling, CohortScaling) else "window",
     )  # fmt: skip
     return build_encoder(settings, n_parcels=contract.n_parcels, coordinates=contract.coordinates, loaded=loaded)

@@ -58,7 +58,7 @@ def refuse_misfits(
         both sides.
     """
     size = SHELF.expected(settings)
-    problems = _step_problems(settings.name, size, policy, table)
+    problems = _step_problems(settings.encoder, size, policy, table)
     if problem := _box_problem(settings, size, volumes):
         problems.append(problem)
     if settings.reads == "parcels" and (width := _width(table, atlas)):
@@ -168,6 +168,6 @@ def _box_problem(settings: EncoderSettings, size: Size, volumes: VolumeSettings 
     if own is None or all(have <= want for have, want in zip(volumes.box, own, strict=True)):
         return None
     return (
-        f"brain.volumes.box={list(volumes.box)}: {settings.name} takes up to {list(own)} voxels along each axis "
+        f"brain.volumes.box={list(volumes.box)}: {settings.encoder} takes up to {list(own)} voxels along each axis "
         "(leave brain.volumes.box out to have these)"
     )

@@ -56,13 +56,13 @@ def scan_options(
             SHELF.size(settings)
         if atlas is None and len(table) and all(_needs_atlas(path) for path in table["path"]):
             raise UserError(
-                f"all {len(table)} scans are images, and {settings.name if settings else 'the connectome'} reads "
+                f"all {len(table)} scans are images, and {settings.encoder if settings else 'the connectome'} reads "
                 "parcels: an image needs an atlas. Name a label image (atlas=LABELS.nii.gz, for .dtseries.nii a "
                 ".dlabel.nii; 'atlas' in cohort.yaml), or list tables of parcel series"
             )
         return ReadingOptions(atlas=atlas, cleaning=cleaning or Cleaning(), min_frames=min_frames)
     volumes, cleaning = volumes or VolumeSettings(), cleaning or Cleaning()
-    if problem := volume_cleaning_problem(settings.name, cleaning):
+    if problem := volume_cleaning_problem(settings.encoder, cleaning):
         raise UserError(problem)
     options = volumes.options(_box(settings, table["path"], volumes))
     return replace(options, min_frames=min_frames, fd_threshold=cleaning.fd_threshold)
@@ -80,7 +80,7 @@ def options_name(options: ScanOptions) -> str:
 
 def _box(settings: EncoderSettings, paths: Iterable[Path], volumes: VolumeSettings) -> Box:
     if settings.path is not None or settings.size not in ("auto", "tiny"):
-        config = (SHELF.size(settings) or get_size(settings.name, settings.size)).config
+        config = (SHELF.size(settings) or get_size(settings.encoder, settings.size)).config
         if (box := getattr(config, "box", None)) is not None:
             x, y, z = box
             return x, y, z
@@ -88,7 +88,7 @@ def _box(settings: EncoderSettings, paths: Iterable[Path], volumes: VolumeSettin
     images = [path for path in listed if path.name.endswith(IMAGE_SUFFIXES) and not is_series(path)]
     if not images:
         raise UserError(
-            f"{settings.name} reads volumes, and none of {counted(len(listed), 'scan')} is a 4D image "
+            f"{settings.encoder} reads volumes, and none of {counted(len(listed), 'scan')} is a 4D image "
             f"({', '.join(IMAGE_SUFFIXES)}): list images, or take brainlm, brainlm_vit or connectome"
         )
     reasons: Counter[str] = Counter()

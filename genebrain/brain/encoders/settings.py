@@ -5,11 +5,10 @@ Nothing heavy is imported here: settings are read to show help and to check a co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from genebrain.brain.images.volume_scaling import Box, MaskChoice, Normalisation
+from genebrain.brain.images.volume_scaling import Box, VolumeReading, box_problems
 from genebrain.common.types import UserError
 
 if TYPE_CHECKING:
@@ -28,27 +27,28 @@ class EncoderSettings:
 
     Attributes
     ----------
-    name
-        ``brainlm``, ``brainlm_vit``, ``swift``, ``brainmt``, or one of a plugin.
-    path
-        Checkpoint; None: random weights.
-    size
-        ``auto``: that of the checkpoint, tiny without one. Else one of the sizes of the encoder, with random weights.
-    seed
+    encoder : str
+        brainlm, brainlm_vit, swift, brainmt, or one of a plugin.
+    path : str, optional
+        Weights: published file or folder, or own; None: random weights, a control.
+    size : str
+        auto (that of the weights, tiny without them), tiny, published, or another size of the encoder.
+    weights_seed : int
         Of random weights.
-    summary
-        What a window's vector is of its tokens.
-    scaling
-        Of parcels: ``window`` (each window by its own median and quartiles) or ``cohort`` (statistics of training
-        scans, which whoever trains must give by ``with_scaling``).
-    formula
-        ``paper`` or ``toolkit``, see :class:`ParcelInput`.
+    summary : {"own", "cls", "mean", "connectivity"}
+        Vector of a window: as the encoder does it, its class token, the mean over its tokens, or how the tokens of
+        different places vary together. The last is averaged, then mapped to the tangent space of the training people.
+    scaling : {"window", "cohort"}
+        Parcel series: each window by its own median and quartiles, or by those of the training scans (which whoever
+        trains gives by ``with_scaling``).
+    formula : {"paper", "toolkit"}
+        Of the scaling; toolkit repeats a slip of the published code.
     """
 
-    name: str
-    path: Path | None = None
+    encoder: str = "brainlm"
+    path: str | None = None
     size: str = "auto"
-    seed: int = 0
+    weights_seed: int = 0
     summary: Summary = "own"
     scaling: Literal["window", "cohort"] = "window"
     formula: Literal["paper", "toolkit"] = "paper"
@@ -56,15 +56,19 @@ class EncoderSettings:
     def __post_init__(self) -> None:
         from genebrain.brain.encoders.families import SCAN_ENCODERS
 
-        if self.name not in SCAN_ENCODERS:
-            raise UserError(f"encoder {self.name} is none of {', '.join(SCAN_ENCODERS)} (plugins=[...] adds your own)")
+        if self.path is not None:
+            object.__setattr__(self, "path", str(self.path))
+        if self.encoder not in SCAN_ENCODERS:
+            raise UserError(
+                f"encoder {self.encoder} is none of {', '.join(SCAN_ENCODERS)} (plugins=[...] adds your own)"
+            )
         problems = []
         if self.size not in ("auto", *self.family.sizes):
             problems.append(f"size={self.size} is none of auto, {', '.join(self.family.sizes)}")
         if self.path is not None and self.size != "auto":
             problems.append(
-                f"size={self.size} has no meaning with a path, the checkpoint has its own: use brain={self.name} (not "
-                f"{self.name}_{self.size})"
+                f"size={self.size} has no meaning with a path, the checkpoint has its own: use "
+                f"brain={self.encoder} (not {self.encoder}_{self.size})"
             )
         for key, allowed in (
             ("summary", SUMMARIES),
@@ -77,18 +81,18 @@ class EncoderSettings:
             lack = "has no class token" if self.summary == "cls" else "gives one vector per window, no tokens"
             *others, last = self.family.summaries
             either = f"{', '.join(others)} or {last}" if others else last
-            problems.append(f"summary={self.summary}: {self.name} {lack}; use {either}")
+            problems.append(f"summary={self.summary}: {self.encoder} {lack}; use {either}")
         if self.scaling == "cohort" and self.reads == "parcels" and self.family.parcel_divisor is None:
-            problems.append(f"scaling=cohort: {self.name} scales its input itself")
+            problems.append(f"scaling=cohort: {self.encoder} scales its input itself")
         if problems:
-            raise UserError(f"encoder {self.name}: " + "; ".join(problems))
+            raise UserError(f"encoder {self.encoder}: " + "; ".join(problems))
 
     @property
     def family(self) -> EncoderFamily:
         """What is special about the encoder."""
         from genebrain.brain.encoders.families import SCAN_ENCODERS
 
-        return SCAN_ENCODERS[self.name]
+        return SCAN_ENCODERS[self.encoder]
 
     @property
     def reads(self) -> Reads:
@@ -97,53 +101,27 @@ class EncoderSettings:
 
 
 @dataclass(frozen=True)
-class VolumeSettings:
-    """How volumes are read; see :class:`~genebrain.brain.store.read_volumes.VolumeOptions`.
+class VolumeSettings(VolumeReading):
+    """How volumes are read for an encoder.
 
     Attributes
     ----------
     box
         Voxels of a stored frame along x, y, z; None: those of the encoder, and of the first scan for a tiny one.
-    normalisation
-        z-norm (over the brain and all frames, as published), voxel (each over time) or minmax.
-    mask
-        given (of the scan table), zeros (are background), computed, or auto: the first that there is.
-    centre
-        What lies in the middle of the box: image or brain.
-    axes
-        Directions in which x, y and z grow; scans are turned by their affine.
-    downsample
-        Voxels a side averaged into one.
-    allow_cut
-        Whether brain voxels may fall outside the box (counted).
     """
 
-    box: tuple[int, ...] | None = None
-    normalisation: Normalisation = "z-norm"
-    mask: MaskChoice = "auto"
-    centre: Literal["image", "brain"] = "image"
-    axes: str = "RAS"
-    downsample: int = 1
-    allow_cut: bool = False
+    box: Box | None = None
 
     def __post_init__(self) -> None:
         if self.box is not None:
             object.__setattr__(self, "box", tuple(self.box))
-        self.options((1, 1, 1))
+        self.refuse([] if self.box is None else box_problems(self.box))
 
     def options(self, box: Box) -> VolumeOptions:
         """Reading options with this box, unless one is set."""
         from genebrain.brain.store.read_volumes import VolumeOptions
 
-        return VolumeOptions(
-            box=box if self.box is None else self.box,  # type: ignore[arg-type]
-            normalisation=self.normalisation,
-            mask=self.mask,
-            centre=self.centre,
-            axes=self.axes,
-            downsample=self.downsample,
-            allow_cut=self.allow_cut,
-        )
+        return VolumeOptions(**(asdict(self) | {"box": self.box or box}))
 
 
 def volume_cleaning_problem(name: str, cleaning: Cleaning) -> str | None:

@@ -13,9 +13,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.common.types import UserError
-
-LETTERS = ("LR", "PA", "IS")
+from genebrain.brain.images.volume_scaling import check_axes
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,3 @@ class Turn:
     def apply(self, volume: NDArray[Any]) -> NDArray[Any]:
         """[X, Y, Z] in the axes of the file to the wanted ones (a view)."""
         return np.asarray(nib.orientations.apply_orientation(volume, self._transform))
-
-
-def check_axes(axes: str) -> None:
-    """Refuse what is not three letters, one of each pair."""
-    if len(axes) != 3 or sorted(sum((c in pair) for c in axes) for pair in LETTERS) != [1, 1, 1]:
-        raise UserError(f"axes={axes}: give one letter of each of L/R, P/A and I/S, for example RAS or LAS")

@@ -19,6 +19,60 @@ Normalisation = Literal["z-norm", "minmax", "voxel"]
 MaskChoice = Literal["auto", "given", "zeros", "computed"]
 MASKS: tuple[MaskChoice, ...] = get_args(MaskChoice)
 Box = tuple[int, int, int]
+LETTERS = ("LR", "PA", "IS")
+
+
+@dataclass(frozen=True)
+class VolumeReading:
+    """How volumes are read, whatever box they go into.
+
+    Attributes
+    ----------
+    normalisation
+        z-norm (over the brain and all frames, as published), voxel (each over time) or minmax.
+    mask
+        given (of the scan table), zeros (exact zeros are background, per voxel and frame), computed (from the mean
+        image), or auto: the first of these that the scan has.
+    centre
+        What lies in the middle of the box: image, which keeps scans of one template space on one grid, or brain.
+    axes
+        Directions in which x, y and z grow; scans are turned by their affine.
+    downsample
+        Voxels a side averaged into one, before scaling.
+    allow_cut
+        Whether brain voxels may fall outside the box (counted).
+    """
+
+    normalisation: Normalisation = "z-norm"
+    mask: MaskChoice = "auto"
+    centre: Literal["image", "brain"] = "image"
+    axes: str = "RAS"
+    downsample: int = 1
+    allow_cut: bool = False
+
+    def refuse(self, problems: list[str]) -> None:
+        """Raise a UserError for these problems and for values that cannot be."""
+        check_axes(self.axes)
+        wrong = [
+            (self.normalisation not in get_args(Normalisation),
+             f"normalisation={self.normalisation}: use z-norm, minmax or voxel"),
+            (self.mask not in MASKS, f"mask={self.mask}: use one of {', '.join(MASKS)}"),
+            (self.centre not in ("image", "brain"), f"centre={self.centre}: use image or brain"),
+            (self.downsample < 1, f"downsample={self.downsample} must be at least 1"),
+        ]  # fmt: skip
+        if problems := problems + [text for bad, text in wrong if bad]:
+            raise UserError("volumes cannot be stored so: " + "; ".join(problems))
+
+
+def check_axes(axes: str) -> None:
+    """Refuse what is not three letters, one of each pair."""
+    if len(axes) != 3 or sorted(sum((c in pair) for c in axes) for pair in LETTERS) != [1, 1, 1]:
+        raise UserError(f"axes={axes}: give one letter of each of L/R, P/A and I/S, for example RAS or LAS")
+
+
+def box_problems(box: tuple[int, ...]) -> list[str]:
+    """What is wrong with a box."""
+    return [] if len(box) == 3 and min(box) >= 1 else [f"box={list(box)}: three sizes of at least 1"]
 
 
 @dataclass(frozen=True)

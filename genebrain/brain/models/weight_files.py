@@ -16,6 +16,26 @@ from torch import Tensor
 from genebrain.common.types import UserError
 
 LISTED = 20
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Files of weights of a folder, in the order in which they are looked for."""
+
+
+def file_in(path: Path, elsewhere: str = "") -> Path:
+    """The file of weights: ``path`` itself, or the one in the folder ``path``.
+
+    Raises
+    ------
+    UserError
+        There is none; ``elsewhere`` says where it may be.
+    """
+    if path.is_file():
+        return path
+    for name in WEIGHTS:
+        if (path / name).is_file():
+            return path / name
+    below = sorted(p.parent.name for name in WEIGHTS for p in path.glob(f"*/{name}"))
+    hint = f"; its subfolders {', '.join(below)} have: choose one" if below else ""
+    raise UserError(f"{path} has neither {' nor '.join(WEIGHTS)}{elsewhere or hint}")
 
 
 def read_weight_file(file: Path) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from genebrain.brain.images.mask import LEAST_BACKGROUND, computed_mask, given_mask
 from genebrain.brain.images.motion import still_frames
 from genebrain.brain.images.nifti import ImageStream, open_image
-from genebrain.brain.images.orientation import Turn, check_axes
+from genebrain.brain.images.orientation import Turn
 from genebrain.brain.images.volume_scaling import (
-    MASKS,
     Box,
-    MaskChoice,
-    Normalisation,
     Placement,
+    VolumeReading,
     VoxelSums,
     block_mean,
+    box_problems,
     refuse_cut,
 )
 from genebrain.brain.store.job import Record, ScanJob, ScanOptions, short_record
@@ -38,62 +37,30 @@ SCRUB = "drop frames of motion"
 ORDER = ["drop frames without values", "mask", "axes", "block mean", "scale over the brain", "box", "float16"]
 LARGEST_LOSS = 0.05
 LARGEST_TILT = 10.0  # degrees
-CENTRES = ("image", "brain")
 
 
 @dataclass(frozen=True)
-class VolumeOptions(ScanOptions):
+class VolumeOptions(VolumeReading, ScanOptions):
     """How every scan of a store of volumes is read.
 
     Attributes
     ----------
     box
         Voxels of a stored frame.
-    normalisation
-        ``z-norm``, ``minmax`` or ``voxel``, see :meth:`~genebrain.brain.images.volume_scaling.VoxelSums.scaling`.
     zero_background
         Background is 0 instead of the lowest scaled value.
-    mask
-        ``given`` (the mask image of the scan table), ``zeros`` (exact zeros are background, per voxel and frame),
-        ``computed`` (from the mean image), or ``auto``: the first of these that the scan has.
-    centre
-        What lies in the middle of the box: the middle of the ``image``, which keeps scans of one template space on
-        one grid, or the middle of the ``brain``.
-    axes
-        Directions in which x, y and z grow. Scans are turned by their affine.
-    downsample
-        Voxels a side that are averaged into one (1: none), before scaling.
-    allow_cut
-        Whether brain voxels may fall outside the box; they are counted.
     fd_threshold
         Framewise displacement, mm: frames above it are left out before anything is computed.
     """
 
     box: Box = (96, 96, 96)
-    normalisation: Normalisation = "z-norm"
     zero_background: bool = False
-    mask: MaskChoice = "auto"
-    centre: Literal["image", "brain"] = "image"
-    axes: str = "RAS"
-    downsample: int = 1
-    allow_cut: bool = False
     fd_threshold: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "box", tuple(self.box))
-        check_axes(self.axes)
-        wrong = [
-            (len(self.box) != 3 or min(self.box) < 1, f"box={list(self.box)}: three sizes of at least 1"),
-            (self.normalisation not in ("z-norm", "minmax", "voxel"),
-             f"normalisation={self.normalisation}: use z-norm, minmax or voxel"),
-            (self.mask not in MASKS, f"mask={self.mask}: use one of {', '.join(MASKS)}"),
-            (self.centre not in CENTRES, f"centre={self.centre}: use image or brain"),
-            (self.fd_threshold is not None and self.fd_threshold <= 0,
-             f"fd_threshold={self.fd_threshold} mm must be above 0"),
-            (self.downsample < 1, f"downsample={self.downsample} must be at least 1"),
-        ]  # fmt: skip
-        if problems := [text for bad, text in wrong if bad]:
-            raise UserError("volumes cannot be stored so: " + "; ".join(problems))
+        motion = self.fd_threshold is not None and self.fd_threshold <= 0
+        self.refuse(box_problems(self.box) + [f"fd_threshold={self.fd_threshold} mm must be above 0"] * motion)
 
     def describe(self) -> dict[str, Any]:
         """The settings and the order of the steps."""

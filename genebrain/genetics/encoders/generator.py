@@ -144,7 +144,7 @@ class GeneratorReader(ChunkReader):
 
 def chunk_tokens(sequences: Sequence[bytes], options: EmbedOptions) -> list[NDArray[np.int64]]:
     """Token ids of chunks as the encoder reads them, framed and with their marks."""
-    framed = [_TOKENIZER.frame(s.decode("ascii"), options.frame).encode() for s in sequences]
+    framed = [_TOKENIZER.frame(s.decode("ascii"), options.length_rule).encode() for s in sequences]
     front, behind = [BOS] * options.opening_mark, [BOS] * options.closing_mark
     return [np.concatenate([front, ids, behind]).astype(np.int64) for ids in _TOKENIZER.encode_many(framed)]
 

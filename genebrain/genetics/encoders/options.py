@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from genebrain.common.types import UserError
-from genebrain.genetics.model.tokenizer import RULE, FrameRule, SixMerTokenizer
-from genebrain.genetics.model.views import ChunkViews, HiddenLayers, Strand
+from genebrain.genetics.model.options import ReadingRules
+from genebrain.genetics.model.tokenizer import RULE, SixMerTokenizer
+from genebrain.genetics.model.views import ChunkViews, HiddenLayers
 
 
 class Sized(Protocol):
@@ -50,24 +51,14 @@ def _changed(chosen: Any, plain: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class EmbedOptions:
+class EmbedOptions(ReadingRules):
     """How a chunk becomes a vector; all but the last three, which are about speed, are part of the fingerprint.
 
     Attributes
     ----------
-    opening_mark, closing_mark : bool
-        Put ``<s>`` in front of and behind every chunk. (The cards of the v2 models do both, those of v1 only
-        the first.) Without the closing mark ``last`` is the vector of the last 6-mer.
-    frame : str
-        How a chunk whose length is no multiple of six is brought to one, see ``SixMerTokenizer.frame``.
     storage : {"float32", "float16"}
         Number format on disk. float16 moves differences between people by .1 % of their size (tiny model; bfloat16 as
         the format of computing: 1.2 %), from which dosages are decoded as well as before (``benchmarks/RESULTS.md``).
-    strand, phases : str, sequence of int
-        Strands and frames that are read per chunk, see :class:`~genebrain.genetics.model.views.ChunkViews`. Work grows
-        with their number.
-    layer, last_layers : int
-        Hidden states that are pooled, see :class:`~genebrain.genetics.model.views.HiddenLayers`.
     tokens_per_batch : int, optional
         Upper limit of tokens, padding included, in one forward pass (a single longer chunk goes alone).
         Default: 4096 on CPU, where every core has its own batch, 32768 on GPU.
@@ -75,20 +66,13 @@ class EmbedOptions:
         A shard is written when either is reached: the most that a kill can cost.
     """
 
-    opening_mark: bool = True
-    closing_mark: bool = True
-    frame: FrameRule = "pad_right"
     storage: Literal["float32", "float16"] = "float32"
-    strand: Strand = "forward"
-    phases: tuple[int, ...] = (0,)
-    layer: int = -1
-    last_layers: int = 1
     tokens_per_batch: int | None = None
     chunks_per_shard: int = 4096
     seconds_per_shard: float = 120.0
 
     def __post_init__(self) -> None:
-        SixMerTokenizer.frame("", self.frame)
+        SixMerTokenizer.frame("", self.length_rule)
         object.__setattr__(self, "phases", tuple(self.phases))  # YAML gives a list
         _ = self.views, self.layers  # their constructors check the values
         if self.storage not in ("float32", "float16"):
@@ -122,7 +106,7 @@ class EmbedOptions:
             "tokenizer": RULE,
             "opening_mark": self.opening_mark,
             "closing_mark": self.closing_mark,
-            "frame": self.frame,
+            "frame": self.length_rule,
             "storage": self.storage,
             **_changed(self.views, ChunkViews()),
             **_changed(self.layers, HiddenLayers()),
@@ -143,5 +127,5 @@ class EmbedOptions:
     def n_tokens(self, n_letters: NDArray[np.int64]) -> NDArray[np.int64]:
         """Tokens of one reading of upper-case chunks of these lengths, marks included."""
         full, tail = np.divmod(n_letters, 6)
-        padded = self.frame.startswith("pad")
+        padded = self.length_rule.startswith("pad")
         return full + (tail > 0) * padded + self.opening_mark + self.closing_mark

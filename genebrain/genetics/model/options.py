@@ -1,4 +1,4 @@
-"""How a DNA model runs: kernels, memory, and what happens beyond the length it was trained for.
+"""How a DNA model runs and reads: kernels, memory, lengths beyond those it was trained for, strands and layers.
 
 One settings object for every place that loads a model. Values are checked here and nothing is loaded; kernels and
 memory options change no number beyond rounding, the context mode does and is part of a model's fingerprint.
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from genebrain.common.types import UserError
+from genebrain.genetics.model.tokenizer import FrameRule
 
 Attention = Literal["sdpa", "flash_attention_2", "eager"]
 Context = Literal["chunks", "yarn", "sliding_window"]
 ATTENTION: tuple[Attention, ...] = get_args(Attention)
+Strand = Literal["forward", "both_mean", "both_concat"]
 CONTEXT: tuple[Context, ...] = get_args(Context)
 
 
@@ -76,3 +78,35 @@ class ModelOptions:
             "yarn": f"yarn:{self.context_tokens}",
             "sliding_window": f"sliding_window:{self.window}",
         }[self.context]
+
+
+@dataclass(frozen=True)
+class ReadingRules:
+    """How a chunk is read; each choice has its own table of vectors.
+
+    Parameters
+    ----------
+    strand : {"forward", "both_mean", "both_concat"}
+        Read the other strand too, and average or put side by side.
+    phases : sequence of int
+        Frames of the 6-mers, some of 0..5; their vectors are averaged.
+    layer : int
+        Hidden layer from the end; -1 is the last, behind the final norm.
+    last_layers : int
+        Mean of the last k layers (with layer=-1).
+    opening_mark : bool
+        <s> in front of every chunk.
+    closing_mark : bool
+        <s> behind every chunk (the cards of the v2 models put both, those of v1 only the first); without it ``last``
+        is the vector of the last 6-mer.
+    length_rule : {"pad_right", "pad_left", "trim_right", "trim_left"}
+        Lengths that are no multiple of 6.
+    """
+
+    strand: Strand = "forward"
+    phases: tuple[int, ...] = (0,)
+    layer: int = -1
+    last_layers: int = 1
+    opening_mark: bool = True
+    closing_mark: bool = True
+    length_rule: FrameRule = "pad_right"

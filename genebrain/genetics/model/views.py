@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -17,9 +17,8 @@ from torch import Tensor
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.reference import reverse_complement
 from genebrain.genetics.model.backbone import GeneratorBackbone
+from genebrain.genetics.model.options import Strand
 from genebrain.genetics.model.tokenizer import K
-
-Strand = Literal["forward", "both_mean", "both_concat"]
 
 
 @dataclass(frozen=True)

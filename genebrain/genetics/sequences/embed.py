@@ -67,7 +67,7 @@ def embed_sequence_file(
     encoder, options
         The encoder, and how a chunk becomes a vector.
     cutting, layout
-        Where sequences are cut, and what is written of them. ``cutting.rule`` must be ``options.frame``.
+        Where sequences are cut, and what is written of them. ``cutting.rule`` must be ``options.length_rule``.
     store : path, optional
         Folder of chunk vectors; ``store`` within ``out`` by default. A store may serve many folders.
     shard : Shard, optional
@@ -91,8 +91,8 @@ def embed_sequence_file(
         everything that :meth:`ChunkStore.embed` refuses.
     """
     options, cutting, layout = options or EmbedOptions(), cutting or Cutting(), layout or VectorLayout()
-    if cutting.rule != options.frame:
-        raise ValueError(f"cutting.rule is {cutting.rule} but options.frame is {options.frame}")
+    if cutting.rule != options.length_rule:
+        raise ValueError(f"cutting.rule is {cutting.rule} but options.length_rule is {options.length_rule}")
     reader = reader_for(encoder, options, name)
     _check_length(cutting, options, reader)
     out = Path(out)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from genebrain.common.files import make_private, write_private
 from genebrain.common.reading import read_record
+from genebrain.common.run_folder import differences
 from genebrain.common.types import Metrics, UserError
 from genebrain.engines.shard import Shard as Shard
 from genebrain.genetics.store.table_files import read_array, write_tensors
@@ -112,13 +113,10 @@ class WorkParts:
 
 def refuse_other_work(found: Mapping[str, Any], wanted: Mapping[str, Any], where: Path) -> None:
     """``UserError`` when two identities differ, with the first differences and both values."""
-    wanted = json.loads(json.dumps(dict(wanted)))
-    different = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
-    if different:
-        shown = ", ".join(f"{key} (there {found.get(key)}, asked {wanted.get(key)})" for key in different[:5])
+    if changed := differences(found, wanted):
         raise UserError(
-            f"{where} holds the results of other work: {shown}. Repeat the old command, choose another out=..., or "
-            "delete it"
+            f"{where} holds the results of other work: {', '.join(changed[:5])}. Repeat the old command, choose "
+            "another out=..., or delete it"
         )
 
 

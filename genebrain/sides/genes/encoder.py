@@ -1,30 +1,50 @@
-"""The DNA encoder behind the options of a gene side: made when it is asked for."""
+"""DNA encoder of a gene side: options of its weights, and what is made of them when it is asked for."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from genebrain.common.types import UserError
 from genebrain.genetics.encoders.protocol import DNAWeights
+from genebrain.genetics.model.options import ModelOptions
 
 if TYPE_CHECKING:
     from genebrain.genetics.encoders.options import EmbedOptions
     from genebrain.genetics.encoders.protocol import ChunkReader, DNAEncoder
     from genebrain.genetics.model.backbone import GeneratorBackbone
     from genebrain.genetics.model.language_model import GeneratorLanguageModel
-    from genebrain.genetics.model.options import ModelOptions
 
 
+@dataclass(frozen=True)
 class ReadsDNA:
-    """What a side with the options of an encoder can make of them."""
+    """Which DNA encoder, with which weights.
+
+    Parameters
+    ----------
+    name : str
+        generator_tiny (random weights, offline), a published one, see ``genebrain models``, carbon_500m, carbon_3b,
+        carbon_8b, transformers (any model in a folder: ``path``), or an encoder of a plugin (``DNA_ENCODERS``).
+    path : str, optional
+        Local folder with config.json and safetensors weights; None: the hub cache.
+    revision : str, optional
+        Commit on the hub; None: the pinned one.
+    weights_seed : int
+        Of the random weights of generator_tiny.
+    allow_download : bool
+        Fetch weights that are not in the cache (with HF_HUB_OFFLINE=0 in the environment).
+    model : ModelOptions
+        Kernels and long context of the encoder; of these only context, context_tokens and window change numbers.
+    """
+
+    name: str = "generator_tiny"
+    path: str | None = None
+    revision: str | None = None
+    weights_seed: int = 0
+    allow_download: bool = False
+    model: ModelOptions = field(default_factory=ModelOptions)
 
     if TYPE_CHECKING:
-        name: str
-        path: str | None
-        revision: str | None
-        weights_seed: int
-        allow_download: bool
-        model: ModelOptions
 
         @property
         def own(self) -> bool: ...  # noqa: D102

@@ -36,7 +36,7 @@ def counts(monkeypatch) -> dict[str, int]:
 
 
 def test_those_who_look_share_one_and_those_who_train_get_their_own(counts):
-    shelf, settings = EncoderShelf(), EncoderSettings("brainlm_vit", seed=3)
+    shelf, settings = EncoderShelf(), EncoderSettings("brainlm_vit", weights_seed=3)
     assert shelf.size(settings) is None
     shared = shelf.get(settings, **SHAPE)
     facts = shelf.facts(settings, **SHAPE)
@@ -62,6 +62,6 @@ def test_weights_are_read_once_until_the_file_changes(counts, tmp_path):
         shelf.size(settings)
         shelf.get(settings, **SHAPE)
     assert counts == {"built": 1, "read": 1}
-    save_encoder(build_encoder(EncoderSettings("brainlm_vit", seed=9), **SHAPE), tmp_path / "weights")
+    save_encoder(build_encoder(EncoderSettings("brainlm_vit", weights_seed=9), **SHAPE), tmp_path / "weights")
     assert shelf.get(settings, **SHAPE).fingerprint() != first
     assert counts["read"] == 2

@@ -109,7 +109,7 @@ def test_x_and_y_change_places_for_brainmt_only():
 
 @pytest.mark.parametrize("name", tuple(SCAN_ENCODERS))
 def test_random_weights_say_so_and_follow_their_seed(name):
-    encoder, same, other = build(name), build(name), build(name, seed=1)
+    encoder, same, other = build(name), build(name), build(name, weights_seed=1)
     assert encoder.origin == "random weights (seed 0): a control, not a published model"
     assert encoder.fingerprint() == same.fingerprint() != other.fingerprint()
     assert json.dumps(encoder.description())
@@ -117,7 +117,7 @@ def test_random_weights_say_so_and_follow_their_seed(name):
 
 @pytest.mark.parametrize("name", tuple(SCAN_ENCODERS))
 def test_saved_weights_come_back_with_their_contract(name, tmp_path):
-    encoder = build(name, seed=4)
+    encoder = build(name, weights_seed=4)
     if isinstance(encoder, ParcelWindowEncoder):
         scaling = CohortScaling(np.arange(PARCELS) / 10.0, np.full(PARCELS, 2.0))
         encoder = encoder.with_scaling(scaling)

@@ -51,7 +51,7 @@ def own(request):
 
 
 def test_the_module_reads_windows_as_they_are_stored(own):
-    encoder = build_encoder(EncoderSettings(own, seed=2), n_parcels=4)  # without centres of parcels
+    encoder = build_encoder(EncoderSettings(own, weights_seed=2), n_parcels=4)  # without centres of parcels
     windows = torch.arange(2 * 40 * 4.0).view(2, 40, 4)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
@@ -77,7 +77,7 @@ def test_volumes_are_read_as_they_are_stored(own):
 
 
 def test_weights_come_back_from_a_folder_with_their_fingerprint(own, tmp_path):
-    encoder = build_encoder(EncoderSettings(own, seed=2), n_parcels=4)
+    encoder = build_encoder(EncoderSettings(own, weights_seed=2), n_parcels=4)
     save_encoder(encoder, tmp_path / "w", "trained")
     again = build_encoder(EncoderSettings(own, path=tmp_path / "w"), n_parcels=4)
     assert again.fingerprint() == encoder.fingerprint()

@@ -213,16 +213,16 @@ def test_soft_masked_file_gives_the_vectors_of_its_twin(
 def test_the_tail_is_dropped_under_parity_and_counted(tmp_path: Path, backbone: GeneratorBackbone, fasta: Path) -> None:
     done = embed(fasta, tmp_path / "parity", backbone, Cutting(60, parity=True))
     assert done["chunks"]["letters_dropped"] == 1 + 5 + 5
-    trimmed = EmbedOptions(frame="trim_right")
+    trimmed = EmbedOptions(length_rule="trim_right")
     done = embed(fasta, tmp_path / "trim", backbone, Cutting(60, rule="trim_right"), trimmed)
     assert done["chunks"]["letters_dropped"] == 1 + 5 + 5
-    with pytest.raises(ValueError, match=r"cutting.rule is pad_right but options.frame is trim_right"):
+    with pytest.raises(ValueError, match=r"cutting.rule is pad_right but options.length_rule is trim_right"):
         embed(fasta, tmp_path / "none", backbone, options=trimmed)
 
 
 def test_other_work_and_impossible_wishes_are_refused(tmp_path: Path, backbone: GeneratorBackbone, fasta: Path) -> None:
     embed(fasta, tmp_path / "out", backbone)
-    with pytest.raises(UserError, match=r"other work: chunk_bp \(there 60, asked 66\)"):
+    with pytest.raises(UserError, match="other work: chunk_bp: 60 -> 66"):
         embed(fasta, tmp_path / "out", backbone, Cutting(66))
     with pytest.raises(UserError, match=r"chunk_bp=98304 is 16386 tokens .* reads 16384; use at most 98292"):
         embed(fasta, tmp_path / "long", backbone, Cutting(98304))

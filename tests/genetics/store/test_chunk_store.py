@@ -65,7 +65,7 @@ def fill(backbone: GeneratorBackbone, folder: str) -> None:
 
 
 def one_at_a_time(backbone: GeneratorBackbone, sequence: bytes) -> dict[str, torch.Tensor]:
-    framed = SixMerTokenizer.frame(sequence.decode(), OPTIONS.frame)
+    framed = SixMerTokenizer.frame(sequence.decode(), OPTIONS.length_rule)
     ids = torch.tensor([[BOS, *SixMerTokenizer().encode(framed), BOS]])
     return encode_batch(backbone, ids, torch.ones_like(ids))
 
@@ -276,7 +276,7 @@ def test_every_rule_that_moves_a_number_names_another_table(backbone: GeneratorB
         EmbedOptions(),
         EmbedOptions(opening_mark=False),
         EmbedOptions(closing_mark=False),
-        EmbedOptions(frame="trim_left"),
+        EmbedOptions(length_rule="trim_left"),
         EmbedOptions(storage="float16"),
     ]
     assert len({rule.fingerprint(backbone) for rule in rules}) == len(rules)
@@ -296,7 +296,7 @@ def test_half_precision_storage_and_options(
     with pytest.raises(UserError, match="float32 or float16, not 'int8'"):
         EmbedOptions(storage="int8")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="unknown length rule"):
-        EmbedOptions(frame="none")  # type: ignore[arg-type]
+        EmbedOptions(length_rule="none")  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"tokens_per_batch \(0\)"):
         EmbedOptions(tokens_per_batch=0)
 

@@ -299,7 +299,7 @@ def test_results_of_other_options_are_never_mixed(
 ) -> None:
     out = tmp_path / "out.tsv"
     score(table, genome, out, model, shard=Shard(1, 2))
-    with pytest.raises(UserError, match=r"other work: context_bp \(there 60, asked 54\)"):
+    with pytest.raises(UserError, match="other work: context_bp: 60 -> 54"):
         score(table, genome, out, model, rule=ScoreRule(context_bp=54, downstream_bp=8))
     score(table, genome, out, model)
     before = out.stat().st_mtime_ns

@@ -20,11 +20,10 @@ from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
 from genebrain.brain.models.brainlm.image import ViTMAE
 from genebrain.brain.models.brainlm.region_time import BrainLM
 from genebrain.brain.models.parcel_input import ParcelInput
-from genebrain.brain.models.weight_files import differences, read_weight_file, table_of_tensors
+from genebrain.brain.models.weight_files import differences, file_in, read_weight_file, table_of_tensors
 from genebrain.common.reading import read_record
 from genebrain.common.types import UserError
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 FAMILIES: dict[str, tuple[str, type[BrainLM] | type[ViTMAE], str]] = {
     "region x time": (".attention.self.", BrainLM, "brainlm_mae"),
     "image": (".attention.attention.", ViTMAE, "vit_mae"),
@@ -75,7 +74,7 @@ def load_brainlm(
         Files are missing or unreadable, the configuration belongs to the other family, or keys are missing,
         left over or differ in shape (all three listed).
     """
-    file = _weights_file(Path(path))
+    file = file_in(Path(path))
     values = dict(config) if config is not None else _read_config(file.parent / "config.json")
     weights = read_weights(file)
     family = detect_family(weights)
@@ -134,17 +133,6 @@ def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     if prefix and all(key.startswith(prefix) for key in weights):
         return {key.removeprefix(prefix): value for key, value in weights.items()}
     return weights
-
-
-def _weights_file(path: Path) -> Path:
-    if path.is_file():
-        return path
-    for name in WEIGHTS:
-        if (path / name).is_file():
-            return path / name
-    below = sorted(p.parent.name for name in WEIGHTS for p in path.glob(f"*/{name}"))
-    hint = f"; its subfolders {', '.join(below)} have: choose one" if below else ""
-    raise UserError(f"{path} has neither {' nor '.join(WEIGHTS)}{hint}")
 
 
 def _read_config(path: Path) -> dict[str, Any]:
