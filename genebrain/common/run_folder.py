@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ class RunFolder:
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Mark the fit as complete, with versions and the commit of the code, and the checksums of all its files."""
-        content = {"format": FORMAT, **_versions(), **provenance}
+        content = {"format": FORMAT, "finished": date.today().isoformat(), **_versions(), **provenance}
         write_json(self.path / CHECKSUMS, digests_below(self.path) | {"provenance.json": digest_of(as_json(content))})
         write_json(self.path / "provenance.json", content)  # last: it says that the rest is whole
         self._drop_resuming()

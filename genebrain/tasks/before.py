@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from genebrain.common.types import Metrics, UserError
@@ -23,7 +22,7 @@ def plan(
     workers: int | None = None,
     out: Path | str | None = None,
 ) -> Metrics:
-    """Predict the work of every stage without doing it: time here and on ``workers`` cores, disk; may write JSON.
+    """Predict the work of every stage without doing it: time here and on ``workers`` cores, disk; ``out`` is JSON.
 
     Small cohorts are counted, of large ones some windows and people are looked at; scans and encoder are tried for
     seconds.
@@ -45,7 +44,11 @@ def plan(
     predicted["costs"] = costs
     if out is not None:
         write_json(Path(out), predicted)
-    print(json.dumps({k: v for k, v in predicted.items() if not isinstance(v, (list, dict))}, indent=1))
+    if "chunks_unique" in predicted:
+        print(
+            f"chunks of DNA: {predicted['chunks_naive']:,}, of which {predicted['chunks_unique']:,} are distinct "
+            f"({predicted['saving']:.0f} times less work); tokens to read: {predicted['encoder_tokens']:,}\n"
+        )
     print(table(costs))
     return predicted
 

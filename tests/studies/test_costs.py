@@ -78,7 +78,10 @@ def test_the_verb_writes_stages_and_keeps_its_counts(cohort, tmp_path, capsys):
     assert stored["chunks_unique"] == found["chunks_unique"] > 0
     names = [row["stage"] for row in stored["costs"]["stages"]]
     assert names == ["genotypes to chunks", "DNA encoder", "scans", "fit (closed form)", "evaluate (no comparisons)"]
-    assert "4 workers" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "4 workers" in told
+    assert "{" not in told  # JSON is for the file
+    assert f"of which {found['chunks_unique']:,} are distinct" in told
     with pytest.raises(UserError, match="workers=0"):
         tasks.plan(cohort, workers=0)
 

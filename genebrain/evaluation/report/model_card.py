@@ -77,7 +77,8 @@ def _what(run: Path, metrics: Metrics) -> str:
     versions = provenance.get("versions") or {}
     rows.append(f"scan encoder: {_encoders(run)[1]}")
     made = f"made by genebrain {versions.get('genebrain')}, torch {versions.get('torch')}"
-    rows.append(f"{made}, format {provenance.get('format')}")
+    when = f" on {provenance['finished']}" if "finished" in provenance else ""
+    rows.append(f"{made}{when}, format {provenance.get('format')}")
     what = "An alignment of genomes with brain scans: two vectors whose product is a score."
     return _section("What it is", f"{what}\n\n{_bullets(rows)}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,7 @@ def context(folder: Path, split: str = "test") -> dict[str, Any]:
         "provenance": _json(folder / "provenance.json"),
         "config": read_text(config) if config.exists() else None,
         "run_name": folder.resolve().name,
+        "today": date.today().isoformat(),
     }
 
 

@@ -51,7 +51,7 @@ def run_folder(tmp_path: Path, metrics: dict, embeddings: dict) -> Path:
     write_figures(tmp_path / "figures", metrics, **embeddings)
     (tmp_path / "config.yaml").write_text("name: <b>demo</b>\n")
     (tmp_path / "provenance.json").write_text(
-        json.dumps({"commit": "abc1234", "cohort": "Oslo", "packages": {"numpy": "2"}})
+        json.dumps({"commit": "abc1234", "cohort": "Oslo", "packages": {"numpy": "2"}, "finished": "2026-02-28"})
     )
     (tmp_path / "funnel.json").write_text(json.dumps({"listed": 470, "both": 450, "dropped": {"no genome": 20}}))
     (tmp_path / "history.csv").write_text("epoch,train_loss,val_loss\n0,2.0,\n0,,2.5\n1,1.5,2.2\n")
@@ -65,6 +65,7 @@ def test_complete_run(run_folder: Path, metrics: dict):
     assert "among 32 candidates" in page
     assert "Above the confound-only model" in page
     assert "abc1234" in page
+    assert re.search(r"Fitted 2026-02-28, report of \d{4}-\d\d-\d\d\.", page)
     assert "cohort Oslo &middot; test people</h1>" in page
     assert "&lt;b&gt;demo&lt;/b&gt;" in page
     assert "Not available in this run: PLS" in page
