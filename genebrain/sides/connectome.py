@@ -20,8 +20,11 @@ from genebrain.common.types import IntArray, UserError
 from genebrain.sides.options import Positives, component_list, component_problems, count_problems, positives_problems
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from genebrain.brain.connectome.features import Moments, ScanSummary
     from genebrain.brain.connectome.side_by_side import SideBySide
+    from genebrain.brain.store.report import IngestReport
     from genebrain.brain.store.store import ScanStore
     from genebrain.cohort.participants import Cohort
 
@@ -126,21 +129,22 @@ class ConnectomeSide:
 
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with a usable scan."""
+        scans, report = self._filled(cohort.scans, cohort, store, progress)
+        keys = scans.keys(cohort.scans)
+        usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key is not None}
+        return report.summary(), usable
+
+    def _filled(
+        self, table: pd.DataFrame, cohort: Cohort, store: Path, progress: bool
+    ) -> tuple[ScanStore, IngestReport]:
         from genebrain.brain.store.fill import ingest_scans
         from genebrain.brain.store.store import ScanStore
 
         report = ingest_scans(
-            cohort.scans,
-            self.folder(store),
-            atlas=cohort.atlas,
-            cleaning=self.cleaning,
-            min_frames=self.min_frames,
-            short="skip",
-            progress=progress,
-        )
-        keys = ScanStore(self.folder(store)).keys(cohort.scans)
-        usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key is not None}
-        return report.summary(), usable
+            table, self.folder(store), atlas=cohort.atlas, cleaning=self.cleaning, min_frames=self.min_frames,
+            short="skip", progress=progress,
+        )  # fmt: skip
+        return ScanStore(self.folder(store)), report
 
     def inputs(
         self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True
@@ -171,20 +175,13 @@ class ConnectomeSide:
         UserError
             There is nobody, or nobody with a usable scan.
         """
-        from genebrain.brain.store.fill import ingest_scans
-        from genebrain.brain.store.store import ScanStore
-
         table = cohort.unpaired_scans
         if table.empty:
             raise UserError(
                 f"brain.unpaired=true: everybody in the participants table of {cohort.name} who has scans has a genome "
                 "too, or a relative who has both: leave it out, or list people who have scans alone"
             )
-        ingest_scans(
-            table, self.folder(store), atlas=cohort.atlas, cleaning=self.cleaning, min_frames=self.min_frames,
-            short="skip", progress=progress,
-        )  # fmt: skip
-        scans, keys = ScanStore(self.folder(store)), dict[int, list[str]]()
+        (scans, _), keys = self._filled(table, cohort, store, progress), dict[int, list[str]]()
         for person, key in zip(table["person"], scans.keys(table), strict=True):
             if key is not None:
                 keys.setdefault(int(person), []).append(key)

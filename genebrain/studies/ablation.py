@@ -35,7 +35,7 @@ from genebrain.sides.vectors.cohorts import open_cohort
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.comparison import compare, figure, markdown
-from genebrain.studies.judgement import fitting_gallery
+from genebrain.studies.judged import fitting_gallery
 from genebrain.studies.learning_curve import learning_curve
 
 log = logging.getLogger(__name__)

@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.common.run_folder import FORMAT, read_json, write_json
+from genebrain.common.run_folder import read_json, write_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.nulls import deal, mean_percentile, p_value, summary_of_null
 from genebrain.evaluation.report.figures import write_figures
 from genebrain.evaluation.result_files import set_aside
-from genebrain.evaluation.retrieval import chance, full_gallery, usual_gallery, within_stratum
+from genebrain.evaluation.retrieval import full_gallery, usual_gallery, within_stratum
 from genebrain.evaluation.verdict import verdict
 from genebrain.runs.run import Run, load_run
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.studies.baselines import COMPARISONS, Arena
-from genebrain.studies.judgement import JudgementSettings, model_facts, strata_labels, strata_names
-from genebrain.studies.known_answers import ceiling, true_values
+from genebrain.studies.judged import Judged, JudgementSettings, described, model_facts, strata_labels
+from genebrain.studies.known_answers import true_values
 
 log = logging.getLogger(__name__)
 
@@ -85,17 +85,11 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
     }
     cohort, about = runs[0].cohort, found["model"]
     metrics: Metrics = {
-        "schema": 1,
-        "run_format": FORMAT,
-        "split": "test",
+        **described(settings, cohort, len(family), size),
         "folds": n_folds,
         "fitted_on": {"parts": "the other folds", "people": int(np.mean([len(one.split.training) for one in runs]))},
         "question": {"folds": n_folds, "gallery_size": settings.gallery_size, "strata": settings.strata,
                      "comparisons": methods[1:], "n": [settings.n_bootstrap, settings.n_permutations]},
-        "n_subjects": len(family),
-        "gallery_size": size,
-        "chance": chance(size),
-        "ceiling": ceiling(cohort, size),
         "retrieval": {name: about[name] for name in ("gene_to_brain", "brain_to_gene", "mean")},
         "within_stratum": None if strata is None else within_stratum(*joined["model"], strata=strata, **common),
         "permutation": _permutation(folds, settings.n_permutations),
@@ -103,9 +97,7 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
                       if name in settings.comparisons},
         "model": {**model_facts(runs[0].fitted, runs[0].experiment, {}), "parameters": {}},
         "per_fold": [one["mean"] for one in _per_fold(folds, size, settings)],
-        "dropped": cohort.funnel.get("dropped", {}),
         "oracle_pair": None,
-        "strata_columns": strata_names(cohort, settings.strata),
         "cost": {},
     }  # fmt: skip
     metrics["verdict"] = verdict(metrics)
@@ -149,8 +141,6 @@ def _side_by_side(pairs: list[tuple[FloatArray, FloatArray]]) -> tuple[FloatArra
 
 
 def _per_fold(folds: list[Fold], size: int, settings: JudgementSettings) -> list[Metrics]:
-    from genebrain.studies.judgement import Judged
-
     judged = (Judged(fold.family, fold.genome, settings.n_bootstrap, size) for fold in folds)
     return [who.retrieval(*fold.vectors["model"]) for who, fold in zip(judged, folds, strict=True)]
 

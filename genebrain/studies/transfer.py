@@ -8,35 +8,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from genebrain.alignment.closed_form.spectral import grouped_folds
-from genebrain.cohort.column_roles import column_roles
 from genebrain.common.files import make_private
-from genebrain.common.run_folder import FORMAT, read_json, write_json
+from genebrain.common.run_folder import read_json, write_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
-from genebrain.evaluation.nulls import permutation_test
 from genebrain.evaluation.report.figures import write_figures
 from genebrain.evaluation.result_files import set_aside
-from genebrain.evaluation.retrieval import chance, within_stratum
 from genebrain.evaluation.verdict import verdict
 from genebrain.runs.fit import Experiment
 from genebrain.runs.transfer import load_elsewhere
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.baselines import confound_matrix
-from genebrain.studies.judgement import (
+from genebrain.studies.judged import (
     Judged,
     JudgementSettings,
     fitting_gallery,
+    judged_metrics,
     model_facts,
     strata_labels,
-    strata_names,
 )
-from genebrain.studies.known_answers import ceiling
 
 log = logging.getLogger(__name__)
 
@@ -71,36 +66,18 @@ def judge_elsewhere(
     retrieval = {name: who.retrieval(*pair) for name, pair in vectors.items()}
     trained_on = read_json(run / "split.json")
     metrics: Metrics = {
-        "schema": 1,
-        "run_format": FORMAT,
-        "split": "test",
+        **judged_metrics(settings, cohort, who, retrieval["model"], gene, brain, strata),
         "cohort": {"name": cohort.name, "second": True, "run": run.name, "fingerprint": cohort.fingerprint},
         "fitted_on": {
             "parts": "train and validation of another cohort",
             "people": len(trained_on["train"]) + len(trained_on["validation"]),
         },
-        "question": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()},
-        "n_subjects": len(rows),
-        "gallery_size": size,
-        "chance": chance(size),
-        "ceiling": ceiling(cohort, size),
-        "retrieval": retrieval["model"],
-        "gallery_full": who.full_retrieval(gene, brain),
-        "within_stratum": within_stratum(
-            gene, brain, strata=strata, families=who.family, genome_id=who.genome, n_bootstrap=settings.n_bootstrap
-        ) if strata is not None else None,
-        "permutation": permutation_test(
-            gene, brain, families=who.family, strata=strata, n=settings.n_permutations
-        ),
         "baselines": {"confound_only": retrieval["confound_only"]["mean"] if guessed is not None else None},
         "model": {**model_facts(fitted, experiment, {}), "parameters": {}},
         "splits": {"test": len(rows)},
-        "dropped": cohort.funnel.get("dropped", {}),
         "oracle_pair": None,
-        "strata_columns": strata_names(cohort, settings.strata),
-        "columns": column_roles(cohort.table, strata_names(cohort, settings.strata), cohort.own.confounds),
         "cost": {},
-    }  # fmt: skip
+    }
     metrics["verdict"] = verdict(metrics)
     write_metrics(out, metrics, cohort.funnel)
     write_figures(

@@ -213,7 +213,8 @@ def evaluate(
     from genebrain.runs.places import open_stored
     from genebrain.studies.baselines import COMPARISONS
     from genebrain.studies.folds import is_folded
-    from genebrain.studies.judgement import JudgementSettings, judge_run
+    from genebrain.studies.judged import JudgementSettings
+    from genebrain.studies.judgement import judge_run
 
     named = tuple(COMPARISONS if comparisons is None else comparisons)
     settings = JudgementSettings(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from genebrain.evaluation.retrieval import chance
-from genebrain.studies.judgement import Judged
+from genebrain.studies.judged import Judged
 
 
 @pytest.mark.parametrize("twins", [0, 2, 3])

@@ -43,11 +43,7 @@ def motion(quality: ScanQuality) -> Figure | None:
     figure = new_figure(7.6, 2.7)
     left, right = figure.subplots(1, 2)
     _histogram(left, scans.mean_fd.to_numpy(), "mean framewise displacement, mm", floor=0.6)
-    left.axvline(LARGE_FD, color=PALETTE[4], lw=1, ls="--")
-    left.annotate(
-        "0.5 mm", (LARGE_FD, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points",
-        fontsize=8, color=PALETTE[4], va="top",
-    )  # fmt: skip
+    _limit(left, LARGE_FD, "0.5 mm")
     _histogram(right, 100 * scans.moved.to_numpy(), "frames above 0.5 mm, %", floor=5.0)
     return figure
 
@@ -60,11 +56,7 @@ def length(quality: ScanQuality) -> Figure:
     if scans.tr.notna().all():
         minutes = (scans.n_frames * scans.tr / 60).to_numpy(float)
         _histogram(left, minutes, "length used, minutes", floor=5.0)
-        left.axvline(SHORT_MINUTES, color=PALETTE[4], lw=1, ls="--")
-        left.annotate(
-            "4 minutes", (SHORT_MINUTES, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0),
-            textcoords="offset points", fontsize=8, color=PALETTE[4], va="top",
-        )  # fmt: skip
+        _limit(left, SHORT_MINUTES, "4 minutes")
     else:
         _histogram(left, scans.n_frames.to_numpy(float), "length used, frames", floor=10.0)
     lost = 100 * (1 - scans.n_frames / scans.recorded).to_numpy(float)
@@ -162,6 +154,15 @@ def carpets(shown: list[Carpet]) -> Figure | None:
         ax.set_xlabel(unit, fontsize=8)
         (axes[0] or ax).set_title(carpet.name, fontsize=9, loc="left")
     return figure
+
+
+def _limit(axes: Axes, at: float, words: str) -> None:
+    """A line with its value."""
+    axes.axvline(at, color=PALETTE[4], lw=1, ls="--")
+    axes.annotate(
+        words, (at, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points",
+        fontsize=8, color=PALETTE[4], va="top",
+    )  # fmt: skip
 
 
 def _histogram(ax: Axes, values: FloatArray, label: str, floor: float) -> None:

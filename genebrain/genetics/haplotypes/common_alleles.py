@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genotypes.records import Alleles, Sites, recorded_contigs, sample_rows
+from genebrain.genetics.genotypes.records import Alleles, Sites
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.allele_calls import AlleleCalls, allele_calls
-from genebrain.genetics.haplotypes.resolve import open_genotypes
+from genebrain.genetics.haplotypes.resolve import sites_of
 
 LEAST_COPIES, MORE_COPIES, STRICT = 5, 12, 0.01
 """An allele with fewer copies among training people is rare, whatever its frequency; more are asked for under a mask
@@ -172,23 +172,18 @@ def allele_table(
     frequency : float
         The lowest at which an allele is common.
     """
-    source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
     counted = np.asarray(counting_rows, np.int64)
     found: list[list[Allele]] = []
     blocks, seen = [], 0
-    with open_genotypes(source) as file:
-        rows = sample_rows(file, samples, source)
-        recorded_contigs(windows, file, str(source))
-        for window in windows:
-            sites = file.read(window, rows)
-            alleles, columns = [], []
-            for calls, allele in _alleles(sites, window, counted):
-                seen += allele.copies > 0
-                if allele.is_common(frequency):
-                    alleles.append(allele)
-                    columns.append(calls.copies())
-            found.append(alleles)
-            blocks.append(_table(columns, len(rows)))
+    for sites, window in zip(sites_of(genotypes, windows, samples), windows, strict=True):
+        alleles, columns = [], []
+        for calls, allele in _alleles(sites, window, counted):
+            seen += allele.copies > 0
+            if allele.is_common(frequency):
+                alleles.append(allele)
+                columns.append(calls.copies())
+        found.append(alleles)
+        blocks.append(np.stack(columns, axis=1) if columns else np.zeros((len(samples), 0), np.float32))
     return AlleleTable(found, blocks, seen)
 
 
@@ -209,26 +204,21 @@ def dosages_of(
     unknown : int
         Alleles that people of the file carry and that are not among the given ones.
     """
-    source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
     blocks, absent, unknown = [], 0, 0
-    with open_genotypes(source) as file:
-        rows = sample_rows(file, samples, source)
-        recorded_contigs(windows, file, str(source))
-        everybody = np.arange(len(rows))
-        for window, wanted in zip(windows, alleles, strict=True):
-            sites = file.read(window, rows)
-            column = {(a.position, a.reference, a.alternative): i for i, a in enumerate(wanted)}
-            block = np.zeros((len(rows), len(wanted)), np.float32)
-            have = set()
-            for calls, allele in _alleles(sites, window, everybody):
-                place = column.get((allele.position, allele.reference, allele.alternative))
-                if place is None:
-                    unknown += allele.copies > 0
-                    continue
-                block[:, place] = calls.copies()
-                have.add(place)
-            absent += len(wanted) - len(have)
-            blocks.append(block)
+    everybody = np.arange(len(samples))
+    for sites, window, wanted in zip(sites_of(genotypes, windows, samples), windows, alleles, strict=True):
+        column = {a[:3]: i for i, a in enumerate(wanted)}  # by place and letters
+        block = np.zeros((len(samples), len(wanted)), np.float32)
+        have = set()
+        for calls, allele in _alleles(sites, window, everybody):
+            place = column.get(allele[:3])
+            if place is None:
+                unknown += allele.copies > 0
+                continue
+            block[:, place] = calls.copies()
+            have.add(place)
+        absent += len(wanted) - len(have)
+        blocks.append(block)
     return blocks, absent, unknown
 
 
@@ -239,9 +229,5 @@ def _alleles(sites: Sites, window: Window, counted: NDArray[np.int64]) -> list[t
         calls = one.calls[counted]
         numbers = np.bincount(calls[calls >= 0], minlength=1 + one.number)
         counts = int(numbers[one.number]), int(numbers[0]), int(numbers.sum())
-        found.append((one, Allele(one.position, one.reference, one.alternative, *counts)))
+        found.append((one, Allele(*one[:3], *counts)))
     return found
-
-
-def _table(columns: list[Any], n_rows: int) -> NDArray[np.float32]:
-    return np.stack(columns, axis=1) if columns else np.zeros((n_rows, 0), np.float32)

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.genetics.genome.gene_windows import Window
-from genebrain.genetics.genotypes.records import Sites, recorded_contigs, sample_rows
+from genebrain.genetics.genotypes.records import Sites
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.allele_calls import allele_calls
-from genebrain.genetics.haplotypes.resolve import open_genotypes
+from genebrain.genetics.haplotypes.resolve import sites_of
 
 
 def dosages(
@@ -50,12 +50,9 @@ def dosages(
     """
     if min_allele_count < 1:
         raise ValueError(f"min_allele_count={min_allele_count}: an allele without a carrier is no column")
-    source = genotypes if isinstance(genotypes, GenotypeSource) else Path(genotypes)
     counted = slice(None) if counting_rows is None else np.asarray(counting_rows, np.int64)
-    with open_genotypes(source) as file:
-        rows = sample_rows(file, samples, source)
-        recorded_contigs(windows, file, str(source))
-        return [_block(file.read(window, rows), window, counted, min_allele_count) for window in windows]
+    found = zip(sites_of(genotypes, windows, samples), windows, strict=True)
+    return [_block(sites, window, counted, min_allele_count) for sites, window in found]
 
 
 def _block(

@@ -8,7 +8,7 @@ replaced (the first one wins, as in ``bcftools consensus``); everything dropped 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,15 @@ from genebrain.genetics.genotypes.allele_kinds import (
 )
 from genebrain.genetics.genotypes.pgen import PgenFile
 from genebrain.genetics.genotypes.record_filter import RecordFilter
-from genebrain.genetics.genotypes.records import ABSENT, MISSING, Alleles, GenotypeFile, Sites
+from genebrain.genetics.genotypes.records import (
+    ABSENT,
+    MISSING,
+    Alleles,
+    GenotypeFile,
+    Sites,
+    recorded_contigs,
+    sample_rows,
+)
 from genebrain.genetics.genotypes.several_files import SeveralFiles
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.genotypes.vcf import VcfFile
@@ -87,6 +95,18 @@ def open_genotypes(path: str | Path | GenotypeSource) -> GenotypeFile:
     source = path if isinstance(path, GenotypeSource) else GenotypeSource((Path(path),))
     files = [_open_one(file, source.filters) for file in source.files]
     return files[0] if len(files) == 1 else SeveralFiles(files, source.name)
+
+
+def sites_of(
+    genotypes: str | Path | GenotypeSource, windows: Sequence[Window], samples: Sequence[str]
+) -> Iterator[Sites]:
+    """Records of one window after another, for these samples in their order."""
+    source = genotypes if isinstance(genotypes, GenotypeSource) else GenotypeSource((Path(genotypes),))
+    with open_genotypes(source) as file:
+        rows = sample_rows(file, samples, source)
+        recorded_contigs(windows, file, str(source))
+        for window in windows:
+            yield file.read(window, rows)
 
 
 def _open_one(path: Path, filters: RecordFilter) -> GenotypeFile:

@@ -7,7 +7,7 @@ store holds already are looked up there; nothing of the new people is written in
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.towers.towers import tower_vectors
 from genebrain.cohort.notices import tell
@@ -158,17 +157,19 @@ def genome_vectors(
 
     others = OtherGenotypes(people.genotypes, windows, people.samples, people.name)
     blocks, _ = genes_in_coordinates(side, folder, others, read, words)
-    return scored_genomes(model, blocks, people.ids)
+    closed = model.closed_form
+    return scored(model, closed.gene_columns(blocks), closed.gene_vectors, "gene_tower", people.ids)
 
 
-def scored_genomes(model: AlignmentModel, blocks: Blocks, ids: list[str]) -> pd.DataFrame:
-    """Score vectors of pooled genomes, ids as index."""
-    columns = model.closed_form.gene_columns(blocks)
+def scored(
+    model: AlignmentModel, features: FloatArray, closed: Callable[[FloatArray], FloatArray], tower: str, ids: list[str]
+) -> pd.DataFrame:
+    """Score vectors of features by the kept model: its closed form, or its trained tower; ids as index."""
     if model.kept == "closed_form":
-        values = model.closed_form.gene_vectors(columns)
+        values = closed(features)
     else:
         assert model.towers is not None
-        values = tower_vectors(model.towers.gene_tower, torch.from_numpy(columns.astype(np.float32)))
+        values = tower_vectors(getattr(model.towers, tower), torch.from_numpy(features.astype(np.float32)))
     return pd.DataFrame(values, index=ids, columns=[f"v{i}" for i in range(values.shape[1])])
 
 

@@ -39,7 +39,7 @@ def embedded_genomes(run: Run, source: Any, ids: Sequence[str] | None, reference
         return given_genomes(run.path, experiment, run.model, table_of(source, ids, "genome vectors"))
     path = cohort_path(source)
     if path is not None:
-        people = NewGenomes.of_cohort(_side_of(path, experiment.genetics))
+        people = NewGenomes.of_cohort(open_cohort(path, experiment.genetics, None))
     elif is_genotypes(source):
         people = NewGenomes.of_file(Path(source) if isinstance(source, str | Path) else source)
     else:
@@ -67,7 +67,7 @@ def embedded_scans(
             source = pd.DataFrame(values, columns=columns, index=cohort.table["participant_id"])
         return given_scans(run.path, experiment, run.model, table_of(source, ids, "brain vectors"))
     if path is not None:
-        people = _side_of(path, brain=experiment.brain)
+        people = open_cohort(path, None, experiment.brain)
         store = store or people.folder / "store"
     elif isinstance(source, str | Path):
         people = scans.people_of_scans(ScanSource(Path(source), atlas=atlas))
@@ -101,11 +101,6 @@ def _of_vectors(experiment: Any, path: Path) -> Cohort:
         for side in (experiment.genetics, experiment.brain)
     ]
     return open_cohort(path, *sides)
-
-
-def _side_of(path: Path, genetics: Any = None, brain: Any = None) -> Cohort:
-    """A cohort of which one side is read: the other may be what it will."""
-    return open_cohort(path, genetics, brain)
 
 
 def _picked(people: NewGenomes, wanted: list[str]) -> NewGenomes:

@@ -11,16 +11,15 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
-import torch
 
 from genebrain.alignment.model import AlignmentModel
-from genebrain.alignment.towers.towers import tower_vectors
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.relatedness.kinship import Pairs
 from genebrain.common.run_folder import read_json
-from genebrain.common.types import FloatArray, UserError
+from genebrain.common.types import UserError
 from genebrain.runs.embed_scans import ScanSource
 from genebrain.runs.fit import Experiment
+from genebrain.runs.new_people.genomes import scored
 from genebrain.runs.transfer import (
     COORDINATES,
     brain_coordinates,
@@ -92,14 +91,4 @@ def scan_vectors(
         refuse_others(wanted, brain_coordinates(side, workspace), run, people.name)
         (features,) = brain_features(run, side, model, workspace).values()
         ids = workspace.cohort.table["participant_id"].astype(str).tolist()
-        return scored_scans(model, features, ids)
-
-
-def scored_scans(model: AlignmentModel, features: FloatArray, ids: list[str]) -> pd.DataFrame:
-    """Score vectors of features of scans, ids as index."""
-    if model.kept == "closed_form":
-        values = model.closed_form.brain_vectors(features)
-    else:
-        assert model.towers is not None
-        values = tower_vectors(model.towers.brain_tower, torch.from_numpy(features.astype(np.float32)))
-    return pd.DataFrame(values, index=ids, columns=[f"v{i}" for i in range(values.shape[1])])
+        return scored(model, features, model.closed_form.brain_vectors, "brain_tower", ids)

@@ -24,7 +24,7 @@ from genebrain.runs.fit import Experiment, load_fit
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.controls.kinds import CHANCE, CONTROLS, NAMES, SHUFFLED, shuffled_fit, site_codes
 from genebrain.studies.controls.setting import ControlSettings, Setting, Vectors
-from genebrain.studies.judgement import Judged, fitting_gallery
+from genebrain.studies.judged import Judged, fitting_gallery
 
 SHOWN = ("recall@1", "percentile_rank")
 LEVEL = 0.05
