@@ -14,11 +14,11 @@ from .tasks.alignment import (
 )
 from .tasks.before import plan as plan, power as power
 from .tasks.controls import controls as controls
-from .tasks.comparing import compare as compare
+from .tasks.controls import compare as compare
 from .tasks.care import forget as forget, store as store
 from .tasks.finetuning import finetune as finetune
 from .tasks.pretraining import pretrain as pretrain, probe as probe
-from .tasks.scan_quality import scan_report as scan_report
+from .tasks.scans import scan_report as scan_report
 from .tasks.scans import convert_scan_encoder as convert_scan_encoder, embed_scans as embed_scans
 from .tasks.sequences import embed_sequences as embed_sequences, models as models
 from .tasks.variants import generate as generate, recover as recover, score_variants as score_variants

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.brain.connectome.scan_correlations import CorrelationRows
+from genebrain.brain.connectome.correlation import CorrelationRows
 from genebrain.brain.encoders.cache import SHELF, ScanShape
 from genebrain.brain.encoders.embed import embed_windows, embeddings_folder, say_encoder
 from genebrain.brain.store.store import ScanStore

@@ -12,12 +12,10 @@ hyphen is a function and a file with an underscore: ``embed-scans`` is ``tasks.e
 from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, report, simulate
 from genebrain.tasks.before import plan, power
 from genebrain.tasks.care import forget, store
-from genebrain.tasks.comparing import compare
-from genebrain.tasks.controls import controls
+from genebrain.tasks.controls import compare, controls
 from genebrain.tasks.finetuning import finetune
 from genebrain.tasks.pretraining import pretrain, probe
-from genebrain.tasks.scan_quality import scan_report
-from genebrain.tasks.scans import convert_scan_encoder, embed_scans
+from genebrain.tasks.scans import convert_scan_encoder, embed_scans, scan_report
 from genebrain.tasks.sequences import embed_sequences, models
 from genebrain.tasks.variants import generate, recover, score_variants
 from genebrain.tasks.vectors import export, search

@@ -15,7 +15,7 @@ from genebrain.brain.models.swift.config import SwiFTConfig
 from genebrain.brain.models.swift.model import SwiFT
 from genebrain.brain.models.swift.weights import load_swift
 from genebrain.brain.pretraining.contrast import local_local, nt_xent
-from genebrain.brain.pretraining.heads import EmbeddingHead, LinearHead
+from genebrain.brain.pretraining.objectives import EmbeddingHead, LinearHead
 from tests.oracles.swift import TwoLayerHead, global_local_temporal, warmup_cosine_restarts
 from tests.oracles.volume_scaling import normalise_volumes
 

@@ -15,7 +15,7 @@ from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.studies.costs import closed_form, genomes, plan
 from genebrain.studies.costs.closed_form import Pace, columns_of, table_seconds
-from genebrain.studies.costs.scans import scan_stages
+from genebrain.studies.costs.plan import scan_stages
 from genebrain.studies.costs.stages import Stage, summary, table
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genebrain.brain.connectome.base import ConnectomeFeature
 from genebrain.brain.connectome.missing_parcels import Float64
-from genebrain.brain.connectome.moments import Float32
-from genebrain.common.types import FloatArray, IntArray
+from genebrain.brain.connectome.moments import Float32, scan_moments
+from genebrain.brain.store.store import ScanStore
+from genebrain.common.types import FloatArray, IntArray, UserError
+
+LARGEST = 1 - 1e-7
 
 
 class Correlation(ConnectomeFeature):
@@ -76,3 +80,24 @@ class PartialCorrelation(Correlation):
     def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> Self:
         """Rebuild from :meth:`state`."""
         return cls(shrinkage=float(state["shrinkage"])).restore(state)
+
+
+class CorrelationRows:
+    """Correlations of the scans of a store of parcels; ``width`` is P (P - 1) / 2."""
+
+    def __init__(self, store: ScanStore) -> None:
+        self.store = store
+        (parcels,) = store.shape
+        if parcels < 2:
+            raise UserError(f"{parcels} parcel has no correlations: is this atlas a mask?")
+        self._upper = np.triu_indices(parcels, k=1)
+        self.width = len(self._upper[0])
+
+    def of(self, key: str) -> NDArray[np.float32]:
+        """Fisher-z of one scan, float32 ``[width]``."""
+        moments = scan_moments(self.store.read(key), self.store.valid(key), self.store.frame_numbers(key))
+        covariance = np.asarray(moments.C0, np.float64).reshape(len(self.store.valid(key)), -1)
+        deviation = np.sqrt(np.diagonal(covariance))
+        rate = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+        r = (covariance * rate[:, None] * rate)[self._upper]
+        return np.asarray(np.arctanh(np.clip(r, -LARGEST, LARGEST)), np.float32)

@@ -28,7 +28,6 @@ from genebrain.brain.models.brainlm.region_time import BrainLM
 from genebrain.brain.models.masking import TokenOrder
 from genebrain.brain.models.swift.model import SwiFT
 from genebrain.brain.pretraining.contrast import ALONE, Ranks, local_local, pair_logits
-from genebrain.brain.pretraining.heads import EmbeddingHead
 from genebrain.brain.pretraining.settings import VolumeAugmentation
 from genebrain.brain.pretraining.trivial_predictors import trivial_predictions
 
@@ -231,3 +230,28 @@ def _trivial(signal: Tensor, hidden: Tensor, error: str = "mse") -> dict[str, Te
         difference = prediction - signal
         found[name] = masked_mean(difference.square() if error == "mse" else difference.abs(), hidden)
     return found
+
+
+class LinearHead(nn.Module):
+    """Classification (version 1) and regression: one linear layer, ``[batch, outputs]``."""
+
+    def __init__(self, hidden: int, outputs: int = 1) -> None:
+        super().__init__()
+        self.head = nn.Linear(hidden, outputs)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Logits or standardised targets."""
+        return self.head(feature_map.flatten(2).mean(dim=2))
+
+
+class EmbeddingHead(nn.Module):
+    """Pretraining: linear, batch norm, unit length: ``[batch, features]``."""
+
+    def __init__(self, hidden: int, features: int = 128) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(hidden, features, bias=False)
+        self.bn1 = nn.BatchNorm1d(features)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Vectors of unit length; batch statistics in training mode."""
+        return functional.normalize(self.bn1(self.fc1(feature_map.flatten(2).mean(dim=2))), dim=1)

@@ -7,7 +7,8 @@ into an exit code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ import pandas as pd
 from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
-from genebrain.cohort.checks.columns import told_columns
 from genebrain.cohort.checks.genotypes import GenotypeFindings, check_genotypes
 from genebrain.cohort.checks.scans import check_scans
 from genebrain.cohort.column_roles import STRATA, column_roles, roles_in_words
@@ -29,6 +29,10 @@ from genebrain.cohort.tables.problems import Problems, named
 from genebrain.cohort.tables.vectors import told_vectors
 from genebrain.common.types import UserError
 from genebrain.genetics.haplotypes.told import told_windows
+
+USED = ("family_id", "genome_id", "site", "ancestry", "sex", "age", "mean_fd")
+WANTED = ("family_id", "site", "ancestry", "sex", "age", "mean_fd")
+OWN = ("participant_id", "genotype_id", "family", "genome", "own_split", "split")
 
 STRONG_ASSOCIATION = 0.2
 STEPS = {
@@ -218,3 +222,25 @@ def _text(parts: Assembly, funnel: dict[str, Any]) -> str:
             ]
     verdict = "nothing forbids a run" if not parts.problems.errors else "mend the errors first"
     return "\n".join([*lines, "", verdict])
+
+
+def told_columns(table: pd.DataFrame, named_too: Sequence[str] = ()) -> str:
+    """One line: which columns of the people's table are used (with counts of missing values), absent, and not used.
+
+    ``named_too`` are confounds and strata that ``cohort.yaml`` names.
+    """
+    own = [name for name in dict.fromkeys(named_too) if name not in USED]
+    columns = [str(column) for column in table.columns]
+    components = [column for column in columns if re.fullmatch(r"PC\d+", column)]
+    used = []
+    known = [name for name in (*USED, *own) if name in columns]
+    for column in dict.fromkeys((*known, *components)):
+        values = table[column]
+        unknown = int((values.isna() | values.isin(["missing", ""])).sum())
+        used.append(f"{column} ({unknown} unknown)" if unknown else column)
+    absent = [name for name in WANTED if name not in columns]
+    ignored = [column for column in columns if column not in (*USED, *own, *OWN, *components)]
+    parts = [f"known of people: {', '.join(used) or 'nothing'}"]
+    parts += [f"not known: {', '.join(absent)}"] if absent else []
+    parts += [f"columns that are not used: {named(ignored)}"] if ignored else []
+    return "; ".join(parts)

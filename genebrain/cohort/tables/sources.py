@@ -14,7 +14,7 @@ from genebrain.brain.store.scan_table import examine_scan_table
 from genebrain.cohort.tables.files import numbers, read_table
 from genebrain.cohort.tables.own_columns import LABELS, NUMERIC, OwnColumns
 from genebrain.cohort.tables.problems import Problems, named
-from genebrain.cohort.tables.scan_motion import fill_motion
+from genebrain.cohort.tables.visits import fill_scan_motion
 from genebrain.common.table_files import is_missing
 from genebrain.common.types import UserError
 from genebrain.genetics.genotypes.source import GenotypeSource
@@ -101,7 +101,7 @@ def read_scans(path: Path, problems: Problems, choose: Any = None) -> pd.DataFra
         problems.error(problem.kind, f"{path.name}: {problem.message}", **problem.counts)
     if table is None:
         return None
-    return fill_motion(_present(table, problems) if path.is_dir() else table, problems)
+    return fill_scan_motion(_present(table, problems) if path.is_dir() else table, problems)
 
 
 def _present(table: pd.DataFrame, problems: Problems) -> pd.DataFrame:

@@ -1,10 +1,12 @@
-"""Rows of the scan table, by the people that they belong to."""
+"""Rows of the scan table: whose they are, and how the head moved."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
+from genebrain.brain.images.motion import COLUMNS, motion_facts
+from genebrain.cohort.tables.problems import Problems, named
 from genebrain.common.table_files import is_missing
 from genebrain.common.types import BoolArray, IntArray
 
@@ -36,3 +38,31 @@ def in_order(scans: pd.DataFrame) -> pd.DataFrame:
     """Scans by person, and of a person by session and name."""
     by = [column for column in ("person", "session", "path", "row") if column in scans.columns]
     return scans.sort_values(by, kind="stable").reset_index(drop=True)
+
+
+def fill_scan_motion(scans: pd.DataFrame, problems: Problems) -> pd.DataFrame:
+    """The scan table with ``mean_fd`` (mm), where its confounds tables know it and nobody states it.
+
+    Parameters
+    ----------
+    scans
+        ``path`` and ``confounds`` (Path or None). A column ``mean_fd`` stays as it is.
+    problems
+        Takes a warning about scans of which the motion stays unknown, while that of others is known.
+    """
+    if "mean_fd" in scans.columns or "confounds" not in scans.columns or not scans["confounds"].notna().any():
+        return scans
+    motion = np.array([motion_facts(path).get("mean_fd", np.nan) for path in scans["confounds"]], np.float64)
+    unknown = np.isnan(motion)
+    if unknown.all():
+        return scans
+    if unknown.any():
+        names = named(path.name for path in scans["path"][unknown])
+        problems.warning(
+            "unknown motion",
+            f"mean_fd was read from the confounds tables of {int((~unknown).sum())} of {len(scans)} scans; {names} "
+            f"have no table with a column {COLUMNS[0]}: their motion is unknown",
+            known=int((~unknown).sum()),
+            of=len(scans),
+        )
+    return scans.assign(mean_fd=motion)

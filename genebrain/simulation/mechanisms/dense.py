@@ -1,4 +1,4 @@
-"""Effects on every variant: the trait is as polygenic as the windows allow."""
+"""Polygenic traits: effects on every variant, and a few shared loci over a polygenic rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from genebrain.simulation.genome.sources import Genomes
 from genebrain.simulation.mechanisms.modes import ModeMechanism
 from genebrain.simulation.mechanisms.registry import Floats, GeneticPart, Streams, register_mechanism
 from genebrain.simulation.tiers import Tier
-from genebrain.simulation.traits import whitened
+from genebrain.simulation.traits import choose_causal, whitened
+
+N_LOCI = 6
+SHARE_OF_LOCI = 0.4
+"""Of the genetic variance; each locus acts on all dimensions."""
 
 LOWEST_MAF = 0.01
 
@@ -49,3 +53,29 @@ def common_columns(source: Genomes, lowest_maf: float = LOWEST_MAF) -> tuple[Flo
         columns.append((centred / centred[:, :n].std(axis=1, keepdims=True)).T)
         sites += [(window, int(site)) for site in kept]
     return np.concatenate(columns, axis=1), sites
+
+
+@register_mechanism
+class FewLoci(ModeMechanism):
+    """Six loci that act on all dimensions carry 40 % of the genetic variance, all frequent variants the rest."""
+
+    name = "few_loci"
+    summary = "six shared loci over a polygenic rest, heritability .2"
+    tier = Tier(k=16, h2=0.2, rel=0.99, n_active=20, causal_per_dim=4)
+
+    def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
+        """Normal effects of two sizes."""
+        columns, sites = common_columns(source)
+        n = source.n_fitted
+        loci = choose_causal((dosage[:, :n] for dosage in source.dosages), source.usable, N_LOCI, rng["causal"])
+        p = columns.shape[1]
+        variance = np.full(p, (1 - SHARE_OF_LOCI) / p)
+        variance[[sites.index(locus) for locus in loci]] += SHARE_OF_LOCI / len(loci)
+        effects = np.sqrt(variance)[:, None] * rng["trait"].normal(size=(p, tier.k))
+        spanned, values = whitened(columns @ effects, groups, n)
+        if spanned < tier.k:
+            raise UserError(
+                f"{p} variants span {spanned} dimensions, and the trait has k={tier.k}: take more or longer windows, "
+                "more people or a smaller k"
+            )
+        return GeneticPart(values, sites, columns * np.sqrt(variance))

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from genebrain.cohort.checks.columns import told_columns
+from genebrain.cohort.checks.check import told_columns
 
 
 def test_used_absent_and_ignored_columns_are_named():

@@ -20,8 +20,11 @@ from torch.utils.checkpoint import checkpoint
 
 from genebrain.brain.models.brainmt.blocks import EPS, Attention, ConvBlock, Downsample, Mlp, PatchEmbed, drop_path
 from genebrain.brain.models.brainmt.config import BrainMTConfig
-from genebrain.brain.models.brainmt.input_check import check_scan
 from genebrain.brain.models.brainmt.mixer import SelectiveMixer
+from genebrain.common.types import UserError
+
+LARGEST = 1000.0
+"""Scaled scans stay far below; raw scanner units lie above."""
 
 STANDARD_DEVIATION = 0.02
 
@@ -210,3 +213,35 @@ class BrainMT(nn.Module):
 def _norm(config: BrainMTConfig) -> nn.Module:
     kind = nn.RMSNorm if config.norm == "rms" else nn.LayerNorm
     return kind(config.hidden_size, eps=EPS)
+
+
+def check_scan(scan: Tensor, config: BrainMTConfig) -> None:
+    """Refuse a batch ``[batch, frames, channels, depth, height, width]`` that the network cannot read.
+
+    Raises
+    ------
+    UserError
+        All that does not fit: axes, sizes, type, values that are not finite, constant or unscaled.
+    """
+    expected = (config.num_frames, config.in_chans, *config.img_size)
+    names = ("frames", "channels", "depth", "height", "width")
+    if scan.ndim != 6 or not scan.is_floating_point() or len(scan) == 0:
+        raise UserError(
+            f"BrainMT reads floating-point scans [batch, {', '.join(names)}] with at least one scan, "
+            f"got {str(scan.dtype).removeprefix('torch.')} {list(scan.shape)}"
+        )
+    problems = [
+        f"{have} {name} where the encoder has {want}"
+        for name, have, want in zip(names, scan.shape[1:], expected, strict=True)
+        if have != want
+    ]
+    if not bool(scan.isfinite().all()):
+        problems.append("values that are not finite")
+    elif not problems:
+        low, high = scan.detach().flatten(1).aminmax(dim=1)
+        if constant := int((low == high).sum()):
+            problems.append(f"{constant} of {len(scan)} scans are constant")
+        if (largest := float(torch.maximum(high, -low).max())) > LARGEST:
+            problems.append(f"values up to {largest:.0f}, which look unscaled: scale each scan as the weights saw it")
+    if problems:
+        raise UserError("the scan does not fit BrainMT: " + "; ".join(problems) + "; crop or resample it to fit")
