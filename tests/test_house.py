@@ -33,6 +33,12 @@ def test_every_folder_says_what_it_is():
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
 
 
+def test_every_module_begins_with_the_name_of_a_thing():
+    riddles = {"What", "Which", "Whether", "How", "Who", "Where", "When", "From", "To", "Look", "Read", "Write"}
+    first = {path: (ast.get_docstring(ast.parse(path.read_text())) or "?").split()[0] for path in MODULES}
+    assert [str(path) for path, word in first.items() if word in riddles] == []
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_are_short(path):
     text = path.read_text()

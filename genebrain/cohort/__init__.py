@@ -1,1 +1,1 @@
-"""Who is who: the only place that joins genomes and scans by person."""
+"""People: the only room that joins genomes and scans by person."""

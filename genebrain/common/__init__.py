@@ -1,1 +1,1 @@
-"""What every room uses: types, files that appear whole, run folders, digests."""
+"""Tools that every room uses: types, files that appear whole, run folders, digests."""

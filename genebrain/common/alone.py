@@ -1,4 +1,4 @@
-"""One process at a time in a folder, and no writing through links that somebody planted there."""
+"""Lock on a folder for one process at a time, and refusal of links that somebody planted there."""
 
 from __future__ import annotations
 

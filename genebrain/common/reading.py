@@ -1,4 +1,4 @@
-"""Readers of the small files of runs and stores: what a file can contain never ends in a traceback.
+"""Readers of the small files of runs and stores; no content of a file ends in a traceback.
 
 Every reader looks first whether there is a plain file of a sensible size, and says which file is wrong, how, and what
 to do. Nothing here ever runs or unpickles what it reads.

@@ -1,4 +1,4 @@
-"""The folder of one run: who may write into it, what each stage cost, where the numbers came from."""
+"""Run folder: who may write into it, the cost of each stage, provenance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reader of delimited tables: the one way in which every table of text comes into the package.
+"""Reader of delimited tables; every table of text comes into the package through it.
 
 Rules. Every cell is text, as typed, without blanks at its ends: ``001``, ``1e5``, ``NA`` and ``TRUE`` stay what they
 are; which words mean "missing" is for the reader of each column to say. Tabs separate the cells of ``.tsv``, ``.txt``

@@ -1,4 +1,4 @@
-"""What is said while work goes on: numbers with their nouns, whether there are bars, and what was meant."""
+"""Words and bars of progress: numbers with their nouns, did-you-mean."""
 
 from __future__ import annotations
 

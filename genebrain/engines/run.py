@@ -1,4 +1,4 @@
-"""The one way in which shares are run, whichever engine does it.
+"""Runner of shares, whichever engine does the work.
 
 A verb chooses the engine once (:func:`using`); whatever it calls hands its shares to :func:`run_shares` and gets
 results back in the order in which they are done. Shares are idempotent: what an engine loses (a worker, a scheduler, a

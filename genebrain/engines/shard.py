@@ -1,4 +1,4 @@
-"""Which shares of the work one process does: ``3/64``, the rank of torchrun or srun, or the next free one."""
+"""Numbered shares of one process: ``3/64``, the rank of torchrun or srun, or the next free one."""
 
 from __future__ import annotations
 

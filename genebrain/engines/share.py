@@ -1,4 +1,4 @@
-"""One share of a long piece of work, how it is tried, and what is said of those that are not done."""
+"""Share of a long piece of work: how it is tried, and the words about those that are not done."""
 
 from __future__ import annotations
 

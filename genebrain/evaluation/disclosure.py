@@ -1,4 +1,4 @@
-"""Which small counts may be shown: the small-cell rule of cohort agreements, with complementary suppression.
+"""Small-cell rule of cohort agreements, with complementary suppression.
 
 Counts in, what may stand in a figure or report out. Files that stay with the data (``metrics.json``) keep the exact
 numbers.

@@ -1,4 +1,4 @@
-"""What a result does not show, in sentences derived from its own numbers.
+"""Limits of a result, in sentences derived from its own numbers.
 
 The content of ``metrics.json`` in, sentences out. Names every safeguard that was not used.
 """

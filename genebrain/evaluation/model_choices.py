@@ -1,4 +1,4 @@
-"""What a model consists of, in words: each part, what was chosen for it, by what and among what.
+"""Parts of a model in words: what was chosen for each, by what and among what.
 
 ``model`` of ``metrics.json`` and, if there, the list of everything that cross-validation tried, in; rows of three
 texts out. Parts that a run lacks give no row. Computes nothing; does not know how the numbers came about.

@@ -1,4 +1,4 @@
-"""What can a cohort of this size show? Answers in closed form, before anything is trained.
+"""Statistical power of a cohort of a given size, in closed form, before anything is trained.
 
 Counts in, smallest detectable numbers and the expected retrieval out. Two questions are kept apart: *detectable* (how
 far above chance must the test set score to be told from luck) and *expected* (where would it score, if every one of

@@ -1,4 +1,4 @@
-"""How well held-out people's values were predicted: a score, its interval, and the chance of one as good by luck.
+"""Scores of predicted values of held-out people, with interval and permutation p.
 
 Values and predictions of test people and their families in; balanced accuracy for classes, Pearson's r for numbers,
 with bootstrap intervals over whole families and a permutation p that deals values to other families. The model is not

@@ -1,4 +1,4 @@
-"""From rank counts to metrics with intervals, at a gallery of any size.
+"""Retrieval metrics with intervals from rank counts, at a gallery of any size.
 
 Counts per query and direction in, the nested dictionaries of ``metrics.json`` out. Every metric is an average over
 subjects, so one bootstrap of whole families serves them all (the median through the rank's cumulative distribution).

@@ -1,4 +1,4 @@
-"""The result in one or two sentences, from the numbers of ``metrics.json`` alone.
+"""Verdict: the result in one or two sentences, from the numbers of ``metrics.json`` alone.
 
 A metrics dictionary in, a kind and a text out. Says less than the numbers allow, never more: what a test was not run
 for is named as open, a signal that strata explain is called explained, and a score above what is possible is called a

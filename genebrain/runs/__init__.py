@@ -1,1 +1,1 @@
-"""What makes a run folder: fit, pretrain, embed scans."""
+"""Run folders: fit, pretrain, embed scans."""

@@ -1,4 +1,4 @@
-"""What a run folder is claimed for: settings, people, and the content of their scans and genomes.
+"""Claim of a run folder: settings, people, and the content of their scans and genomes.
 
 The fingerprint of a cohort holds who is in it and how large its files are; here stands what these files became in the
 store. A digest, never ids.

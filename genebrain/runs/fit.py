@@ -1,4 +1,4 @@
-"""From a cohort to a fitted run folder: split, features, recipe, checkpoints."""
+"""Fit of an experiment on a cohort into a run folder: split, features, recipe, checkpoints."""
 
 from __future__ import annotations
 

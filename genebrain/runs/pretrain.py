@@ -1,4 +1,4 @@
-"""From the scans of a cohort to pretrained weights in a run folder.
+"""Pretraining on the scans of a cohort into a run folder.
 
 Training and validation people of the split take part, test people in nothing: with the same brain side, split and
 seed, ``fit`` and ``probe`` divide the people in the same way, and refuse weights that have seen their test scans.

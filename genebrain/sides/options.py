@@ -1,4 +1,4 @@
-"""What the options of a brain side may be, and which do not go together, in words.
+"""Checks of the options of a brain side, in words.
 
 Values in, a list of problems out, so that they are told together.
 """

@@ -1,4 +1,4 @@
-"""Which scans a trained encoder has seen, so that nobody is judged on them by mistake.
+"""Scans that a trained encoder has seen, so that nobody is judged on them by mistake.
 
 Beside the weights lies a list of marks of the scans that training or validation looked at: hashes of what the store
 held, and of the files, so that the same scan is recognised in another cohort or split, behind another cleaning or

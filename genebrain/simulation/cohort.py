@@ -1,4 +1,4 @@
-"""Write a cohort whose best possible gene-to-brain retrieval is known exactly.
+"""Writer of a cohort whose best possible gene-to-brain retrieval is known exactly.
 
 Genomes with real linkage make a latent trait, the trait shapes the powers of connectome modes, the modes make
 scans; every file has the form of a real cohort's. Same settings and seed, same bytes. The cohort is written

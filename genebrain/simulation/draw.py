@@ -1,4 +1,4 @@
-"""What a cohort is drawn from: genomes, genetic values and the maker of scans, by the settings and their seed."""
+"""Draw of a cohort: genomes, genetic values and the maker of scans, by the settings and their seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a cohort comes from: the user's own ``cohort.yaml``, or a known-answer cohort made on first use."""
+"""Source of a cohort: the user's own ``cohort.yaml``, or a known-answer cohort made on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From genotypes to the latent trait: which variants act, how, and with what noise.
+"""Latent trait from genotypes: which variants act, how, and with what noise.
 
 The genetic value is whitened over the cohort, so that the closed-form ceiling holds on linked genomes where the
 dimensions would be correlated otherwise.

@@ -1,1 +1,1 @@
-"""What compares several arms: baselines, grids, negative controls."""
+"""Studies that compare arms: baselines, grids, negative controls."""

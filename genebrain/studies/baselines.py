@@ -1,4 +1,4 @@
-"""What a new alignment must beat: fitted on the same training people, judged on the same test people.
+"""Baselines that a new alignment must beat: the same training people, the same test people.
 
 - ``ridge_cca``: regularised canonical correlation on the model's own features.
 - ``confound_only``: the brain from site, ancestry, age, sex and motion alone. What it retrieves is not genes.

@@ -1,4 +1,4 @@
-"""What is known of a simulated cohort, for the people that are judged: the ceiling and the oracle's own score."""
+"""Known answers of a simulated cohort for the people that are judged: ceiling and oracle."""
 
 from __future__ import annotations
 

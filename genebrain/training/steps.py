@@ -1,4 +1,4 @@
-"""What every training of this package does the same way: steps seeded by their number, the history of epochs, the bar.
+"""Callbacks of every training: steps seeded by their number, the history of epochs, the bar.
 
 A resumed run draws what an undisturbed one draws and keeps its early rows.
 """

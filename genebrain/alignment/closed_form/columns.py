@@ -1,4 +1,4 @@
-"""From one block of numbers per window to standardised gene columns, fitted on training people only.
+"""Standardised gene columns from one block of numbers per window, fitted on training people only.
 
 Two kinds of block:
 

@@ -1,4 +1,4 @@
-"""How much memory a batch of regressions needs, in which form it fits, and how many columns would.
+"""Memory of a batch of regressions: the form that fits, and the number of columns that would.
 
 Numbers in, numbers out; nothing is allocated.
 """

@@ -1,4 +1,4 @@
-"""What a closed form has chosen, in words for the screen."""
+"""Choices of a closed form, in words for the screen."""
 
 from __future__ import annotations
 

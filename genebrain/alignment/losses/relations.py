@@ -1,4 +1,4 @@
-"""Who is a positive, who is a negative and who is left out, when people are contrasted with people.
+"""Relations between people in a batch: positives, negatives and pairs that are ignored.
 
 One contrast item is a pair (genome, scan). Two integer ids per item decide everything:
 

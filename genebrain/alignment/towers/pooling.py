@@ -1,4 +1,4 @@
-"""From a set of vectors to one vector, with a mask that says which items exist.
+"""Poolings: a masked set of vectors to one vector.
 
 Every pooling takes ``x [..., items, hidden]`` and a bool ``mask [..., items]``; what lies under a False
 never matters, neither for the value nor for the gradient, even if it is NaN. An empty set is an error. On

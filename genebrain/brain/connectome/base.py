@@ -1,4 +1,4 @@
-"""What all connectome features share: the common parcels, batches of subjects, the report, the state.
+"""Base of connectome features: common parcels, batches of subjects, report, state.
 
 ``fit`` on training subjects, ``transform`` on any, in float64 over batches of bounded memory; ``report`` counts the
 parcels dropped and the subjects filled, ``state`` holds plain arrays for a checkpoint.

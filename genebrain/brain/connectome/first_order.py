@@ -1,4 +1,4 @@
-"""Whether a first-order autoregression fits parcel series, and whether they hold spikes: tests without genes."""
+"""Tests of parcel series without genes: fit of a first-order autoregression, spikes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which parcels a cohort shares, and how the few that a subject lacks are filled in.
+"""Parcels that a cohort shares, and values for the few that a subject lacks.
 
 Everything is learned from training subjects. A parcel is used when at least ``min_present`` of the training subjects
 have it; a subject that lacks some of the used parcels gets them from its other parcels by the group's regression, so

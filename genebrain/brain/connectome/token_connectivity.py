@@ -1,4 +1,4 @@
-"""What the tokens of an encoder do together: their covariance between places of the brain, and its tangent space.
+"""Covariance of an encoder's tokens between places of the brain, and its tangent space.
 
 A mean over tokens keeps what the brain does on average and loses which places do it together. Here tokens are taken
 as the activity of places (parcels, cells of a volume), and covariances are formed over moments and hidden columns.

@@ -1,4 +1,4 @@
-"""One face for all scan encoders: windows of a scan in, one vector per window out.
+"""Interface of scan encoders: windows of a scan in, one vector per window out.
 
 ``forward(windows) -> [windows, hidden]``, where a window is ``[frames, parcels]`` or ``[frames, X, Y, Z]`` as a scan
 store gives it; ``tokens`` gives what the vector is the summary of. In evaluation mode the same window gives the same

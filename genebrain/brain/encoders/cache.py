@@ -1,4 +1,4 @@
-"""The scan encoder that was built last, kept, so that one run reads weights of gigabytes once.
+"""Cache of one scan encoder, so that a run reads weights of gigabytes once.
 
 :meth:`EncoderShelf.get` gives an encoder that everybody shares and nobody changes; :meth:`EncoderShelf.take` gives
 one to its caller alone, to be trained. Both come from :func:`~genebrain.brain.encoders.build.build_encoder` in

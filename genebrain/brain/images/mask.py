@@ -1,4 +1,4 @@
-"""Which voxels of a scan are brain: a given mask image, else exact zeros as background, else a computed mask.
+"""Brain masks: a given mask image, else exact zeros as background, else a computed mask.
 
 Bool ``[X, Y, Z]`` on the scan's own grid and axes. A given mask on another grid is brought over by the affines,
 nearest neighbour.

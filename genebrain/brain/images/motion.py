@@ -1,4 +1,4 @@
-"""How much a head moved during a scan, from the confounds table beside it.
+"""Head motion during a scan, from the confounds table beside it.
 
 Framewise displacement (Power et al., NeuroImage 2012) in mm, as the pipeline wrote it; nothing is computed from
 realignment parameters, whose units differ between pipelines.

@@ -1,4 +1,4 @@
-"""Which way the axes of an image point, and how to turn them: by the affine, never by the order in the file.
+"""Orientation of images: axes turned by the affine, never by the order in the file.
 
 Axes are swapped and flipped, voxels are never interpolated; a scan that lies tilted in space stays so, and the tilt
 is told.

@@ -1,4 +1,4 @@
-"""What the published scan encoders share: the input contract, one call to tokens, seeded weights.
+"""Base of the published scan encoders: input contract, one call to tokens, seeded weights.
 
 ``encode`` gives ``(tokens [batch, tokens, hidden], mask [batch, tokens])``, the class token first, then the patches
 in raster order, the same bits for the same scan in evaluation mode: nothing is masked and nothing is drawn. The mask

@@ -1,4 +1,4 @@
-"""Which tokens a masked autoencoder keeps, and how the full sequence is put together again.
+"""Masks of a masked autoencoder: tokens that it keeps, and the full sequence put together again.
 
 Ranks of a noise vector decide which tokens stay; nothing is drawn here, so equal noise gives equal masks. ``raster``
 keeps the survivors in their own order; ``shuffled`` leaves them in order of their noise, as the published training

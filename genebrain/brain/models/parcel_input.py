@@ -1,4 +1,4 @@
-"""What an encoder of parcel series asks of a scan, and how it scales one.
+"""Input contract of an encoder of parcel series: what a scan must be, and its scaling.
 
 A window of ``[frames, parcels]`` that has the right parcels, repetition time and length, in the unit in which the
 scaling was fitted, becomes the input that the weights were trained on; anything else is refused with both numbers.

@@ -1,4 +1,4 @@
-"""Where parcels lie: from a table, or as the centres of the labels of an atlas.
+"""Centres of parcels: from a table, or of the labels of an atlas.
 
 Float32 ``[parcels, 3]`` in mm, RAS, one row per column of the series (labels ascending, as the parcellation has
 them).

@@ -1,4 +1,4 @@
-"""What a scan encoder is pretrained on, all behind one face: clips in, a loss out.
+"""Pretraining objectives of scan encoders, behind one interface: clips in, a loss out.
 
 * :class:`MaskedSeries` and :class:`MaskedPicture`: both BrainLM families reconstruct hidden pieces of parcel series.
 * :class:`ClipContrast`: two clips of one scan find each other among the clips of others (SwiFT).

@@ -1,4 +1,4 @@
-"""Which objective belongs to which encoder, and its options, as settings of an experiment.
+"""Settings of the pretraining objectives, and which encoder has which.
 
 Values are checked when the settings are made; :meth:`ObjectiveSettings.build` gives the objective around an encoder
 and refuses options that mean nothing for it.

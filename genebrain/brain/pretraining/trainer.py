@@ -1,4 +1,4 @@
-"""How long, how fast and on what a scan encoder is pretrained."""
+"""Trainer settings of pretraining."""
 
 from __future__ import annotations
 

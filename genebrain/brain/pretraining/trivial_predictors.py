@@ -1,4 +1,4 @@
-"""What a masked signal costs to predict without a model: the bar that a reconstruction must clear.
+"""Predictors without a model: the error that a reconstruction must beat.
 
 A signal ``[batch, parcels, frames]`` and a mask of the same shape (True = hidden) in, one prediction per predictor
 out, made of visible values only. Neighbouring frames of a scan look alike, so a low reconstruction loss alone says

@@ -1,1 +1,1 @@
-"""From a table of scans to the scan store."""
+"""The scan store, and the way from a table of scans to it."""

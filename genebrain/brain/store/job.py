@@ -1,4 +1,4 @@
-"""One scan of a store: where it lies, what is asked of it, and the record of what became of it.
+"""Job of one scan of a store: its file, the options of reading, and the record of the outcome.
 
 :func:`process` never raises for a bad scan; it returns a record that says ``stored``, ``short`` or ``failed`` with
 the reason, so that one damaged file does not end an ingest of ten thousand. Reasons hold no file names (they contain

@@ -1,4 +1,4 @@
-"""What a scan store writes down while it is filled, so that an interrupted ingest can go on.
+"""Journal of a scan store while it is filled, so that an interrupted ingest can go on.
 
 One JSON line per scan in ``index.partial.jsonl`` as soon as it is done; ``index.jsonl`` appears, whole, only at the
 end. A line cut by an interruption is ignored and its scan is read again. A scan counts as done while its source file

@@ -1,4 +1,4 @@
-"""What became of every scan of a table: counts and reasons, to print and to keep.
+"""Report of an ingest: counts and reasons, to print and to keep.
 
 Made of the records of a store; a summary names neither rows nor keys.
 """

@@ -1,4 +1,4 @@
-"""What a window of a scan is, how scans may be cut, and where a recording has no gaps.
+"""Windows of a scan: how scans may be cut, and where a recording has no gaps.
 
 :class:`WindowPolicy` names length, stride, time step and what becomes of short scans; :func:`stretches` are the
 pieces between dropped frames, which no window crosses.

@@ -1,4 +1,4 @@
-"""Look a cohort over and say everything that is wrong with it at once, before any hour is spent.
+"""Check of a whole cohort: everything that is wrong with it, told at once, before any hour is spent.
 
 Reads tables and headers in full, genotypes and scans in part (see ``genotype_checks`` and ``scan_checks``),
 and tries the split. Prints counts and at most five ids of a kind. Decides nothing: the caller turns errors

@@ -1,4 +1,4 @@
-"""Look at genotypes before anything is computed: contigs, reference build, phase, missing calls, duplicates.
+"""Checks of genotypes before any work: contigs, reference build, phase, missing calls, duplicates.
 
 Reads variant records of the windows, as many as asked for, before any policy is applied. Says what it found, changes
 nothing.

@@ -1,4 +1,4 @@
-"""Look at scans before anything is computed: readable to the end, long enough, one time step, real numbers.
+"""Checks of scans before any work: readable to the end, long enough, one time step, real numbers.
 
 Every header is read; the values of an evenly spaced sample (or of all) are read to the end, in bounded memory. Says
 what it found, drops nothing.

@@ -1,4 +1,4 @@
-"""Which people of a cohort are one family, and which share one genome, from every source the user gives.
+"""Families and shared genomes of a cohort, from every source the user gives.
 
 Sources: a ``family_id`` (and ``genome_id``) column, a kinship table (``kinship:``; PLINK 2 or KING ``.kin0``,
 UK Biobank ``rel.dat``), genome-wide genotypes (``genomewide:``). All that are given are joined: two people

@@ -1,4 +1,4 @@
-"""How people are divided, as settings of an experiment."""
+"""Settings of the split."""
 
 from __future__ import annotations
 

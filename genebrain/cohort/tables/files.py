@@ -1,4 +1,4 @@
-"""Read ``cohort.yaml`` and the tables it names, collecting every problem instead of stopping at the first.
+"""Reader of ``cohort.yaml`` and the tables it names; problems are collected, not raised one by one.
 
 All cells are read as text: an id such as ``007``, ``1e5`` or ``NA`` must never become a number or go missing.
 """

@@ -1,4 +1,4 @@
-"""What vectors may be given as; imports nothing heavy, as verbs name it in their options."""
+"""Types of vectors that are given; imports nothing heavy, as verbs name them in their options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an encoder will have to read, counted before it runs.
+"""Forecast of the work of an encoder: naive and unique chunks, tokens.
 
 The cost of a cohort under one way to cut chunks. Exact, because it counts the very chunks of a run and only the
 encoder is left out.

@@ -1,4 +1,4 @@
-"""What fine-tuning steps share: the optimiser, its schedule, predictions gathered over ranks, small checkpoints.
+"""Base of fine-tuning modules: optimiser, schedule, predictions gathered over ranks, small checkpoints.
 
 A subclass gives ``loss`` and ``predict``; every epoch logs ``validation_<metric>``; a checkpoint holds what was
 trained and nothing that was frozen.

@@ -1,4 +1,4 @@
-"""From a file to what training needs: labels, token rows, folds, and a report of what was found.
+"""Data of a fine-tuning run from a file: labels, token rows, folds, and a report of what was found.
 
 Everything that can be wrong with the table is found here, before a model is loaded.
 """

@@ -1,4 +1,4 @@
-"""What is tuned: a base model, frozen, with adapters, or in full; and the module that trains it.
+"""Recipe of a fine-tuning: a base model, frozen, with adapters or in full, and the module that trains it.
 
 Float32 wherever its own weights are trained; adapters sit on the decoder, so they fit the backbone and the language
 model of one checkpoint.

@@ -1,4 +1,4 @@
-"""Everybody's calls of each ALT allele of a window; an allele that several records write is one allele.
+"""Calls of each ALT allele of a window; an allele that several records write is one allele.
 
 Files that were merged or split hold records of the same place, REF and ALT. A haplotype carries such an allele if any
 of its records says so: this is what its letters have, so dosages and counts take it in the same way.

@@ -1,4 +1,4 @@
-"""What is counted of the records of a window: odd records, odd genotypes, and what varies between people.
+"""Counts of the records of a window: odd records, odd genotypes, variation between people.
 
 Of a large cohort, one record after the other: no table of the size of the genotypes is made.
 """

@@ -1,4 +1,4 @@
-"""The choices a user makes about genotypes that do not say plainly what the two haplotypes are.
+"""Policies for genotypes that do not say plainly what the two haplotypes are.
 
 One validated set of policies. Every wrong setting is named in one error.
 """

@@ -1,4 +1,4 @@
-"""From the records of a window to the alleles that each haplotype carries, and a count of what was odd.
+"""Alleles that each haplotype carries, from the records of a window, and a count of what was odd.
 
 Apply one explicit policy to every irregularity of real genotype files. The result lies inside the window, holds only
 records that some haplotype uses, and no record touches bases that an earlier record of the same haplotype has

@@ -1,4 +1,4 @@
-"""What a user should know of the genotypes behind a result, in a line each."""
+"""Notes on the genotypes behind a result, in a line each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a DNA model runs and reads: kernels, memory, lengths beyond those it was trained for, strands and layers.
+"""Options of a DNA model: kernels, memory, lengths beyond the trained ones, strands and layers that are read.
 
 One settings object for every place that loads a model. Values are checked here and nothing is loaded; kernels and
 memory options change no number beyond rounding, the context mode does and is part of a model's fingerprint.

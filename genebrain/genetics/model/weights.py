@@ -1,4 +1,4 @@
-"""Where the weights of a model come from: a seed, a folder, or the hub cache.
+"""Sources of the weights of a model: a seed, a folder, or the hub cache.
 
 One answer to "which configuration, which weights, which identity" for the backbone alone and for the backbone with
 its output head. Nothing is read but what was asked for; every key and shape is checked before the first tensor is

@@ -1,4 +1,4 @@
-"""From a file of sequences to a folder of vectors: read and cut, encode once per distinct chunk, lay out.
+"""Embedding of a file of sequences: read and cut, encode once per distinct chunk, lay out.
 
 The whole way of ``embed-sequences``. Every problem of the file is told before the encoder runs; a killed run goes on
 when called again and ends with the same bytes; shares of the work may run anywhere; a folder never mixes two inputs

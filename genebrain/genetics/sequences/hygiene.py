@@ -1,4 +1,4 @@
-"""What is done to letters before a tokenizer sees them, counted; and what is wrong with them, told all at once.
+"""Cleaning of letters before a tokenizer sees them, counted; all problems told at once.
 
 One rule of cleaning for every file of sequences. Letters come out upper case, without blanks, with N for every
 ambiguity code; a soft-masked genome gives the letters of its upper-case twin; nothing is changed without being

@@ -1,4 +1,4 @@
-"""From batches of chunk strings to finished shards: the loop that costs the time.
+"""Loop from batches of chunk strings to finished shards; it costs the time.
 
 Batches run as given; what is encoded is written even when the run is interrupted; values that are not finite never
 reach the disk.

@@ -1,4 +1,4 @@
-"""One variant in the reference genome: which letters are read before it, and which two strings are compared.
+"""Contexts of a variant: the letters that are read before it, and the two strings that are compared.
 
 The rules of variant scoring on letters alone. The reference rule of GENERator's zero-shot script (upstream context,
 cut on the left to whole 6-mers) and its extension to alleles of any length, both strands and downstream letters;

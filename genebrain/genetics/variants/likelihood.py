@@ -1,4 +1,4 @@
-"""How likely DNA letters are behind a context, under a language model of 6-mers.
+"""Likelihood of DNA letters behind a context, under a language model of 6-mers.
 
 The probability of a string of any length from the probabilities of whole 6-mers. A string is cut into 6-mers from
 its first letter; a last piece of fewer letters has the summed probability of all 6-mers that begin with it; control

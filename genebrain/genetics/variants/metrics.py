@@ -1,4 +1,4 @@
-"""How well scores tell labelled variants apart: areas under the ROC and the precision-recall curve, with counts.
+"""Areas under ROC and precision-recall curves of scores against labelled variants, with counts.
 
 Scores and 0/1 labels in, JSON-ready numbers out; unscored and unlabelled variants are counted by the caller. The
 area under the precision-recall curve is the step-wise average precision; the trapezoid of the published script

@@ -1,4 +1,4 @@
-"""From a file of variants to a scored file and a report: the whole run, its parts on disk between the steps.
+"""Run of variant scoring: from a file of variants to scores and a report, parts on disk between the steps.
 
 ``OUT`` and ``OUT.report.json`` appear only when every variant is done; ``OUT.parts`` holds what is finished before
 that; the same command goes on from there, in any number of processes with ``shard=i/n``.

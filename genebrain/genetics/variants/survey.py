@@ -1,4 +1,4 @@
-"""A first look at all variants before the model runs: do they belong to this reference, and what cannot be scored?
+"""Survey of all variants before the model runs: do they belong to this reference, what cannot be scored?
 
 Everything that can be wrong with the input costs seconds, not hours. Every variant is counted under one status; a
 share of mismatches that means another genome build is an error with examples.

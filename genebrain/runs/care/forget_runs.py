@@ -1,4 +1,4 @@
-"""What a run says of people who withdrew: rows of its split, marks of their scans, results they took part in.
+"""Traces of people who withdrew in a run: rows of its split, marks of their scans, results.
 
 Rows are numbers in the table of the cohort. The table with these people, as it was at the fit, is made again and known
 by its fingerprint; every row gets the number that it has without them. All that changes is written into one file first

@@ -1,4 +1,4 @@
-"""What a store holds of people who withdrew: series and embeddings of their scans, letters that nobody else has."""
+"""Traces of people who withdrew in a store: their series and embeddings, letters that nobody else has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run needs of its store: written into the run folder by ``fit``, and by ``evaluate`` where it is not there."""
+"""Needs of a run: the parts of its store, written by ``fit``, and by ``evaluate`` where it is not there."""
 
 from __future__ import annotations
 

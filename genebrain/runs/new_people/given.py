@@ -1,4 +1,4 @@
-"""What a user gives for new people: genotypes, scans, a cohort or vectors; sent to what reads it."""
+"""New people as a user gives them: genotypes, scans, a cohort or vectors."""
 
 from __future__ import annotations
 

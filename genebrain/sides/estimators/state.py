@@ -1,4 +1,4 @@
-"""What an estimator of scikit-learn has learned, as plain arrays, and back: no pickles.
+"""State of fitted scikit-learn estimators as plain arrays, and back: no pickles.
 
 By the convention of scikit-learn, what is learned stands in attributes that end with an underscore. Numbers, words and
 arrays are kept; estimators inside are followed; anything else cannot be kept and is named. To bring them back, an

@@ -1,4 +1,4 @@
-"""What a workspace computes of genomes under masks: alleles, masked sides, blocks with their column sets."""
+"""Gene features of a workspace under masks: alleles, masked sides, blocks with their column sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cohort two sides mean: ``cohort.yaml`` with vectors in the place of some of its files, or vectors alone."""
+"""Cohort of two sides: ``cohort.yaml`` with vectors in the place of some of its files, or vectors alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a genome side can be."""
+"""Types of a genome side."""
 
 from typing import TypeAlias
 

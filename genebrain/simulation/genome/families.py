@@ -1,4 +1,4 @@
-"""Who descends from whom in a simulated cohort, and what children inherit: Mendel with crossing over.
+"""Families of a simulated cohort, and inheritance: Mendel with crossing over.
 
 Siblings are pairs of full siblings whose parents are not in the cohort; identical twins are one child twice.
 """

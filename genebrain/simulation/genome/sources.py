@@ -1,4 +1,4 @@
-"""Where the genomes of a known-answer cohort come from: a coalescent simulation, or 300 real people.
+"""Sources of simulated genomes: a coalescent simulation, or 300 real people.
 
 Both give the dosages from which traits are made, a panel for principal components, and write the files that
 ``cohort.yaml`` names.

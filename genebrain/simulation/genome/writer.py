@@ -1,4 +1,4 @@
-"""Write simulated genomes as the files that a real cohort has: bgzipped VCF with tabix index, FASTA, BED6.
+"""Writer of simulated genomes as bgzipped VCF with tabix index, FASTA and BED6.
 
 Plain text and fixed headers: the same genomes give the same bytes.
 """

@@ -1,4 +1,4 @@
-"""What a control may use, and the closed form fitted on changed input."""
+"""Inputs of a control, and the closed form fitted on changed input."""
 
 from __future__ import annotations
 

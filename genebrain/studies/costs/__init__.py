@@ -1,1 +1,1 @@
-"""What a cohort will cost: stages of the work with their time and disk, from a short calibration on this machine."""
+"""Costs of a study: stages with their time and disk, from a short calibration on this machine."""

@@ -1,4 +1,4 @@
-"""What the closed form of many gene columns costs: the count of its work, and the pace of this machine.
+"""Cost of the closed form with many gene columns: the count of its work, and the pace of this machine.
 
 The work that grows faster than people and columns: the sums of columns x columns over people, their reduction to
 tridiagonal form once per fit, and the sweeps of the sparse priors over them.

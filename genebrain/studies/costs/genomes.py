@@ -1,4 +1,4 @@
-"""What the genomes of a cohort will cost: counted where that is quick, else foretold from pieces of some windows.
+"""Cost of the genomes of a cohort: counted where that is quick, else estimated from pieces of some windows.
 
 The pieces are of everybody: neither the time of reading nor the number of distinct chunks grows with people in a way
 that a sample of them would tell.

@@ -1,1 +1,1 @@
-"""What carries a match: genes and connections, tested on people whom nothing was fitted on."""
+"""Findings: genes and connections that carry a match, tested on people whom nothing was fitted on."""

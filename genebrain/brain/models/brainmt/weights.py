@@ -1,4 +1,4 @@
-"""Read BrainMT weights from a file, every key and shape checked.
+"""BrainMT weights from a file, every key and shape checked.
 
 Safetensors, or a torch file read with ``weights_only``; a ``model_state_dict`` or ``state_dict`` inside is unwrapped
 and the ``module.`` prefix of distributed training dropped.
