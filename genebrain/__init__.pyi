@@ -31,8 +31,9 @@ from .runs.run import Run as Run, load_run as load_run
 # settings of the verbs
 from .alignment.settings import AlignmentSettings as AlignmentSettings, ProjectorSettings as ProjectorSettings
 from .alignment.settings import TrainerSettings as TrainerSettings
-from .brain.encoders.settings import VolumeSettings as VolumeSettings
+from .brain.encoders.settings import EncoderSettings as EncoderSettings, VolumeSettings as VolumeSettings
 from .brain.images.cleaning import Cleaning as Cleaning
+from .brain.images.volume_scaling import VolumeReading as VolumeReading
 from .brain.pretraining.settings import VolumeAugmentation as VolumeAugmentation
 from .brain.pretraining.settings import ObjectiveSettings as ObjectiveSettings
 from .brain.pretraining.trainer import PretrainerSettings as PretrainerSettings
@@ -44,11 +45,12 @@ from .genetics.finetuning.settings import FoldSettings as FoldSettings
 from .genetics.finetuning.settings import TableSettings as TableSettings
 from .genetics.finetuning.settings import TokenSettings as TokenSettings
 from .genetics.finetuning.settings import TrainingSettings as TrainingSettings
-from .genetics.model.options import ModelOptions as ModelOptions
+from .genetics.model.options import ModelOptions as ModelOptions, ReadingRules as ReadingRules
 from .runs.fit import Experiment as Experiment
 from .sides.connectome import ConnectomeSide as ConnectomeSide
 from .sides.estimators.registry import SCAN_ESTIMATORS as SCAN_ESTIMATORS
 from .sides.estimators.side import EstimatorSide as EstimatorSide
+from .sides.genes.encoder import ReadsDNA as ReadsDNA
 from .sides.genome import GeneSide as GeneSide
 from .sides.pooling import GenePooling as GenePooling
 from .sides.scans import EncoderSide as EncoderSide

@@ -34,8 +34,7 @@ Columns = Literal["auto", "both", "embeddings", "dosages", "both+motifs", "dosag
 class GeneSide(ReadingRules, ReadsDNA):
     """Which DNA encoder reads which pieces of the genome, under which policies.
 
-    Options of the encoder and of how it reads a chunk: :class:`~genebrain.sides.genes.encoder.ReadsDNA` and
-    :class:`~genebrain.genetics.model.options.ReadingRules`.
+    Options of the encoder and of how it reads a chunk: :class:`genebrain.ReadsDNA`, :class:`genebrain.ReadingRules`.
 
     Parameters
     ----------
@@ -103,7 +102,7 @@ class GeneSide(ReadingRules, ReadsDNA):
                 f"genetics.columns={self.columns} away"
             )
         self._policies()
-        object.__setattr__(self, "phases", tuple(self.phases))  # YAML gives a list
+        super().__post_init__()
         if self.own:
             refuse_options_of_generator(self)
             self.options()

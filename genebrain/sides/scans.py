@@ -45,7 +45,7 @@ EVERY_LAYER = LoraSettings(targets=(ALL_LINEAR,))
 
 @dataclass(frozen=True)
 class EncoderSide(EncoderSettings):
-    """Embeddings of each person's scans by an encoder; which one, and its weights: :class:`EncoderSettings`.
+    """Embeddings of each person's scans by an encoder; which one, and its weights: :class:`genebrain.EncoderSettings`.
 
     Parameters
     ----------

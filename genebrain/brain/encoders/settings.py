@@ -102,7 +102,7 @@ class EncoderSettings:
 
 @dataclass(frozen=True)
 class VolumeSettings(VolumeReading):
-    """How volumes are read for an encoder.
+    """How volumes are read for an encoder: :class:`genebrain.VolumeReading`, and a box.
 
     Attributes
     ----------

@@ -52,7 +52,9 @@ def _changed(chosen: Any, plain: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class EmbedOptions(ReadingRules):
-    """How a chunk becomes a vector; all but the last three, which are about speed, are part of the fingerprint.
+    """How a chunk becomes a vector: :class:`genebrain.ReadingRules`, number format, and speed.
+
+    All but the last three, which are about speed, are part of the fingerprint.
 
     Attributes
     ----------
@@ -73,7 +75,7 @@ class EmbedOptions(ReadingRules):
 
     def __post_init__(self) -> None:
         SixMerTokenizer.frame("", self.length_rule)
-        object.__setattr__(self, "phases", tuple(self.phases))  # YAML gives a list
+        super().__post_init__()
         _ = self.views, self.layers  # their constructors check the values
         if self.storage not in ("float32", "float16"):
             raise UserError(f"storage must be float32 or float16, not {self.storage!r}")

@@ -110,3 +110,6 @@ class ReadingRules:
     opening_mark: bool = True
     closing_mark: bool = True
     length_rule: FrameRule = "pad_right"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "phases", tuple(self.phases))  # YAML gives a list
