@@ -74,7 +74,9 @@ class ScanStore:
         self.folder = Path(folder)
         if not (self.folder / INDEX).is_file():
             raise UserError(f"{self.folder} holds no finished scan store ({INDEX} is missing): run the ingest again")
-        records = [r for r in read_records(self.folder / INDEX) if r["status"] == "stored"]
+        known = read_records(self.folder / INDEX)
+        records = [record for record in known if record["status"] == "stored"]
+        self._reasons = {record["key"]: str(record["reason"]) for record in known if record["status"] != "stored"}
         self._records = {record["key"]: record for record in records}
         self.settings: dict[str, Any] = read_record(self.folder / SETTINGS, AGAIN)
         mark_used(self.folder)
@@ -94,6 +96,10 @@ class ScanStore:
     def keys(self, table: pd.DataFrame) -> list[str | None]:
         """Scan key of every row of a scan table; None where the scan is not in the store."""
         return [key if key in self._records else None for key in scan_keys(self.folder, table)]
+
+    def reasons(self, table: pd.DataFrame) -> list[str | None]:
+        """Why each row of a scan table is not in the store; None where it is, or was never asked for."""
+        return [self._reasons.get(key) for key in scan_keys(self.folder, table)]
 
     def read(self, scan_key: str, t0: int | None = None, t1: int | None = None) -> NDArray[np.float32]:
         """Frames ``t0`` to ``t1`` (not included) as float32 [frames, parcels] or [frames, X, Y, Z].

@@ -123,6 +123,7 @@ def test_bad_scans_go_to_quarantine_with_reasons(tmp_path):
     store = ScanStore(tmp_path / "store")
     keys = store.keys(table)
     assert [key is None for key in keys] == [False, True, True, False, False, True]
+    assert store.reasons(table) == [None, reasons[0], reasons[1], None, None, reasons[2]]
     assert store.valid(keys[3]).tolist() == [True] * 4 + [False, True]
     assert not store.read(keys[3])[:, 4].any()
     assert store.frame_numbers(keys[4]).tolist() == [t for t in range(50) if t not in (5, 30)]
