@@ -73,6 +73,7 @@ from .alignment.closed_form.ridge_cca import RidgeCCA as RidgeCCA, fit_ridge_cca
 from .alignment.losses.infonce import InfoNCE as InfoNCE, dense_infonce as dense_infonce
 from .alignment.losses.registry import LOSSES as LOSSES
 from .alignment.losses.siglip import SigLIP as SigLIP
+from .alignment.losses.tiled import TiledLoss as TiledLoss
 from .alignment.losses.temperature import LogitScale as LogitScale
 from .alignment.model import AlignmentModel as AlignmentModel
 from .alignment.module import AlignmentModule as AlignmentModule

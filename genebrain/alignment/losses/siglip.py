@@ -72,7 +72,7 @@ class SigLIP(TiledLoss):
     Parameters
     ----------
     relatives, tile
-        As in the base class.
+        As in :class:`genebrain.TiledLoss`.
     bias : float
         Start of the bias. The paper's -10 belongs with a starting scale of 10 (``log_scale = ln 10``):
         nearly all pairs are negatives, and the loss should start near zero for them.
