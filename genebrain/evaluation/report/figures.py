@@ -196,7 +196,7 @@ def stratum_bars(within: Metrics | None, min_cell: int = MIN_CELL, split: str = 
 def similarity(
     gene: FloatArray, brain: FloatArray, strata: Sequence[str] | IntArray | None = None, split: str = "test"
 ) -> Figure:
-    """Scores of up to `SHOWN_SUBJECTS` genomes (rows) and scans (columns), without the mean of each row and column.
+    """Scores of up to `SHOWN_SUBJECTS` genomes (rows) and scans (columns), standardised within each column and row.
 
     Within a stratum people stand in the order of the direction in which genomes differ most, so that neighbours
     resemble each other and matches lie in a band. The order knows nothing of who belongs to whom: it cannot draw a
@@ -209,10 +209,9 @@ def similarity(
     order = np.argsort(labels, kind="stable")
     order = order[large[order]]
     pick = order[np.unique(np.linspace(0, len(order) - 1, SHOWN_SUBJECTS).astype(int))]
-    scores = _centred(gene[pick].astype(float) @ brain[pick].T.astype(float))
+    scores = _standardised(_standardised((gene[pick] @ brain[pick].T).astype(float), 0), 1)
     inside = order_to_show(scores, labels[pick])
     pick, scores = pick[inside], scores[np.ix_(inside, inside)]
-    scores /= scores.std() or 1
     figure = new_figure(6.6, 5.4)
     ax: Axes = figure.subplots()
     image = ax.imshow(scores, cmap="RdBu_r", vmin=-3, vmax=3, interpolation="nearest")
@@ -222,7 +221,7 @@ def similarity(
     sorted_by = ", sorted by stratum" if strata is not None else ""
     ax.set(xlabel=f"scans{sorted_by}", ylabel=f"genomes{sorted_by}", xticks=[], yticks=[])
     ax.set_title(f"{len(pick)} of {len(gene)} {split} people; matches on the diagonal", fontsize=10)
-    figure.colorbar(image, ax=ax, shrink=0.8, label="score beyond the means of its genome and scan (SD)")
+    figure.colorbar(image, ax=ax, shrink=0.8, label="score, standardised per scan and genome")
     return figure
 
 
@@ -231,10 +230,10 @@ def order_to_show(scores: np.ndarray, labels: np.ndarray) -> IntArray:
     return np.lexsort((np.linalg.svd(scores)[0][:, 0], labels))
 
 
-def _centred(scores: np.ndarray) -> np.ndarray:
-    """Scores without the mean of each row, then of each column: a person whom everybody fits draws no stripe."""
-    scores = scores - scores.mean(axis=1, keepdims=True)
-    return np.asarray(scores - scores.mean(axis=0))
+def _standardised(scores: np.ndarray, axis: int) -> np.ndarray:
+    """Scores with mean 0 and spread 1 along an axis: a person whom everybody fits draws no stripe."""
+    spread = scores.std(axis=axis, keepdims=True)
+    return np.asarray((scores - scores.mean(axis=axis, keepdims=True)) / np.where(spread > 0, spread, 1))
 
 
 def _values(metrics: Metrics) -> np.ndarray:
