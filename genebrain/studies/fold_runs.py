@@ -43,11 +43,12 @@ def fit_folds(fit: Callable[..., Path], run: Path, split: SplitSettings, **optio
 
 def evaluate_folds(run: Path, settings: Any, elsewhere: Any, progress: bool) -> Metrics:
     """Judge all folds together; see :func:`genebrain.studies.folds.judge_folds`."""
+    from genebrain.evaluation.report.comparisons import terminal_table
     from genebrain.studies.folds import judge_folds
 
     if elsewhere is not None:
         raise UserError(f"{run} holds several fits: judge one of them on a second cohort (run={run}/fold-0)")
     metrics = judge_folds(run, settings)
     if progress:
-        log.info(metrics["verdict"])
+        log.info(f"{terminal_table(metrics)}\n{metrics['verdict']}")
     return metrics

@@ -15,6 +15,7 @@ from genebrain.alignment.model import AlignmentModel
 from genebrain.brain.connectome.first_order import LIMIT, FirstOrderFit, first_order_fit
 from genebrain.brain.store.store import ScanStore
 from genebrain.common.types import IntArray, Metrics
+from genebrain.evaluation.verdict import number
 from genebrain.sides.connectome import DEFAULT_KINDS, ConnectomeSide, person_scans
 from genebrain.sides.estimators.side import EstimatorSide
 from genebrain.sides.people import Subjects
@@ -61,8 +62,9 @@ def warnings(kinds: tuple[str, ...], used: str, reached: dict[str, float], serie
     best = max(others, key=lambda kind: others[kind], default=None)
     if best is not None and others[best] > own + CLEARLY:
         found.append(
-            f"The scans are read by {', '.join(kinds)}, which reaches {own:.2f} in cross-validation; {best} reaches "
-            f"{others[best]:.2f}: fit again with brain.kind={best}, or without brain.kind to compare them all."
+            f"The scans are read by {', '.join(kinds)}, which reaches {number(own)} in cross-validation; {best} "
+            f"reaches {number(others[best])}: fit again with brain.kind={best}, or without brain.kind to "
+            "compare them all."
         )
     if not series.fits and "innovation" in {kind_of(part) for part in used.split(JOINED)}:
         lag = int(np.argmax(np.abs(series.autocorrelation)))

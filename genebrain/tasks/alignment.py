@@ -210,6 +210,7 @@ def evaluate(
     train people alone; see :mod:`genebrain.runs.train_only`.
     """
     from genebrain.cohort.column_roles import roles_in_words
+    from genebrain.evaluation.report.comparisons import terminal_table
     from genebrain.runs.places import open_stored
     from genebrain.studies.baselines import COMPARISONS
     from genebrain.studies.folds import is_folded
@@ -234,6 +235,7 @@ def evaluate(
         metrics = judge_run(Path(run), experiment, workspace, settings)
     if progress:
         print(roles_in_words(metrics["columns"]))
+        print(terminal_table(metrics))
         print(f"{metrics['verdict']}\nas a page: genebrain report run={run if place is None or out is None else out}")
     return metrics
 

@@ -51,8 +51,8 @@ def test_spikes_show_in_kurtosis_and_steps_and_gaps_do_not() -> None:
 
 def test_the_better_kind_is_named_with_what_to_type() -> None:
     (said,) = warnings(("innovation",), "innovation-15", {"innovation": 0.05, "lag0": 0.67, "spectrum": 0.06}, FINE)
-    assert "reaches 0.05" in said
-    assert "lag0 reaches 0.67" in said
+    assert "reaches .050" in said
+    assert "lag0 reaches .67" in said
     assert "brain.kind=lag0" in said
     assert warnings(("innovation",), "innovation-15", {"innovation": 0.64, "lag0": 0.67}, FINE) == []
     assert warnings(("innovation", "lag0"), "lag0-15", {"innovation": 0.05, "lag0": 0.67}, FINE) == []

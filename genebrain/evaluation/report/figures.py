@@ -19,6 +19,7 @@ from genebrain.common.files import replacing
 from genebrain.common.types import FloatArray, IntArray, Metrics
 from genebrain.evaluation.disclosure import MIN_CELL, shown_strata
 from genebrain.evaluation.ranks import check_embeddings
+from genebrain.evaluation.report.comparisons import colour_of
 from genebrain.evaluation.report.run_figures import funnel_bars, training_curves
 from genebrain.evaluation.report.style import COLOURS, PALETTE, new_figure, pretty
 from genebrain.evaluation.verdict import judged_people, number
@@ -119,8 +120,8 @@ def retrieval_curve(metrics: Metrics, curves: Mapping[str, Metrics] | None = Non
     ax: Axes = figure.subplots()
     points = {"model": metrics["retrieval"]["mean"]}
     points |= {name: one for name, one in (metrics.get("baselines") or {}).items() if one}
-    for place, (name, one) in enumerate(points.items()):
-        colour = COLOURS["model"] if name == "model" else PALETTE[(place - 1) % len(PALETTE)]
+    for name, one in points.items():
+        colour = colour_of(name)
         curve = (curves or {}).get(name)
         if curve:
             k, value, low, high = (np.asarray(curve[key]) for key in ("k", "recall", "low", "high"))
@@ -195,9 +196,11 @@ def stratum_bars(within: Metrics | None, min_cell: int = MIN_CELL, split: str = 
 def similarity(
     gene: FloatArray, brain: FloatArray, strata: Sequence[str] | IntArray | None = None, split: str = "test"
 ) -> Figure:
-    """Scores of up to `SHOWN_SUBJECTS` genomes (rows) and scans (columns), standardised within each row.
+    """Scores of up to `SHOWN_SUBJECTS` genomes (rows) and scans (columns), standardised within each column and row.
 
-    People of strata below `MIN_CELL` are not drawn.
+    Within a stratum people stand in the order of the direction in which genomes differ most, so that neighbours
+    resemble each other and matches lie in a band. The order knows nothing of who belongs to whom: it cannot draw a
+    diagonal where there is none. People of strata below `MIN_CELL` are not drawn.
     """
     gene, brain = check_embeddings(gene, brain)
     labels = np.asarray(strata) if strata is not None else np.zeros(len(gene), dtype=int)
@@ -206,9 +209,9 @@ def similarity(
     order = np.argsort(labels, kind="stable")
     order = order[large[order]]
     pick = order[np.unique(np.linspace(0, len(order) - 1, SHOWN_SUBJECTS).astype(int))]
-    scores = (gene[pick] @ brain[pick].T).astype(float)
-    spread = scores.std(axis=1, keepdims=True)
-    scores = (scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
+    scores = _standardised(_standardised((gene[pick] @ brain[pick].T).astype(float), 0), 1)
+    inside = order_to_show(scores, labels[pick])
+    pick, scores = pick[inside], scores[np.ix_(inside, inside)]
     figure = new_figure(6.6, 5.4)
     ax: Axes = figure.subplots()
     image = ax.imshow(scores, cmap="RdBu_r", vmin=-3, vmax=3, interpolation="nearest")
@@ -218,8 +221,19 @@ def similarity(
     sorted_by = ", sorted by stratum" if strata is not None else ""
     ax.set(xlabel=f"scans{sorted_by}", ylabel=f"genomes{sorted_by}", xticks=[], yticks=[])
     ax.set_title(f"{len(pick)} of {len(gene)} {split} people; matches on the diagonal", fontsize=10)
-    figure.colorbar(image, ax=ax, shrink=0.8, label="score, standardised per genome")
+    figure.colorbar(image, ax=ax, shrink=0.8, label="score, standardised per scan and genome")
     return figure
+
+
+def order_to_show(scores: np.ndarray, labels: np.ndarray) -> IntArray:
+    """Rows by stratum and, inside it, by the first left singular vector, which no pairing of the columns changes."""
+    return np.lexsort((np.linalg.svd(scores)[0][:, 0], labels))
+
+
+def _standardised(scores: np.ndarray, axis: int) -> np.ndarray:
+    """Scores with mean 0 and spread 1 along an axis: a person whom everybody fits draws no stripe."""
+    spread = scores.std(axis=axis, keepdims=True)
+    return np.asarray((scores - scores.mean(axis=axis, keepdims=True)) / np.where(spread > 0, spread, 1))
 
 
 def _values(metrics: Metrics) -> np.ndarray:

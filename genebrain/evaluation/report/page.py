@@ -26,6 +26,7 @@ from genebrain.common.types import Metrics, UserError
 from genebrain.evaluation.disclosure import MIN_CELL, shown_count, shown_strata
 from genebrain.evaluation.limits import limits, older_judgement
 from genebrain.evaluation.model_choices import gene_sets, model_choices
+from genebrain.evaluation.report.comparisons import glossary
 from genebrain.evaluation.report.run_figures import funnel_bars, training_curves
 from genebrain.evaluation.report.style import pretty
 from genebrain.evaluation.result_files import result_path
@@ -90,6 +91,7 @@ def context(folder: Path, split: str = "test") -> dict[str, Any]:
             figures[name] = _embed(_png(figure))
     config = folder / "config.yaml"
     model = {k: v for k, v in (metrics.get("model") or {}).items() if k != "arms"}
+    arms = (metrics.get("model") or {}).get("arms") or {}
     listed = {k: v for k, v in (model.get("chosen") or {}).items() if k != "genes"}  # it has a table of its own
     genes = metrics.get("gene_readings")
     # What cross-validation tried is known of the model of the run; the one that validation people judge is another.
@@ -117,7 +119,10 @@ def context(folder: Path, split: str = "test") -> dict[str, Any]:
         "gene_stack": genes,
         "scan_kinds": sorted(((metrics.get("scan_readings") or {}).get("recall@1") or {}).items(), key=lambda x: -x[1]),
         "choices": model_choices(model, tried),
-        "arms": (metrics.get("model") or {}).get("arms") or {},
+        "arms": arms,
+        "tied": _calibrated_away(model),
+        "untold": _untold(metrics),
+        "meanings": glossary(("confound_only", *(metrics.get("baselines") or {}), *arms)),
         "flat": flat,
         "flat_counts": flat_counts,
         "rows_of": lambda named: [(name, one, "") for name, one in named.items()],
@@ -191,6 +196,20 @@ def _metrics(folder: Path, split: str) -> Metrics:
             f"{path} is about {metrics['split']} people; make it anew with: genebrain evaluate run={folder}"
         )
     return metrics
+
+
+def _calibrated_away(model: Mapping[str, Any]) -> bool:
+    """Whether the closed form in use predicts nothing, so that all pairs are tied."""
+    return model.get("kept") == "closed_form" and (model.get("calibration") or {}).get("slope") == 0
+
+
+def _untold(metrics: Metrics) -> str:
+    """Why the page names no genes."""
+    if "findings" not in metrics:
+        return "this run was judged by an older version"
+    if ((metrics.get("model") or {}).get("calibration") or {}).get("slope") == 0:
+        return "the closed form found nothing that genes and scans share"
+    return "the run was judged with findings=false, or has no closed form"
 
 
 def _json(path: Path) -> dict[str, Any]:
