@@ -112,6 +112,8 @@ def run_fit(
     """
     experiment.check()
     refuse_another(run, asdict(experiment), not_yet_known=["cohort"])
+    if experiment.split.fold is not None:  # too many folds: said before scans and genomes are read
+        experiment.split.make(workspace.cohort, experiment.seed)
     folder = RunFolder(run)
     with folder.alone():
         return _fit(experiment, workspace, folder, on_claim, progress)

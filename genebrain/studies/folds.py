@@ -15,7 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.common.run_folder import FORMAT, read_json, write_json
+from genebrain.common.checksums import CHECKSUMS, verify_run
+from genebrain.common.hashing import content_digest
+from genebrain.common.reading import read_record
+from genebrain.common.run_folder import FORMAT, write_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.nulls import deal, mean_percentile, p_value, summary_of_null
 from genebrain.evaluation.report.figures import write_figures
@@ -65,8 +68,12 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
     """
     if settings.split != "test":
         raise UserError(f"split={settings.split}: everybody is tested once in the folds of {run}; leave split out")
-    n_folds = int(read_json(run / FILE)["folds"])
-    runs = [open_run(fold_folder(run, number)) for number in range(n_folds)]
+    verify_run(run, results=False)
+    first = open_run(fold_folder(run, 0))
+    n_folds = first.experiment.split.folds or 1
+    if (found := read_record(run / FILE).get("folds")) != n_folds:
+        raise UserError(f"{run / FILE} says {found} folds, {fold_folder(run, 0)} is one of {n_folds}: restore a copy")
+    runs = [first, *(open_run(fold_folder(run, number)) for number in range(1, n_folds))]
     folds = [_fold(one, settings) for one in runs]
     largest = min(full_gallery(len(fold.genome), fold.genome) for fold in folds)
     size = usual_gallery(settings.gallery_size, largest)
@@ -111,8 +118,10 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
     metrics["verdict"] = verdict(metrics)
     if kept := set_aside(run / "metrics.json", metrics["question"]):
         log.warning(f"note: metrics.json answered another question: now {kept.name}")
+    (run / CHECKSUMS).unlink(missing_ok=True)  # whoever is killed in between leaves nothing that looks damaged
     write_json(run / "metrics.json", metrics)
     write_json(run / "funnel.json", cohort.funnel)
+    write_json(run / CHECKSUMS, {name: content_digest(run / name) for name in (FILE, "metrics.json", "funnel.json")})
     gene, brain = folds[0].vectors["model"]
     write_figures(run / "figures", metrics, gene=gene, brain=brain, strata=folds[0].strata, curves={}, history={},
                   funnel={key: value for key, value in cohort.funnel.items() if isinstance(value, int)})  # fmt: skip
