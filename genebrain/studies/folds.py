@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.common.checksums import CHECKSUMS, verify_run
-from genebrain.common.hashing import content_digest
+from genebrain.common.checksums import verify_run
 from genebrain.common.reading import read_record
-from genebrain.common.run_folder import FORMAT, write_json
+from genebrain.common.run_folder import FORMAT, write_results
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.nulls import deal, mean_percentile, p_value, summary_of_null
 from genebrain.evaluation.report.figures import write_figures
@@ -118,10 +117,7 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
     metrics["verdict"] = verdict(metrics)
     if kept := set_aside(run / "metrics.json", metrics["question"]):
         log.warning(f"note: metrics.json answered another question: now {kept.name}")
-    (run / CHECKSUMS).unlink(missing_ok=True)  # whoever is killed in between leaves nothing that looks damaged
-    write_json(run / "metrics.json", metrics)
-    write_json(run / "funnel.json", cohort.funnel)
-    write_json(run / CHECKSUMS, {name: content_digest(run / name) for name in (FILE, "metrics.json", "funnel.json")})
+    write_results(run, {"metrics.json": metrics, "funnel.json": cohort.funnel}, FILE)
     gene, brain = folds[0].vectors["model"]
     write_figures(run / "figures", metrics, gene=gene, brain=brain, strata=folds[0].strata, curves={}, history={},
                   funnel={key: value for key, value in cohort.funnel.items() if isinstance(value, int)})  # fmt: skip
