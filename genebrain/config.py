@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import genebrain
 from genebrain import config_files, stored_settings
-from genebrain.common.types import UserError
+from genebrain.common.types import UserError, wrong_types
 from genebrain.common.words import instead_of, nearest
 from genebrain.config_files import groups
 from genebrain.typed_words import as_typed
@@ -130,6 +130,7 @@ def check(config: DictConfig, verb: str, good: DictConfig | None = None, untried
     assert isinstance(right, dict)
     task = getattr(genebrain, file_name(verb))
     problems = _bind(task, {k: v for k, v in container.items() if k != "hydra"}, verb)
+    problems += wrong_types(task, {k: v for k, v in container.items() if not isinstance(v, dict) and v != "???"})
     failed: dict[str, str] = {}
     for path, node in _nodes(container):
         try:

@@ -19,7 +19,7 @@ import yaml
 import genebrain
 from genebrain.common.files import replacing
 from genebrain.common.reading import refuse_deep
-from genebrain.common.types import UserError
+from genebrain.common.types import UserError, wrong_types
 
 TARGET = "_target_"
 MOST_BYTES = 2**20
@@ -68,6 +68,8 @@ def build(value: Any, depth: int = 0) -> Any:
     kind = settings_class(value[TARGET])
     try:
         inspect.signature(kind).bind(**inner)
+        if wrong := wrong_types(kind, inner):
+            raise UserError("; ".join(wrong))
         return kind(**inner)
     except UserError:
         raise

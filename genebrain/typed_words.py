@@ -8,21 +8,18 @@ whose default is a word takes text. Options that take numbers as well as words k
 
 from __future__ import annotations
 
-import collections.abc
-import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from genebrain.common.types import UserError
+from genebrain.common.types import LISTS, UserError, hints, members
 from genebrain.stored_settings import settings_class
 
-_LISTS = (list, tuple, collections.abc.Sequence, set, frozenset)
 _NUMBERS = (int, float, bool)
 
 
@@ -78,47 +75,18 @@ def _kinds(key: str, base: DictConfig, task: Callable[..., Any]) -> tuple[Any, .
             target = settings_class(node["_target_"])
         except UserError:  # said when the configuration is checked
             target = None
-    hint = _hints(target).get(name, Any)
+    hint = hints(target).get(name, Any)
     if hint is not Any:
-        return _members(hint)
+        return members(hint)
     plain = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
     default = plain.get(name) if isinstance(plain, dict) else None
     return (str,) if isinstance(default, str) and default != "???" else ()
 
 
-def _hints(target: Any) -> dict[str, Any]:
-    """Types of the arguments of a function or class; of those that can be resolved, each on its own.
-
-    Types that only type checkers import (what a function returns, say) say nothing of what is typed.
-    """
-    if target is None:
-        return {}
-    own = target.__mro__[::-1] if isinstance(target, type) else ()
-    owners = [getattr(one, "__init__") for one in own] or [target]  # noqa: B009
-    found: dict[str, Any] = {}
-    for owner in owners:
-        names = getattr(owner, "__globals__", None)
-        for name, annotation in getattr(owner, "__annotations__", {}).items():
-            one = types.SimpleNamespace(__annotations__={name: annotation})
-            try:
-                found[name] = get_type_hints(one, globalns=names)[name]
-            except (NameError, TypeError):
-                continue
-    return found
-
-
-def _members(hint: Any) -> tuple[Any, ...]:
-    if get_origin(hint) in (Union, types.UnionType):
-        return tuple(member for one in get_args(hint) for member in _members(one))
-    if get_origin(hint) is Literal:
-        return tuple({type(value) for value in get_args(hint)})
-    return (hint,)
-
-
 def _item_kinds(kinds: tuple[Any, ...]) -> tuple[Any, ...]:
     """Types of the items of the lists among ``kinds``."""
-    lists = [kind for kind in kinds if get_origin(kind) in _LISTS]
-    return tuple(member for kind in lists for item in get_args(kind) if item is not ... for member in _members(item))
+    lists = [kind for kind in kinds if get_origin(kind) in LISTS]
+    return tuple(member for kind in lists for item in get_args(kind) if item is not ... for member in members(item))
 
 
 def _takes_words(kinds: tuple[Any, ...]) -> bool:

@@ -72,28 +72,32 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
 HOSTILE: dict[str, dict[str, list[Any]]] = {
     "brainlm": {
         "hidden_size": ["x", None, [1], 10**9, -2, float("nan")], "num_hidden_layers": [10**9, 1.5, "2", None],
-        "conv_kernel_size": [10**9, -1], "genebrain.frames": ["x", 10**12, -1, None], "genebrain.tr": ["x", -1, [2]],
-        "genebrain.origin": [None, 3], "genebrain": [3, {}], "decoder_num_hidden_layers": [10**8],
+        "conv_kernel_size": [10**9, -1], "genebrain.frames": ["x", 10**12, -1, None, True],
+        "genebrain.tr": ["x", -1, [2], True], "genebrain.origin": [None, 3], "genebrain": [3, {}],
+        "decoder_num_hidden_layers": [10**8],
     },
     "brainlm_vit": {
-        "image_size": [10**9, "x", [1, 2, 3], [10**9, 10**9]], "patch_size": [0, -1, "x"], "hidden_size": [7],
+        "image_size": [10**9, "x", [1, 2, 3], [10**9, 10**9], True], "patch_size": [0, -1, "x", True],
+        "hidden_size": [7],
     },
     "swift": {
         "depths": [[10**9, 2], "x", [], [2] * 5000], "img_size": [[10**9] * 4, 3, None], "num_heads": [[0, 0], "ab"],
-        "embed_dim": [10**9, -1, None], "patch_size": [[0, 0, 0, 0], [4, 4]],
+        "embed_dim": [10**9, -1, None, True], "patch_size": [[0, 0, 0, 0], [4, 4]],
     },
     "brainmt": {
-        "depth": [[10**9, 2], None, "x"], "width": [10**9, -8, "x"], "num_frames": [-1, 10**12, "x"], "num_heads": [0],
+        "depth": [[10**9, 2], None, "x"], "width": [10**9, -8, "x"], "num_frames": [-1, 10**12, "x"],
+        "num_heads": [0, True],
     },
     "dna": {
         "num_hidden_layers": [10**9, "x", -1, None, 1.5], "hidden_size": [10**9, 10**30, "x", None, -64],
         "hidden_act": ["os.system", 3], "rope_parameters": [{"rope_type": "x"}, 3, {"rope_theta": "x"}],
-        "num_attention_heads": [0, -4, None], "intermediate_size": [10**30, "x"], "tie_word_embeddings": ["x"],
+        "num_attention_heads": [0, -4, None, True], "rms_norm_eps": [True, "x"],
+        "intermediate_size": [10**30, "x"], "tie_word_embeddings": ["x"],
     },
     "alignment": {
         "settings.projector.hidden": [10**9, 10**30, "x", float("nan"), None], "settings.projector.width": [10**9, 0],
         "settings": [3, {}], "closed_form": [None, []], "kept": [], "settings.loss": ["os.system"],
-        "settings.score": ["x"],
+        "settings.score": ["x"], "settings.projector.dropout": [True],
     },
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ from genebrain.alignment.towers.towers import EncodedTower, ProjectorTower, Resi
 from genebrain.common.files import write_private
 from genebrain.common.reading import AGAIN, contents_of, read_record
 from genebrain.common.tensor_files import read_arrays, read_tensors, write_tensors
-from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.common.types import FloatArray, IntArray, UserError, built
 from genebrain.training.adapters import ParameterReport
 from genebrain.training.tuned_encoder import tuned_encoders
 
@@ -138,7 +138,7 @@ class AlignmentModel:
         arrays = read_arrays(folder / "closed_form.safetensors")
         with contents_of(path):
             wanted = dict(meta["settings"])
-            settings = AlignmentSettings(**{**wanted, "projector": ProjectorSettings(**wanted["projector"])})
+            settings = built(AlignmentSettings, {**wanted, "projector": built(ProjectorSettings, wanted["projector"])})
             closed = ClosedForm.from_state({**arrays, "json": meta["closed_form"]})
             kept, approval, trained = meta["kept"], meta["approval"], meta["trained"]
         towers = None

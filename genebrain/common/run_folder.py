@@ -157,6 +157,14 @@ class RunFolder:
             write_json(path, known | {name: content_digest(self.path / name)})
 
 
+def write_results(folder: Path, results: Mapping[str, Any], *others: str) -> None:
+    """Write JSON into a folder that is no run itself (folds, a second cohort), with checksums of it and of others."""
+    (folder / CHECKSUMS).unlink(missing_ok=True)  # whoever is killed in between leaves nothing that looks damaged
+    for name, content in results.items():
+        write_json(folder / name, content)
+    write_json(folder / CHECKSUMS, {name: content_digest(folder / name) for name in (*results, *others)})
+
+
 def refuse_another(run: Path | str, settings: Mapping[str, Any], not_yet_known: Sequence[str] = ()) -> None:
     """Raise a UserError for a folder that holds another experiment, naming the settings that differ.
 

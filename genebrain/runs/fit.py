@@ -110,6 +110,8 @@ def run_fit(
     A folder that holds the same experiment and is finished is returned as it is; an unfinished one goes on.
     ``record`` is kept as ``config.yaml`` once the folder belongs to this experiment.
     """
+    if experiment.split.fold is not None:  # too many folds: said before scans and genomes are read
+        experiment.split.make(workspace.cohort, experiment.seed)
     folder = RunFolder(run)
     with folder.alone():
         return _fit(experiment, workspace, folder, record, progress)

@@ -2,7 +2,7 @@
 
 ``known_answer.json`` holds settings and ceilings; ``truth.safetensors`` the true genetic value ``g``, trait
 ``z`` and optimal reading of the scans ``u``, each float32 ``[people, k]``, in the order of
-``participants.tsv``.
+``participants.tsv``. The first carries checksums of itself and of the second; cohorts of older versions have none.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.common.checksums import digest_of
+from genebrain.common.hashing import content_digest
 from genebrain.common.reading import read_record
 from genebrain.common.tensor_files import read_arrays, write_tensors
-from genebrain.common.types import UserError
+from genebrain.common.types import UserError, number, whole
 from genebrain.evaluation.ceiling import bayes_ceiling
 
 FILE, TRUTH = "known_answer.json", "truth.safetensors"
@@ -36,7 +38,12 @@ def write_known_answer(folder: Path, answer: dict[str, Any], truth: dict[str, ND
     """Write both files into ``folder``; ``answer`` names its truth file under ``truth``."""
     arrays = {name: np.asarray(values, dtype=np.float32) for name, values in truth.items()}
     write_tensors(folder / TRUTH, arrays, private=False)
-    (folder / FILE).write_text(json.dumps({**answer, "truth": TRUTH}, indent=2) + "\n")
+    content = {**answer, "truth": TRUTH, "truth_checksum": content_digest(folder / TRUTH)}
+    (folder / FILE).write_text(json.dumps({**content, "checksum": _checksum(content)}, indent=2) + "\n")
+
+
+def _checksum(answer: dict[str, Any]) -> str:
+    return digest_of(json.dumps({k: v for k, v in answer.items() if k != "checksum"}, sort_keys=True).encode())
 
 
 def read_known_answer(path: Path | str) -> dict[str, Any]:
@@ -45,16 +52,24 @@ def read_known_answer(path: Path | str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        When the file is absent or not of this kind.
+        When the file is absent, not of this kind, or did not stay as it was written.
     """
     path = Path(path)
     try:
         answer = read_record(path)
+        if answer.get("checksum", own := _checksum(answer)) != own:
+            raise ValueError("it did not stay as it was written")
+        k, r2 = answer["k"], answer["r2"]
+        if not (whole(k) and k >= 1 and number(r2) and 0 <= r2 < 1):
+            raise ValueError(f"k={str(k)[:30]} and r2={str(r2)[:30]}")
         for part in ("ceiling", "ceiling_within_strata"):
             if answer[part] is not None:
                 answer[part] = {int(size): values for size, values in answer[part].items()}
     except (UserError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{path} is not the known answer of a simulated cohort: {error}") from error
+        raise UserError(
+            f"{path} is not the known answer of a simulated cohort ({error}): restore it from a copy, or simulate the "
+            "cohort again"
+        ) from error
     return dict(answer)
 
 
@@ -62,12 +77,23 @@ def read_truth(path: Path | str) -> dict[str, NDArray[np.float32]]:
     """Arrays ``g``, ``z``, ``u`` (and ``mislabelled``) that belong to a ``known_answer.json``.
 
     Rows follow ``participants.tsv``.
+
+    Raises
+    ------
+    UserError
+        The file is missing or did not stay as it was written.
     """
-    path = Path(path)
-    file = path.parent / read_known_answer(path)["truth"]
+    answer = read_known_answer(path)
+    file = Path(path).parent / TRUTH
     if not file.is_file():
         raise UserError(f"{file} is missing; simulate the cohort again")
-    return read_arrays(file)
+    arrays = read_arrays(file)
+    sizes = {values.shape for name, values in arrays.items() if name in ("g", "z", "u")}
+    whole_truth = {"g", "z", "u"} <= arrays.keys() and len(sizes) == 1 and sizes.pop()[1:] == (answer["k"],)
+    finite = all(np.isfinite(values).all() for values in arrays.values())
+    if not (whole_truth and finite and answer.get("truth_checksum", digest := content_digest(file)) == digest):
+        raise UserError(f"{file} did not stay as it was written: restore it from a copy, or simulate the cohort again")
+    return arrays
 
 
 def stands_already(out: Path, settings: dict[str, Any]) -> bool:

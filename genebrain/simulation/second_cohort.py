@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.common.types import UserError
+from genebrain.common.types import UserError, number
 from genebrain.simulation.draw import Drawn, draw, streams_of
 from genebrain.simulation.genome.families import plan_families
 from genebrain.simulation.genome.next_people import joined_genomes, only_new
@@ -45,6 +45,7 @@ def settings_like(like: Path, asked: dict[str, Any], second: SecondCohort) -> di
         ``like`` is no simulated cohort, or one that has no second; settings that only the first decides; its seed.
     """
     first = _settings_of(like)
+    read_truth(_known_answer(like))  # damaged: refused before any work
     world = first.get("like", first)  # the second cohort of a second one
     problems = [
         f"{name}={value} comes from {like} ({world.get(name, USUAL[name])})"
@@ -144,4 +145,13 @@ def _settings_of(like: Path) -> dict[str, Any]:
     found = read_known_answer(_known_answer(like)).get("settings")
     if not isinstance(found, dict) or "seed" not in found:
         raise UserError(f"like={like} was simulated by an older version, which did not keep its settings")
+    kept = {**found, **found.get("like", {})} if isinstance(found.get("like", {}), dict) else {"like": found["like"]}
+    if wrong := [f"{name}={str(one)[:30]}" for name, one in kept.items() if not _usual_type(name, one)]:
+        raise UserError(f"{_known_answer(like)} is damaged ({', '.join(wrong)}): simulate that cohort again")
     return dict(found)
+
+
+def _usual_type(name: str, value: Any) -> bool:
+    """Whether a setting has the type of its usual value; others are compared where they are used."""
+    usual = {"seed": 0, "like": {}, "second": {}, **USUAL}.get(name)
+    return usual is None or (number(value) if isinstance(usual, float) else type(value) is type(usual))

@@ -41,6 +41,8 @@ from genebrain.studies.learning_curve import learning_curve
 log = logging.getLogger(__name__)
 
 METRICS = ("recall@1", "recall@5", "percentile_rank", "matched_auc")
+LAST = "seconds.txt"
+"""Written when a cell is judged and has its figures and its card: what says that it is finished."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _run(
     reads = {(cell.experiment.genetics, cell.experiment.split, cell.seed) for cell in cells}
     for gene, split, seed in sorted(reads, key=str):
         workspace.embed(gene, training=split.make(workspace.cohort, seed).training)
-    todo = [cell for cell in cells if not (cell.folder / "metrics.json").exists()]
+    todo = [cell for cell in cells if not (cell.folder / LAST).exists()]
     shared = (_Place.of(workspace, cells[0].experiment), brains, gallery_size, fit, evaluate)
     by_arm = [[cell for cell in todo if cell.arm == arm] for arm in dict.fromkeys(cell.arm for cell in cells)]
     work = (joblib.delayed(_run_cells)(group, *shared) for group in by_arm if group)
@@ -255,7 +257,7 @@ def _run_cells(
                 cell.folder, gallery_size=gallery_size, comparisons=(), n_bootstrap=200, n_permutations=200,
                 workspace=workspace, progress=False, findings=False,
             )  # fmt: skip
-            write_private(cell.folder / "seconds.txt", f"{time.perf_counter() - started:.2f}\n".encode())
+            write_private(cell.folder / LAST, f"{time.perf_counter() - started:.2f}\n".encode())
             outcome[cell.arm, cell.seed] = ""
         except Exception as error:  # any failure is shown; the other cells go on
             outcome[cell.arm, cell.seed] = f"{type(error).__name__}: {error}"
@@ -264,15 +266,14 @@ def _run_cells(
 
 def _row(cell: Cell, error: str) -> dict[str, Any]:
     row: dict[str, Any] = {"arm": cell.arm, "seed": cell.seed}
-    path = cell.folder / "metrics.json"
-    if not path.exists():
-        return {**row, "error": error or "not run"}
+    if error:
+        return {**row, "error": error}
     verify_run(cell.folder)
-    metrics = read_json(path)
+    metrics = read_json(cell.folder / "metrics.json")
     for name in METRICS:
         one = metrics["retrieval"]["mean"][name]
         row |= {name: one["value"], f"{name}_low": one["ci"][0], f"{name}_high": one["ci"][1]}
-    splits, seconds = metrics["splits"], cell.folder / "seconds.txt"
+    splits = metrics["splits"]
     return {
         **row,
         "gallery_size": metrics["gallery_size"],
@@ -280,7 +281,7 @@ def _row(cell: Cell, error: str) -> dict[str, Any]:
         **{f"{name}_recall@1": (metrics.get(name) or {}).get("recall@1") for name in ("ceiling", "learners_ceiling")},
         "n_train": splits["train"] + splits["validation"],
         "n_test": metrics["n_subjects"],
-        "seconds": float(read_text(seconds)) if seconds.exists() else None,
+        "seconds": read_json(cell.folder / LAST, "delete it: this cell is judged again"),
         "run": str(cell.folder),
         "error": "",
     }

@@ -23,19 +23,21 @@ def fit_folds(fit: Callable[..., Path], run: Path, split: SplitSettings, **optio
         The folder holds a single run, or another number of folds.
     """
     from genebrain.common.files import make_private
-    from genebrain.common.run_folder import read_json, write_json
+    from genebrain.common.reading import read_record
+    from genebrain.common.run_folder import write_json
     from genebrain.studies.folds import FILE, fold_folder
 
     if (run / "settings.json").exists():
         raise UserError(f"{run} holds a single run; choose another run= for split.folds={split.folds}")
-    if (run / FILE).exists() and read_json(run / FILE)["folds"] != split.folds:
-        raise UserError(f"{run} holds {read_json(run / FILE)['folds']} folds, not {split.folds}; choose another run=")
+    if (run / FILE).exists() and (found := read_record(run / FILE).get("folds")) != split.folds:
+        raise UserError(f"{run} holds {found} folds, not {split.folds}; choose another run=")
     make_private(run)
-    write_json(run / FILE, {"folds": split.folds})
     for number in range(int(split.folds or 0)):
         if options.get("progress"):
             log.info(f"fold {number + 1} of {split.folds}")
         fit(run=fold_folder(run, number), split=replace(split, fold=number), **{**options, "progress": False})
+        if not (run / FILE).exists():  # not before: a number that cannot be must not claim the folder
+            write_json(run / FILE, {"folds": split.folds})
     if options.get("progress"):
         log.info(f"fitted {run}; judge all folds together with: genebrain evaluate run={run}")
     return run

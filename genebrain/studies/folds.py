@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from genebrain.common.run_folder import read_json, write_json
+from genebrain.common.checksums import verify_run
+from genebrain.common.reading import read_record
+from genebrain.common.run_folder import write_results
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.nulls import deal, mean_percentile, p_value, summary_of_null
 from genebrain.evaluation.report.figures import write_figures
@@ -65,8 +67,12 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
     """
     if settings.split != "test":
         raise UserError(f"split={settings.split}: everybody is tested once in the folds of {run}; leave split out")
-    n_folds = int(read_json(run / FILE)["folds"])
-    runs = [open_run(fold_folder(run, number)) for number in range(n_folds)]
+    verify_run(run, results=False)
+    first = open_run(fold_folder(run, 0))
+    n_folds = first.experiment.split.folds or 1
+    if (found := read_record(run / FILE).get("folds")) != n_folds:
+        raise UserError(f"{run / FILE} says {found} folds, {fold_folder(run, 0)} is one of {n_folds}: restore a copy")
+    runs = [first, *(open_run(fold_folder(run, number)) for number in range(1, n_folds))]
     folds = [_fold(one, settings) for one in runs]
     largest = min(full_gallery(len(fold.genome), fold.genome) for fold in folds)
     size = usual_gallery(settings.gallery_size, largest)
@@ -103,8 +109,7 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
     metrics["verdict"] = verdict(metrics)
     if kept := set_aside(run / "metrics.json", metrics["question"]):
         log.warning(f"note: metrics.json answered another question: now {kept.name}")
-    write_json(run / "metrics.json", metrics)
-    write_json(run / "funnel.json", cohort.funnel)
+    write_results(run, {"metrics.json": metrics, "funnel.json": cohort.funnel}, FILE)
     gene, brain = folds[0].vectors["model"]
     write_figures(run / "figures", metrics, gene=gene, brain=brain, strata=folds[0].strata, curves={}, history={},
                   funnel={key: value for key, value in cohort.funnel.items() if isinstance(value, int)})  # fmt: skip

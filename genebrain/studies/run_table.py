@@ -14,12 +14,14 @@ from typing import Any
 
 import pandas as pd
 
-from genebrain.common.reading import read_record
+from genebrain.common.checksums import verify_run
+from genebrain.common.reading import contents_of, read_record
 from genebrain.common.types import Metrics, UserError
 from genebrain.evaluation.result_files import result_path
 from genebrain.evaluation.verdict import judge, judged_people
 
 SHOWN = ("recall@1", "recall@5", "percentile_rank")
+AGAIN = "judge the run again (genebrain evaluate)"
 DIRECTIONS = ("gene_to_brain", "brain_to_gene", "mean")
 LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
          "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}  # fmt: skip
@@ -48,27 +50,29 @@ def tidy_table(runs: Sequence[Path], split: str = "test") -> pd.DataFrame:
         )
     rows: list[dict[str, Any]] = []
     for name, run in zip(names_of(runs), runs, strict=True):
+        verify_run(run)
         metrics = read_record(result_path(run, "metrics.json", split))
-        about = {
-            "run": name,
-            "cohort": (metrics.get("cohort") or {}).get("name", ""),
-            "people": judged_people(metrics),
-            "test_set": _mark(run, split, metrics),
-            "n": metrics["n_subjects"],
-            "gallery_size": metrics["gallery_size"],
-        }
-        methods = {"model": metrics["retrieval"]}
-        methods |= {other: {"mean": one} for other, one in (metrics.get("baselines") or {}).items() if one}
-        for method, directions in methods.items():
-            for direction in (one for one in DIRECTIONS if one in directions):
-                for metric, found in directions[direction].items():
-                    rows.append(
-                        {
-                            **about, "method": method, "direction": direction, "metric": metric,
-                            "value": found["value"], "low": found["ci"][0], "high": found["ci"][1],
-                            "chance": metrics["chance"].get(metric),
-                        }
-                    )  # fmt: skip
+        with contents_of(result_path(run, "metrics.json", split), AGAIN):
+            about = {
+                "run": name,
+                "cohort": (metrics.get("cohort") or {}).get("name", ""),
+                "people": judged_people(metrics),
+                "test_set": _mark(run, split, metrics),
+                "n": metrics["n_subjects"],
+                "gallery_size": metrics["gallery_size"],
+            }
+            methods = {"model": metrics["retrieval"]}
+            methods |= {other: {"mean": one} for other, one in (metrics.get("baselines") or {}).items() if one}
+            for method, directions in methods.items():
+                for direction in (one for one in DIRECTIONS if one in directions):
+                    for metric, found in directions[direction].items():
+                        rows.append(
+                            {
+                                **about, "method": method, "direction": direction, "metric": metric,
+                                "value": found["value"], "low": found["ci"][0], "high": found["ci"][1],
+                                "chance": metrics["chance"].get(metric),
+                            }
+                        )  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -77,20 +81,21 @@ def shown_table(runs: Sequence[Path], split: str = "test") -> pd.DataFrame:
     rows = []
     for name, run in zip(names_of(runs), runs, strict=True):
         metrics = read_record(result_path(run, "metrics.json", split))
-        mean, chance = metrics["retrieval"]["mean"], metrics["chance"]
-        model = metrics.get("model") or {}
-        rows.append(
-            {
-                "run": name,
-                "genes": model.get("encoder", ""),
-                "scans": str((model.get("chosen") or {}).get("brain", "")),
-                "people": f"{metrics['n_subjects']} {judged_people(metrics)}",
-                "candidates": metrics["gallery_size"],
-                **{metric: _interval(mean[metric]) for metric in SHOWN},
-                "chance recall@1": f"{chance['recall@1']:.3f}",
-                "found": judge(metrics).kind,
-            }
-        )
+        with contents_of(result_path(run, "metrics.json", split), AGAIN):
+            mean, chance = metrics["retrieval"]["mean"], metrics["chance"]
+            model = metrics.get("model") or {}
+            rows.append(
+                {
+                    "run": name,
+                    "genes": model.get("encoder", ""),
+                    "scans": str((model.get("chosen") or {}).get("brain", "")),
+                    "people": f"{metrics['n_subjects']} {judged_people(metrics)}",
+                    "candidates": metrics["gallery_size"],
+                    **{metric: _interval(mean[metric]) for metric in SHOWN},
+                    "chance recall@1": f"{chance['recall@1']:.3f}",
+                    "found": judge(metrics).kind,
+                }
+            )
     return pd.DataFrame(rows).fillna("")
 
 

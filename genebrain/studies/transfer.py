@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from genebrain.alignment.closed_form.spectral import grouped_folds
+from genebrain.common.alone import alone_in
 from genebrain.common.files import make_private
-from genebrain.common.run_folder import read_json, write_json
+from genebrain.common.run_folder import read_json, write_results
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.report.figures import write_figures
 from genebrain.evaluation.result_files import set_aside
@@ -79,28 +80,28 @@ def judge_elsewhere(
         "cost": {},
     }
     metrics["verdict"] = verdict(metrics)
-    write_metrics(out, metrics, cohort.funnel)
-    write_figures(
-        out / "figures",
-        metrics,
-        gene=gene,
-        brain=brain,
-        strata=strata,
-        curves={name: who.curve(*pair) for name, pair in vectors.items()},
-        history={},
-        funnel={k: v for k, v in cohort.funnel.items() if isinstance(v, int)},
-    )
+    make_private(out)
+    with alone_in(out, "folder of results"):
+        write_metrics(out, metrics, cohort.funnel)
+        write_figures(
+            out / "figures",
+            metrics,
+            gene=gene,
+            brain=brain,
+            strata=strata,
+            curves={name: who.curve(*pair) for name, pair in vectors.items()},
+            history={},
+            funnel={k: v for k, v in cohort.funnel.items() if isinstance(v, int)},
+        )
     return metrics
 
 
 def write_metrics(out: Path, metrics: Metrics, funnel: dict[str, Any]) -> None:
-    """Write metrics and funnel into a private folder; metrics that answer another question are kept beside them."""
-    make_private(out)
+    """Write metrics and funnel into a folder; metrics that answer another question are kept beside them."""
     place = out / "metrics.json"
     if kept := set_aside(place, metrics["question"]):
         log.warning(f"note: {place.name} answered another question: now {kept.name}")
-    write_json(place, metrics)
-    write_json(out / "funnel.json", funnel)
+    write_results(out, {place.name: metrics, "funnel.json": funnel})
 
 
 def confound_latents(

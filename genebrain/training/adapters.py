@@ -21,7 +21,7 @@ from genebrain.common.files import replacing
 from genebrain.common.hashing import content_digest
 from genebrain.common.reading import read_record
 from genebrain.common.tensor_files import read_tensors, write_tensors
-from genebrain.common.types import UserError
+from genebrain.common.types import UserError, built
 from genebrain.training.settings import ALL_LINEAR, LoraSettings
 
 WEIGHTS, DESCRIPTION = "adapters.safetensors", "adapters.json"
@@ -167,7 +167,7 @@ def read_settings(folder: str | Path) -> tuple[LoraSettings, str]:
     try:
         content = read_record(folder / DESCRIPTION)
         settings, base, checksum = content["settings"], str(content["base_fingerprint"]), content["checksum"]
-        settings = LoraSettings(**settings)
+        settings = built(LoraSettings, settings)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / DESCRIPTION} is not a description of adapters ({error})") from error
     if content_digest(folder / WEIGHTS) != checksum:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,31 @@ def test_without_a_relation_the_permutation_says_so(tmp_path):
 def test_what_cannot_be_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="holds 3 folds, not 4"):
         genebrain.fit(**people(150), run=run, split=SplitSettings(folds=4), alignment=CLOSED, progress=False)
+
+
+def test_more_folds_than_people_allow_are_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(UserError, match=r"150 people are too few .*: test 2 .*at most split\.folds=30"):
+        genebrain.fit(
+            **people(150), run=tmp_path / "r", split=SplitSettings(folds=1000), alignment=CLOSED, progress=False
+        )
+    assert not list((tmp_path / "r").rglob("*.json"))
+
+
+@pytest.mark.parametrize("content", ['{"folds": 2}', '{"folds": true}', "{}", "[3]", "x"])
+def test_a_damaged_number_of_folds_is_found(run, tmp_path, content):
+    shutil.copytree(run, tmp_path / "r")
+    (tmp_path / "r/folds.json").write_text(content)
+    with pytest.raises(UserError, match=r"folds\.json"):
+        tasks.evaluate(tmp_path / "r", **JUDGE)
+
+
+def test_damaged_results_of_folds_are_found_by_the_page(run, tmp_path):
+    shutil.copytree(run, tmp_path / "r")
+    tasks.evaluate(tmp_path / "r", **JUDGE, comparisons=[])
+    place = tmp_path / "r/metrics.json"
+    place.write_text(place.read_text().replace('"n_subjects": 150', '"n_subjects": 151'))
+    with pytest.raises(UserError, match=r"did not stay as written: metrics\.json \(changed\)"):
+        tasks.report(tmp_path / "r")
     with pytest.raises(UserError, match="everybody is tested once"):
         tasks.evaluate(run, split="validation", **JUDGE)
     with pytest.raises(UserError, match=r"judge one of them on a second cohort \(run=.*fold-0\)"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from genebrain import cli, config, tasks
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.cohort.splits.splits import make_split
+from genebrain.common.hashing import content_digest
 from genebrain.common.types import UserError
 from genebrain.sides.vectors.cohorts import open_cohort
 from genebrain.studies.ablation import own_arms
@@ -86,6 +88,22 @@ def test_the_command_line_takes_plain_names(runs, tmp_path, capsys):
     assert cli.main(["compare", str(tmp_path / "nothing")]) == 2
     assert "hold no metrics of test people" in capsys.readouterr().err
     assert cli.main(["compare"]) == 2
+
+
+def test_changed_metrics_are_found(runs, tmp_path):
+    copy = Path(shutil.copytree(runs[0], tmp_path / "r"))
+    place, seals = copy / "metrics.json", copy / "checksums.json"
+    good = place.read_text()
+    place.write_text(good.replace('"gallery_size": ', '"gallery_size": 1', 1))
+    with pytest.raises(UserError, match=r"did not stay as written: metrics\.json"):
+        genebrain.compare([copy])
+    content = json.loads(good)
+    content["retrieval"]["mean"]["percentile_rank"] = None
+    for wrong in (content, [], {**content, "chance": 3}, {**content, "n_subjects": {}, "retrieval": "x"}):
+        place.write_text(json.dumps(wrong))
+        seals.write_text(json.dumps({"metrics.json": content_digest(place)}))  # somebody sealed it again
+        with pytest.raises(UserError, match=r"metrics\.json is damaged"):
+            genebrain.compare([copy])
 
 
 def test_names_and_letters():

@@ -15,7 +15,7 @@ import numpy as np
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
 from genebrain.alignment.closed_form.motifs.columns import MotifColumns
 from genebrain.alignment.made_blocks import MadeBlocks
-from genebrain.common.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray, built
 
 FAMILIES = ("embeddings", "dosages", "motifs")
 
@@ -188,6 +188,6 @@ class SetColumns:
             own = {k.removeprefix(f"{number}."): v for k, v in state.items() if k.startswith(f"{number}.")}
             kind = MotifColumns if info["family"] == "motifs" else WindowColumns
             parts.append(kind.from_state({**own, "json": info["columns"]}))
-            settings = ColumnSettings(**info["settings"])
+            settings = built(ColumnSettings, info["settings"])
             sets.append(ColumnSet(info["name"], info["source"], info["family"], settings))
         return cls(tuple(sets), tuple(parts))

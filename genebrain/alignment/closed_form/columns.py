@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from genebrain.alignment.closed_form.spectral import principal_components, varimax
 from genebrain.alignment.made_blocks import MadeBlocks
-from genebrain.common.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray, IntArray, built
 from genebrain.common.words import no_bar
 
 Piece = tuple[FloatArray, FloatArray, IntArray]
@@ -158,7 +158,7 @@ class WindowColumns:
             return state[f"{w}.{i}.mean"], state[f"{w}.{i}.map"], state[f"{w}.{i}.selected"]
 
         pieces = [[piece(w, i) for i in range(items)] for w, items in enumerate(info["items"])]
-        return cls(ColumnSettings(**info["settings"]), pieces, info["widths"])
+        return cls(built(ColumnSettings, info["settings"]), pieces, info["widths"])
 
 
 def _widths(blocks: Sequence[FloatArray]) -> list[int]:

@@ -95,7 +95,7 @@ class _TiledLogSumExp(torch.autograd.Function):
 
 @LOSSES.register("infonce")
 class InfoNCE(TiledLoss):
-    """Symmetric InfoNCE with relation-aware positives; options and ``forward`` are those of :class:`genebrain.TiledLoss`."""
+    """Symmetric InfoNCE with relation-aware positives; options and ``forward``: :class:`genebrain.TiledLoss`."""
 
     def of_pairs(self, x: Tensor, y: Tensor, scale: Tensor, relations: Relations) -> Tensor:
         """Log-sum-exp of rows and columns minus the mean positive score."""

@@ -29,7 +29,7 @@ from genebrain.common.files import make_private, write_private
 from genebrain.common.hashing import content_digest
 from genebrain.common.reading import contents_of, read_record, refuse_endless
 from genebrain.common.tensor_files import read_arrays, write_tensors
-from genebrain.common.types import UserError
+from genebrain.common.types import UserError, number, whole
 
 CONFIG, CONTRACT, SEEN = "config.json", "contract.safetensors", "seen_scans.txt"
 ENCODER = "encoder"
@@ -219,9 +219,9 @@ def _load(
 def _own_size(config: Config, own: dict[str, Any]) -> Size:
     """Window and time step that an encoder of this package was saved with."""
     frames, tr = own["frames"], own["tr"]
-    if not (isinstance(frames, int) and 0 < frames < MOST_FRAMES):
+    if not (whole(frames) and 0 < frames < MOST_FRAMES):
         raise ValueError(f"windows of {str(frames)[:50]} frames")
-    if not (tr is None or (isinstance(tr, int | float) and 0 < tr < MOST_FRAMES)):
+    if not (tr is None or (number(tr) and 0 < tr < MOST_FRAMES)):
         raise ValueError(f"a time step of {str(tr)[:50]} seconds")
     if not isinstance(own["origin"], str) or not isinstance(own["published"], bool):
         raise ValueError("no origin")

@@ -149,7 +149,8 @@ def make_split(
     if train_share is not None:
         side, how = _thinned(side, cohort.table["family"].to_numpy(), train_share, seed), f"{how}, training thinned"
     rows = {part: np.flatnonzero(side == code) for code, part in enumerate(PARTS)}
-    _enough([len(rows[part]) for part in PARTS], fewest)
+    mend = "change shares" if fold is None else f"take at most split.folds={max(2, len(cohort) // FEWEST['test'])}"
+    _enough([len(rows[part]) for part in PARTS], fewest, mend)
     audit = audit_split(cohort, side, PARTS, sites) | {"how": how, "seed": seed}
     crosses = any(audit[f"{what}_crossing"] for what in ("families", "genomes", "pairs"))
     if crosses and crossing == "error":
@@ -196,7 +197,7 @@ def _sizes(n: int, test: float, validation: float) -> list[int]:
     return [n - n_test - n_validation, n_validation, n_test]
 
 
-def _enough(sizes: list[int], fewest: dict[str, int]) -> None:
+def _enough(sizes: list[int], fewest: dict[str, int], mend: str = "change shares") -> None:
     short = [
         f"{part} {size} (at least {fewest[part]})"
         for part, size in zip(PARTS, sizes, strict=True)
@@ -204,7 +205,7 @@ def _enough(sizes: list[int], fewest: dict[str, int]) -> None:
     ]
     if short:
         shares = ", ".join(short)
-        raise UserError(f"{sum(sizes)} people are too few for this split: {shares}; add people or change shares")
+        raise UserError(f"{sum(sizes)} people are too few for this split: {shares}; add people or {mend}")
 
 
 def _sites(cohort: Cohort, site_column: str | None) -> pd.Series[str]:

@@ -39,7 +39,7 @@ from genebrain.genetics.model.encode import POOLINGS
 from genebrain.genetics.model.loaded import build_empty, finish
 from genebrain.genetics.model.options import ModelOptions
 from genebrain.genetics.model.tokenizer import OOV, SixMerTokenizer
-from genebrain.genetics.model.weights import place_for
+from genebrain.genetics.model.weights import llama_config, place_for
 
 RULE = "carbon/1"
 VOCABULARY = 155_776
@@ -113,10 +113,16 @@ class CarbonEncoder:
             )
         return raw
 
+    @cached_property
+    def _config(self) -> LlamaConfig:
+        own = {"vocab_size": VOCABULARY - KEPT, "pad_token_id": None}
+        raw = {"max_position_embeddings": MOST_TOKENS, **self._raw, **own}
+        return llama_config(raw, weight_files(self.folder), self.folder / "config.json")
+
     @property
     def hidden_size(self) -> int:
         """Length of a vector."""
-        return int(self._raw["hidden_size"])
+        return int(self._config.hidden_size)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -127,8 +133,7 @@ class CarbonEncoder:
     @cached_property
     def model(self) -> Any:
         """The decoder with the rows of DNA alone."""
-        config = LlamaConfig.from_dict({**self._raw, "vocab_size": VOCABULARY - KEPT, "pad_token_id": None})
-        empty = build_empty(LlamaModel, config)
+        empty = build_empty(LlamaModel, self._config)
         shapes = {key: value.shape for key, value in empty.state_dict().items()}
         weights = dna_weights(weight_files(self.folder), shapes, self.dtype)
         return finish(empty, weights, ModelOptions(), self.device, trainable=False)
@@ -142,7 +147,7 @@ class CarbonEncoder:
             A string has more tokens than the model was trained on.
         """
         tokens = [carbon_ids(sequence) for sequence in sequences]
-        most = min(MOST_TOKENS, int(self._raw.get("max_position_embeddings", MOST_TOKENS)))
+        most = min(MOST_TOKENS, int(self._config.max_position_embeddings))
         if (longest := max(map(len, tokens), default=0)) > most:
             raise UserError(
                 f"{self.name} reads {most:,} tokens of six letters, and a chunk has {longest:,}: make chunks shorter "

@@ -19,7 +19,7 @@ from transformers import LlamaConfig
 from genebrain.common.files import replacing
 from genebrain.common.reading import contents_of, read_record
 from genebrain.common.tensor_files import read_tensors, write_tensors
-from genebrain.common.types import UserError
+from genebrain.common.types import UserError, built
 from genebrain.genetics.finetuning.predictor import SequencePredictor, to_prediction
 from genebrain.genetics.finetuning.recipe import BaseModel, Recipe
 from genebrain.genetics.finetuning.settings import HeadSettings, TokenSettings
@@ -151,10 +151,10 @@ def load_finetuned(folder: Path, base: BaseModel, dtype: torch.dtype = torch.flo
         load_adapters(backbone.model, folder, backbone.fingerprint)
     tensors = read_tensors(folder / HEAD)
     with contents_of(folder / HEAD):
-        predictor = SequencePredictor(backbone, HeadSettings(**about["head"]), len(about["names"]))
+        predictor = SequencePredictor(backbone, built(HeadSettings, about["head"]), len(about["names"]))
         center, spread = tensors.pop("center"), tensors.pop("spread")
         predictor.head.load_state_dict(tensors)
-        tokens = TokenSettings(**about["tokens"])
+        tokens = built(TokenSettings, about["tokens"])
     return FinetunedModel(
         predictor.eval(), about["task"], tuple(about["names"]), tokens, int(about["max_tokens"]), center, spread
     )

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaModel
 
 from genebrain.common.reading import refuse_endless
-from genebrain.common.types import UserError
+from genebrain.common.types import UserError, wrong_types
 from genebrain.genetics.model.checkpoints import (
     CHECKPOINTS,
     Checkpoint,
@@ -102,7 +102,7 @@ def find_weights(
     else:
         folder = Path(path)
     raw, files = read_config(folder), weight_files(folder)
-    config = _llama(raw, files, folder / "config.json")
+    config = llama_config(raw, files, folder / "config.json")
     if checkpoint is not None:
         _check_sizes(name, checkpoint, config, folder)
     return WeightSource(config, fingerprint_files(raw, files), files)
@@ -132,7 +132,7 @@ def tiny_config() -> LlamaConfig:
     )
 
 
-def _llama(raw: Mapping[str, Any], files: list[Path], path: Path) -> LlamaConfig:
+def llama_config(raw: Mapping[str, Any], files: list[Path], path: Path) -> LlamaConfig:
     """The sizes of a configuration; whatever else it names (kernels, classes, number formats) is not looked at.
 
     Raises
@@ -143,6 +143,8 @@ def _llama(raw: Mapping[str, Any], files: list[Path], path: Path) -> LlamaConfig
     refuse_endless(dict(raw), len(stored_shapes(files)), path)
     known = {key: value for key, value in raw.items() if key in SIZES}
     try:
+        if wrong := wrong_types(LlamaConfig, known):
+            raise ValueError("; ".join(wrong))
         config = LlamaConfig.from_dict(known)
         with torch.device("meta"):
             LlamaModel(LlamaConfig.from_dict({**known, "num_hidden_layers": 1}))

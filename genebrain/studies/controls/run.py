@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import binom
 from tqdm import tqdm
 
+from genebrain.common.checksums import digest_of
 from genebrain.common.files import replacing
 from genebrain.common.reading import read_record
 from genebrain.common.run_folder import RunFolder
@@ -159,7 +160,7 @@ def _shuffled(setting: Setting, who: Judged, settings: ControlSettings) -> Metri
             name: mean[name]["value"] for name in SHOWN
         }
         with replacing(path, private=False) as partial:
-            pd.DataFrame(list(rows.values())).to_csv(partial, sep="\t", index=False, float_format="%.9g")
+            _sealed(pd.DataFrame(list(rows.values()))).to_csv(partial, sep="\t", index=False)
     rows = _kept(path, who.gallery_size)  # as they are written: an interrupted call reads the same digits
     table = pd.DataFrame([rows[number] for number in range(settings.n_shuffles)])
     above = int((table["p"] <= LEVEL).sum())
@@ -182,13 +183,22 @@ def _over_refits(values: np.ndarray[Any, np.dtype[np.float64]]) -> Metrics:
     return {"value": float(values.mean()), "ci": [float(low), float(high)]}
 
 
+def _sealed(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows as text, each with its checksum."""
+    text = table.map(lambda value: f"{value:.9g}")
+    return text.assign(checksum=[digest_of("\t".join(row).encode()) for row in text.to_numpy()])
+
+
 def _kept(path: Path, gallery_size: int) -> dict[int, dict[str, Any]]:
-    """Refits of an earlier call; those of another gallery are made again."""
-    if not path.exists():
+    """Refits of an earlier call; those of another gallery, and rows that did not stay as written, are made again."""
+    try:
+        table = read_table(path) if path.exists() else pd.DataFrame()
+    except UserError:
         return {}
-    table = read_table(path).astype(float)
-    same = table[table["gallery_size"] == gallery_size]
-    return {
-        int(row["number"]): {str(key): value for key, value in row.items()} | {"number": int(row["number"])}
-        for row in same.to_dict("records")
-    }
+    cells = table.drop(columns="checksum", errors="ignore")
+    whole = [digest_of("\t".join(row).encode()) for row in cells.to_numpy(str)]
+    if "checksum" not in table or list(cells.columns) != ["number", "gallery_size", "p", *SHOWN]:
+        return {}
+    kept = cells[table["checksum"] == whole].astype(float).to_dict("records")
+    rows = [{str(key): value for key, value in row.items()} | {"number": int(row["number"])} for row in kept]
+    return {row["number"]: row for row in rows if row["gallery_size"] == gallery_size}

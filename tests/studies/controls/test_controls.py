@@ -14,6 +14,7 @@ from genebrain.alignment.settings import AlignmentSettings
 from genebrain.common.types import UserError
 from genebrain.genetics.encoders.kmers import KmerCounts
 from genebrain.simulation.cohort import simulate_cohort
+from genebrain.studies.controls import run as controls_run
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 120, "n_parcels": 16, "n_genomewide": 100}
 QUICK = {"n_bootstrap": 100, "n_permutations": 99, "progress": False}
@@ -57,7 +58,7 @@ def test_the_encoder_of_the_run_is_no_control_of_itself(found: dict) -> None:
 
 
 def test_refits_with_scans_dealt_to_others_are_kept_and_at_chance(
-    run: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    run: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with caplog.at_level("INFO"):
         first = tasks.controls(run, names=["shuffled_pairs"], n_shuffles=5, **QUICK)["controls"]["shuffled_pairs"]
@@ -67,10 +68,25 @@ def test_refits_with_scans_dealt_to_others_are_kept_and_at_chance(
     assert len(table) == first["n"] == 5
     assert abs(table["percentile_rank"].mean() - 0.5) < 0.06
     assert table["percentile_rank"].nunique() > 1
-    table.loc[0, "percentile_rank"] = 0.25  # had it been fitted again, this would be gone
-    table.to_csv(place, sep="\t", index=False)
-    again = tasks.controls(run, names=["shuffled_pairs"], n_shuffles=5, **QUICK)["controls"]["shuffled_pairs"]
-    assert again["percentile_rank"]["value"] == pytest.approx(table["percentile_rank"].mean())
+    text, refitted, fit_again = place.read_text(), [], controls_run.shuffled_fit
+
+    def counted(setting, number):
+        refitted.append(number)
+        return fit_again(setting, number)
+
+    monkeypatch.setattr(controls_run, "shuffled_fit", counted)
+    cut = text.splitlines()
+    for content, wanted in (
+        (text, []),
+        (text.replace(cut[1], cut[1].replace("0.", "0.9", 1)), [0]),  # a changed digit
+        ("\n".join(cut[:3]) + "\n", [2, 3, 4]),
+        (text.replace("checksum", "sum"), [0, 1, 2, 3, 4]),
+    ):
+        refitted.clear()
+        place.write_text(content)
+        again = tasks.controls(run, names=["shuffled_pairs"], n_shuffles=5, **QUICK)["controls"]["shuffled_pairs"]
+        assert again == first
+        assert refitted == wanted
 
 
 def test_the_page_shows_controls(run: Path, found: dict) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
-from genebrain.common.types import UserError
+from genebrain.common.types import UserError, whole, wrong_types
 
 Config = TypeVar("Config", bound="MaskedAutoencoderConfig")
 MOST_PATCHES = 5000
@@ -38,7 +38,7 @@ class MaskedAutoencoderConfig:
     """The only values that the encoders implement of further options."""
 
     def __post_init__(self) -> None:
-        if problems := self.problems():
+        if problems := wrong_types(type(self), vars(self)) or self.problems():
             raise UserError("the configuration cannot be built: " + "; ".join(problems))
 
     def problems(self) -> list[str]:
@@ -79,7 +79,7 @@ class MaskedAutoencoderConfig:
         known: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         if "image_size" in known:
             size = known["image_size"]
-            known["image_size"] = (size, size) if isinstance(size, int) else tuple(size)
+            known["image_size"] = (size, size) if whole(size) else tuple(size)
         return cls(**known)
 
 

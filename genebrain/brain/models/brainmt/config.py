@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from genebrain.common.types import UserError
+from genebrain.common.types import UserError, wrong_types
 
 CHOICES = {
     "directions": ("one", "two"),
@@ -77,6 +77,8 @@ class BrainMTConfig:
     attention: Literal["full", "factorised"] = "full"
 
     def __post_init__(self) -> None:
+        if wrong := wrong_types(type(self), vars(self)):
+            raise UserError("BrainMT cannot be built: " + "; ".join(wrong))
         problems = [
             f"{key} must be one of {', '.join(allowed)}, not {getattr(self, key)!r}"
             for key, allowed in CHOICES.items()

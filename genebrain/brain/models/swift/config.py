@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from genebrain.common.types import UserError
+from genebrain.common.types import UserError, wrong_types
 
 Four = tuple[int, int, int, int]
 
@@ -49,7 +49,7 @@ class SwiFTConfig:
     last_layer_full_MSA: bool = True  # noqa: N815  (the checkpoints' name)
 
     def __post_init__(self) -> None:
-        if problems := self._problems():
+        if problems := wrong_types(type(self), vars(self)) or self._problems():
             raise UserError("the SwiFT configuration cannot be built: " + "; ".join(problems))
 
     @classmethod
