@@ -178,8 +178,8 @@ def refuse_another(run: Path | str, settings: Mapping[str, Any], not_yet_known: 
 
 
 def _off(value: Any) -> Any:
-    """What a setting that is not written was: off, where off is what it is now."""
-    return value if value is False else None
+    """What a setting that is not written was: off, or none, where that is what it is now."""
+    return value if value is False or value == [] else None
 
 
 def run_format(run: Path) -> int:
