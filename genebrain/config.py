@@ -26,6 +26,7 @@ from genebrain import config_files, stored_settings
 from genebrain.common.types import UserError, wrong_types
 from genebrain.common.words import instead_of, nearest
 from genebrain.config_files import groups
+from genebrain.training.own_parts import typed_parts
 from genebrain.typed_words import as_typed
 
 __all__ = ["build", "check", "choices_of", "compose", "file_name", "groups", "nearest"]
@@ -124,7 +125,7 @@ def check(config: DictConfig, verb: str, good: DictConfig | None = None, untried
         Top-level nodes whose constructors are not tried: one of their options is mistyped, and to say so needs no
         library.
     """
-    container = OmegaConf.to_container(config, resolve=True)
+    container = typed_parts(OmegaConf.to_container(config, resolve=True))
     right = {} if good is None else OmegaConf.to_container(good, resolve=True)
     assert isinstance(container, dict)
     assert isinstance(right, dict)
@@ -152,7 +153,7 @@ def check(config: DictConfig, verb: str, good: DictConfig | None = None, untried
 
 def build(config: DictConfig) -> dict[str, Any]:
     """Build every node; returns the keyword arguments of the verb's function."""
-    container = OmegaConf.to_container(config, resolve=True)
+    container = typed_parts(OmegaConf.to_container(config, resolve=True))
     assert isinstance(container, dict)
     return {str(key): stored_settings.build(value) for key, value in container.items() if key != "hydra"}
 

@@ -20,6 +20,7 @@ import genebrain
 from genebrain.common.files import replacing
 from genebrain.common.reading import refuse_deep
 from genebrain.common.types import UserError, wrong_types
+from genebrain.training.own_parts import OwnPart
 
 TARGET = "_target_"
 MOST_BYTES = 2**20
@@ -34,17 +35,19 @@ BEFORE: dict[str, dict[str, Any]] = {"GeneSide": {"columns": "embeddings", "rare
 def describe(value: Any) -> Any:
     """Plain YAML-ready nodes of settings objects, from which any run can be rebuilt.
 
-    A settings class is named by its public name, so that files can move.
+    A settings class is named by its public name, so that files can move. A user's own parts of the training are left
+    out: a file names no code, and what is read back trains without them.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         node: dict[str, Any] = {TARGET: f"genebrain.{type(value).__name__}"}
-        return node | {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        held = {f: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+        return node | {f.name: describe(f.default if isinstance(one, OwnPart) else one) for f, one in held.items()}
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
         return {str(k): describe(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [describe(v) for v in value]
+        return [describe(v) for v in value if not isinstance(v, OwnPart)]
     return value
 
 

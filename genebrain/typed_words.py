@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from genebrain.common.types import LISTS, UserError, hints, members
-from genebrain.stored_settings import settings_class
+from genebrain.stored_settings import TARGET, settings_class
 
 _NUMBERS = (int, float, bool)
 
@@ -50,6 +50,8 @@ def as_typed(override: Override, base: DictConfig, task: Callable[..., Any]) -> 
     if value is None and type(None) in kinds:
         return override
     items = _item_kinds(kinds)
+    if isinstance(value, Mapping) and TARGET in value:  # a part by its class
+        return _parsed(override, f"[{text}]") if items else override
     if isinstance(value, list | Mapping) and kinds and all(kind in (str, Path, type(None)) for kind in kinds):
         return _parsed(override, _quoted(text))
     if isinstance(value, list):

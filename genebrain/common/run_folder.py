@@ -185,7 +185,7 @@ def refuse_another(run: Path | str, settings: Mapping[str, Any], not_yet_known: 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Settings that are not as they were, each with both values; what was not written was off, or did not exist."""
     then, wanted = _flat(before), _flat(json.loads(json.dumps(dict(now))))
-    off = {key: False for key, value in wanted.items() if value is False}
+    off = {key: value for key, value in wanted.items() if value is False or value == []}
     return [
         f"{key}: {then.get(key)} -> {wanted.get(key)}"
         for key in sorted(then.keys() | wanted.keys())

@@ -211,11 +211,13 @@ def evaluate(
     """
     from genebrain.cohort.column_roles import roles_in_words
     from genebrain.evaluation.report.comparisons import terminal_table
+    from genebrain.evaluation.result_files import result_path
     from genebrain.runs.places import open_stored
     from genebrain.studies.baselines import COMPARISONS
     from genebrain.studies.folds import is_folded
     from genebrain.studies.judged import JudgementSettings
     from genebrain.studies.judgement import judge_run
+    from genebrain.training.wandb_log import log_results
 
     named = tuple(COMPARISONS if comparisons is None else comparisons)
     settings = JudgementSettings(
@@ -233,6 +235,8 @@ def evaluate(
         refuse_out(out)
         workspace = workspace or opened.workspace(store=store, progress=progress)
         metrics = judge_run(Path(run), experiment, workspace, settings)
+        if "wandb" in experiment.trainer.loggers:
+            log_results(Path(run), metrics, result_path(Path(run), "figures", split), split)
     if progress:
         print(roles_in_words(metrics["columns"]))
         print(terminal_table(metrics))

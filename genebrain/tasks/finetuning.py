@@ -68,7 +68,7 @@ def finetune(
     gpu = training.on_gpu()
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if gpu else "cpu"
     base = BaseModel(**chosen.checkpoint, device=device)
-    half = gpu and training.strategy != "fsdp"  # which flattens parameters of one format only
+    half = gpu and "fsdp" not in str(training.strategy).lower()  # which flattens parameters of one format only
     recipe = Recipe(task, tuning, chosen.lora, head, loss_parity, half)
     optimiser_for(task, tuning, training)
     data = prepare(input, table, tokens, folds, recipe, base, seed)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from genebrain.common.types import UserError
+from genebrain.training.own_parts import KINDS, NAMED, OwnPart
 
 Tuning = Literal["frozen", "lora", "full"]
 TUNINGS: tuple[Tuning, ...] = get_args(Tuning)
@@ -24,14 +25,16 @@ LOGGERS = ("csv", "tensorboard", "wandb")
 SHARDED = ("fsdp", "deepspeed")
 
 
-def named_loggers(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Several names, or one as a word."""
-    return (names,) if isinstance(names, str) else tuple(names)
+def several(given: Any) -> tuple[Any, ...]:
+    """Names and own parts; objects and classes of a user as such parts, one thing as a tuple of one."""
+    things = given if isinstance(given, list | tuple) else (given,)
+    return tuple(one if isinstance(one, str | dict) else OwnPart.given(one) for one in things)
 
 
-def missing_loggers(names: Sequence[str]) -> list[str]:
+def missing_loggers(names: Sequence[object]) -> list[str]:
     """What must be installed for these loggers, in words."""
-    return [f"{name} is not installed (pip install {name})" for name in names if name != "csv" and not find_spec(name)]
+    absent = [name for name in LOGGERS[1:] if name in names and not find_spec(name)]
+    return [f"{name} is not installed (pip install {name})" for name in absent]
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,13 @@ class DeviceSettings:
         auto (a CUDA GPU where there is one), cpu or gpu.
     devices : int or "auto"
         GPUs, or processes on the CPU; auto or -1: all.
-    strategy : str
-        auto or ddp, as Lightning names them.
-    loggers : sequence of {"csv", "tensorboard", "wandb"}
-        Any of csv, tensorboard, wandb (which sends data away).
+    strategy : str or strategy of Lightning
+        auto or ddp, as Lightning names them; or one by its class, {_target_: module.Class, option: value}.
+    loggers : sequence of {"csv", "tensorboard", "wandb"} or loggers of Lightning
+        Any of csv, tensorboard, wandb (which sends data away); or some by their class, as callbacks.
+    callbacks : sequence of callbacks of Lightning
+        Beside the package's own: [{_target_: my_module.MyCallback, option: value}], with plugins=[my_module.py] for a
+        file of your own.
     """
 
     section: ClassVar[str] = "trainer"
@@ -60,22 +66,27 @@ class DeviceSettings:
     precision: str = "32-true"
     accelerator: str = "auto"
     devices: int | str = 1
-    strategy: str = "auto"
-    loggers: tuple[str, ...] = ("csv",)
+    strategy: object = "auto"
+    loggers: tuple[object, ...] = ("csv",)
+    callbacks: tuple[object, ...] = ()
 
     def device_problems(self) -> list[str]:
         """What is misspelt or does not fit together, on whatever machine."""
-        object.__setattr__(self, "loggers", named_loggers(self.loggers))
+        for key in ("loggers", "callbacks"):
+            object.__setattr__(self, key, several(getattr(self, key)))
+        object.__setattr__(self, "strategy", several(self.strategy)[0])
         problems = []
         for key, known in (
             ("precision", PRECISIONS), ("accelerator", ACCELERATORS), ("strategy", self.strategies),
         ):  # fmt: skip
-            if (word := getattr(self, key)) not in known:
+            if (word := getattr(self, key)) not in known and not isinstance(word, OwnPart):
                 problems.append(f"{self.section}.{key}={word}: use one of {', '.join(known)}")
         if self.devices != "auto" and not (isinstance(self.devices, int) and (self.devices >= 1 or self.devices == -1)):
             problems.append(f"{self.section}.devices={self.devices}: use a whole number from 1 on, -1 or auto (all)")
-        if unknown := sorted(set(self.loggers) - set(LOGGERS)):
-            problems.append(f"{self.section}.loggers={unknown}: use csv, tensorboard or wandb")
+        for key, names in (("loggers", LOGGERS), ("callbacks", ())):
+            if unknown := [one for one in getattr(self, key) if one not in names and not isinstance(one, OwnPart)]:
+                use = ", ".join((*names, NAMED))
+                problems.append(f"{self.section}.{key}={unknown}: use {use} on the command line; a file names none")
         if self.accelerator == "cpu":
             problems += self._needs_gpu()
         return problems
@@ -93,6 +104,7 @@ class DeviceSettings:
         gpu = self.accelerator != "cpu" and torch.cuda.is_available()
         problems = [] if gpu else self._needs_gpu()
         problems += [f"{self.section}.loggers: {words}" for words in missing_loggers(self.loggers)]
+        problems += self._unmade()
         if not gpu and self.accelerator in ("gpu", "cuda"):
             problems.append(
                 f"{self.section}.accelerator={self.accelerator}: this machine shows no CUDA GPU; use "
@@ -108,9 +120,21 @@ class DeviceSettings:
             raise UserError("; ".join(problems))
         return gpu
 
+    def _unmade(self) -> list[str]:
+        """Parts of the user's own that cannot be made."""
+        problems = []
+        for key in KINDS:
+            for part in several(getattr(self, key)):
+                try:
+                    if isinstance(part, OwnPart):
+                        part.try_to_make(key)
+                except UserError as error:
+                    problems.append(f"{self.section}.{key}: {error}")
+        return problems
+
     def _needs_gpu(self) -> list[str]:
         problems = []
-        if self.strategy.startswith(SHARDED):
+        if str(self.strategy).startswith(SHARDED):
             problems.append(f"{self.section}.strategy={self.strategy} needs GPUs; on CPU use auto or ddp")
         if self.precision.startswith("16"):
             problems.append(f"{self.section}.precision={self.precision} needs a GPU; on CPU use 32-true or bf16-mixed")

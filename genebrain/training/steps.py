@@ -18,6 +18,7 @@ from pytorch_lightning.loggers import CSVLogger
 from tqdm import tqdm
 
 from genebrain.common.words import no_bar
+from genebrain.training.own_parts import OwnPart
 
 
 class SeedSteps(Callback):
@@ -115,8 +116,8 @@ def quiet_lightning() -> None:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)
 
 
-def make_loggers(names: Sequence[str], folder: Path) -> list[Any]:
-    """Loggers by name: csv and tensorboard write below the folder, wandb sends data away."""
+def make_loggers(names: Sequence[object], folder: Path) -> list[Any]:
+    """Loggers by name: csv and tensorboard write below the folder, wandb sends data away; and the user's own."""
     made: list[Any] = []
     if "csv" in names:
         made.append(CSVLogger(folder, name="logs", version=""))
@@ -128,4 +129,4 @@ def make_loggers(names: Sequence[str], folder: Path) -> list[Any]:
         from genebrain.training.wandb_log import wandb_logger
 
         made.append(wandb_logger(folder))
-    return made
+    return made + [name.make("loggers") for name in names if isinstance(name, OwnPart)]

@@ -24,6 +24,7 @@ from pytorch_lightning.callbacks import Callback
 from genebrain.common.files import make_private
 from genebrain.common.leftovers import sweep
 from genebrain.training.checkpoint_files import Checkpoints, WholeCheckpoints, read_training
+from genebrain.training.own_parts import OwnPart
 from genebrain.training.settings import DeviceSettings
 from genebrain.training.steps import EpochBar, History, Patience, SeedSteps, make_loggers, quiet_lightning
 
@@ -129,13 +130,15 @@ def train_resumably(
         callbacks.append(Patience(watch.monitor, mode=watch.mode, patience=watch.patience))
     if progress:
         callbacks.append(EpochBar(watch.monitor if watch else "", watch.words if watch else ""))
+    callbacks += [part.make("callbacks") for part in settings.callbacks if isinstance(part, OwnPart)]
     quiet_lightning()
+    strategy = settings.strategy
     trainer = lightning.Trainer(**{
         "max_epochs": max_epochs,
         # Not Lightning's "auto": it takes Apple's GPU, which has no float64.
         "accelerator": "gpu" if gpu else "cpu",
         "devices": settings.devices if gpu or settings.devices not in (-1, "auto") else 1,
-        "strategy": settings.strategy,
+        "strategy": strategy.make("strategy") if isinstance(strategy, OwnPart) else strategy,
         "precision": ("bf16-mixed" if gpu else "32-true") if settings.precision == "auto" else settings.precision,
         "callbacks": callbacks,
         "logger": make_loggers(settings.loggers, folder),
@@ -146,7 +149,7 @@ def train_resumably(
         "use_distributed_sampler": False,  # our batches are already one rank's share
         "limit_val_batches": None if watch else 0,
         # DeepSpeed writes folders by itself.
-        "plugins": [] if settings.strategy.startswith("deepspeed") else [WholeCheckpoints()],
+        "plugins": [] if "deepspeed" in str(strategy).lower() else [WholeCheckpoints()],
     } | options)  # fmt: skip
     if trainer.world_size > 1:
         atexit.register(leave_process_group)

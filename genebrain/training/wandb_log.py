@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from genebrain.common.reading import read_record
+from genebrain.training.settings import missing_loggers
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,8 @@ OFF = {
     "host": "hidden", "program": "genebrain", "x_save_requirements": False,
 }  # fmt: skip
 """Settings of wandb, of which those are used that the installed version knows."""
+TOLD = ("retrieval", "gallery_full", "chance", "ceiling", "baselines", "permutation", "n_subjects", "gallery_size")
+"""Numbers of a judgement that are logged."""
 
 
 def wandb_logger(folder: Path) -> Any:
@@ -30,19 +34,48 @@ def wandb_logger(folder: Path) -> Any:
 
     The name is that of the run folder and of the training, the configuration that of the run without its paths.
     """
-    import wandb
     from pytorch_lightning.loggers import WandbLogger
 
-    if os.environ.get("WANDB_MODE", "disabled") == "disabled":
+    if switched_off():
         log.warning("note: trainer.loggers has wandb, and WANDB_MODE is disabled or not set: nothing is logged there; "
               "WANDB_MODE=offline writes into the run folder, WANDB_MODE=online sends")  # fmt: skip
-    off = {key: value for key, value in OFF.items() if key in wandb.Settings.model_fields}
     run = run_folder(folder)
-    name = f"{run.name} {folder.name}" if run != folder else folder.name
-    return WandbLogger(
-        project=os.environ.get("WANDB_PROJECT", PROJECT), name=name, group=run.name, save_dir=str(folder),
-        config=told_settings(run), settings=wandb.Settings(**off),
-    )  # fmt: skip
+    return WandbLogger(save_dir=str(folder), **_of_run(run, folder.name if run != folder else ""))
+
+
+def switched_off() -> bool:
+    """Whether nothing is to be logged: ``WANDB_MODE`` is disabled, or not set."""
+    return os.environ.get("WANDB_MODE", "disabled") == "disabled"
+
+
+def log_results(run: Path, metrics: Mapping[str, Any], figures: Path, split: str) -> None:
+    """Log numbers and figures of a judgement as a run of its own, in the group of the trainings of this run.
+
+    Numbers that may name a place or people (strata, columns, what carries a match) are left out.
+    """
+    if switched_off():
+        return
+    if missing := missing_loggers(["wandb"]):
+        log.warning(f"note: the run logs to wandb, and {missing[0]}: its results are not logged there")
+        return
+    import wandb
+
+    told = _flat({key: metrics.get(key) for key in TOLD})
+    pictures = {path.stem: wandb.Image(str(path)) for path in sorted(figures.glob("*.png"))}
+    with wandb.init(dir=str(run), job_type="evaluate", **_of_run(run, split)) as one:
+        one.summary.update({key: value for key, value in told.items() if isinstance(value, int | float)})
+        one.log(pictures)
+
+
+def _of_run(run: Path, part: str) -> dict[str, Any]:
+    """Project, name, group, configuration and what is switched off, for a part of a run."""
+    import wandb
+
+    off = {key: value for key, value in OFF.items() if key in wandb.Settings.model_fields}
+    return {
+        "project": os.environ.get("WANDB_PROJECT", PROJECT), "name": f"{run.name} {part}".strip(), "group": run.name,
+        "config": told_settings(run), "settings": wandb.Settings(**off),
+    }  # fmt: skip
 
 
 def finish(trainer: Any) -> None:
@@ -71,5 +104,6 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
             if key not in ("path", "_target_"):
                 found |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
         return found
-    place = isinstance(node, str) and ("/" in node or os.sep in node)
+    words = node if isinstance(node, list | tuple) else (node,)
+    place = any(isinstance(word, str) and ("/" in word or os.sep in word) for word in words)
     return {} if place else {prefix: node}

@@ -10,7 +10,9 @@ from genebrain.common.types import UserError
 
 def test_an_option_that_an_older_version_did_not_have_is_off_there(tmp_path):
     RunFolder(tmp_path / "r").claim({"seed": 1, "brain": {"kind": "lag0"}})
-    RunFolder(tmp_path / "r").claim({"seed": 1, "brain": {"kind": "lag0", "unpaired": False, "limit": None}})
+    RunFolder(tmp_path / "r").claim(
+        {"seed": 1, "brain": {"kind": "lag0", "unpaired": False, "limit": None, "callbacks": []}}
+    )
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,7 @@ def test_an_option_that_an_older_version_did_not_have_is_off_there(tmp_path):
     [
         {"seed": 1, "brain": {"kind": "lag0", "unpaired": True}},
         {"seed": 1, "brain": {"kind": "lag0", "size": 0}},
+        {"seed": 1, "brain": {"kind": "lag0", "callbacks": ["a.B()"]}},
         {"seed": 0, "brain": {"kind": "lag0"}},
         {"seed": 1, "brain": {}},
         {"seed": False, "brain": {"kind": "lag0"}},

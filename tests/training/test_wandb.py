@@ -107,3 +107,28 @@ def test_settings_are_told_without_paths(run, tmp_path):
 def test_the_run_is_judged_as_any_other(run):
     metrics = genebrain.evaluate(run, n_bootstrap=40, n_permutations=40, comparisons=(), progress=False)
     assert 0 <= metrics["retrieval"]["mean"]["recall@1"]["value"] <= 1
+
+
+def test_a_judgement_logs_its_numbers_and_figures_beside_the_training(run, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    before = set(run.rglob("*.wandb"))
+    metrics = genebrain.evaluate(run, n_bootstrap=40, n_permutations=60, comparisons=(), progress=False)
+    (file,) = set(run.rglob("*.wandb")) - before
+    summary, names, pictures = {}, set(), set()
+    for record in records(file):
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            names.add((record.run.display_name, record.run.run_group, record.run.job_type))
+        if kind == "summary":
+            summary |= {item.key or "/".join(item.nested_key): item.value_json for item in record.summary.update}
+        if kind == "history":
+            pictures |= {(item.key or item.nested_key[0]).split("/")[0] for item in record.history.item}
+    assert names == {("first test", "first", "evaluate")}
+    assert json.loads(summary["retrieval.mean.recall@1.value"]) == metrics["retrieval"]["mean"]["recall@1"]["value"]
+    assert json.loads(summary["permutation.p_free"]) == metrics["permutation"]["p_free"]
+    assert {path.stem for path in (run / "figures").glob("*.png")} <= pictures
+    test_nobody_and_no_place_is_named(run)
+    genebrain.export(run, run.parent / "out")  # the run is whole
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    genebrain.evaluate(run, n_bootstrap=40, n_permutations=70, comparisons=(), progress=False)
+    assert set(run.rglob("*.wandb")) == before | {file}

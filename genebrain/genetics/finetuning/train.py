@@ -62,7 +62,7 @@ def train_fold(
     monitor, mode = f"validation_{name}", "min" if smaller else "max"
     trained = train_resumably(
         module, data, folder, settings, seed=seed, max_epochs=settings.max_epochs, progress=progress,
-        watch=Watch(monitor, mode, settings.patience, f"validation {name}"), strategy=_strategy(settings.strategy),
+        watch=Watch(monitor, mode, settings.patience, f"validation {name}"), **_sharded(settings.strategy),
         gradient_clip_val=settings.clip or None, accumulate_grad_batches=settings.accumulate,
     )  # fmt: skip
     with quiet_known_warnings():
@@ -89,11 +89,12 @@ def _best_epoch(rows: list[dict[str, float]], monitor: str, smaller: bool) -> in
     return int(rows[values.index((min if smaller else max)(values))]["epoch"])
 
 
-def _strategy(name: str) -> Any:
-    if name == "fsdp":
-        from pytorch_lightning.strategies import FSDPStrategy
-        from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+def _sharded(name: object) -> dict[str, Any]:
+    if name != "fsdp":
+        return {}
+    from pytorch_lightning.strategies import FSDPStrategy
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-        # One whole state dict in a checkpoint, so that weights can be written out of it.
-        return FSDPStrategy(auto_wrap_policy={LlamaDecoderLayer}, state_dict_type="full", use_orig_params=True)
-    return name
+    # One whole state dict in a checkpoint, so that weights can be written out of it.
+    whole = FSDPStrategy(auto_wrap_policy={LlamaDecoderLayer}, state_dict_type="full", use_orig_params=True)
+    return {"strategy": whole}
