@@ -70,8 +70,8 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
     verify_run(run, results=False)
     first = open_run(fold_folder(run, 0))
     n_folds = first.experiment.split.folds or 1
-    if (found := read_record(run / FILE).get("folds")) != n_folds:
-        raise UserError(f"{run / FILE} says {found} folds, {fold_folder(run, 0)} is one of {n_folds}: restore a copy")
+    if (said := read_record(run / FILE).get("folds")) != n_folds:
+        raise UserError(f"{run / FILE} says {said} folds, {fold_folder(run, 0)} is one of {n_folds}: restore a copy")
     runs = [first, *(open_run(fold_folder(run, number)) for number in range(1, n_folds))]
     folds = [_fold(one, settings) for one in runs]
     largest = min(full_gallery(len(fold.genome), fold.genome) for fold in folds)
