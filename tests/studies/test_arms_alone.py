@@ -87,8 +87,8 @@ def test_a_killed_grid_ends_as_an_undisturbed_one(cohort, forwards, tmp_path):
     for number in (1, 2, 5):
         shutil.rmtree(run / "cells" / f"{number:02d}-seed1")
     # Killed between the model and the mark of its end.
-    (run / "cells" / "04-seed1" / "provenance.json").unlink()
-    (run / "cells" / "04-seed1" / "metrics.json").unlink()
+    for name in (ablation.LAST, "provenance.json", "metrics.json"):
+        (run / "cells" / "04-seed1" / name).unlink()
     for name, one in grid(cohort, run, list(ARMS)).items():
         same(one, forwards[1][name])
 
