@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 Feature: TypeAlias = "ConnectomeFeature | SideBySide"
 """A connectome feature, or several next to each other."""
 
-DEFAULT_KINDS = ("innovation", "lag0", "spectrum")
-"""No kind is best for every cohort: these three cover coupling, covariance and local rhythm."""
+DEFAULT_KINDS = ("innovation", "lag0", "spectrum", "directed", "coherence", "envelopes")
+"""No kind is best for every cohort: coupling, covariance, local rhythm, who leads, and how networks change in time."""
 
 COMPONENTS = (15, 25, 40)
 
@@ -47,8 +47,10 @@ class ConnectomeSide:
     ----------
     kind : str or sequence of str
         One or several of innovation (tangent space of the innovation covariance of a group autoregression), lag0 (of
-        the covariance), spectrum (log spectra of the parcels), correlation and partial_correlation. Cross-validation
-        inside training chooses among several, and adds a second where that pays. Kinds of a plugin are entered by
+        the covariance), spectrum (log spectra of the parcels), directed (which component runs ahead of which),
+        coherence (how networks of parcels hold together, and how long), envelopes (which networks are active at the
+        same moments), correlation and partial_correlation. Cross-validation inside training chooses among several,
+        and adds others where that pays. Kinds of a plugin are entered by
         :func:`~genebrain.brain.connectome.features.register_kind`.
     components : sequence, optional
         Leading components to try, chosen by cross-validation inside training; None: 15, 25, 40, and of a single kind
@@ -113,14 +115,14 @@ class ConnectomeSide:
         return len(self.kinds) > 1 if self.despike is None else self.despike
 
     @property
-    def needs_powers(self) -> bool:
+    def needs_scans(self) -> bool:
         """Whether moments alone are not enough."""
-        return any(FEATURES[kind].powers_needed for kind in self.kinds)
+        return any(FEATURES[kind].powers_needed or FEATURES[kind].series_needed for kind in self.kinds)
 
     @property
     def source(self) -> Hashable:
         """Sides of equal source share ingest and inputs."""
-        return "connectome", self.min_frames, self.cleaning, self.despikes, self.needs_powers
+        return "connectome", self.min_frames, self.cleaning, self.despikes, self.needs_scans
 
     @property
     def needs_time_step(self) -> bool:
@@ -161,11 +163,11 @@ class ConnectomeSide:
         """What the features are made of, for people or single scans named by their keys in the store."""
         from genebrain.brain.connectome.features import moments_from_store, summaries_from_store
 
-        if not self.despikes and not self.needs_powers:
+        if not self.despikes and not self.needs_scans:
             return moments_from_store(scans, keys, progress=progress)
         steps = {str(key): float(tr) for key, tr in scans.index["tr"].items()}
         found = summaries_from_store(scans, keys, steps, despike=self.despikes, progress=progress)
-        return found if self.needs_powers else found.moments
+        return found if self.needs_scans else found.moments
 
     def unpaired_inputs(self, cohort: Cohort, store: Path, *, progress: bool = True) -> Moments | ScanSummary:
         """What :meth:`inputs` gives, of the people who have scans and no genome.
@@ -214,7 +216,7 @@ class ConnectomeSide:
         """
         training: list[Any] = [values[rows] for values in summary]
         if unpaired is not None:
-            training = [_below(one, np.asarray(more)) for one, more in zip(training, unpaired, strict=True)]
+            training = [_below(one, more) for one, more in zip(training, unpaired, strict=True)]
         fitted, refused = {}, {}
         for name, feature in self.features(summary.C0.shape[-1]).items():
             try:
@@ -242,8 +244,10 @@ class ConnectomeSide:
         return {"encoder": "connectome", "kind": kind, "despiked": self.despikes, "cleaning": cleaning}
 
 
-def _below(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _below(one: Any, other: Any) -> Any:
     """Rows of two sets of people; frames at the ends of runs are padded to as many as the other has."""
+    if not isinstance(one, np.ndarray):
+        return one.joined(other)
     if one.ndim == 4:  # [people, 2, runs, parcels]
         runs = max(one.shape[2], other.shape[2])
         one, other = (np.pad(x, ((0, 0), (0, 0), (0, runs - x.shape[2]), (0, 0))) for x in (one, other))

@@ -54,7 +54,7 @@ def test_one_kind_alone_keeps_its_numbers(workspace: Workspace) -> None:
     plain = InnovationTangent(25).fit(*(values[rows] for values in moments))
     np.testing.assert_array_equal(values["innovation-25"], plain.transform(*moments))
     assert not side.despikes
-    assert not side.needs_powers
+    assert not side.needs_scans
 
 
 def test_the_kinds_are_told_and_kept(

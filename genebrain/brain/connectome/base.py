@@ -29,10 +29,14 @@ class ConnectomeFeature:
     powers_needed : bool
         Whether it is made of band powers: ``fit`` and ``transform`` then get these and the seconds of a person's scans
         behind the four moments.
+    series_needed : bool
+        Whether it reads the series themselves
+        (:class:`~genebrain.brain.connectome.dynamics.series.PeopleSeries`, the last argument).
     """
 
     words: ClassVar[str] = ""
     powers_needed: ClassVar[bool] = False
+    series_needed: ClassVar[bool] = False
 
     @classmethod
     def candidates(
@@ -134,13 +138,19 @@ class ConnectomeFeature:
 def needed(feature: Any, summary: Iterable[Any]) -> tuple[Any, ...]:
     """What of a summary of scans a feature is given: the four moments, and the rest where it asks for it."""
     values = tuple(summary)
-    return values if getattr(feature, "powers_needed", True) else values[: len(Moments._fields)]
+    if not hasattr(feature, "powers_needed"):
+        return values
+    moments, series = len(Moments._fields), values[-1:] if feature.series_needed else ()
+    return values[:moments] + (values[moments : moments + 2] if feature.powers_needed else ()) + series
 
 
+KINDS = (
+    "innovation", "lag0", "spectrum", "directed", "coherence", "envelopes", "correlation", "partial_correlation",
+)  # fmt: skip
 _HOME = "genebrain.brain.connectome.features"
 FEATURES: Registry[type[ConnectomeFeature]] = Registry(
     "kind of scan features",
-    dict.fromkeys(("innovation", "lag0", "spectrum", "correlation", "partial_correlation"), _HOME),
+    dict.fromkeys(KINDS, _HOME),
 )
 """All kinds of features by the name that configurations and checkpoints use; see
 :func:`~genebrain.brain.connectome.features.register_kind`."""

@@ -1,12 +1,13 @@
 """Functional-connectivity features from summaries of scans: the classical brain tower.
 
-Five features share one interface: ``fit(C0, C1)`` on training subjects only, ``transform(C0, C1)`` on any,
+All features share one interface: ``fit(C0, C1)`` on training subjects only, ``transform(C0, C1)`` on any,
 ``state()`` / ``from_state()`` for checkpoints. They take :class:`~genebrain.brain.connectome.moments.Moments` unpacked
 (``feature.fit(*moments)``), or only the two matrices per subject.
 
 - :class:`InnovationTangent`: tangent space of the covariance of what a group autoregression cannot predict.
 - :class:`Lag0Tangent`: tangent space of the ordinary covariance.
 - :class:`LogSpectrum`: log power of every parcel in frequency bands.
+- :class:`DirectedCoupling`, :class:`Coherence`, :class:`Envelopes`: who leads, how networks hold together, and when.
 - :class:`Correlation`, :class:`PartialCorrelation`: Fisher-z of the (partial) correlations.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable
 
 from genebrain.brain.connectome.base import FEATURES, ConnectomeFeature
 from genebrain.brain.connectome.correlation import Correlation, PartialCorrelation
+from genebrain.brain.connectome.dynamics.kinds import Coherence, DirectedCoupling, Envelopes
 from genebrain.brain.connectome.moments import (
     Moments,
     ScanSummary,
@@ -31,8 +33,11 @@ from genebrain.brain.connectome.tangent import InnovationTangent, Lag0Tangent, i
 
 __all__ = [
     "FEATURES",
+    "Coherence",
     "ComponentProjection",
     "Correlation",
+    "DirectedCoupling",
+    "Envelopes",
     "InnovationTangent",
     "Lag0Tangent",
     "LogSpectrum",
@@ -77,6 +82,9 @@ for _name, _kind in {
     "innovation": InnovationTangent,
     "lag0": Lag0Tangent,
     "spectrum": LogSpectrum,
+    "directed": DirectedCoupling,
+    "coherence": Coherence,
+    "envelopes": Envelopes,
     "correlation": Correlation,
     "partial_correlation": PartialCorrelation,
 }.items():

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.brain.connectome.dynamics.series import PeopleSeries
 from genebrain.common.types import BoolArray, FloatArray, IntArray
 
 Float32 = NDArray[np.float32]
@@ -178,6 +179,8 @@ class ScanSummary(NamedTuple):
         step of a scan is unknown.
     seconds
         float64 [n]: length of all scans of a person.
+    series
+        The scans themselves, read when they are asked for.
     """
 
     C0: Float32
@@ -186,6 +189,7 @@ class ScanSummary(NamedTuple):
     frames: NDArray[np.int64]
     powers: Float32
     seconds: NDArray[np.float64]
+    series: PeopleSeries
 
     @property
     def moments(self) -> Moments:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from genebrain.brain.connectome.band_powers import N_BANDS, band_powers
 from genebrain.brain.connectome.despiking import despiked
+from genebrain.brain.connectome.dynamics.series import PeopleSeries
 from genebrain.brain.connectome.missing_parcels import Float64, ParcelSums, SharedParcels
 from genebrain.brain.connectome.moments import (
     Float32,
@@ -101,7 +102,9 @@ def summaries_from_store(
             yield subject_moments(moments)
 
     stacked = stack_moments(subjects(), len(keys))
-    return ScanSummary(*stacked, np.stack(powers), seconds)
+    each = [[entry] if isinstance(entry, str) else list(entry) for entry in keys]
+    series = PeopleSeries(store, each, known, USUAL_TR, despike)
+    return ScanSummary(*stacked, np.stack(powers), seconds, series)
 
 
 def _pooled_powers(bands: list[Float32], seconds: list[float], n_parcels: int) -> Float32:
