@@ -165,6 +165,11 @@ class SetColumns:
             raise ValueError("several sets of columns need the blocks of their sources")
         return np.concatenate(self.each(blocks), axis=1)
 
+    def led_by(self, number: int) -> SetColumns:
+        """With one set in front of the others."""
+        order = sorted(range(len(self.sets)), key=lambda i: i != number)
+        return SetColumns(tuple(self.sets[i] for i in order), tuple(self.parts[i] for i in order))
+
     def only(self, names: Sequence[str]) -> SetColumns:
         """The sets of these names only."""
         kept = [i for i, one in enumerate(self.sets) if one.name in set(names)]
@@ -191,3 +196,9 @@ class SetColumns:
             settings = built(ColumnSettings, info["settings"])
             sets.append(ColumnSet(info["name"], info["source"], info["family"], settings))
         return cls(tuple(sets), tuple(parts))
+
+
+def rivals_of(columns: Any) -> list[int]:
+    """Numbers of the sets of the same family as the first one; none of columns without sets."""
+    sets = columns.sets if isinstance(columns, SetColumns) else ()
+    return [number for number, one in enumerate(sets) if number and one.family == sets[0].family]

@@ -7,7 +7,8 @@ Two kinds of block:
   are rotated by varimax. Never across windows: a causal variant lies in one chunk of one window, and this sparsity
   is what the empirical-Bayes regression lives on. A person without the window (a row of NaN) gets its mean.
 - ``dosages``: one column per alternate allele, 0..2, NaN where missing. Rare alleles are dropped, missing values
-  become the training mean, columns are standardised. ``effects="dominance"`` adds a heterozygote indicator.
+  become the training mean, columns are standardised. With ``effects="deviation"`` columns tell by how much
+  heterozygotes differ from the middle of both homozygotes.
 
 ``power`` makes the columns of frequent alleles larger than those of rare ones: a prior, under which effects lie between
 "as large per standard deviation" and "as large per allele".
@@ -33,6 +34,8 @@ Piece = tuple[FloatArray, FloatArray, IntArray]
 
 MOST_OF_AN_ITEM, MOST_OF_A_WINDOW = 20, 60
 """Components of one item (a chunk), and of a window that is taken as a whole, at most."""
+FEWEST_OF_A_KIND = 5
+"""Training people with no, one and two copies of an allele, where heterozygotes are compared with homozygotes."""
 SMALLEST = 1e-7
 """Where all components are kept: those with at least this share of the largest variance, which are no rounding."""
 
@@ -59,8 +62,9 @@ class ColumnSettings:
         Varimax within items.
     power : float
         Columns are whitened, then multiplied by their former standard deviation to this power. 0: all columns alike.
-    effects : "additive" or "dominance"
-        Dominance adds the heterozygote indicator of each dosage column.
+    effects : "additive" or "deviation"
+        Deviation: the heterozygote indicator less what a straight line through the dosages tells of it (under random
+        mating), of alleles with enough homozygotes of either kind.
     """
 
     kind: Literal["components", "dosages"] = "components"
@@ -68,17 +72,17 @@ class ColumnSettings:
     variance: float | None = None
     max_components: int | None = None
     min_maf: float = 0.01
-    effects: Literal["additive", "dominance"] = "additive"
+    effects: Literal["additive", "deviation"] = "additive"
     rotate: bool = True
     power: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("components", "dosages"):
             raise ValueError(f"kind must be 'components' or 'dosages', got {self.kind!r}")
-        if self.effects not in ("additive", "dominance"):
-            raise ValueError(f"effects must be 'additive' or 'dominance', got {self.effects!r}")
-        if self.effects == "dominance" and self.kind != "dosages":
-            raise ValueError("effects='dominance' needs kind='dosages': embeddings carry no allele counts")
+        if self.effects not in ("additive", "deviation"):
+            raise ValueError(f"effects must be 'additive' or 'deviation', got {self.effects!r}")
+        if self.effects == "deviation" and self.kind != "dosages":
+            raise ValueError(f"effects={self.effects!r} needs kind='dosages': embeddings carry no allele counts")
         if self.rotate and self.power and self.kind == "components":
             raise ValueError("power needs rotate=False: rotated components have no variance of their own")
         if self.item_width is not None and self.item_width < 1:
@@ -130,9 +134,11 @@ class WindowColumns:
         found = np.empty((_n_people(blocks), len(self.window)), np.float32)
         first = 0
         for block, pieces in zip(blocks, self.pieces, strict=True):
-            expanded = _expand(block, self.settings)
+            numbers = block.astype(np.float64)
             for mean, linear, selected in pieces:
-                centred = expanded[:, selected] - mean
+                centred: FloatArray = numbers[:, selected] - mean
+                if self.settings.effects == "deviation":
+                    centred = _deviation(centred, mean)
                 filled = np.where(np.isnan(centred), 0.0, centred)
                 last = first + linear.shape[-1]
                 found[:, first:last] = filled * linear if self.settings.kind == "dosages" else filled @ linear
@@ -189,14 +195,6 @@ def _check(blocks: Sequence[FloatArray], settings: ColumnSettings) -> None:
             raise ValueError(f"block widths {ragged} are no multiples of item_width {settings.item_width}")
 
 
-def _expand(block: FloatArray, settings: ColumnSettings) -> FloatArray:
-    x = block.astype(np.float64)
-    if settings.effects == "additive":
-        return x
-    heterozygous = np.where(np.isnan(x), np.nan, np.rint(np.nan_to_num(x)) == 1)
-    return np.concatenate([x, heterozygous], axis=1)
-
-
 def _fit_components(block: FloatArray, settings: ColumnSettings) -> list[Piece]:
     width = block.shape[1]
     if settings.item_width is None:
@@ -237,14 +235,31 @@ def _mean_variance_one(pieces: list[list[Piece]], blocks: Sequence[FloatArray]) 
     return [[(mean, linear / scale, selected) for mean, linear, selected in own] for own in pieces]
 
 
+def _deviation(centred: FloatArray, mean: FloatArray) -> FloatArray:
+    """Heterozygote indicator less its regression on the dosage (``centred``), in Hardy-Weinberg proportions."""
+    heterozygous = np.where(np.isnan(centred), np.nan, np.rint(np.nan_to_num(centred + mean)) == 1)
+    return np.asarray(heterozygous - mean * (1 - mean / 2) - (1 - mean) * centred)
+
+
 def _fit_dosages(block: FloatArray, settings: ColumnSettings) -> list[Piece]:
-    expanded = _expand(block, settings)
-    observed = np.isfinite(expanded)
-    mean = np.where(observed, expanded, 0.0).sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
+    numbers = block.astype(np.float64)
+    if settings.effects == "deviation":
+        return _fit_deviation(numbers, settings)
+    observed = np.isfinite(numbers)
+    mean = np.where(observed, numbers, 0.0).sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
     # Missing values will be imputed by the mean, so the variance is over all people.
-    variance = np.mean(np.where(observed, expanded - mean, 0.0) ** 2, axis=0)
-    frequency = mean[: block.shape[1]] / 2.0
+    variance = np.mean(np.where(observed, numbers - mean, 0.0) ** 2, axis=0)
+    frequency = mean / 2.0
     common = (np.minimum(frequency, 1.0 - frequency) >= settings.min_maf) | (settings.min_maf == 0)
-    copies = 1 if settings.effects == "additive" else 2
-    selected = np.flatnonzero(np.tile(common, copies) & (variance > 1e-8))
+    selected = np.flatnonzero(common & (variance > 1e-8))
     return [(mean[selected], variance[selected] ** (0.5 * settings.power - 0.5), selected)]
+
+
+def _fit_deviation(dosages: FloatArray, settings: ColumnSettings) -> list[Piece]:
+    known = np.rint(np.where(np.isnan(dosages), -1, dosages))
+    fewest = np.min([(known == copies).sum(axis=0) for copies in range(3)], axis=0)
+    selected = np.flatnonzero(fewest >= FEWEST_OF_A_KIND)
+    mean = np.nanmean(dosages[:, selected], axis=0) if len(selected) else np.zeros(0)
+    found = _deviation(dosages[:, selected] - mean, mean)
+    variance = np.mean(np.nan_to_num(found) ** 2, axis=0) if len(selected) else np.zeros(0)
+    return [(mean, variance ** (0.5 * settings.power - 0.5), selected)]

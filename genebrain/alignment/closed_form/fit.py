@@ -10,30 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from genebrain.alignment.closed_form.choice import (
-    ClosedFormSettings,
-    Fits,
-    Judge,
-    choose_prior,
-    rank_latents,
-    score_vectors,
-)
-from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns, row_counts
+from genebrain.alignment.closed_form.choice import ClosedFormSettings, Judge, choose_prior, score_vectors
+from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns, rivals_of, row_counts
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
-from genebrain.alignment.closed_form.empirical_bayes import fit_ridge
 from genebrain.alignment.closed_form.gene_stack import STACK, Head, Member, first_members, further_members, heads_of
-from genebrain.alignment.closed_form.latents import Latents, fixed_latents, with_unpaired
+from genebrain.alignment.closed_form.latents import Latents
 from genebrain.alignment.closed_form.memory import Size, form_for, memory_budget, too_many_columns
 from genebrain.alignment.closed_form.motifs.members import with_motifs, without_motifs
-from genebrain.alignment.closed_form.regression_data import Form, PeopleRows
+from genebrain.alignment.closed_form.regression_data import PeopleRows
 from genebrain.alignment.closed_form.score import Calibration
-from genebrain.alignment.closed_form.spectral import grouped_folds, principal_components, projected
-from genebrain.alignment.closed_form.stacking import readings_of, stacked_latents
+from genebrain.alignment.closed_form.spectral import grouped_folds, projected
+from genebrain.alignment.closed_form.stacking import led_latents, readings_of
 from genebrain.common.types import FloatArray, IntArray, UserError
 
 __all__ = ["ClosedForm", "ClosedFormSettings", "TooManyColumnsError", "fit_closed_form"]
@@ -186,7 +179,12 @@ def fit_closed_form(
         if form is PeopleRows and size.of_rows > budget:
             raise TooManyColumnsError(too_many_columns(size, budget, len(gene_blocks), settings.columns))
         judge = Judge(table(0), genomes, folds, settings)
-        cv, tried = _tried_latents(judge, brain_candidates, most, form, unpaired or {}, progress=progress)
+        lead, judge, cv, tried = led_latents(
+            judge, table, rivals_of(columns), brain_candidates, most, form, unpaired or {}, progress=progress
+        )
+        if lead and isinstance(columns, SetColumns):
+            columns = columns.led_by(lead)
+            table = partial(columns.one, gene_blocks)  # type: ignore[arg-type]  # sets are made of GeneBlocks
         latents, best = max(
             ((one, choose_prior(judge, one.values, fits, one.name, cv, progress=progress)) for one, fits in tried),
             key=lambda found: found[1].row["recall@1"],
@@ -248,24 +246,6 @@ def _stacked(
         cv=cv,
         alone=heads,
     )
-
-
-def _tried_latents(
-    judge: Judge, candidates: dict[str, FloatArray], most: int, form: Form, unpaired: Mapping[str, FloatArray], *,
-    progress: bool,
-) -> tuple[list[dict[str, Any]], list[tuple[Latents, Fits]]]:  # fmt: skip
-    """What ridge has tried, and what the priors are tried on: the best candidate or kinds, and a stack that gains."""
-    if judge.settings.parts:
-        latents = fixed_latents(candidates, judge.settings.parts, most, unpaired)
-        data = form.of_subsets(judge.x, latents.values, judge.left_out)
-        return [], [(latents, (data, fit_ridge(data, progress=progress)))]
-    brains = {name: principal_components(with_unpaired(f, unpaired, name), most) for name, f in candidates.items()}
-    cv, ranked = rank_latents(judge, brains, candidates, form, progress=progress)
-    tried = [(Latents.of_components(name, brains[name], u, u.shape[1]), fits) for name, u, fits in ranked]
-    stack = None
-    if judge.settings.stack:
-        stack = stacked_latents(judge, *tried[0], candidates, cv, most, progress=progress)
-    return cv, [*tried, *([stack] if stack is not None else [])]
 
 
 def _check_inputs(given: Blocks, candidates: dict[str, FloatArray], n: int) -> None:

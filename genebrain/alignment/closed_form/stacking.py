@@ -6,14 +6,17 @@ stay uncorrelated and the calibrated score of the longer vector needs no weights
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from genebrain.alignment.closed_form.choice import Fits, Judge
+from genebrain.alignment.closed_form.choice import NEAR, Fits, Judge, rank_latents
 from genebrain.alignment.closed_form.empirical_bayes import Posterior, fit_ridge
-from genebrain.alignment.closed_form.latents import Latents, kind_of
+from genebrain.alignment.closed_form.latents import Latents, fixed_latents, kind_of, with_unpaired
+from genebrain.alignment.closed_form.regression_data import Form
+from genebrain.alignment.closed_form.spectral import principal_components
 from genebrain.common.types import FloatArray
 
 SIZES = (8, 16, 24)
@@ -105,3 +108,65 @@ def _side_by_side(one: Posterior, other: Posterior) -> Posterior:
     parts = [(one.mean, other.mean), (one.predictive, other.predictive), (one.inclusion, other.inclusion)]
     mean, predictive, inclusion = (np.concatenate(pair, axis=-1) for pair in parts)
     return Posterior(mean, predictive, inclusion, rotation)
+
+
+Tried = tuple[list[dict[str, Any]], list[tuple[Latents, Fits]]]
+"""What ridge has tried, and what the priors are tried on."""
+
+
+def tried_latents(
+    judge: Judge, candidates: dict[str, FloatArray], most: int, form: Form, unpaired: Mapping[str, FloatArray], *,
+    progress: bool,
+) -> Tried:  # fmt: skip
+    """What ridge has tried, and what the priors are tried on: the best candidate or kinds, and a stack that gains."""
+    if judge.settings.parts:
+        latents = fixed_latents(candidates, judge.settings.parts, most, unpaired)
+        data = form.of_subsets(judge.x, latents.values, judge.left_out)
+        return [], [(latents, (data, fit_ridge(data, progress=progress)))]
+    brains = {name: principal_components(with_unpaired(f, unpaired, name), most) for name, f in candidates.items()}
+    cv, ranked = rank_latents(judge, brains, candidates, form, progress=progress)
+    tried = [(Latents.of_components(name, brains[name], u, u.shape[1]), fits) for name, u, fits in ranked]
+    stack = None
+    if judge.settings.stack:
+        stack = stacked_latents(judge, *tried[0], candidates, cv, most, progress=progress)
+    return cv, [*tried, *([stack] if stack is not None else [])]
+
+
+def led_latents(
+    judge: Judge,
+    table: Callable[[int], FloatArray],
+    rivals: Sequence[int],
+    candidates: dict[str, FloatArray],
+    most: int,
+    form: Form,
+    unpaired: Mapping[str, FloatArray],
+    *,
+    progress: bool,
+) -> tuple[int, Judge, list[dict[str, Any]], list[tuple[Latents, Fits]]]:
+    """Latents as the first set of gene columns chooses them; where it tells next to nothing, as the best of its rivals.
+
+    Parameters
+    ----------
+    table : callable
+        Number of a set -> its columns ``[people, columns]``.
+    rivals : sequence of int
+        Numbers of the other sets.
+
+    Returns
+    -------
+    Number of the set, the judge that holds its columns, and what was tried.
+    """
+    tried = tried_latents(judge, candidates, most, form, unpaired, progress=progress)
+    chance = 1 / judge.settings.gallery
+    doubtful = 2 * chance + NEAR * float(np.sqrt(chance / len(judge.genomes)))
+    found, reached = (0, judge, *tried), _best(tried[0])
+    for number in rivals if tried[0] and reached < doubtful else ():
+        other = replace(judge, x=table(number))
+        tried = tried_latents(other, candidates, most, form, unpaired, progress=progress)
+        if _best(tried[0]) >= max(reached, doubtful):
+            found, reached = (number, other, *tried), _best(tried[0])
+    return found
+
+
+def _best(cv: Sequence[Mapping[str, Any]]) -> float:
+    return max((float(row["recall@1"]) for row in cv), default=0.0)

@@ -119,6 +119,6 @@ class LogSpectrum(ConnectomeFeature):
 
 
 def _given(powers_and_seconds: tuple[FloatArray, ...]) -> tuple[FloatArray, FloatArray]:
-    if len(powers_and_seconds) != 2:
+    if len(powers_and_seconds) < 2:
         raise ValueError("log spectra are made of a ScanSummary (powers and seconds), not of moments alone")
-    return powers_and_seconds
+    return powers_and_seconds[0], powers_and_seconds[1]

@@ -31,7 +31,12 @@ def save_alleles(path: Path, table: AlleleTable) -> None:
     """Write a table; private, as it tells what people carry."""
     blocks = [np.where(np.isnan(block), UNKNOWN, block).astype(np.int8) for block in table.dosages]
     facts = json.dumps({"name": path.stem, "n_seen": table.n_seen, "alleles": table.alleles}).encode()
-    write_tensors(path, {"facts": np.frombuffer(facts, np.uint8), "dosages": np.concatenate(blocks, axis=1)})
+    tensors: dict[str, NDArray[Any]] = {
+        "facts": np.frombuffer(facts, np.uint8),
+        "dosages": np.concatenate(blocks, axis=1),
+        "rare": table.rare,
+    }
+    write_tensors(path, tensors)
 
 
 def load_alleles(path: Path) -> AlleleTable:
@@ -53,7 +58,7 @@ def load_alleles(path: Path) -> AlleleTable:
             np.where(block == UNKNOWN, np.float32(np.nan), block.astype(np.float32))
             for block in np.split(stored, places, axis=1)
         ]
-        return AlleleTable(alleles, blocks, int(facts["n_seen"]))
+        return AlleleTable(alleles, blocks, int(facts["n_seen"]), _read(path, "rare"))
 
 
 def _read(path: Path, name: str) -> NDArray[Any]:

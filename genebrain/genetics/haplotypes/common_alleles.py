@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,11 +135,14 @@ class AlleleTable:
         ``[subjects, alleles]``, NaN where not known.
     n_seen : int
         ALT alleles that training people carry, rare ones included.
+    rare : float32 array ``[subjects, windows]``
+        Copies of all other ALT alleles together.
     """
 
     alleles: list[list[Allele]]
     dosages: list[NDArray[np.float32]]
     n_seen: int
+    rare: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def mask(self, frequency: float) -> AlleleMask:
         """The mask at a frequency (not below the lowest)."""
@@ -150,6 +153,13 @@ class AlleleTable:
         return [
             block[:, [a.varies(frequency) for a in alleles]]
             for block, alleles in zip(self.dosages, self.alleles, strict=True)
+        ]
+
+    def burden(self, frequency: float) -> list[NDArray[np.float32]]:
+        """Copies of alleles that are rare at a frequency, all together, ``[subjects, 1]`` per window."""
+        return [
+            rare[:, None] + np.nansum(block[:, [not a.is_common(frequency) for a in alleles]], axis=1, keepdims=True)
+            for rare, block, alleles in zip(self.rare.T, self.dosages, self.alleles, strict=True)
         ]
 
 
@@ -174,17 +184,20 @@ def allele_table(
     """
     counted = np.asarray(counting_rows, np.int64)
     found: list[list[Allele]] = []
-    blocks, seen = [], 0
+    blocks, burden, seen = [], [], 0
     for sites, window in zip(sites_of(genotypes, windows, samples), windows, strict=True):
-        alleles, columns = [], []
+        alleles, columns, rare = [], [], np.zeros(len(samples), np.float32)
         for calls, allele in _alleles(sites, window, counted):
             seen += allele.copies > 0
             if allele.is_common(frequency):
                 alleles.append(allele)
                 columns.append(calls.copies())
+            else:
+                rare += np.nan_to_num(calls.copies())
         found.append(alleles)
         blocks.append(np.stack(columns, axis=1) if columns else np.zeros((len(samples), 0), np.float32))
-    return AlleleTable(found, blocks, seen)
+        burden.append(rare)
+    return AlleleTable(found, blocks, seen, np.stack(burden, axis=1))
 
 
 def dosages_of(
@@ -192,34 +205,38 @@ def dosages_of(
     windows: Sequence[Window],
     samples: Sequence[str],
     alleles: Sequence[Sequence[Allele]],
-) -> tuple[list[NDArray[np.float32]], int, int]:
+) -> tuple[AlleleTable, int, int]:
     """Dosages of given alleles in other genotypes, by place and letters.
 
     Returns
     -------
-    blocks : list of float32 arrays ``[subjects, alleles]``
-        0 where the file has no such allele: nobody in it was seen to carry it.
+    table : AlleleTable
+        Dosages are 0 where the file has no such allele: nobody in it was seen to carry it. Among its rare alleles are
+        no others that are frequent in the file.
     absent : int
         Alleles that the file does not have.
     unknown : int
         Alleles that people of the file carry and that are not among the given ones.
     """
-    blocks, absent, unknown = [], 0, 0
+    blocks, burden, absent, unknown = [], [], 0, 0
     everybody = np.arange(len(samples))
     for sites, window, wanted in zip(sites_of(genotypes, windows, samples), windows, alleles, strict=True):
         column = {a[:3]: i for i, a in enumerate(wanted)}  # by place and letters
-        block = np.zeros((len(samples), len(wanted)), np.float32)
+        block, rare = np.zeros((len(samples), len(wanted)), np.float32), np.zeros(len(samples), np.float32)
         have = set()
         for calls, allele in _alleles(sites, window, everybody):
             place = column.get(allele[:3])
             if place is None:
                 unknown += allele.copies > 0
+                if not allele.is_common(STRICT):
+                    rare += np.nan_to_num(calls.copies())
                 continue
             block[:, place] = calls.copies()
             have.add(place)
         absent += len(wanted) - len(have)
         blocks.append(block)
-    return blocks, absent, unknown
+        burden.append(rare)
+    return AlleleTable([list(w) for w in alleles], blocks, 0, np.stack(burden, axis=1)), absent, unknown
 
 
 def _alleles(sites: Sites, window: Window, counted: NDArray[np.int64]) -> list[tuple[AlleleCalls, Allele]]:

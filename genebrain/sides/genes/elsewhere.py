@@ -22,7 +22,7 @@ from genebrain.genetics.genome.gene_windows import Window, read_windows
 from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable, dosages_of
 from genebrain.sides.genes.masked import MaskedGenes
-from genebrain.sides.genes.readings import gene_blocks, source_of, uses_sets
+from genebrain.sides.genes.readings import dosage_sources, gene_blocks, source_of, uses_sets
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.vectors.genes import VectorGenes
@@ -156,7 +156,7 @@ def saved_alleles(folder: Path) -> list[list[Allele]]:
 
 
 def _dosages(gene: GeneSide, people: OtherGenotypes, table: AlleleTable) -> dict[str, list[FloatArray]]:
-    blocks, absent, unknown = dosages_of(people.genotypes, people.windows, people.samples, table.alleles)
+    whole, absent, unknown = dosages_of(people.genotypes, people.windows, people.samples, table.alleles)
     wanted = sum(map(len, table.alleles))
     if absent == wanted:
         raise UserError(
@@ -169,8 +169,7 @@ def _dosages(gene: GeneSide, people: OtherGenotypes, table: AlleleTable) -> dict
             f"{people.name} and count as not carried; {unknown:,} that people carry are unknown to it or were rare "
             "among its training people, and are read as the major allele"
         )
-    whole = AlleleTable(table.alleles, blocks, 0)
-    return {source_of("dosages", one): whole.blocks(one) for one in gene.frequencies or (0.0,)}
+    return dosage_sources(whole, gene.frequencies)
 
 
 def _names(frequencies: tuple[float, ...]) -> list[str]:

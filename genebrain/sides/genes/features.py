@@ -19,7 +19,7 @@ from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable, allele_table, dosages_of
 from genebrain.sides.genes.masked import MaskedGenes
 from genebrain.sides.genes.rare import refuse_all_rare
-from genebrain.sides.genes.readings import filled, gene_blocks, source_of, told_missing
+from genebrain.sides.genes.readings import dosage_sources, filled, gene_blocks, source_of, told_missing
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.vectors.genes import VectorGenes
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 CHUNK_INDEX = "chunk_index"
 """Folder of the store with the chunks of genomes."""
+ALLELES_VERSION = 2
+"""Of what is stored of alleles; the first did not count rare ones together."""
 
 
 class MaskedGenomes:
@@ -65,7 +67,8 @@ class MaskedGenomes:
         """Name of the alleles that these training people have in these windows."""
         inputs = gene.chunk_inputs(self.cohort)
         told = {name: inputs[name] for name in ("genotypes", "reference", "windows", "samples")}
-        return content_fingerprint(**told, counting_rows=training, frequency=min(gene.frequencies, default=0.0))
+        low = min(gene.frequencies, default=0.0)
+        return content_fingerprint(**told, counting_rows=training, frequency=low, version=ALLELES_VERSION)
 
     def _keep_alleles(self, gene: GeneSide, masked: GeneSide, training: IntArray) -> None:
         """Store what was counted with the chunks that were cut by it, but no alleles that were taken from elsewhere."""
@@ -79,8 +82,8 @@ class MaskedGenomes:
         """Take these alleles as the common ones, in the place of what would be counted on training people."""
         cohort = self.cohort
         samples = cohort.table["genotype_id"].tolist()
-        blocks, _, _ = dosages_of(cohort.genotypes, read_windows(cohort.windows), samples, alleles)
-        self._kept[_key(gene, training)] = AlleleTable(alleles, blocks, 0)
+        table, _, _ = dosages_of(cohort.genotypes, read_windows(cohort.windows), samples, alleles)
+        self._kept[_key(gene, training)] = table
 
     def masked(self, gene: GenomeSide, training: IntArray) -> list[GenomeSide]:
         """The side under each of its masks, counted on training people; itself where all alleles are read."""
@@ -117,7 +120,7 @@ class MaskedGenomes:
         dosages: dict[str, list[FloatArray]] = {}
         if "dosages" in gene.families:
             table = self.alleles(gene, training)
-            dosages = {source_of("dosages", one): table.blocks(one) for one in gene.frequencies or (0.0,)}
+            dosages = dosage_sources(table, gene.frequencies)
 
         def words() -> Any:
             return counts_in(self.chunks(gene), read_windows(self.cohort.windows))

@@ -4,6 +4,8 @@ Masks and dosages know the alleles of the training people only. Sets, with the l
 
 - dosages of alleles not below t, columns of frequent alleles larger;
 - dosages of alleles not below T, standardised;
+- by how much heterozygotes of these differ from the middle of both homozygotes, standardised;
+- copies of all rare alleles of a window together;
 - embeddings with alleles below t masked, all components, columns of frequent alleles larger;
 - embeddings with alleles below T masked, all components, whitened, varimax within chunks;
 - where they are asked for, counts of words that are found when the latents are known, beside the first dosages.
@@ -23,8 +25,11 @@ from genebrain.alignment.closed_form.motifs.members import MOTIFS
 from genebrain.common.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
+    from genebrain.genetics.haplotypes.common_alleles import AlleleTable
     from genebrain.sides.genome import GeneSide
 
+BURDEN = "rare alleles"
+"""Name of the counts of all rare alleles together, and of their set."""
 BY_FREQUENCY = 0.5
 """Power of a column's standard deviation under the frequency prior."""
 
@@ -51,7 +56,10 @@ def column_sets(
     if "dosages" in families:
         settings = ColumnSettings("dosages", min_maf=0.0, power=BY_FREQUENCY)
         sets.append(_set("dosages", low, settings, " by frequency"))
-        sets.append(_set("dosages", high, ColumnSettings("dosages", min_maf=0.0)))
+        plain = ColumnSettings("dosages", min_maf=0.0)
+        sets.append(_set("dosages", high, plain))
+        sets.append(_set("dosages", high, replace(plain, effects="deviation"), " heterozygotes"))
+        sets.append(ColumnSet(BURDEN, BURDEN, "dosages", plain))
     if "embeddings" in families:
         first, last = (_of_chunks(widths[source_of("embeddings", one)], masked=one > 0) for one in (low, high))
         sets.append(_set("embeddings", low, replace(first, rotate=False, power=BY_FREQUENCY), " by frequency"))
@@ -69,6 +77,12 @@ def _of_chunks(width: int | None, *, masked: bool) -> ColumnSettings:
 def _set(family: str, frequency: float, settings: ColumnSettings, more: str = "") -> ColumnSet:
     source = source_of(family, frequency)
     return ColumnSet(source + more, source, family, settings)
+
+
+def dosage_sources(table: AlleleTable, frequencies: Sequence[float]) -> dict[str, list[FloatArray]]:
+    """Blocks of everything that is made of dosages, by source."""
+    used = frequencies or (0.0,)
+    return {source_of("dosages", one): table.blocks(one) for one in used} | {BURDEN: table.burden(used[-1])}
 
 
 def uses_sets(gene: GeneSide) -> bool:

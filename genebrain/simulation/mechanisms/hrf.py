@@ -82,14 +82,14 @@ class CoupledNetworks:
         n, parcels = len(trait), len(self.weight)
         lead = int(np.ceil(RESPONSE_S / self.tr))
         root = self._coupling_root(trait)
-        activity = _memory(rng.standard_normal((n, n_frames + lead, N_NETWORKS)) @ np.swapaxes(root, 1, 2), self.tr)
-        own = _memory(rng.standard_normal((n, n_frames + lead, parcels)), self.tr)
+        activity = memory(rng.standard_normal((n, n_frames + lead, N_NETWORKS)) @ np.swapaxes(root, 1, 2), self.tr)
+        own = memory(rng.standard_normal((n, n_frames + lead, parcels)), self.tr)
         neural = activity @ self.weight.T + LOCAL * own
         peak = PEAK_S + PEAK_SPREAD * rng.standard_normal(n)
         bold = _unit_scans(np.stack([_convolved(one, p, self.tr)[lead:] for one, p in zip(neural, peak, strict=True)]))
         gain = 1 + 0.3 * rng.standard_normal((n, 1, parcels))
         level = GLOBAL * np.exp(0.3 * rng.standard_normal((n, 1, 1)))
-        bold += level * gain * _unit_scans(_memory(rng.standard_normal((n, n_frames, 1)), self.tr, 8.0))
+        bold += level * gain * _unit_scans(memory(rng.standard_normal((n, n_frames, 1)), self.tr, 8.0))
         time = (np.arange(n_frames) + 0.5) / n_frames
         cosines = np.cos(np.pi * np.arange(1, N_COSINES + 1)[:, None] * time)
         bold += DRIFT / N_COSINES * np.swapaxes(rng.standard_normal((n, parcels, N_COSINES)) @ cosines, 1, 2)
@@ -167,7 +167,7 @@ def coupled_networks(parcels: Parcels, k: int, n_sites: int, tr: float, rng: np.
     return CoupledNetworks(weight, base, loading, spatial, white, smooth, tr)
 
 
-def _memory(noise: Floats, tr: float, decay_s: float = MEMORY_S) -> Floats:
+def memory(noise: Floats, tr: float, decay_s: float = MEMORY_S) -> Floats:
     """First-order autoregression along the second axis, in place, unit variance for unit noise."""
     phi = np.exp(-tr / decay_s)
     noise[:, 1:] *= np.sqrt(1 - phi**2)

@@ -119,6 +119,6 @@ def series_of(values: Sequence[Any]) -> PeopleSeries:
     ValueError
         There are none.
     """
-    if len(values) != 1 or not isinstance(values[0], PeopleSeries):
+    if not values or not isinstance(values[-1], PeopleSeries):
         raise ValueError("these features are made of series: give them a ScanSummary, not moments alone")
-    return values[0]
+    return values[-1]
