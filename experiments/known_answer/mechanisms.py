@@ -8,8 +8,8 @@
 A row of ``mechanisms.tsv`` per cohort and way of reading the scans; rows that are there are not computed again.
 ``default`` is the shipped recipe; ``today`` is ``brain.kind=innovation``, the default before; the others are single
 kinds on despiked series. The gene side (``--genes``) is the shipped one (``both``), the embeddings of all alleles as
-they were read before (``embeddings``), the shipped one with a search for words (``motifs``), or the true dosages
-without any DNA model (``dosages``).
+they were read before (``embeddings``), the shipped one with a search for words (``motifs``), its sets of allele counts
+alone (``alleles``), or the true dosages as one plain set, without ``fit`` and ``evaluate`` (``dosages``).
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ GENES = {
     "both": GeneSide(),
     "embeddings": GeneSide(columns="embeddings", rare_below=0),
     "motifs": GeneSide(columns="both+motifs"),
+    "alleles": GeneSide(columns="dosages"),
 }
 
 

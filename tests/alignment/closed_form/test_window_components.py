@@ -98,13 +98,21 @@ def test_dosages_are_standardised_filtered_and_filled() -> None:
     )
 
 
-def test_dominance_adds_heterozygotes() -> None:
-    block = np.random.default_rng(0).binomial(2, 0.4, size=(200, 3)).astype(np.float32)
-    settings = ColumnSettings(kind="dosages", effects="dominance")
-    x = WindowColumns.fit([block], settings).transform([block])
-    assert x.shape[1] == 6
-    for j in range(3):
-        assert np.corrcoef(x[:, 3 + j], block[:, j] == 1)[0, 1] == pytest.approx(1.0, abs=1e-5)
+def test_deviation_is_what_heterozygotes_have_beyond_the_straight_line() -> None:
+    block = np.random.default_rng(0).binomial(2, [0.4, 0.1, 0.01], size=(2000, 3)).astype(np.float32)
+    settings = ColumnSettings(kind="dosages", effects="deviation")
+    columns = WindowColumns.fit([block], settings)
+    x = columns.transform([block])
+    assert x.shape[1] == 2  # of the rare allele there are too few homozygotes
+    for j in range(2):
+        line = np.polynomial.Polynomial.fit(block[:, j], block[:, j] == 1, 1)
+        assert np.corrcoef(x[:, j], (block[:, j] == 1) - line(block[:, j]))[0, 1] > 0.999
+        assert abs(np.corrcoef(x[:, j], block[:, j])[0, 1]) < 0.05
+    np.testing.assert_allclose(x.std(axis=0), 1.0, atol=0.05)
+    unknown = np.full((1, 3), np.nan, np.float32)
+    np.testing.assert_array_equal(columns.transform([unknown]), 0)
+    again = WindowColumns.from_state(columns.state())
+    np.testing.assert_array_equal(again.transform([block]), x)
 
 
 @pytest.mark.parametrize(
@@ -136,4 +144,4 @@ def test_mistakes_are_named_with_both_numbers() -> None:
     with pytest.raises(ValueError, match=r"neither finite nor wholly missing.*\{1: 1\}"):
         WindowColumns.fit([block, holes])
     with pytest.raises(ValueError, match="dosages"):
-        ColumnSettings(effects="dominance")
+        ColumnSettings(effects="deviation")

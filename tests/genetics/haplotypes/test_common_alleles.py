@@ -79,6 +79,10 @@ def test_alleles_are_counted_on_training_people(table: AlleleTable) -> None:
     ]  # fmt: skip
     assert table.n_seen == 5, "the rare one and the second of three are seen, the new one is not"
     np.testing.assert_array_equal(dosages[:, 0], [2, 2, 2, *[0] * 12, 2, *[0] * 4])
+    own, (everything,) = table.burden(0.002)[0][:, 0], table.burden(0.9)
+    # People 0 and 1 carry alleles that are rare in training, person 14 one that is new.
+    assert np.flatnonzero(own).tolist() == [0, 1, 14]
+    np.testing.assert_array_equal(everything[:, 0], own + dosages.sum(axis=1))
     (varying,) = table.blocks(0.002)
     np.testing.assert_array_equal(varying, dosages[:, :1]), "where REF is rare nothing varies"
 
@@ -114,9 +118,10 @@ def test_a_mask_is_applied_to_people_who_were_not_counted(files, table: AlleleTa
     turned, common = (TURNED, other(TURNED)), (COMMON, other(COMMON))
     found = [[chunks.sequences[row] for row in person[:, 0, 0]] for person in chunks.index]
     assert found == [[written(turned), written(turned, common)], [written(turned), written(turned)]]
-    blocks, absent, unknown = dosages_of(there["genotypes"], [WINDOW], ["x", "y"], table.alleles)
+    theirs, absent, unknown = dosages_of(there["genotypes"], [WINDOW], ["x", "y"], table.alleles)
     assert (absent, unknown) == (1, 2)
-    np.testing.assert_array_equal(blocks[0], [[1, 1, 0], [0, 2, 0]])
+    np.testing.assert_array_equal(theirs.dosages[0], [[1, 1, 0], [0, 2, 0]])
+    np.testing.assert_array_equal(theirs.burden(0.002)[0], [[3], [1]])
 
 
 def test_masks_of_equal_content_share_their_chunks(files, table: AlleleTable) -> None:
@@ -175,9 +180,9 @@ def test_an_allele_of_two_records_is_one_allele(tmp_path: Path) -> None:
     table = allele_table(files["genotypes"], [WINDOW], people, counting_rows=range(8), frequency=0.002)
     assert [(a.copies, a.known) for a in table.alleles[0]] == [(9, 14)]
     np.testing.assert_array_equal(table.dosages[0][:, 0], COPIES)
-    blocks, absent, _ = dosages_of(files["genotypes"], [WINDOW], people, table.alleles)
+    found, absent, _ = dosages_of(files["genotypes"], [WINDOW], people, table.alleles)
     assert absent == 0
-    np.testing.assert_array_equal(blocks[0][:, 0], COPIES)
+    np.testing.assert_array_equal(found.dosages[0][:, 0], COPIES)
     (one,) = dosages(files["genotypes"], [WINDOW], people)
     np.testing.assert_array_equal(one[:, 0], COPIES)
     assert one.shape == (8, 1), "nobody carries the other allele of the second record"
@@ -192,8 +197,10 @@ def test_counted_alleles_come_back_as_they_were_stored(table: AlleleTable, tmp_p
     dosages = table.dosages[0].copy()
     dosages[3, 0] = np.nan
     path = alleles_file(tmp_path, "x")
-    save_alleles(path, AlleleTable([*table.alleles, []], [dosages, np.zeros((N, 0), np.float32)], 7))
+    rare = np.repeat(table.rare, 2, axis=1)
+    save_alleles(path, AlleleTable([*table.alleles, []], [dosages, np.zeros((N, 0), np.float32)], 7, rare))
     again = load_alleles(path)
+    np.testing.assert_array_equal(again.rare, rare)
     assert again.alleles == [*table.alleles, []]
     assert again.n_seen == 7
     np.testing.assert_array_equal(again.dosages[0], dosages)
