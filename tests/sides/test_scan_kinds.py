@@ -18,7 +18,7 @@ from genebrain.brain.store.store import ScanStore
 from genebrain.common.run_folder import read_json
 from genebrain.common.types import UserError
 from genebrain.runs.fit import load_fit
-from genebrain.sides.connectome import ConnectomeSide, person_scans
+from genebrain.sides.connectome import DEFAULT_KINDS, ConnectomeSide, person_scans
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
 
@@ -63,7 +63,7 @@ def test_the_kinds_are_told_and_kept(
     run = fitted(cohort, tmp_path / "run", workspace)
     told = capsys.readouterr().out
     chosen = read_json(run / "checkpoints" / "model.json")["closed_form"]["chosen"]
-    assert set(chosen["kinds"]) == {"innovation", "lag0", "spectrum"}
+    assert set(chosen["kinds"]) == set(DEFAULT_KINDS)
     for kind, value in chosen["kinds"].items():
         assert f"{kind} {value:.3f}" in told
     metrics = tasks.evaluate(
@@ -78,7 +78,7 @@ def test_the_kinds_are_told_and_kept(
 def test_a_stack_is_restored_as_it_was_fitted(
     train: str, cohort: Path, tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Vectors of a run that is read back equal those of the fit, on a stack of all three kinds."""
+    """Vectors of a run that is read back equal those of the fit, on a stack of all kinds."""
     monkeypatch.setattr(stacking, "SIZES", (2, 3))
     found = {}
     from genebrain.alignment.closed_form.fit import ClosedFormSettings
@@ -99,9 +99,9 @@ def test_a_stack_is_restored_as_it_was_fitted(
     monkeypatch.setattr("genebrain.alignment.closed_form.fit.choose_prior", _favour_stacks)
     run = fitted(cohort, tmp_path / "run", workspace, train)
     model = found["model"]
-    assert model.chosen["brain"].count("+") == 2
+    assert model.chosen["brain"].count("+") == len(DEFAULT_KINDS) - 1
     state = load_file(run / "checkpoints" / "brain_features.safetensors")
-    assert {name.split(".")[0] for name in state} == {"0", "1", "2"}
+    assert {name.split(".")[0] for name in state} == {str(number) for number in range(len(DEFAULT_KINDS))}
     experiment = stored_settings.load(run / "config.yaml")["experiment"]
     again = Workspace(cohort, progress=False)
     loaded, subjects, split = load_fit(run, experiment, again)

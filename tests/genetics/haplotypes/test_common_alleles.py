@@ -79,10 +79,10 @@ def test_alleles_are_counted_on_training_people(table: AlleleTable) -> None:
     ]  # fmt: skip
     assert table.n_seen == 5, "the rare one and the second of three are seen, the new one is not"
     np.testing.assert_array_equal(dosages[:, 0], [2, 2, 2, *[0] * 12, 2, *[0] * 4])
-    own, (everything,) = table.burden(0.002)[0][:, 0], table.burden(0.9)
-    # People 0 and 1 carry alleles that are rare in training, person 14 one that is new.
-    assert np.flatnonzero(own).tolist() == [0, 1, 14]
-    np.testing.assert_array_equal(everything[:, 0], own + dosages.sum(axis=1))
+    ((own,), (everything,)) = (table.burden(f)[0].T for f in (0.002, 1.0))
+    # RARE and the second of three are rare in training, NEW is unknown there.
+    assert {person: own[person] for person in np.flatnonzero(own)} == {0: 1, 1: 1, 14: 2, 15: 3, 16: 4}
+    np.testing.assert_array_equal(everything, own + dosages.sum(axis=1))
     (varying,) = table.blocks(0.002)
     np.testing.assert_array_equal(varying, dosages[:, :1]), "where REF is rare nothing varies"
 
