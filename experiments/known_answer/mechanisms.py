@@ -8,8 +8,8 @@
 A row of ``mechanisms.tsv`` per cohort and way of reading the scans; rows that are there are not computed again.
 ``default`` is the shipped recipe; ``today`` is ``brain.kind=innovation``, the default before; the others are single
 kinds on despiked series. The gene side (``--genes``) is the shipped one (``both``), the embeddings of all alleles as
-they were read before (``embeddings``), the shipped one with a search for words (``motifs``), its sets of allele counts
-alone (``alleles``), or the true dosages as one plain set, without ``fit`` and ``evaluate`` (``dosages``).
+they were read before (``embeddings``), the shipped one with a search for words (``motifs``), or, without ``fit`` and
+``evaluate`` around the closed form, its sets of allele counts alone (``alleles``) or true dosages as one set (``dosages``).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from genebrain import tasks
+from genebrain.alignment.closed_form.column_sets import rows_of
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedFormSettings, fit_closed_form
 from genebrain.alignment.closed_form.latents import kind_of
@@ -38,6 +39,7 @@ from genebrain.evaluation.rank_metrics import recalls
 from genebrain.evaluation.ranks import rank_counts
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
+from genebrain.sides.pooling import GenePooling
 from genebrain.sides.readings import Readings
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
@@ -59,8 +61,8 @@ GENES = {
     "both": GeneSide(),
     "embeddings": GeneSide(columns="embeddings", rare_below=0),
     "motifs": GeneSide(columns="both+motifs"),
-    "alleles": GeneSide(columns="dosages"),
 }
+ALLELES = GeneSide(columns="dosages")
 
 
 def recall(gene: Any, brain: Any, genome: Any) -> float:
@@ -87,6 +89,21 @@ def by_dosages(workspace: Workspace, kind: str, split: Any) -> tuple[float, dict
     features = Readings(values)[model.chosen["brain"]][test]
     gene = model.gene_vectors(model.gene_columns([b[test] for b in blocks]))
     return recall(gene, model.brain_vectors(features), genome[test]), model.chosen
+
+
+def by_alleles(workspace: Workspace, kind: str, split: Any) -> tuple[float, dict[str, Any]]:
+    """The shipped closed form on the shipped sets of allele counts: ``fit`` without its files, ``evaluate`` without its
+    intervals."""
+    side, rows, test = SIDES[kind], split.training, split.test
+    workspace.ingest(side)
+    family, genome = (np.array(workspace.cohort.table[name], np.int64) for name in ("family", "genome"))
+    blocks, _ = workspace.gene_blocks(ALLELES, GenePooling(), rows)
+    _, values = workspace.brain_features(side, rows)
+    settings = ClosedFormSettings(stack=len(side.kinds) > 1)
+    brain = {name: features[rows] for name, features in values.items()}
+    model = fit_closed_form(rows_of(blocks, rows), brain, family[rows], genomes=genome[rows], settings=settings)
+    gene = model.gene_vectors(model.gene_columns(rows_of(blocks, test)))
+    return recall(gene, model.brain_vectors(Readings(values)[model.chosen["brain"]][test]), genome[test]), model.chosen
 
 
 def by_run(
@@ -142,6 +159,8 @@ def rows_of(name: str, seed: int, kinds: list[str], args: argparse.Namespace) ->
             more: dict[str, float] = {}
             if args.genes == "dosages":
                 value, chosen = by_dosages(workspace, kind, split)
+            elif args.genes == "alleles":
+                value, chosen = by_alleles(workspace, kind, split)
             else:
                 value, chosen, more = by_run(workspace, kind, GENES[args.genes], dividing, scratch, compared)
             cv = json.dumps({k: round(v, 3) for k, v in chosen.get("kinds", {}).items()})
@@ -164,7 +183,7 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", default=["hrf", "oscillators", "smoke", "default"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[21, 22])
     parser.add_argument("--kinds", nargs="+", default=list(SIDES), choices=list(SIDES))
-    parser.add_argument("--genes", default="both", choices=[*GENES, "dosages"])
+    parser.add_argument("--genes", default="both", choices=[*GENES, "alleles", "dosages"])
     parser.add_argument("--null", action="store_true", help="null twins: every person with the trait of another one")
     parser.add_argument("--people", type=int, default=1500)
     parser.add_argument("--test", type=float, default=1 / 3, help="share of people to test on")
