@@ -9,7 +9,8 @@ A row of ``mechanisms.tsv`` per cohort and way of reading the scans; rows that a
 ``default`` is the shipped recipe; ``today`` is ``brain.kind=innovation``, the default before; the others are single
 kinds on despiked series. The gene side (``--genes``) is the shipped one (``both``), the embeddings of all alleles as
 they were read before (``embeddings``), the shipped one with a search for words (``motifs``), or, without ``fit`` and
-``evaluate`` around the closed form, its sets of allele counts alone (``alleles``) or true dosages as one set (``dosages``).
+``evaluate`` around the closed form, its sets of allele counts alone (``alleles``) or true dosages as one set
+(``dosages``).
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ import numpy as np
 import pandas as pd
 
 from genebrain import tasks
-from genebrain.alignment.closed_form.column_sets import rows_of
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedFormSettings, fit_closed_form
 from genebrain.alignment.closed_form.latents import kind_of
@@ -92,8 +92,7 @@ def by_dosages(workspace: Workspace, kind: str, split: Any) -> tuple[float, dict
 
 
 def by_alleles(workspace: Workspace, kind: str, split: Any) -> tuple[float, dict[str, Any]]:
-    """The shipped closed form on the shipped sets of allele counts: ``fit`` without its files, ``evaluate`` without its
-    intervals."""
+    """The shipped closed form on the shipped sets of allele counts, without the files of ``fit`` and ``evaluate``."""
     side, rows, test = SIDES[kind], split.training, split.test
     workspace.ingest(side)
     family, genome = (np.array(workspace.cohort.table[name], np.int64) for name in ("family", "genome"))
@@ -101,8 +100,8 @@ def by_alleles(workspace: Workspace, kind: str, split: Any) -> tuple[float, dict
     _, values = workspace.brain_features(side, rows)
     settings = ClosedFormSettings(stack=len(side.kinds) > 1)
     brain = {name: features[rows] for name, features in values.items()}
-    model = fit_closed_form(rows_of(blocks, rows), brain, family[rows], genomes=genome[rows], settings=settings)
-    gene = model.gene_vectors(model.gene_columns(rows_of(blocks, test)))
+    model = fit_closed_form(blocks.rows(rows), brain, family[rows], genomes=genome[rows], settings=settings)
+    gene = model.gene_vectors(model.gene_columns(blocks.rows(test)))
     return recall(gene, model.brain_vectors(Readings(values)[model.chosen["brain"]][test]), genome[test]), model.chosen
 
 
