@@ -82,3 +82,12 @@ def test_the_verdict_of_a_blind_reading_says_so(tmp_path) -> None:
     assert found["recall@1"]["spectrum"] > found["recall@1"]["innovation"] + 0.05
     assert "brain.kind=" in metrics["verdict"]
     assert verdict(metrics) == metrics["verdict"]
+
+
+def test_a_reading_that_finds_nothing_says_that_others_were_not_tried() -> None:
+    reached = {"innovation": 0.04, "lag0": 0.05, "envelopes": 0.03}
+    (said,) = warnings(tuple(reached), "lag0-15", reached, FINE)
+    assert "None of the kinds" in said
+    assert "innovation, lag0, envelopes" in said
+    assert "best 0.05, chance 0.03" in said
+    assert warnings(tuple(reached), "lag0-15", reached | {"lag0": 0.07}, FINE) == []
