@@ -6,7 +6,8 @@
     python experiments/known_answer/mechanisms.py --kinds default --people 500 --test .6 --cca --names smoke
 
 A row of ``mechanisms.tsv`` per cohort and way of reading the scans; rows that are there are not computed again.
-``default`` is the shipped recipe; ``today`` is ``brain.kind=innovation``, the default before; the others are single
+``default`` is the shipped recipe; ``former`` has three kinds of scan features and, with ``--genes alleles``, two sets of
+allele counts: the default before there were kinds that look at time, heterozygotes and rare alleles; ``today`` is ``brain.kind=innovation``, the default before; the others are single
 kinds on despiked series. The gene side (``--genes``) is the shipped one (``both``), the embeddings of all alleles as
 they were read before (``embeddings``), the shipped one with a search for words (``motifs``), or, without ``fit`` and
 ``evaluate`` around the closed form, its sets of allele counts alone (``alleles``) or true dosages as one set
@@ -51,6 +52,7 @@ RESULTS = Path(__file__).parent / "mechanisms.tsv"
 GALLERY = 64
 SIDES = {
     "default": ConnectomeSide(),
+    "former": ConnectomeSide(kind=("innovation", "lag0", "spectrum")),
     "today": ConnectomeSide(kind="innovation"),
     "innovation": ConnectomeSide(kind="innovation", components=(15, 25, 40), despike=True),
     "lag0": ConnectomeSide(kind="lag0", components=(15, 25, 40), despike=True),
@@ -97,6 +99,8 @@ def by_alleles(workspace: Workspace, kind: str, split: Any) -> tuple[float, dict
     workspace.ingest(side)
     family, genome = (np.array(workspace.cohort.table[name], np.int64) for name in ("family", "genome"))
     blocks, _ = workspace.gene_blocks(ALLELES, GenePooling(), rows)
+    if kind == "former":
+        blocks = blocks.only([one.name for one in blocks.sets[:2]])
     _, values = workspace.brain_features(side, rows)
     settings = ClosedFormSettings(stack=len(side.kinds) > 1)
     brain = {name: features[rows] for name, features in values.items()}
