@@ -6,10 +6,10 @@
     python experiments/known_answer/mechanisms.py --kinds default --people 500 --test .6 --cca --names smoke
 
 A row of ``mechanisms.tsv`` per cohort and way of reading the scans; rows that are there are not computed again.
-``default`` is the shipped recipe; ``former`` has three kinds of scan features and, with ``--genes alleles``, two sets of
-allele counts: the default before there were kinds that look at time, heterozygotes and rare alleles; ``today`` is ``brain.kind=innovation``, the default before; the others are single
-kinds on despiked series. The gene side (``--genes``) is the shipped one (``both``), the embeddings of all alleles as
-they were read before (``embeddings``), the shipped one with a search for words (``motifs``), or, without ``fit`` and
+``default`` is the shipped recipe; ``former`` the one before, with three kinds of scan features and, with ``--genes
+alleles``, two sets of allele counts; ``today`` is ``brain.kind=innovation``, the default before that; the others are
+single kinds on despiked series. The gene side (``--genes``) is the shipped one (``both``), embeddings of all alleles
+as they were read before (``embeddings``), the shipped one with a search for words (``motifs``), or, without ``fit`` and
 ``evaluate`` around the closed form, its sets of allele counts alone (``alleles``) or true dosages as one set
 (``dosages``).
 """
