@@ -9,7 +9,7 @@ from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.brain.connectome.first_order import FirstOrderFit, first_order_fit
 from genebrain.evaluation.verdict import verdict
-from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.connectome import DEFAULT_KINDS, ConnectomeSide
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.studies.scan_readings import warnings
@@ -78,7 +78,7 @@ def test_the_verdict_of_a_blind_reading_says_so(tmp_path) -> None:
         run, comparisons=(), n_bootstrap=20, n_permutations=20, workspace=workspace, progress=False
     )
     found = metrics["scan_readings"]
-    assert set(found["recall@1"]) == {"innovation", "lag0", "spectrum"}
+    assert set(found["recall@1"]) == set(DEFAULT_KINDS)
     assert found["recall@1"]["spectrum"] > found["recall@1"]["innovation"] + 0.05
     assert "brain.kind=" in metrics["verdict"]
     assert verdict(metrics) == metrics["verdict"]

@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits
 from genebrain.alignment.closed_form.choice import ClosedFormSettings
 from genebrain.alignment.closed_form.spectral import Tridiagonal
 
-SETS = 4
-"""Sets of gene columns that a fit tries."""
+SETS = 5
+"""Sets of gene columns that a fit tries, without the narrow one of rare alleles."""
 RIDGES = 2
 """How often the first set is reduced more: once for each further kind of scan features that is tried."""
 SWEEPS = 35
