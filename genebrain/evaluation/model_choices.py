@@ -30,6 +30,12 @@ PRIORS = {
     "entry": "sparse by entry: a gene column counts for single brain dimensions",
 }
 STACK = "several sets of gene columns, each under several priors, added up (table below)"
+SETS = {"embeddings": "vectors of the DNA model", "rare": "all rare alleles of a window together"}
+"""By the first word of a set of gene columns; the others are allele counts."""
+ENDS = {
+    "by frequency": ", frequent alleles counting more",
+    "heterozygotes": ", heterozygotes against the middle of both homozygotes",
+}
 SCORES = {"llr": "log-likelihood ratio, calibrated", "cosine": "cosine"}
 TRAINING = {
     "none": "none: the closed form alone",
@@ -92,11 +98,11 @@ def gene_sets(readings: Mapping[str, Any] | None) -> list[tuple[str, str, float,
 def _columns(name: str) -> str:
     """``embeddings 0.003 by frequency`` in words."""
     words = name.split()
-    what = "vectors of the DNA model" if words[0] == "embeddings" else "allele counts"
+    what = SETS.get(words[0], "allele counts")
     rare = (
         f", alleles from {float(words[1]):.2%} of training people on" if len(words) > 1 and words[1][0] == "0" else ""
     )
-    return what + rare + (", frequent alleles counting more" if name.endswith("by frequency") else "")
+    return what + rare + "".join(told for end, told in ENDS.items() if name.endswith(end))
 
 
 def _feature(name: str) -> str:

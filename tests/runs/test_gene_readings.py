@@ -49,12 +49,14 @@ def test_both_families_stand_beside_the_model(run: Path) -> None:
     assert baselines["dosage"] == arms["dosages_alone"], "the same model, not fitted again"
     assert baselines["best_gene_reading"]["recall@1"]["value"] > metrics["retrieval"]["mean"]["recall@1"]["value"]
     readings = metrics["gene_readings"]
-    assert [one["family"] for one in readings["sets"]] == ["dosages", "dosages", "embeddings", "embeddings"]
+    assert [one["family"] for one in readings["sets"]] == ["dosages"] * 4 + ["embeddings"] * 2
     assert set(readings["alone"]) == {"dosages", "embeddings"}
     assert readings["stack"] == metrics["model"]["chosen"]["recall@1"]
     page = (run / "report.html").read_text()
     assert "Gene readings:" in page
     assert "allele counts, alleles from 1.00% of training people on" in page
+    assert "of training people on, heterozygotes against the middle of both homozygotes" in page
+    assert "all rare alleles of a window together" in page
     judged = {**metrics, "baselines": {**metrics["baselines"], "confound_only": AT_CHANCE}}
     assert "The model reads both: vectors of the DNA model alone reach ." in verdict(judged)
 

@@ -114,7 +114,7 @@ def test_longer_windows_make_the_fit_dearer_than_in_proportion(cohort, monkeypat
     monkeypatch.setattr(Pace, "measured", classmethod(lambda cls: cls(0.0, 0.0)))
     cores = min(os.cpu_count() or 1, 2)
     # 400 people are fewer than the 768 columns of 240 kb
-    assert (whole - fit_hours()) * 3600 * cores == pytest.approx(36 * 1e-6 * 400**3)
+    assert (whole - fit_hours()) * 3600 * cores == pytest.approx(42 * 1e-6 * 400**3)
 
 
 def test_the_pace_is_one_of_seconds(monkeypatch):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from genebrain.alignment.closed_form.column_sets import ColumnSet, GeneBlocks
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.alignment.closed_form.latents import Latents, kind_of
@@ -100,3 +101,27 @@ def test_among_nearly_equal_numbers_of_latents_the_smallest_is_taken() -> None:
     exact = replace(wide, tolerance=0.0)
     best = fit_closed_form(genes, brain, np.arange(N), settings=exact)
     assert best.chosen["recall@1"] == pytest.approx(max(row["recall@1"] for row in best.cv if "+" not in row["brain"]))
+
+
+def test_where_dosages_tell_nothing_heterozygotes_choose_the_latents() -> None:
+    """Two kinds of scan features, one of noise: the deviation of heterozygotes alone knows which is which."""
+    rng = np.random.default_rng(3)
+    people, variants = 400, 12
+    dosages = rng.binomial(2, 0.5, (people, variants)).astype(np.float32)  # heterozygotes are as likely as not
+    deviation = np.where(dosages == 1, 1.0, -1.0)
+    traits = deviation @ np.linalg.qr(rng.normal(size=(variants, 6)))[0]
+    brains = {"noise-1": rng.normal(size=(people, 6)), "signal-1": traits + 0.3 * rng.normal(size=(people, 6))}
+    plain = ColumnSettings("dosages", min_maf=0.0)
+    sets = [ColumnSet("plain", "d", "dosages", plain)]
+    sets.append(ColumnSet("heterozygotes", "d", "dosages", replace(plain, effects="deviation")))
+    chosen = {}
+    for number in (1, 2):
+        blocks = GeneBlocks({"d": [dosages]}, tuple(sets[:number]))
+        model = fit_closed_form(blocks, brains, np.arange(people), settings=ClosedFormSettings(stack=True))
+        chosen[number] = model.chosen
+        again = ClosedForm.from_state(model.state())
+        columns = model.gene_columns(blocks)
+        np.testing.assert_array_equal(again.gene_vectors(again.gene_columns(blocks)), model.gene_vectors(columns))
+    assert chosen[1]["recall@1"] < 0.1
+    assert chosen[2]["brain"] == "signal-1"
+    assert chosen[2]["recall@1"] > 0.6
