@@ -59,13 +59,17 @@ def test_both_families_under_both_masks(cohort: Cohort, tmp_path: Path) -> None:
     done = workspace.embed(gene, training=TRAINING)
     blocks, width = workspace.gene_blocks(gene, GenePooling(), TRAINING)
     assert isinstance(blocks, GeneBlocks)
-    assert set(blocks.sources) == {f"{f} {t}" for f in ("embeddings", "dosages") for t in ("0.003", "0.01")}
-    assert [one.family for one in blocks.sets] == ["dosages"] * 2 + ["embeddings"] * 2
+    masked = {f"{f} {t}" for f in ("embeddings", "dosages") for t in ("0.003", "0.01")}
+    assert set(blocks.sources) == masked | {"rare alleles"}
+    assert [one.family for one in blocks.sets] == ["dosages"] * 4 + ["embeddings"] * 2
     assert width is not None
     (dosages,) = blocks.sources["dosages 0.003"]
     rest = np.array([[sum(map(int, call.split("|"))) for call in row] for row in workspace_genotypes(cohort)])[RARE:]
     counts = rest[:, :16].sum(axis=1)
     np.testing.assert_array_equal(dosages, rest[(counts >= 5) & (counts <= 27)].T)
+    every = np.array([[sum(map(int, call.split("|"))) for call in row] for row in workspace_genotypes(cohort)])
+    rare = every[every[:, :16].sum(axis=1) < 12].sum(axis=0)
+    np.testing.assert_array_equal(blocks.sources["rare alleles"][0][:, 0], rare)
     whole = workspace.chunks(gene)
     first, second = workspace.masked(gene, TRAINING)
     assert isinstance(first, MaskedGenes)
@@ -115,12 +119,12 @@ def test_one_frequency_gives_one_source(cohort: Cohort, tmp_path: Path) -> None:
     gene, workspace = GeneSide(chunk_bp=300, rare_below=0.05), Workspace(cohort, tmp_path, progress=False)
     workspace.embed(gene, training=TRAINING)
     blocks, _ = workspace.gene_blocks(gene, GenePooling(), TRAINING)
-    assert set(blocks.sources) == {"embeddings 0.05", "dosages 0.05"}
-    assert len({one.name for one in blocks.sets}) == 4
+    assert set(blocks.sources) == {"embeddings 0.05", "dosages 0.05", "rare alleles"}
+    assert len({one.name for one in blocks.sets}) == 6
 
 
 def test_without_a_mask_components_are_cut() -> None:
-    (_, _, flat, turned) = column_sets(("embeddings", "dosages"), (0.0,), {"embeddings": 8})
+    (*_, flat, turned) = column_sets(("embeddings", "dosages"), (0.0,), {"embeddings": 8})
     assert flat.settings.variance is turned.settings.variance is None
     (flat, turned) = column_sets(("embeddings",), (0.003, 0.01), {"embeddings 0.003": 8, "embeddings 0.01": 5})
     assert (flat.settings.item_width, turned.settings.item_width) == (8, 5)
