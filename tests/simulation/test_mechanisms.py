@@ -15,7 +15,9 @@ from genebrain.simulation.cohort import simulate_cohort
 from genebrain.simulation.genome.genomes import simulate_regions
 from genebrain.simulation.known_answer import FILE, read_known_answer, read_truth
 from genebrain.simulation.mechanisms import MECHANISMS, Mechanism, register_mechanism
+from genebrain.simulation.mechanisms.delays import DelayedSources
 from genebrain.simulation.mechanisms.hrf import coupled_networks
+from genebrain.simulation.mechanisms.moments_together import LoudNetworks
 from genebrain.simulation.mechanisms.motif import draw_words, word_counts
 from genebrain.simulation.mechanisms.oscillators import SHIFT_HZ, coupled_oscillators
 from genebrain.simulation.mechanisms.registry import Conditions
@@ -186,3 +188,48 @@ def test_dwell_times_follow_the_trait_and_odd_dimensions_leave_the_share_alone()
     switches = np.abs(np.diff(states.astype(int), axis=2)).mean(axis=(1, 2))[:, 1]
     expected = 1 - np.exp(-0.5 / (DWELL_S * np.exp(LOUDNESS * trait[:, 1])))
     np.testing.assert_allclose(switches, expected, rtol=0.1)
+
+
+def test_networks_are_loud_together_and_no_covariance_tells() -> None:
+    rng = np.random.default_rng(0)
+    network = np.arange(16) % 8
+    model = LoudNetworks(network, np.ones(16), np.linalg.qr(rng.normal(size=(28, 1)))[0], 0.735)
+    ways = {}
+    for sign in (-3.0, 3.0):
+        scans = model.scans(np.full((60, 1), sign), conditions(60), 200, rng)
+        loud = np.log(scans**2 + 0.1)
+        loud -= loud.mean(axis=1, keepdims=True)
+        ways[sign] = tuple(np.einsum("ntp,ntq->pq", x, x)[:8, :8] / 12_000 for x in (scans, loud))
+    pairs = np.triu_indices(8, 1)
+    plain, envelopes = ((ways[3.0][i] - ways[-3.0][i])[pairs] for i in range(2))
+    expected = model.loading[:, 0]
+    assert np.corrcoef(envelopes, expected)[0, 1] > 0.8
+    assert np.abs(np.corrcoef(plain, expected)[0, 1]) < 0.5
+
+
+def test_a_delay_moves_a_parcel_and_leaves_its_variance() -> None:
+    rng = np.random.default_rng(1)
+    model = DelayedSources(np.ones((4, 6)) / np.sqrt(6), np.array([[0.0], [0.0], [2 * 0.735], [0.0]]), 0.735)
+    scans = model.scans(np.ones((40, 1)), conditions(40), 200, rng)
+    late = [np.mean(scans[:, 3:-3, 0] * scans[:, 3 + lag : 197 + lag, 2]) for lag in range(4)]
+    assert int(np.argmax(late)) == 2
+    np.testing.assert_allclose(scans.var(axis=(0, 1)), scans.var(axis=(0, 1)).mean(), rtol=0.1)
+
+
+@pytest.mark.parametrize("name", ["recessive", "burden"])
+def test_genes_act_as_their_mechanism_says(name: str, tmp_path: Path) -> None:
+    path = simulate_cohort(tmp_path / "c", n_subjects=300, seed=3, mechanism=name, **SMALL)
+    truth, samples = read_truth(path.parent / FILE), load_cohort(path).table["genotype_id"].tolist()
+    with pysam.VariantFile(str(path.parent / "genotypes.vcf.gz")) as file:
+        counts = np.array([[sum(record.samples[one]["GT"]) for one in samples] for record in file])
+    share = counts.mean(axis=1) / 2
+    minor = np.where(share[:, None] > 0.5, 2 - counts, counts)[np.minimum(share, 1 - share) >= 0.1]
+    frequent = {copies: (minor == copies).astype(float) for copies in (1, 2)}
+    told = {
+        copies: max(abs(np.corrcoef(row, truth["g"][:, d])[0, 1]) for row in rows if row.std() for d in range(8))
+        for copies, rows in frequent.items()
+    }
+    if name == "recessive":
+        assert told[2] > 0.45 > told[1]
+    else:
+        assert max(told.values()) < 0.4
