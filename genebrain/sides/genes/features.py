@@ -99,7 +99,7 @@ class MaskedGenomes:
             return filled(block, training)[0]
 
         if isinstance(gene, VectorGenes):
-            blocks, width = self.blocks(gene, pooling)
+            blocks, width = gene.blocks(self.cohort, pooling)
             if missing := told_missing(blocks):
                 log.warning(missing)
             return mapped(blocks, whole), width

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,6 +31,9 @@ UNEVEN = 1000
 @dataclass(frozen=True)
 class VectorBrain:
     """Rows of numbers per scan or person, made elsewhere.
+
+    Columns called ``lag0-25|0``, ``lag0-25|1``, ... are one reading of the scans of several, as ``export`` writes them:
+    each is a candidate, and the closed form stacks them as it does the kinds of features of scans.
 
     Parameters
     ----------
@@ -102,22 +106,33 @@ class VectorBrain:
         np.add.at(sums, people, table.values[rows].astype(np.float64))
         return ((sums / counts[:, None]).astype(np.float32),)
 
-    def fit(self, inputs: tuple[FloatArray], rows: IntArray) -> dict[str, VectorFeature]:
-        """Fit every candidate on the given (training) rows."""
-        from genebrain.sides.vectors.features import vector_features
+    def fit(self, inputs: tuple[FloatArray], rows: IntArray, columns: Sequence[str] = ()) -> dict[str, VectorFeature]:
+        """Fit every candidate on the given (training) rows; ``columns`` name the readings, where there are several."""
+        from genebrain.sides.vectors.features import VectorFeature, vector_features
 
         (values,) = inputs
         training = values[rows]
-        made = vector_features(self.components, values.shape[1], scaled=self.scale == "columns")
+        readings = vector_files.readings_of(columns, "the brain vectors")
+        if readings and (self.scale != "none" or self.components != ("all",)):
+            raise UserError(
+                f"brain.scale={self.scale}, brain.components={list(self.components)}: the brain vectors hold readings "
+                f"({', '.join(readings)}), which are taken as they are; leave both out"
+            )
+        made = {name: VectorFeature(columns=picked) for name, picked in readings.items()} or vector_features(
+            self.components, values.shape[1], scaled=self.scale == "columns"
+        )
         fitted = {name: feature.fit(training) for name, feature in made.items()}
-        if self.scale == "none":
+        if self.scale == "none" and not readings:
             _tell_uneven(training)
         return fitted
 
-    def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> VectorFeature:
-        """Take a fitted candidate back from a checkpoint."""
+    def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> Any:
+        """Take a fitted candidate, or the stack of several, back from a checkpoint."""
+        from genebrain.brain.connectome.side_by_side import JOINED, SideBySide
         from genebrain.sides.vectors.features import VectorFeature
 
+        if JOINED in name:
+            return SideBySide.from_state(name, state, defaultdict(lambda: VectorFeature))  # type: ignore[arg-type]
         return VectorFeature.from_state(state)
 
     def description(self, cohort: Cohort, store: Path) -> dict[str, Any]:
