@@ -132,7 +132,8 @@ class VectorBrain:
         from genebrain.sides.vectors.features import VectorFeature
 
         if JOINED in name:
-            return SideBySide.from_state(name, state, defaultdict(lambda: VectorFeature))  # type: ignore[arg-type]
+            kinds: Any = defaultdict(lambda: VectorFeature)
+            return SideBySide.from_state(name, state, kinds)
         return VectorFeature.from_state(state)
 
     def description(self, cohort: Cohort, store: Path) -> dict[str, Any]:
