@@ -229,14 +229,14 @@ class Workspace(MaskedGenomes):
 
     def unpaired_inputs(self, brain: BrainSide) -> tuple[Any, ...] | None:
         """As :meth:`brain_inputs`, of the people who have scans and no genome; None where they are not wanted."""
-        if not isinstance(brain, ConnectomeSide) or not brain.unpaired:
+        if not isinstance(brain, ConnectomeSide | VectorBrain) or not brain.unpaired:
             return None
 
         def work() -> tuple[Any, ...]:
             with self._filling():
                 found = brain.unpaired_inputs(self.cohort, self.store, progress=self.progress)
             listed = self.cohort.unpaired_scans["person"].nunique()
-            log.info(f"scan features are fitted on {len(found.C0):,} of {listed:,} people without a genome too")
+            log.info(f"scan features are fitted on {len(found[0]):,} of {listed:,} people without a genome too")
             return found
 
         return self._once(("unpaired", brain.source), work)
@@ -252,9 +252,9 @@ class Workspace(MaskedGenomes):
         """Features fitted on ``rows`` (training people), and their values for everybody."""
 
         def work() -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
-            inputs, of_vectors = self.brain_inputs(brain, rows), isinstance(brain, VectorBrain)
-            more = brain.read(self.cohort).columns if of_vectors else self.unpaired_inputs(brain)  # type: ignore[union-attr]
-            fitted = brain.fit(inputs, rows, *(() if more is None else (more,)))  # type: ignore[arg-type]
+            inputs, unpaired = self.brain_inputs(brain, rows), self.unpaired_inputs(brain)
+            named = {"columns": brain.read(self.cohort).columns} if isinstance(brain, VectorBrain) else {}
+            fitted = brain.fit(inputs, rows, *(() if unpaired is None else (unpaired,)), **named)  # type: ignore[arg-type]
             return dict(fitted), {name: feature.transform(*needed(feature, inputs)) for name, feature in fitted.items()}
 
         fitted, values = self._once(("features", brain, rows.tobytes()), work)
