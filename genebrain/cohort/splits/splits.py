@@ -84,9 +84,9 @@ def load_split(path: Path, cohort: Cohort) -> Split:
     if fingerprint != cohort.fingerprint:
         raise UserError(
             f"split {path.name} belongs to another cohort or an older state of this one (fingerprint "
-            f"{fingerprint[:8]}, this cohort {cohort.fingerprint[:8]}): people, families or files changed. Of people who "
-            "withdraw: 'genebrain forget ids.txt' takes them out and keeps the run. Of people who came: judge them as a "
-            "second cohort (cohort.path= with the others under `exclude:`, and out=). Or fit anew"
+            f"{fingerprint[:8]}, this cohort {cohort.fingerprint[:8]}): people, families or files changed. Of people "
+            "who withdraw: 'genebrain forget ids.txt' takes them out and keeps the run. Of people who came: judge them "
+            "as a second cohort (cohort.path= with the others under `exclude:`, and out=). Or fit anew"
         )
     audit = content.get("audit", {})
     audit_saved(cohort, rows, audit, PARTS, path)
