@@ -187,7 +187,7 @@ def test_readings_of_a_table_are_named_as_export_names_them(people, tmp_path):
             blocks_of(table_of(table.set_axis(columns, axis=1)), table.to_numpy(np.float32), GenePooling())
     side = genebrain.VectorBrain(scale="columns")
     with pytest.raises(UserError, match="leave both out"):
-        side.fit((table.to_numpy(np.float32),), np.arange(60), ["a|0", "a|1", "b|0", "b|1"])
+        side.fit((table.to_numpy(np.float32),), np.arange(60), columns=["a|0", "a|1", "b|0", "b|1"])
 
 
 def test_one_side_of_vectors_beside_real_files(cohort, run, exported, tmp_path):
