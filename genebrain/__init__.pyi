@@ -77,6 +77,7 @@ from .alignment.losses.tiled import TiledLoss as TiledLoss
 from .alignment.losses.temperature import LogitScale as LogitScale
 from .alignment.model import AlignmentModel as AlignmentModel
 from .alignment.module import AlignmentModule as AlignmentModule
+from .alignment.one_file import load_model as load_model, save_model as save_model
 from .alignment.towers.pooling import (
     Attention as Attention,
     DiploidPooling as DiploidPooling,

@@ -10,10 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +199,12 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
     fixed = [o.partition("=")[0] for o, single in zip(own, singles, strict=True) if o == single]
     checked = config.compose(verb, singles)
     launcher = next((o for o in overrides if o.startswith("hydra/launcher=")), "hydra/launcher=basic")
+    if "submitit" in launcher and not find_spec("hydra_plugins.hydra_submitit_launcher"):
+        raise UserError(f"{launcher} needs the launcher of SLURM: pip install 'genebrain[slurm]'")
+    if launcher.endswith("submitit_slurm") and not shutil.which("srun"):
+        raise UserError(
+            f"{launcher}: this machine has no SLURM (no srun on PATH); type it on a login node of a cluster"
+        )
     devices = checked.get("trainer", {}).get("devices", 1)
     if devices not in (1, "1", "auto") and "submitit" not in launcher:
         raise UserError(

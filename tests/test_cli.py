@@ -81,6 +81,14 @@ def test_importing_the_package_is_light():
     assert time.perf_counter() - start < 2.0
 
 
+@pytest.mark.parametrize(("extra", "words"), [(None, r"genebrain\[slurm\]"), (object(), "no srun on PATH")])
+def test_a_sweep_for_slurm_says_what_is_missing_before_any_work(monkeypatch, extra, words):
+    monkeypatch.setattr(cli, "find_spec", lambda name: extra)
+    monkeypatch.setattr(cli.shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match=words):
+        cli._run("fit", ["-m", "seed=1,2", "hydra/launcher=submitit_slurm"])
+
+
 def test_a_sweep_over_finished_runs_asks_each_of_them_and_tells_who_failed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     asked = []

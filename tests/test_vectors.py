@@ -14,15 +14,13 @@ import pytest
 
 import genebrain
 from genebrain import config, tasks
-from genebrain.alignment.closed_form.column_sets import ColumnSet, GeneBlocks
-from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.train import TrainerSettings
 from genebrain.cli import main
 from genebrain.common.types import UserError
-from genebrain.common.vectors import read_vectors, write_vectors
-from genebrain.runs.export import _first_of
+from genebrain.common.vectors import read_vectors, table_of, write_vectors
 from genebrain.sides.pooling import GenePooling
+from genebrain.sides.vectors.genes import blocks_of
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
 from tests.pictures import blank_pictures  # noqa: F401 - for the whole file
@@ -82,13 +80,6 @@ def test_the_dot_product_of_exported_vectors_is_the_score_that_was_judged(run, e
     assert (opened.predictions["rank_gene_to_brain"] == rank).all()
     among_all = opened.metrics["gallery_full"]["gene_to_brain"]["recall@1"]["value"]
     assert np.mean(rank == 1) == pytest.approx(among_all)
-
-
-def test_of_several_readings_the_export_says_which_one_it_holds(cohort, exported):
-    assert "readings" not in json.loads((exported / "export.json").read_text())["files"]["genome_features.parquet"]
-    sets = tuple(ColumnSet(name, "a", "dosages", ColumnSettings("dosages")) for name in ("one", "two"))
-    said = _first_of(GeneBlocks({"a": [np.zeros((3, 2), np.float32)]}, sets))
-    assert "stacks 2 readings (one, two)" in said
 
 
 def test_what_is_exported_is_private_and_explained(exported):
@@ -163,6 +154,40 @@ def test_vectors_exported_of_a_cohort_give_its_numbers(cohort, run, exported, tm
     for direction in ("gene_to_brain", "brain_to_gene"):
         one, other = (m["retrieval"][direction]["recall@1"]["value"] for m in (metrics, before.metrics))
         assert one == pytest.approx(other, abs=1e-6)
+
+
+def test_readings_exported_of_the_default_recipe_give_its_numbers(cohort, tmp_path):
+    """Several readings of the genomes and kinds of scan features: all are exported, and the same are chosen."""
+    tasks.fit(cohort, run=tmp_path / "first", alignment=CLOSED, progress=False)
+    out = tasks.export(tmp_path / "first", tmp_path / "out", features=True, progress=False)
+    tables = {"genes": out / "genome_features.parquet", "brains": out / "brain_features.parquet"}
+    people = cohort.parent / "participants.tsv"
+    tasks.fit(**tables, participants=people, run=tmp_path / "again", alignment=CLOSED, progress=False)
+    before, after = genebrain.load_run(tmp_path / "first"), genebrain.load_run(tmp_path / "again")
+    one, other = (run.model.closed_form.chosen for run in (before, after))
+    assert (one["brain"], one["k"]) == (other["brain"], other["k"])
+    assert len(before.model.closed_form.columns.sets) > 1
+    scores = [run.vectors("all").scores.to_numpy() for run in (before, after)]
+    assert np.abs(scores[0] - scores[1]).max() < 1e-6 * np.abs(scores[0]).max()
+    judged = [tasks.evaluate(run.path, comparisons=(), findings=False, **JUDGE)["retrieval"] for run in (before, after)]
+    assert judged[0] == judged[1]
+    scan = read_vectors(tables["brains"])
+    frame = pd.DataFrame(scan.values[:2], columns=scan.columns, index=scan.ids[:2])
+    assert np.allclose(after.embed_scans(frame), after.vectors("all").brain[:2], rtol=1e-5, atol=1e-5)
+
+
+def test_readings_of_a_table_are_named_as_export_names_them(people, tmp_path):
+    table = pd.DataFrame(np.eye(60, 4), index=[f"p{i}" for i in range(60)])
+    for columns, words in (
+        ([f"lag0|{i}" for i in range(3)] + ["x"], "3 of 4 columns are named reading|column and 1 are not"),
+        (["mine|a:0", "mine|a:1", "mine|b:0", "mine|b:1"], "the reading 'mine' of genomes is unknown"),
+        (["dosages|a:0", "dosages|a:1", "embeddings 0.1|a:0", "embeddings 0.1|a:1"], "amiss: dosages 0.1, embeddings"),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            blocks_of(table_of(table.set_axis(columns, axis=1)), table.to_numpy(np.float32), GenePooling())
+    side = genebrain.VectorBrain(scale="columns")
+    with pytest.raises(UserError, match="leave both out"):
+        side.fit((table.to_numpy(np.float32),), np.arange(60), columns=["a|0", "a|1", "b|0", "b|1"])
 
 
 def test_one_side_of_vectors_beside_real_files(cohort, run, exported, tmp_path):

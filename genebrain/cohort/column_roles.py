@@ -45,6 +45,8 @@ def column_roles(table: pd.DataFrame, strata: Sequence[str], named: Sequence[str
     """
     confounds = confound_columns(table, named)
     used = {*confounds, *strata, *STRUCTURE}
+    if "own_split" in table.columns:  # under the user's name for it
+        used |= {column for column in table.columns if table[column].equals(table["own_split"])}
     unused = [str(column) for column in table.columns if column not in used]
     missing = {
         column: n

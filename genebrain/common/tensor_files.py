@@ -8,7 +8,8 @@ that order: a transposed array would come back scrambled without an error. Every
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -86,12 +87,24 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return _read(path, "pt")
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Text of the header of a file; see :func:`read_arrays`."""
+    with _opened(path, "numpy") as stored:
+        return dict(stored.metadata() or {})
+
+
 def _read(path: Path, framework: str) -> dict[str, Any]:
+    with _opened(path, framework) as stored:
+        return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
+
+
+@contextmanager
+def _opened(path: Path, framework: str) -> Iterator[Any]:
     if not Path(path).is_file():
         raise UserError(f"{path} is missing")
     try:
         with safe_open(path, framework=framework) as stored:
-            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
+            yield stored
     except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} is damaged and cannot be read ({error})") from error
 

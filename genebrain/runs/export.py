@@ -5,17 +5,19 @@ Individual-level data: files are readable by their owner alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks
+from genebrain.alignment.closed_form.column_sets import GeneBlocks
+from genebrain.alignment.closed_form.motifs.members import MOTIFS
 from genebrain.alignment.towers.towers import ProjectorBody, tower_vectors
 from genebrain.cohort.splits.splits import PARTS
 from genebrain.common.files import make_private
 from genebrain.common.run_folder import write_json
 from genebrain.common.types import FloatArray, UserError
-from genebrain.common.vectors import write_vectors
+from genebrain.common.vectors import READING, write_vectors
 from genebrain.runs.run import Run
 
 NOTE = "export.json"
@@ -33,8 +35,9 @@ def export_run(run: Run, out: Path, *, features: bool = False) -> dict[str, str]
         ``brain_projector.parquet``. ``export.json`` says which is which.
     features : bool
         Also what the model takes in: ``genome_features.parquet`` (columns ``window:piece:number``) and
-        ``brain_features.parquet`` (fitted on the training people). ``fit genes= brains=`` of these two is the same fit
-        where the model has one reading on each side; of several readings of the genomes the first is written, and said.
+        ``brain_features.parquet`` (fitted on the training people), with all readings of either side that the fit chose
+        among (``reading|window:piece:number``). ``fit genes= brains=`` of these two, with the same people and split, is
+        the same fit; counts of words (``genetics.columns=both+motifs``) are the one reading that is left out.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"out={out} is a file; name a folder")
@@ -62,13 +65,17 @@ def export_run(run: Run, out: Path, *, features: bool = False) -> dict[str, str]
             "other analyses; not scored itself"
         )
     if features:
-        blocks, columns = _blocks(run)
-        tables["genome_features.parquet"] = blocks, columns
-        tables["brain_features.parquet"] = subjects.brain[fitted.brain_name], None
+        tables["genome_features.parquet"] = _, columns = _blocks(run)
+        tables["brain_features.parquet"] = scans, _ = _scans(subjects.brain)
+        left = isinstance(subjects.blocks, GeneBlocks) and MOTIFS in subjects.blocks.sources
         written["genome_features.parquet"] = (
-            f"pooled genomes before the tower, {blocks.shape[1]} columns, by window{_first_of(subjects.blocks)}"
+            f"pooled genomes before the tower, {len(columns)} columns, by reading and window"
+            + ("; counts of words are left out, so a fit on it is another one" if left else "")
         )
-        written["brain_features.parquet"] = f"features {fitted.brain_name} of the scans, fitted on the training people"
+        written["brain_features.parquet"] = (
+            f"features of the scans ({', '.join(subjects.brain)}), {scans.shape[1]} columns, fitted on the training "
+            f"people; the model uses {fitted.brain_name}"
+        )
     for name, (values, columns_) in tables.items():
         write_vectors(out / name, people.ids, values, columns_, labels)
     write_json(out / NOTE, {"run": str(run.path), "people": len(people.ids), "files": written}, private=True)
@@ -109,25 +116,28 @@ def _projected(run: Run) -> dict[str, FloatArray]:
     }
 
 
-def _first_of(blocks: Blocks) -> str:
-    """What is said where the model reads genomes in several ways, of which one table holds one."""
-    if not isinstance(blocks, GeneBlocks) or len(blocks.sets) < 2:
-        return ""
-    names = [one.name for one in blocks.sets]
-    return (
-        f"; the model stacks {len(names)} readings ({', '.join(names)}) and this is the source of the first, so a fit "
-        "on it is another one (genetics.columns=embeddings genetics.rare_below=0 reads one)"
-    )
+def _scans(candidates: Mapping[str, FloatArray]) -> tuple[FloatArray, list[str]]:
+    """Features of all candidates side by side, and names of their columns."""
+    names = [f"{name}{READING}{i}" for name, values in candidates.items() for i in range(values.shape[1])]
+    return np.concatenate(list(candidates.values()), axis=1), names
 
 
 def _blocks(run: Run) -> tuple[FloatArray, list[str]]:
-    """Blocks of all windows side by side, and names of their columns."""
-    subjects, blocks = run.subjects, list(run.subjects.blocks)  # of several readings the first
+    """Blocks of all windows side by side, of one reading after the other, and names of their columns."""
+    blocks = run.subjects.blocks
+    sources = blocks.sources if isinstance(blocks, GeneBlocks) else {"": blocks}
     names = run.workspace.window_names(run.experiment.genetics, len(blocks))
-    columns: list[str] = []
-    for name, block in zip(names, blocks, strict=True):
-        width = subjects.item_width
-        columns += [
-            f"{name}:{i}" if width is None else f"{name}:c{i // width}:{i % width}" for i in range(block.shape[1])
-        ]
-    return np.concatenate(blocks, axis=1), columns
+    # Coordinates of chunks differ in number from mask to mask.
+    sets = blocks.sets if isinstance(blocks, GeneBlocks) else ()
+    widths = {one.source: one.settings.item_width for one in sets}
+    made, columns = [], list[str]()
+    for source, windows in sources.items():
+        width = None if source.startswith("dosages") else widths.get(source, run.subjects.item_width)
+        for name, block in zip(names, windows, strict=True) if source != MOTIFS else ():
+            before = f"{source}{READING}{name}" if source else name
+            made.append(block)
+            columns += [
+                f"{before}:{i}" if width is None else f"{before}:c{i // width}:{i % width}"
+                for i in range(block.shape[1])
+            ]
+    return np.concatenate(made, axis=1), columns

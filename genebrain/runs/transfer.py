@@ -76,7 +76,8 @@ def save_coordinates(experiment: Experiment, workspace: Workspace, split: Split,
         write_letters(folder / LETTERS, read_windows(cohort.windows), cohort.reference)
     if isinstance(brain, VectorBrain):
         (values,) = brain.inputs(cohort, workspace.store, split.training)
-        write_private(folder / FILE, "".join(f"{mark}\n" for mark in sorted(_marks(values[split.training]))).encode())
+        learned = np.concatenate([values[split.training], *(workspace.unpaired_inputs(brain) or ())])
+        write_private(folder / FILE, "".join(f"{mark}\n" for mark in sorted(_marks(learned))).encode())
     else:
         scans = _scan_store(brain, workspace)
         keys, table = person_scans(cohort, scans), cohort.scans

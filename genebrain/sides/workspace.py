@@ -37,6 +37,7 @@ from genebrain.sides.genes.features import MaskedGenomes
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
 from genebrain.sides.single_scans import SingleScans, single_scans
+from genebrain.sides.vectors.brains import VectorBrain
 from genebrain.sides.vectors.cohorts import check_sides
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.vectors.kinds import GenomeSide
@@ -66,9 +67,8 @@ class Workspace(MaskedGenomes):
         try:
             self.store.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise UserError(
-                f"cannot make the store {self.store}: {error.strerror}; name another folder with store="
-            ) from error
+            words = f"cannot make the store {self.store}: {error.strerror}; name another folder with store="
+            raise UserError(words) from error
         refuse_links(self.store)
         if not os.access(self.store, os.W_OK):
             raise UserError(f"the store {self.store} is read-only; name another folder with store=")
@@ -129,7 +129,7 @@ class Workspace(MaskedGenomes):
             return self._once(("blocks", gene, pooling), lambda: gene.blocks(self.cohort, pooling))
         chunks = self.chunks(gene)
 
-        def work() -> tuple[Sequence[FloatArray], int | None]:
+        def work() -> tuple[Any, int | None]:
             table = self.table(gene, pooling.token)
             # An encoder in training leaves the span of what it gave before: its columns need all coordinates.
             narrow = pooling.linear and gene.tuning == "frozen"
@@ -229,14 +229,14 @@ class Workspace(MaskedGenomes):
 
     def unpaired_inputs(self, brain: BrainSide) -> tuple[Any, ...] | None:
         """As :meth:`brain_inputs`, of the people who have scans and no genome; None where they are not wanted."""
-        if not isinstance(brain, ConnectomeSide) or not brain.unpaired:
+        if not isinstance(brain, ConnectomeSide | VectorBrain) or not brain.unpaired:
             return None
 
         def work() -> tuple[Any, ...]:
             with self._filling():
                 found = brain.unpaired_inputs(self.cohort, self.store, progress=self.progress)
             listed = self.cohort.unpaired_scans["person"].nunique()
-            log.info(f"scan features are fitted on {len(found.C0):,} of {listed:,} people without a genome too")
+            log.info(f"scan features are fitted on {len(found[0]):,} of {listed:,} people without a genome too")
             return found
 
         return self._once(("unpaired", brain.source), work)
@@ -253,8 +253,8 @@ class Workspace(MaskedGenomes):
 
         def work() -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
             inputs, unpaired = self.brain_inputs(brain, rows), self.unpaired_inputs(brain)
-            more = () if unpaired is None else (unpaired,)
-            fitted = brain.fit(inputs, rows, *more)  # type: ignore[arg-type]
+            named = {"columns": brain.read(self.cohort).columns} if isinstance(brain, VectorBrain) else {}
+            fitted = brain.fit(inputs, rows, *(() if unpaired is None else (unpaired,)), **named)  # type: ignore[arg-type]
             return dict(fitted), {name: feature.transform(*needed(feature, inputs)) for name, feature in fitted.items()}
 
         fitted, values = self._once(("features", brain, rows.tobytes()), work)

@@ -58,6 +58,15 @@ def test_confounds_are_those_that_are_named(small):
     assert "columns taken as confounds: iq (2 unknown), handedness (1 unknown); as strata: handedness" in text
 
 
+def test_the_column_of_an_own_split_is_used(small):
+    for i, row in enumerate(small.participants):
+        row |= {"fold": "test" if i % 3 else "train", "hand": "left"}
+    small.keys["split"] = "fold"
+    unused = column_roles(load_cohort(small.write()).table, [])["unused"]
+    assert "hand" in unused
+    assert "fold" not in unused
+
+
 def test_none_at_all(small):
     small.keys |= {"confounds": [], "strata": []}
     cohort = load_cohort(small.write())

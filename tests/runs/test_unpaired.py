@@ -132,3 +132,30 @@ def test_who_of_them_has_no_usable_scan_is_counted(cohort, tmp_path, caplog):
     with caplog.at_level("INFO"):
         fit(place / "cohort.yaml", tmp_path / "r")
     assert f"fitted on {ALONE - 1} of {ALONE} people without a genome" in caplog.text
+
+
+def test_vectors_of_scans_alone_help_where_the_signal_is_quiet(tmp_path):
+    rng = np.random.default_rng(4)
+    shared, ids = rng.normal(size=(1300, 4)), [f"p{i:04d}" for i in range(1300)]
+    brains = 0.9 * shared @ np.linalg.qr(rng.normal(size=(150, 4)))[0].T * np.sqrt(3) + rng.normal(size=(1300, 150))
+    genes = pd.DataFrame(shared[:240] + 0.3 * rng.normal(size=(240, 4)), index=ids[:240]).add_prefix("g")
+    given = {
+        "genes": genes,
+        "brains": pd.DataFrame(brains, index=ids).add_prefix("b"),
+        "participants": pd.DataFrame({"age": 40 + np.arange(1300) % 7}, index=ids),
+        "alignment": AlignmentSettings(train="none"),
+        "progress": False,
+    }
+    reached = {}
+    for unpaired in (False, True):
+        side = genebrain.VectorBrain(unpaired=unpaired)
+        run = genebrain.fit(**given, brain=side, run=tmp_path / str(unpaired))
+        judged = tasks.evaluate(run, comparisons=(), n_bootstrap=20, n_permutations=20, progress=False, findings=False)
+        reached[unpaired] = judged["retrieval"]["mean"]["percentile_rank"]["value"]
+    assert json.loads((run / "funnel.json").read_text())["unpaired"] == {"people_with_scans": 1060}
+    seen = (run / "checkpoints" / "seen_scans.txt").read_text().split()
+    assert len(seen) == 1060 + len(genebrain.load_run(run).split.training)
+    assert reached[True] > reached[False] + 0.02, reached
+    everybody = {**given, "brains": given["brains"].iloc[:240], "participants": given["participants"].iloc[:240]}
+    with pytest.raises(UserError, match="nobody in the participants table"):
+        genebrain.fit(**everybody, brain=genebrain.VectorBrain(unpaired=True), run=tmp_path / "nobody")

@@ -24,7 +24,7 @@ from genebrain.cohort.column_roles import STRATA, column_roles, roles_in_words
 from genebrain.cohort.join import Assembly, assemble
 from genebrain.cohort.participants import Cohort, cohort_of
 from genebrain.cohort.relatedness.kinship import SECOND_DEGREE
-from genebrain.cohort.splits.splits import PARTS, make_split
+from genebrain.cohort.splits.splits import NO_VALIDATION, PARTS, make_split
 from genebrain.cohort.tables.problems import Problems, named
 from genebrain.cohort.tables.vectors import told_vectors
 from genebrain.common.types import UserError
@@ -126,7 +126,13 @@ def check_cohort(
         if genotypes is not None:
             _check_duplicates(cohort, genotypes, problems)
         try:
-            funnel["split"] = make_split(cohort, **split).audit["sizes"]
+            audit = make_split(cohort, **split).audit
+            funnel["split"] = audit["sizes"]
+            if NO_VALIDATION in audit["how"]:
+                words = (
+                    f"`split:` names no validation people: {audit['sizes']['validation']} of its train people are taken"
+                )
+                problems.warning("no validation people", f"{words} (they help to fit the closed form all the same)")
         except UserError as error:
             problems.error("no split", str(error), people=len(cohort))
     return CheckResult(problems, funnel, _text(parts, funnel))

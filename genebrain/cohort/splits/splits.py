@@ -24,6 +24,7 @@ from genebrain.common.types import IntArray, UserError
 
 PARTS = ("train", "validation", "test")
 SPELLINGS = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation"}
+NO_VALIDATION = "validation people taken from its train people"
 FEWEST = {"train": 10, "validation": 2, "test": 5}
 SCHEMA = 1
 
@@ -83,8 +84,9 @@ def load_split(path: Path, cohort: Cohort) -> Split:
     if fingerprint != cohort.fingerprint:
         raise UserError(
             f"split {path.name} belongs to another cohort or an older state of this one (fingerprint "
-            f"{fingerprint[:8]}, this cohort {cohort.fingerprint[:8]}): people, families or files changed; make it "
-            "anew"
+            f"{fingerprint[:8]}, this cohort {cohort.fingerprint[:8]}): people, families or files changed. Of people "
+            "who withdraw: 'genebrain forget ids.txt' takes them out and keeps the run. Of people who came: judge them "
+            "as a second cohort (cohort.path= with the others under `exclude:`, and out=). Or fit anew"
         )
     audit = content.get("audit", {})
     audit_saved(cohort, rows, audit, PARTS, path)
@@ -105,7 +107,8 @@ def make_split(
 ) -> Split:
     """Divide the people of a cohort; the same arguments always give the same split.
 
-    A split of the user's own (key ``split`` of ``cohort.yaml``) is taken as it is and audited.
+    A split of the user's own (key ``split`` of ``cohort.yaml``) is taken as it is and audited; where it names no
+    validation people, some of its train people are taken.
 
     Parameters
     ----------
@@ -141,6 +144,8 @@ def make_split(
         side = _own_split(cohort.table["own_split"])
         how = "given by the user"
         fewest["validation"] = 0
+        if validation > 0 and not (side == PARTS.index("validation")).any():
+            side, how = _with_validation(side, cohort, sites, validation, seed), f"{how}, {NO_VALIDATION}"
     else:
         sizes = _sizes(len(cohort), test, validation)
         _enough(sizes, fewest)
@@ -221,6 +226,16 @@ def _own_split(words: pd.Series[str]) -> IntArray:
     if len(unknown):
         raise UserError(f"{len(unknown)} people have a split other than {', '.join(PARTS)}: {named(unknown.unique())}")
     return lower.map({part: code for code, part in enumerate(PARTS)}).fillna(-1).to_numpy(dtype=np.int64)
+
+
+def _with_validation(side: IntArray, cohort: Cohort, sites: pd.Series[str], validation: float, seed: int) -> IntArray:
+    """The split with validation people taken from the train people: whole families, at most half of them."""
+    train = np.flatnonzero(side == PARTS.index("train"))
+    n_validation = min(max(FEWEST["validation"], round(len(cohort) * validation)), len(train) // 2)
+    sizes, family = [len(train) - n_validation, n_validation], cohort.table["family"].to_numpy()[train]
+    cut = side.copy()
+    cut[train] = allocate_families(family, sites.iloc[train], sizes, seed)
+    return cut
 
 
 def _leave_site_out(

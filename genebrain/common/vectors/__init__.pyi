@@ -1,4 +1,4 @@
-from .columns import Windows as Windows, windows_of as windows_of
+from .columns import READING as READING, Windows as Windows, readings_of as readings_of, windows_of as windows_of
 from .given import table_of as table_of
 from .kinds import VectorInput as VectorInput
 from .read import VectorTable as VectorTable, read_vectors as read_vectors

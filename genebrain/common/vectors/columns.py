@@ -1,7 +1,8 @@
 """Names of columns that say which window, and which piece of it, a number belongs to.
 
 ``BRCA2:17`` is a number of window ``BRCA2``; ``BRCA2:c3:17`` one of its piece ``c3``. The separator is ``:`` or ``/``.
-Names without one belong to a single window.
+Names without one belong to a single window. ``lag0-25|3`` is a number of the reading ``lag0-25``: a table may hold
+several readings of the same people, which are fitted as such.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from genebrain.common.types import IntArray, UserError
 
 SEPARATORS = (":", "/")
 WHOLE = "all"
+READING = "|"
+"""Between the name of a reading and that of a column."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,29 @@ def windows_of(columns: Sequence[str], where: str) -> Windows:
                 f"{len(without)} are not ({', '.join(without[:5])}): name all of them so, or none"
             )
     return Windows([WHOLE], [np.arange(len(columns))])
+
+
+def readings_of(columns: Sequence[str], where: str) -> dict[str, IntArray]:
+    """Columns of each reading, in the order in which they first appear; empty where columns name none.
+
+    Raises
+    ------
+    UserError
+        Some columns name a reading and others do not.
+    """
+    parts = [str(name).partition(READING) for name in columns]
+    without = [name for name, mark, _ in parts if not mark]
+    if len(without) == len(parts):
+        return {}
+    if without:
+        raise UserError(
+            f"{where}: {len(parts) - len(without)} of {len(parts)} columns are named reading{READING}column and "
+            f"{len(without)} are not ({', '.join(without[:5])}): name all of them so, or none"
+        )
+    found: dict[str, list[int]] = {}
+    for column, (name, _, _) in enumerate(parts):
+        found.setdefault(name, []).append(column)
+    return {name: np.array(numbers, np.int64) for name, numbers in found.items()}
 
 
 def _grouped(parts: list[list[str]]) -> Windows:

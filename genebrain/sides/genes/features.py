@@ -102,8 +102,8 @@ class MaskedGenomes:
             return filled(block, training)[0]
 
         if isinstance(gene, VectorGenes):
-            blocks, width = self.blocks(gene, pooling)
-            if missing := told_missing(blocks):
+            blocks, width = gene.blocks(self.cohort, pooling)
+            if missing := told_missing(list(blocks)):
                 log.warning(missing)
             return mapped(blocks, whole), width
         embeddings: dict[str, Sequence[FloatArray]] = {}
@@ -113,7 +113,7 @@ class MaskedGenomes:
             for one, frequency in zip(self.masked(gene, training), gene.frequencies or (0.0,), strict=True):
                 source = source_of("embeddings", frequency)
                 blocks, widths[source] = self.blocks(one, pooling)
-                missing = missing or told_missing(blocks)
+                missing = missing or told_missing(list(blocks))
                 embeddings[source] = mapped(blocks, whole)  # type: ignore[assignment]
         if missing:
             log.warning(missing)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,6 +32,9 @@ UNEVEN = 1000
 class VectorBrain:
     """Rows of numbers per scan or person, made elsewhere.
 
+    Columns called ``lag0-25|0``, ``lag0-25|1``, ... are one reading of the scans of several, as ``export`` writes them:
+    each is a candidate, and the closed form stacks them as it does the kinds of features of scans.
+
     Parameters
     ----------
     path : str, optional
@@ -42,11 +46,14 @@ class VectorBrain:
     components : sequence
         Numbers of leading components (whitened, of standardised columns) to try beside ``all``, which is every column;
         the alignment chooses by cross-validation inside training.
+    unpaired : bool
+        Fit components on listed people without a genome too.
     """
 
     path: str | None = None
     scale: str = "none"
     components: tuple[int | str, ...] = ("all",)
+    unpaired: bool = False
     positives: ClassVar[str] = "people"
     tuning: ClassVar[str] = "frozen"
     needs_time_step: ClassVar[bool] = False
@@ -92,38 +99,79 @@ class VectorBrain:
     ) -> tuple[NDArray[np.float32]]:
         """Mean of the rows of every person, ``[people, columns]``; ``training`` rows are not looked at."""
         table, scans = self.read(cohort), cohort.scans
-        people, rows = scans["person"].to_numpy(np.int64), scans["row"].to_numpy(np.int64)
-        counts = np.bincount(people, minlength=len(cohort))
-        if len(people) == len(cohort):  # one each: the very numbers of the file
-            values = np.empty((len(cohort), len(table.columns)), np.float32)
-            values[people] = table.values[rows]
-            return (values,)
-        sums = np.zeros((len(cohort), len(table.columns)))
-        np.add.at(sums, people, table.values[rows].astype(np.float64))
-        return ((sums / counts[:, None]).astype(np.float32),)
+        return (_means(table.values, scans["person"].to_numpy(np.int64), scans["row"].to_numpy(np.int64), len(cohort)),)
 
-    def fit(self, inputs: tuple[FloatArray], rows: IntArray) -> dict[str, VectorFeature]:
-        """Fit every candidate on the given (training) rows."""
-        from genebrain.sides.vectors.features import vector_features
+    def unpaired_inputs(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[NDArray[np.float32]]:
+        """As :meth:`inputs`, of the listed people who have scans and no genome.
+
+        Raises
+        ------
+        UserError
+            There is nobody.
+        """
+        scans = cohort.unpaired_scans
+        if scans.empty:
+            raise UserError(
+                f"brain.unpaired=true: nobody in the participants table of {cohort.name} has scan vectors, no genome "
+                "and no relative with both: leave it out, or list people who have scans alone"
+            )
+        people, person = np.unique(scans["person"].to_numpy(np.int64), return_inverse=True)
+        return (_means(self.read(cohort).values, person, scans["row"].to_numpy(np.int64), len(people)),)
+
+    def fit(
+        self,
+        inputs: tuple[FloatArray],
+        rows: IntArray,
+        unpaired: tuple[FloatArray] | None = None,
+        columns: Sequence[str] = (),
+    ) -> dict[str, VectorFeature]:
+        """Fit every candidate on the given (training) rows, and on ``unpaired`` people.
+
+        ``columns`` name the readings, where there are several.
+        """
+        from genebrain.sides.vectors.features import VectorFeature, vector_features
 
         (values,) = inputs
-        training = values[rows]
-        made = vector_features(self.components, values.shape[1], scaled=self.scale == "columns")
+        training = np.concatenate([values[rows], *(unpaired or ())])
+        readings = vector_files.readings_of(columns, "the brain vectors")
+        if readings and (self.scale != "none" or self.components != ("all",)):
+            raise UserError(
+                f"brain.scale={self.scale}, brain.components={list(self.components)}: the brain vectors hold readings "
+                f"({', '.join(readings)}), which are taken as they are; leave both out"
+            )
+        made = {name: VectorFeature(columns=picked) for name, picked in readings.items()} or vector_features(
+            self.components, values.shape[1], scaled=self.scale == "columns"
+        )
         fitted = {name: feature.fit(training) for name, feature in made.items()}
-        if self.scale == "none":
+        if self.scale == "none" and not readings:
             _tell_uneven(training)
         return fitted
 
-    def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> VectorFeature:
-        """Take a fitted candidate back from a checkpoint."""
+    def restore(self, name: str, state: dict[str, np.ndarray[Any, Any]]) -> Any:
+        """Take a fitted candidate, or the stack of several, back from a checkpoint."""
+        from genebrain.brain.connectome.side_by_side import JOINED, SideBySide
         from genebrain.sides.vectors.features import VectorFeature
 
+        if JOINED in name:
+            kinds: Any = defaultdict(lambda: VectorFeature)
+            return SideBySide.from_state(name, state, kinds)
         return VectorFeature.from_state(state)
 
     def description(self, cohort: Cohort, store: Path) -> dict[str, Any]:
         """What a run records of its brain side."""
         table = self.read(cohort)
         return {"encoder": "vectors", "columns": len(table.columns), "scale": self.scale, "sha256": sha256(table.path)}
+
+
+def _means(values: FloatArray, person: IntArray, rows: IntArray, n: int) -> NDArray[np.float32]:
+    """Mean of the rows of every person, ``[n, columns]``; of one row each the very numbers of the file."""
+    if len(person) == n:
+        means = np.empty((n, values.shape[1]), np.float32)
+        means[person] = values[rows]
+        return means
+    sums = np.zeros((n, values.shape[1]))
+    np.add.at(sums, person, values[rows].astype(np.float64))
+    return (sums / np.bincount(person, minlength=n)[:, None]).astype(np.float32)
 
 
 def _tell_uneven(values: FloatArray) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.common.types import FloatArray, UserError
+from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.sides.embedding_feature import EmbeddingFeature
 
 
@@ -19,10 +19,12 @@ class VectorFeature:
     ----------
     inner : EmbeddingFeature, optional
         What is made of them; None leaves them as they are.
+    columns : int array, optional
+        Which of the columns; None: all.
     """
 
-    def __init__(self, inner: EmbeddingFeature | None = None) -> None:
-        self.inner = inner
+    def __init__(self, inner: EmbeddingFeature | None = None, columns: IntArray | None = None) -> None:
+        self.inner, self.columns = inner, columns
         self.width = 0
 
     def fit(self, values: FloatArray) -> Self:
@@ -40,16 +42,18 @@ class VectorFeature:
             raise UserError(
                 f"brain vectors of {values.shape[1]:,} columns were given, and the model was fitted on {self.width:,}"
             )
-        return np.asarray(values, np.float32) if self.inner is None else self.inner.transform(values)
+        values = values if self.columns is None else values[:, self.columns]
+        return np.ascontiguousarray(values, np.float32) if self.inner is None else self.inner.transform(values)
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """Everything that was learned, as plain arrays for a checkpoint."""
-        return {"width": np.array([self.width])} | ({} if self.inner is None else self.inner.state())
+        own = {"width": np.array([self.width])} | ({} if self.columns is None else {"columns": self.columns})
+        return own | ({} if self.inner is None else self.inner.state())
 
     @classmethod
     def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> Self:
         """Rebuild from :meth:`state`."""
-        feature = cls(EmbeddingFeature.from_state(state) if "mean" in state else None)
+        feature = cls(EmbeddingFeature.from_state(state) if "mean" in state else None, state.get("columns"))
         feature.width = int(state["width"][0])
         return feature
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -11,7 +12,9 @@ from genebrain.common import vectors as vector_files
 from genebrain.common.types import FloatArray, UserError
 
 if TYPE_CHECKING:  # settings are made before anything heavy is imported
+    from genebrain.alignment.closed_form.column_sets import Blocks
     from genebrain.cohort.participants import Cohort
+    from genebrain.common.types import IntArray
     from genebrain.common.vectors import VectorTable
     from genebrain.sides.pooling import GenePooling
 
@@ -23,6 +26,8 @@ class VectorGenes:
     Columns called ``window:number`` (or ``window/number``) are grouped by window, and ``window:piece:number`` by the
     pieces of a window, so that the sparse gene side can choose among them; without such names there is one window.
     The numbers are taken as they are: principal components per window (or piece), fitted on training people.
+    ``embeddings 0.05|window:piece:number`` is a number of one reading of several, as ``export`` writes them: embeddings
+    or dosages, with the frequency below which alleles were masked; the readings are stacked as those of genotypes are.
 
     Parameters
     ----------
@@ -56,9 +61,10 @@ class VectorGenes:
     def window_names(self, cohort: Cohort) -> list[str]:
         """Names of the windows in the order of the blocks."""
         table, _ = self.read(cohort)
-        return vector_files.windows_of(table.columns, table.path.name).names
+        plain = [name.rpartition(vector_files.READING)[2] for name in table.columns]
+        return vector_files.windows_of(plain, table.path.name).names
 
-    def blocks(self, cohort: Cohort, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
+    def blocks(self, cohort: Cohort, pooling: GenePooling) -> tuple[Blocks, int | None]:
         """Blocks ``[people, numbers]`` per window, NaN where a person lacks one, and the width of a piece.
 
         Of the pooling only ``window`` has a meaning: ``components`` and ``concat`` keep windows apart, ``mean`` and
@@ -92,9 +98,11 @@ def refuse_trained(pooling: GenePooling) -> None:
         )
 
 
-def blocks_of(table: VectorTable, values: FloatArray, pooling: GenePooling) -> tuple[list[FloatArray], int | None]:
+def blocks_of(table: VectorTable, values: FloatArray, pooling: GenePooling) -> tuple[Blocks, int | None]:
     """Blocks of rows of a table; see :meth:`VectorGenes.blocks`."""
     refuse_trained(pooling)
+    if readings := vector_files.readings_of(table.columns, table.path.name):
+        return _several(table, values, pooling, readings)
     windows = vector_files.windows_of(table.columns, table.path.name)
     blocks = [np.ascontiguousarray(values[:, columns]) for columns in windows.columns]
     if pooling.window in ("components", "concat"):
@@ -113,3 +121,42 @@ def blocks_of(table: VectorTable, values: FloatArray, pooling: GenePooling) -> t
     else:
         joined = np.where(missing, -np.inf, stacked).max(axis=1)
     return [np.where(missing.all(axis=1), np.nan, joined).astype(np.float32)], None
+
+
+def _several(
+    table: VectorTable, values: FloatArray, pooling: GenePooling, readings: dict[str, IntArray]
+) -> tuple[Blocks, int | None]:
+    """Blocks of several readings with the sets of columns that are made of them."""
+    from genebrain.alignment.closed_form.column_sets import GeneBlocks
+    from genebrain.sides.genes.readings import column_sets, source_of
+
+    where, plain = table.path.name, [name.partition(vector_files.READING)[2] for name in table.columns]
+    names = vector_files.windows_of(plain, where).names
+    sources: dict[str, list[FloatArray]] = {}
+    widths: dict[str, int | None] = {}
+    families, frequencies = set[str](), set[float]()
+    for name, columns in readings.items():
+        family, _, told = name.partition(" ")
+        frequency = float(told) if re.fullmatch(r"[\d.e-]+", told) else 0.0
+        if family not in ("embeddings", "dosages") or source_of(family, frequency) != name:
+            raise UserError(
+                f"{where}: the reading '{name}' of genomes is unknown; they are called as export writes them, such as "
+                "'embeddings 0.05' or 'dosages'"
+            )
+        windows = vector_files.windows_of([plain[column] for column in columns], where)
+        own = dict(zip(windows.names, windows.columns, strict=True))
+        none = np.empty(0, np.int64)  # a window without a variant has no dosages
+        sources[name] = [np.ascontiguousarray(values[:, columns[own.get(window, none)]]) for window in names]
+        families.add(family)
+        frequencies.add(frequency)
+        if family == "embeddings":
+            widths[name] = windows.item_width if pooling.keeps_chunks_apart else None
+    wanted = {source_of(family, one) for family in families for one in frequencies}
+    if pooling.window not in ("components", "concat") or wanted != set(sources):
+        absent = ", ".join(sorted(wanted - set(sources))) or f"pooling.window={pooling.window}"
+        raise UserError(
+            f"{where}: readings of genomes ({', '.join(readings)}) go together with all frequencies of each family and "
+            f"with pooling.window=components (amiss: {absent})"
+        )
+    sets = column_sets(tuple(families), tuple(sorted(frequencies)), widths)
+    return GeneBlocks(sources, sets), next(iter(widths.values()), None)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genebrain.cohort.checks.check import check_cohort
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.splits.allocation import allocate_families
 from genebrain.cohort.splits.splits import load_split, make_split
@@ -108,6 +109,22 @@ def test_a_split_of_the_user_is_honoured_and_audited(tmp_path):
         make_split(load_cohort(small.write()))
 
 
+def test_of_a_split_without_validation_people_some_train_people_are_taken(tmp_path):
+    small = SmallCohort(tmp_path)
+    small.keys["split"] = "fold"
+    for i, row in enumerate(small.participants):
+        row["fold"] = "test" if i >= 16 else "train"
+        row["family_id"] = f"f{i // 2}"
+    path = small.write()
+    split = make_split(load_cohort(path), validation=0.2)
+    assert split.test.tolist() == list(range(16, 24))
+    assert len(split.validation) in (4, 5, 6)
+    assert set(split.validation // 2).isdisjoint(split.train // 2), "whole families"
+    assert sorted(split.training) == list(range(16))
+    assert len(make_split(load_cohort(path), validation=0).validation) == 0
+    assert "`split:` names no validation people: 2 of its train people are taken" in check_cohort(path).text
+
+
 def test_a_saved_split_holds_no_ids_and_belongs_to_its_cohort(cohort, tmp_path):
     split = make_split(cohort)
     split.save(tmp_path / "split.json")
@@ -116,7 +133,7 @@ def test_a_saved_split_holds_no_ids_and_belongs_to_its_cohort(cohort, tmp_path):
     assert again.audit == split.audit
     text = (tmp_path / "split.json").read_text()
     assert not any(f'"{name}"' in text for name in cohort.table["participant_id"])
-    with pytest.raises(UserError, match="another cohort"):
+    with pytest.raises(UserError, match=r"another cohort.*genebrain forget ids\.txt"):
         load_split(tmp_path / "split.json", dataclasses.replace(cohort, fingerprint="0" * 32))
     (tmp_path / "broken.json").write_text("{}")
     with pytest.raises(UserError, match="not a saved split"):
