@@ -89,6 +89,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return _unread()
+    except MemoryError as error:
+        words = f"not enough memory ({' '.join(str(error).split())[:200]}); make what was asked for smaller"
+        print(f"genebrain {verb}: {words}", file=sys.stderr)
+        return 2
     except OSError as error:
         if error.errno in NAME_ERRORS and error.filename:
             print(f"genebrain {verb}: {error.strerror}: {str(error.filename)[:200]}", file=sys.stderr)
