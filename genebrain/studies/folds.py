@@ -113,8 +113,10 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
         if kept := set_aside(run / "metrics.json", metrics["question"]):
             log.warning(f"note: metrics.json answered another question: now {kept.name}")
         write_results(run, {"metrics.json": metrics, "funnel.json": cohort.funnel}, FILE)
-        write_figures(run / "figures", metrics, gene=gene, brain=brain, strata=folds[0].strata, curves={}, history={},
-                      funnel={key: value for key, value in cohort.funnel.items() if isinstance(value, int)})  # fmt: skip
+        write_figures(
+            run / "figures", metrics, gene=gene, brain=brain, strata=folds[0].strata, curves={}, history={},
+            funnel={key: value for key, value in cohort.funnel.items() if isinstance(value, int)},
+        )  # fmt: skip
     return metrics
 
 
