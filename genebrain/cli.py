@@ -60,6 +60,8 @@ FIRST_WORD = {"store": "action", "forget": "ids"}
 """Option that the first word after a verb fills, where it is no ``key=value``."""
 
 # What the user, not the program, must mend: no room, no permission.
+NAME_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+"""Of a path that cannot be one, or is a file where a folder is wanted, or the other way round."""
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -89,7 +91,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return _unread()
+    except MemoryError as error:
+        words = f"not enough memory ({' '.join(str(error).split())[:200]}); make what was asked for smaller"
+        print(f"genebrain {verb}: {words}", file=sys.stderr)
+        return 2
     except OSError as error:
+        if error.errno in NAME_ERRORS and error.filename:
+            print(f"genebrain {verb}: {error.strerror}: {str(error.filename)[:200]}", file=sys.stderr)
+            return 2
         if error.errno not in STORAGE_ERRORS:
             raise
         place = f" ({error.filename})" if error.filename else ""

@@ -31,6 +31,25 @@ def test_help_of_every_verb_lists_its_options_with_words(verb, capsys):
     assert f"genebrain {verb}" in out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["simulate", "out=z", "n_subjects=1000000000000"],
+        ["simulate", "out=z", "n_subjects=30", "n_frames=1000000000000"],
+        ["simulate", "out=z", "n_subjects=30", "window_bp=1000000000000"],
+        ["power", "n_train=nan"],
+        ["fit", "cohort.path=c/cohort.yaml", "trainer.learning_rate=inf"],
+    ],
+)
+def test_absurd_sizes_are_one_sentence(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"genebrain {words[0]}: ")
+    assert "Traceback" not in told
+    assert not list(tmp_path.glob("z*"))
+
+
 def test_help_shows_options_one_level_down(capsys):
     assert cli.main(["fit", "--help"]) == 0
     out = capsys.readouterr().out

@@ -15,6 +15,8 @@ from typing import IO, cast
 from genebrain.common.types import UserError
 
 _BLOCK = 1 << 23
+MOST_LINE = 1 << 27
+"""Bytes of a line; a small gzipped file may hold a line that fills the memory."""
 _GZIP = b"\x1f\x8b"
 _BOM = "\ufeff"
 _OTHER_KINDS = {
@@ -74,7 +76,7 @@ def count_lines(path: Path | str) -> int:
 def _whole_lines(path: Path) -> Iterator[bytes]:
     """Blocks that end where a line ends."""
     rest: list[bytes] = []
-    first = True
+    first, waiting = True, 0
     try:
         with _opened(path) as stream:
             while block := stream.read(_BLOCK):
@@ -85,8 +87,11 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
                 cut = 1 + max(block.rfind(b"\n"), block.rfind(b"\r", 0, len(block) - 1))
                 if cut:
                     yield b"".join([*rest, block[:cut]])
-                    rest = []
+                    rest, waiting = [], 0
                 rest.append(block[cut:])
+                waiting += len(rest[-1])
+                if waiting > MOST_LINE:
+                    raise UserError(f"{path}: a line of more than {MOST_LINE:,} bytes; this is no table of people")
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read to its end: {getattr(error, 'strerror', None) or error}") from error
     if last := b"".join(rest):

@@ -19,6 +19,7 @@ from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.closed_form.latents import with_unpaired
 from genebrain.brain.connectome.base import needed
 from genebrain.brain.connectome.side_by_side import SideBySide
+from genebrain.common.reading import contents_of
 from genebrain.common.run_folder import run_format
 from genebrain.common.tensor_files import read_arrays
 from genebrain.common.types import FloatArray, IntArray, UserError
@@ -64,8 +65,9 @@ def read_features(
         The file is missing or damaged, or these are not the features that the run was fitted with.
     """
     name, state = str(closed.chosen["brain"]), read_arrays(run / "checkpoints" / FEATURES)
-    values = _values(side, name, state, inputs)
-    found = _distance(values, closed, training, unpaired)
+    with contents_of(run / "checkpoints" / FEATURES):
+        values = _values(side, name, state, inputs)
+        found = _distance(values, closed, training, unpaired)
     if run_format(run) < 2 and np.any(state.get(TURNED, 0)):
         turned = _values(side, name, {**state, TURNED: np.ascontiguousarray(state[TURNED].T)}, inputs)
         mended = _distance(turned, closed, training, unpaired)
@@ -88,7 +90,10 @@ def _values(
 ) -> dict[str, FloatArray]:
     restored = side.restore(name, state)
     parts = restored.parts if isinstance(restored, SideBySide) else {name: restored}
-    return {part: feature.transform(*needed(feature, inputs)) for part, feature in parts.items()}
+    found = {part: feature.transform(*needed(feature, inputs)) for part, feature in parts.items()}
+    if not all(np.isfinite(values).all() for values in found.values()):
+        raise ValueError("features are not finite")
+    return found
 
 
 def _distance(

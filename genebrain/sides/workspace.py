@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from genebrain.brain.connectome.base import needed
 from genebrain.brain.encoders.preflight import refuse_other_parcels
-from genebrain.brain.store.report import dropped_frames
+from genebrain.brain.store.report import worth_telling
 from genebrain.cohort.notices import tell
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.cohort.restrict import restrict
@@ -189,7 +189,7 @@ class Workspace(MaskedGenomes):
                 refuse_other_parcels(self.cohort.scans, self.cohort.parcel_coordinates, self.cohort.atlas)
             with self._filling():
                 report, usable = brain.ingest(self.cohort, self.store, progress=self.progress)
-            if words := dropped_frames(report):
+            for words in worth_telling(report):
                 log.warning(words)
             lost = len(self.cohort) - len(usable)
             if lost:

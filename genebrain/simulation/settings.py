@@ -14,6 +14,8 @@ from genebrain.simulation.traits import FEWEST_BASES_PER_DIMENSION, bases_wanted
 
 REAL_SUBJECTS = 300
 GENOMES = ("msprime", REAL_GENOMES)
+MOST_BASES = 10**9
+"""Of all windows; coalescent trees of more take days."""
 COUNTS = ("n_windows", "window_bp", "n_contigs")
 DEFAULT_TIER, DEFAULT_MECHANISM = "smoke", "modes"
 
@@ -64,6 +66,7 @@ def checked(settings: dict[str, Any]) -> Tier:
             f"n_windows={settings['n_windows']} of window_bp={settings['window_bp']} are {bases:,} bases, too few for "
             f"the {needed} independent causal variants of k={tier.k}: {bases_wanted(tier.k, tier.architecture)}",
         ),
+        (bases > MOST_BASES, f"the windows are {bases:,} bases; at most {MOST_BASES:,} can be simulated"),
         (settings["n_parcels"] % 2 == 1, f"n_parcels={settings['n_parcels']} must be even (two hemispheres)"),
         *((True, text) for text in mechanism.problems(tier, settings)),
         (real and mechanism.sequences, f"mechanism={mechanism.name} needs simulated genomes: use genomes=msprime"),

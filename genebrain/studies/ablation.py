@@ -124,8 +124,8 @@ def run_ablation(
     """
     if reference is not None and reference not in arms:
         raise UserError(f"reference arm '{reference}' is not in the grid: {', '.join(arms)}")
-    if not seeds:
-        raise UserError("seeds=[] leaves nothing to run")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or not jobs:
+        raise UserError(f"seeds={seeds}, jobs={jobs}: different whole numbers from 0 are wanted, and at least one job")
     cells = _cells(base, arms, seeds, run)
     _refuse_older(cells, run)
     # Every arm sees the same people: those whose scans all arms can read.

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from genebrain.common.alone import alone_in
 from genebrain.common.checksums import verify_run
 from genebrain.common.reading import read_record
 from genebrain.common.run_folder import write_results
@@ -107,12 +108,15 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
         "cost": {},
     }  # fmt: skip
     metrics["verdict"] = verdict(metrics)
-    if kept := set_aside(run / "metrics.json", metrics["question"]):
-        log.warning(f"note: metrics.json answered another question: now {kept.name}")
-    write_results(run, {"metrics.json": metrics, "funnel.json": cohort.funnel}, FILE)
     gene, brain = folds[0].vectors["model"]
-    write_figures(run / "figures", metrics, gene=gene, brain=brain, strata=folds[0].strata, curves={}, history={},
-                  funnel={key: value for key, value in cohort.funnel.items() if isinstance(value, int)})  # fmt: skip
+    with alone_in(run, "folder of folds"):
+        if kept := set_aside(run / "metrics.json", metrics["question"]):
+            log.warning(f"note: metrics.json answered another question: now {kept.name}")
+        write_results(run, {"metrics.json": metrics, "funnel.json": cohort.funnel}, FILE)
+        write_figures(
+            run / "figures", metrics, gene=gene, brain=brain, strata=folds[0].strata, curves={}, history={},
+            funnel={key: value for key, value in cohort.funnel.items() if isinstance(value, int)},
+        )  # fmt: skip
     return metrics
 
 

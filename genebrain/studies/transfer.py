@@ -84,15 +84,10 @@ def judge_elsewhere(
     with alone_in(out, "folder of results"):
         write_metrics(out, metrics, cohort.funnel)
         write_figures(
-            out / "figures",
-            metrics,
-            gene=gene,
-            brain=brain,
-            strata=strata,
+            out / "figures", metrics, gene=gene, brain=brain, strata=strata, history={},
             curves={name: who.curve(*pair) for name, pair in vectors.items()},
-            history={},
             funnel={k: v for k, v in cohort.funnel.items() if isinstance(v, int)},
-        )
+        )  # fmt: skip
     return metrics
 
 

@@ -41,7 +41,7 @@ def embed_scans(
         Scans that cannot be read, unless ``unreadable="skip"``: when all others are embedded and written, so that a
         broken file costs no work and no script takes a part for the whole.
     """
-    from genebrain.brain.store.report import dropped_frames
+    from genebrain.brain.store.report import worth_telling
     from genebrain.engines.run import using
     from genebrain.engines.shard import Shard
     from genebrain.engines.share import Waiting
@@ -73,7 +73,7 @@ def embed_scans(
     )
     if report:
         print(f"look at the scans first: {Path(out) / 'scans.html'}")
-    if words := dropped_frames(counts):
+    for words in worth_telling(counts):
         print(words)
     for reason, n in done["left_out"].items():
         print(f"left out: {counted(n, 'scan')} ({reason})")

@@ -182,3 +182,9 @@ def test_anndata_is_named_where_it_is_not_installed(tmp_path, monkeypatch):
     (tmp_path / "x.h5ad").write_text("")
     with pytest.raises(UserError, match="pip install anndata"):
         read_vectors(tmp_path / "x.h5ad")
+
+
+def test_arrays_that_unpack_to_far_more_than_the_file_are_refused(tmp_path):
+    np.savez_compressed(tmp_path / "bomb.npz", ids=np.array(IDS), x=np.zeros((3, 12_000_000), np.float64))
+    with pytest.raises(UserError, match=r"bomb\.npz has .* would unpack to 288,"):
+        read_vectors(tmp_path / "bomb.npz")

@@ -136,7 +136,8 @@ def test_contracts_shards_and_truths(tmp_path):
     write_shard(tmp_path / "shard.safetensors", {"mean": wide.T, "last": wide[:, ::-2]})
     assert read_array(tmp_path / "shard.safetensors", "mean").tolist() == wide.T.tolist()
     assert read_array(tmp_path / "shard.safetensors", "last").tolist() == wide[:, ::-2].tolist()
-    write_known_answer(tmp_path, {"ceiling": None, "ceiling_within_strata": None}, {"g": wide.T, "u": wide[::-1].T})
+    answer = {"ceiling": None, "ceiling_within_strata": None, "k": len(wide), "r2": 0.5}
+    write_known_answer(tmp_path, answer, {"g": wide.T, "z": wide.T, "u": wide[::-1].T})
     truth = read_truth(tmp_path / "known_answer.json")
     assert truth["g"].tolist() == wide.T.tolist()
     assert truth["u"].tolist() == wide[::-1].T.tolist()

@@ -143,6 +143,14 @@ def test_a_learning_curve_is_an_ablation(tmp_path):
     assert not learning_curve(results.iloc[:1], "recall@1", tmp_path / "no.png")
 
 
+@pytest.mark.parametrize("options", [{"seeds": [-1]}, {"seeds": [0, 0]}, {"seeds": []}, {"seeds": [0], "jobs": 0}])
+def test_seeds_and_jobs_that_cannot_be_are_refused_before_any_work(tmp_path, options):
+    arms = {"ablation": {"arms": {"a": {}, "b": {"pooling": {"chunk": "mean"}}}}}
+    with pytest.raises(UserError, match="different whole numbers from 0 are wanted, and at least one job"):
+        tasks.ablate(None, **arms, **people(60), run=tmp_path / "a", **options)
+    assert not (tmp_path / "a" / "cells").exists()
+
+
 def test_arms_of_ones_own(tmp_path):
     words = ["arms={plain: {}, wide: {pooling: {window: mean}}}", "genes=g.parquet", "brains=b.parquet"]
     given = config.build(config.compose("ablate", words))["arms"]

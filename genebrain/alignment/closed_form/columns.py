@@ -164,7 +164,20 @@ class WindowColumns:
             return state[f"{w}.{i}.mean"], state[f"{w}.{i}.map"], state[f"{w}.{i}.selected"]
 
         pieces = [[piece(w, i) for i in range(items)] for w, items in enumerate(info["items"])]
-        return cls(built(ColumnSettings, info["settings"]), pieces, info["widths"])
+        settings = built(ColumnSettings, info["settings"])
+        for (w, own), width in zip(enumerate(pieces), info["widths"], strict=True):
+            if not all(_fits(one, settings, width) for one in own):
+                raise ValueError(f"the columns of window {w} do not fit a block of {width} numbers")
+        return cls(settings, pieces, info["widths"])
+
+
+def _fits(piece: Piece, settings: ColumnSettings, width: int) -> bool:
+    """Whether the arrays of a restored piece belong together and to a block of this width."""
+    mean, linear, used = piece
+    shape = (len(mean),) if settings.kind == "dosages" else (len(mean), linear.shape[-1])
+    whole = mean.ndim == used.ndim == 1 and linear.shape == shape and len(used) == len(mean)
+    inside = used.dtype.kind in "iu" and used.min(initial=0) >= 0 and used.max(initial=-1) < width
+    return bool(whole and inside and np.isfinite(mean).all() and np.isfinite(linear).all())
 
 
 def _widths(blocks: Sequence[FloatArray]) -> list[int]:

@@ -27,7 +27,8 @@ from genebrain.alignment.closed_form.regression_data import PeopleRows
 from genebrain.alignment.closed_form.score import Calibration
 from genebrain.alignment.closed_form.spectral import grouped_folds, projected
 from genebrain.alignment.closed_form.stacking import led_latents, readings_of
-from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.alignment.closed_form.told import told_choices
+from genebrain.common.types import FloatArray, IntArray, UserError, built
 
 __all__ = ["ClosedForm", "ClosedFormSettings", "TooManyColumnsError", "fit_closed_form"]
 
@@ -120,13 +121,32 @@ class ClosedForm:
         nested = {n.removeprefix("columns."): v for n, v in state.items() if n.startswith("columns.")}
         own = {n: state[n] for n in ("coefficients", "brain_mean", "brain_map", "predictive")}
         kind = SetColumns if "sets" in info["columns"] else WindowColumns
-        return cls(
+        restored = cls(
             columns=kind.from_state({**nested, "json": info["columns"]}),
-            calibration=Calibration(**info["calibration"]),
+            calibration=built(Calibration, info["calibration"]),
             alone={f: Head.from_state(f, facts, state) for f, facts in info.get("alone", {}).items()},
             **{name: info[name] for name in ("score", "chosen", "cv")},
             **own,
         )
+        restored._refuse_loose_ends()
+        return restored
+
+    def _refuse_loose_ends(self) -> None:
+        """A ValueError for arrays that do not belong together, or are not finite."""
+        dims, features = len(self.predictive), len(self.brain_mean)
+        shapes: dict[str, tuple[int, ...]] = {
+            "coefficients": (len(self.columns.window), dims), "predictive": (dims,), "brain_mean": (features,),
+            "brain_map": (features, dims),
+        }  # fmt: skip
+        for one in (self, *self.alone.values()):
+            for name in shapes.keys() & vars(one).keys():
+                values = getattr(one, name)
+                if values.shape != shapes[name] or not np.isfinite(values).all():
+                    raise ValueError(
+                        f"{name} has shape {list(values.shape)}, not {list(shapes[name])}, or is not finite"
+                    )
+        told_choices(self.chosen)
+        str(self.chosen["brain"])
 
 
 def fit_closed_form(

@@ -33,6 +33,8 @@ class IngestReport:
         Stored scans with at least one invalid parcel; stored scans with frames dropped.
     n_frames, n_dropped
         Frames of the recordings of stored scans, and how many of them were dropped.
+    n_copies
+        Stored scans that hold the very numbers of another one.
     notes
         What was done that a reader should know -> number of scans.
     """
@@ -48,6 +50,7 @@ class IngestReport:
     n_with_gaps: int
     n_frames: int = 0
     n_dropped: int = 0
+    n_copies: int = 0
     shape: list[int] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
 
@@ -83,20 +86,25 @@ def report_of(records: list[Record], n_reused: int) -> IngestReport:
         n_with_gaps=sum(bool(record["dropped"]) for record in stored),
         n_frames=sum(record["recorded"] for record in stored),
         n_dropped=sum(len(record["dropped"]) for record in stored),
+        n_copies=len(stored) - len({record["sha256"] for record in stored}),
         shape=stored[0]["shape"] if stored else [],
         notes=dict(Counter(note for record in stored for note in record.get("notes", ()))),
     )
 
 
-def dropped_frames(summary: Mapping[str, Any]) -> str | None:
-    """How many frames of a :meth:`~IngestReport.summary` were dropped, in words; None: none."""
-    if not summary["n_dropped"]:
-        return None
-    return (
-        f"left out: {summary['n_dropped']:,} of {counted(summary['n_frames'], 'frame')}, in "
-        f"{summary['n_with_gaps']:,} of {counted(summary['n_stored'], 'scan')} (cleaning, or no values); no window "
-        "crosses a gap"
-    )
+def worth_telling(summary: Mapping[str, Any]) -> list[str]:
+    """What a reader of a :meth:`~IngestReport.summary` must know, in words: dropped frames, copies."""
+    found, scans = [], counted(summary["n_stored"], "scan")
+    if summary["n_dropped"]:
+        found.append(
+            f"left out: {summary['n_dropped']:,} of {counted(summary['n_frames'], 'frame')}, in "
+            f"{summary['n_with_gaps']:,} of {scans} (cleaning, or no values); no window crosses a gap"
+        )
+    if summary["n_copies"]:
+        found.append(
+            f"{summary['n_copies']:,} of {scans} hold the very numbers of another one: is a file there under two names?"
+        )
+    return found
 
 
 def lasting(summary: Mapping[str, Any]) -> dict[str, Any]:

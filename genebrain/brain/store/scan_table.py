@@ -7,6 +7,7 @@ exist, all problems of one kind are reported together, and an ambiguous folder i
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -144,7 +145,7 @@ def _table_problems(table: pd.DataFrame, base: Path) -> list[ScanTableProblem]:
         note("empty scan row", f"rows without {name}, by row number", rows)
     for column in ("path", "mask", "confounds"):
         named = table[column][table[column] != ""]
-        absent = [value for value in named.unique() if not (base / value).is_file()]
+        absent = [value for value in named.unique() if not os.path.isfile(base / value)]
         words = f"column `{column}`: {len(absent)} of {len(named)} files do not exist"
         note(f"missing {column}", words, absent, missing=len(absent), given=len(named))
     known = table["path"][table["path"] != ""]

@@ -5,6 +5,7 @@ Reads headers and tables only. Problems are collected, not raised.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,17 @@ def read_scans(path: Path, problems: Problems, choose: Any = None) -> pd.DataFra
         problems.error(problem.kind, f"{path.name}: {problem.message}", **problem.counts)
     if table is None:
         return None
+    _tell_outside(table, path, problems)
     return fill_scan_motion(_present(table, problems) if path.is_dir() else table, problems)
+
+
+def _tell_outside(table: pd.DataFrame, path: Path, problems: Problems) -> None:
+    """A warning about paths that climb out of the folder of the table: it may be somebody else's."""
+    home = Path(os.path.abspath(path)).parent
+    climbing = [p for p in table["path"] if ".." in p.parts and home not in Path(os.path.abspath(p)).parents]
+    if climbing:
+        words = f"{path.name}: {len(climbing)} of {len(table)} scans lie outside its folder, by paths with `..`"
+        problems.warning("outside", f"{words} ({named([p.name for p in climbing])}): are they meant?")
 
 
 def _present(table: pd.DataFrame, problems: Problems) -> pd.DataFrame:

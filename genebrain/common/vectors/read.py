@@ -24,6 +24,8 @@ from genebrain.common.types import FloatArray, UserError
 ID_COLUMNS = ("participant_id", "id", "ids", "subject", "subject_id", "genotype_id", "IID", "eid", "__index_level_0__")
 LABELS = ("split", "session", "run", "site")
 """Columns of words that may stand beside the numbers; they are not read."""
+MOST_PACKED = 50
+"""Times that compressed arrays may grow when they are read."""
 FORMATS = ".parquet, .tsv, .csv, .npz, .npy (with ids beside it) or .h5ad"
 SHOWN = 5
 _PART_LETTERS = 2**26
@@ -170,6 +172,12 @@ def _text(path: Path) -> tuple[list[str], list[str], Any]:
 def _npz(path: Path) -> tuple[list[str], list[str], Any]:
     try:
         with np.load(path, allow_pickle=False) as content:
+            unpacked = sum(one.file_size for one in content.zip.infolist())
+            if unpacked > max(MOST_PACKED * path.stat().st_size, 2**28):
+                raise UserError(
+                    f"vectors: {path.name} has {path.stat().st_size:,} bytes and would unpack to {unpacked:,}: numbers "
+                    "of people do not pack so well; write them with np.savez"
+                )
             arrays = {name: content[name] for name in content.files}
     except ValueError as error:
         raise _no_pickles(path) from error

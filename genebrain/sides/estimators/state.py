@@ -71,6 +71,8 @@ def taught(estimator: Any, state: Mapping[str, NDArray[Any]], name: str) -> Any:
         if path in (SETTINGS, SHAPE):
             continue
         *steps, key = path.split("/")
+        if any(part.startswith("_") for part in (*steps, key)):
+            raise UserError(f"brain.estimator={name}: the stored state names {path[:100]}, which no estimator has")
         owner = estimator
         for step in steps:
             owner = _step(owner, step)

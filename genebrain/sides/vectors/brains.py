@@ -89,6 +89,7 @@ class VectorBrain:
             "n_stored": len(cohort.scans),
             "n_columns": len(table.columns),
             "n_dropped": 0,
+            "n_copies": 0,
             "quarantine": none,
             "short": none,
         }

@@ -67,4 +67,7 @@ class MotifColumns:
         info = state["json"]
         own = {name.removeprefix("alleles."): v for name, v in state.items() if name.startswith("alleles.")}
         alleles = WindowColumns.from_state({**own, "json": info["alleles"]})
-        return cls([word_of(name) for name in info["words"]], state["mean"], state["scale"], alleles)
+        mean, scale = state["mean"], state["scale"]
+        if mean.shape != (len(info["words"]),) or scale.shape != mean.shape or not np.isfinite(mean / scale).all():
+            raise ValueError(f"{len(info['words'])} words with means {list(mean.shape)} and scales {list(scale.shape)}")
+        return cls([word_of(name) for name in info["words"]], mean, scale, alleles)
