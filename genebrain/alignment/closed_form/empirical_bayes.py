@@ -2,7 +2,7 @@
 
 Three priors on the coefficient of column j for latent dimension d:
 
-- ``ridge``: every coefficient is Gaussian (genomic BLUP); solved exactly from one reduction to tridiagonal form;
+- ``ridge``: every coefficient is Gaussian (genomic BLUP); solved exactly from one reduction of the table;
 - ``row``: a column acts on all dimensions or on none (does not depend on how the latents are rotated);
 - ``entry``: each coefficient is in or out by itself, in latents rotated by R to make that sparse.
 
@@ -74,19 +74,17 @@ def fit_ridge(data: RegressionData, *, progress: bool = False) -> Posterior:
     mean, predictive = np.zeros((fits, p, k)), np.zeros((fits, k))
     for f in tqdm(range(fits), "ridge", unit="fit", disable=no_bar(progress)):
         path = data.ridge_path(f)
-        values = path.values
         n, total = data.n[f], np.diag(data.uu[f])
         penalty = RIDGE_GRID * n
-        explained = np.stack([path.explained(one) for one in penalty], axis=1)  # [dims, grid]
+        explained, log_determinant = path.explained(penalty)  # [dims, grid], [grid]
         rss = np.maximum(total[:, None] - explained, 1e-12 * np.maximum(total, 1e-300)[:, None])
-        log_determinant = np.sum(np.log1p(values[:, None] / penalty), axis=0)
         evidence = -0.5 * n * np.log(rss / n) - 0.5 * log_determinant  # [dims, grid]
         best = evidence.argmax(axis=1)
         no_signal = evidence.max(axis=1) <= -0.5 * n * np.log(np.maximum(total, 1e-300) / n)
         noise = np.where(no_signal, total, rss[np.arange(k), best]) / n
-        used = np.sum(values[:, None] / (values[:, None] + penalty), axis=0)  # [grid]: degrees of freedom
+        used = {one: path.used(penalty[one]) for one in np.unique(best[~no_signal])}
         mean[f] = path.coefficients(np.where(no_signal, np.inf, penalty[best]))
-        predictive[f] = noise * (1.0 + np.where(no_signal, 0.0, used[best]) / n)
+        predictive[f] = noise * (1.0 + np.array([used.get(one, 0.0) for one in np.where(no_signal, -1, best)]) / n)
     every, unturned = np.broadcast_to(1.0, mean.shape), np.broadcast_to(np.eye(k), (fits, k, k))
     return Posterior(mean, predictive, every, unturned)
 

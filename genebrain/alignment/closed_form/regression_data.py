@@ -8,16 +8,18 @@ faster. Both give the same numbers up to rounding (`memory.form_for` chooses).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 
 from genebrain.alignment.closed_form import spectral
-from genebrain.alignment.closed_form.spectral import RidgePath, Tridiagonal
+from genebrain.alignment.closed_form.spectral import BlockTridiagonal, RidgePath
 from genebrain.common.types import FloatArray, IntArray
+
+SINGLE_FROM = 2048
+"""Rows of a table from which it is summed and reduced in single precision; coefficients are mended in double."""
 
 
 class Residual(ABC):
@@ -49,16 +51,29 @@ class RegressionData(ABC):
     xu : array [f, columns, dims]
     uu : array [f, dims, dims]
     n : array [f]
+    kept : dict
+        What was computed of the columns alone, whatever the latents.
     """
 
     xu: FloatArray
     uu: FloatArray
     n: FloatArray
+    kept: dict[str, Any] = field(default_factory=dict, kw_only=True)
 
     @property
     @abstractmethod
     def diagonal(self) -> FloatArray:
         """Sums of squares of the columns, ``[f, columns]``."""
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
+
+    def _reduced(self, fit: int, table: FloatArray) -> BlockTridiagonal:
+        precision = np.float32 if len(table) >= SINGLE_FROM else np.float64
+        found: BlockTridiagonal = self._once(f"reduced {fit}", lambda: BlockTridiagonal.of(table, precision))
+        return found
 
     @abstractmethod
     def ridge_path(self, fit: int) -> RidgePath:
@@ -99,8 +114,9 @@ class Moments(RegressionData):
         xx, whole = np.zeros((len(left_out), p, p)), np.zeros((p, p))  # stacked tables would be there twice
         apart, rest = _parts(len(x), left_out)
         for fit, rows in [*enumerate(left_out), (-1, rest)]:
-            for _, doubles in in_doubles(x, rows):
-                part = doubles.T @ doubles
+            for some, doubles in in_doubles(x, rows):
+                one = doubles if p < SINGLE_FROM else x[some]
+                part = one.T @ one
                 if fit >= 0:
                     xx[fit] -= part
                 if fit < 0 or apart:
@@ -110,7 +126,7 @@ class Moments(RegressionData):
 
     def of_latents(self, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> Moments:
         """Other latents beside the same tables."""
-        return Moments(*_sums(x, u, left_out), self.xx)
+        return Moments(*_sums(x, u, left_out), self.xx, kept=self.kept)
 
     @property
     def diagonal(self) -> FloatArray:
@@ -119,7 +135,7 @@ class Moments(RegressionData):
 
     def ridge_path(self, fit: int) -> RidgePath:
         """From the table of columns by columns."""
-        return RidgePath.of_columns(Tridiagonal.of(self.xx[fit]), self.xu[fit])
+        return RidgePath(self._reduced(fit, self.xx[fit]), self.xx[fit], self.xu[fit])
 
     def residual(self, mean: FloatArray) -> Residual:
         """``X'(U - X mean)`` of all columns."""
@@ -168,7 +184,7 @@ class PeopleRows(RegressionData):
 
     def of_latents(self, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> PeopleRows:
         """Other latents beside the same rows."""
-        return PeopleRows(*_sums(self.x, u, left_out), self.x, _per_fit(u, left_out), left_out)
+        return PeopleRows(*_sums(self.x, u, left_out), self.x, _per_fit(u, left_out), left_out, kept=self.kept)
 
     @property
     def diagonal(self) -> FloatArray:
@@ -176,15 +192,11 @@ class PeopleRows(RegressionData):
         squares = np.einsum("nj,nj->j", self.x, self.x)
         return np.stack([squares - np.einsum("nj,nj->j", self.x[r], self.x[r]) for r in self.left_out])
 
-    @cached_property
-    def _people(self) -> FloatArray:
-        return self.x @ self.x.T
-
     def ridge_path(self, fit: int) -> RidgePath:
         """From the table of people by people: its eigenvalues other than zero are the same."""
         rows = np.setdiff1d(np.arange(len(self.x)), self.left_out[fit])
-        table = Tridiagonal.of(self._people[np.ix_(rows, rows)])
-        return RidgePath.of_people(table, self.u[rows, fit], self.x[rows])
+        table = self._once("people", lambda: self.x @ self.x.T)[np.ix_(rows, rows)]
+        return RidgePath(self._reduced(fit, table), table, self.u[rows, fit], self.x[rows])
 
     def residual(self, mean: FloatArray) -> Residual:
         """``U - X mean`` of all people."""

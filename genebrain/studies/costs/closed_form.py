@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from genebrain.alignment.closed_form.choice import ClosedFormSettings
-from genebrain.alignment.closed_form.spectral import Tridiagonal
+from genebrain.alignment.closed_form.spectral import BlockTridiagonal
 
 SETS = 4
 """Sets of gene columns that a fit tries."""
@@ -54,7 +54,7 @@ class Pace:
             started = time.process_time()
             table = x.T @ x
             summed = time.process_time()
-            Tridiagonal.of(table)
+            BlockTridiagonal.of(table, np.float32)
             reduced = time.process_time()
         return cls((summed - started) / TRIED**3, (reduced - summed) / TRIED**3)
 
