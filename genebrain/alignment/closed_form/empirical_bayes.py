@@ -177,20 +177,23 @@ def _visit(
     left, gram = residual.of(columns), residual.gram(columns)
     own = np.einsum("jjf->jf", gram)[:, :, None]
     v = 1.0 / (own / noise + 1.0 / slab)
-    fixed = 0.5 * np.log(v / slab)
+    # Everything that does not change while these columns are visited is computed for all of them at once.
+    pull, half = v / noise, 0.5 / v
+    kept = pull * own * mean
+    odds = 0.5 * np.log(v / slab)
+    odds = (odds.sum(axis=2, keepdims=True) if shared else odds) + log_odds_prior
     mu, gamma = np.empty_like(mean), np.empty_like(mean)
     new, steps = mean.copy(), np.zeros_like(mean)
     largest_step = 0.0
     for j in range(len(columns)):
-        mu[j] = v[j] * (left[j] + own[j] * mean[j]) / noise
-        gain = fixed[j] + 0.5 * mu[j] ** 2 / v[j]
-        if shared:
-            gain = gain.sum(axis=1, keepdims=True)
-        gamma[j] = expit(gain + log_odds_prior)
-        step = gamma[j] * mu[j] - mean[j]
+        mu[j] = pull[j] * left[j] + kept[j]
+        gain = half[j] * mu[j] ** 2
+        gamma[j] = expit((gain.sum(axis=1, keepdims=True) if shared else gain) + odds[j])
+        moved = gamma[j] * mu[j]
+        step = moved - mean[j]
         size = np.abs(step).max()
         if size > negligible:
-            new[j], steps[j] = gamma[j] * mu[j], step
+            new[j], steps[j] = moved, step
             left[j + 1 :] -= gram[j, j + 1 :, :, None] * step
             largest_step = max(largest_step, size)
     if largest_step:

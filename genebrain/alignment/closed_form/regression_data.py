@@ -147,13 +147,13 @@ class _OfMoments(Residual):
         self._data, self._left = data, data.xu - data.xx @ mean
 
     def of(self, columns: IntArray) -> FloatArray:
-        return np.swapaxes(self._left[:, columns], 0, 1).copy()
+        return np.swapaxes(self._left[:, _span(columns)], 0, 1).copy()
 
     def gram(self, columns: IntArray) -> FloatArray:
         return np.moveaxis(self._data.xx[:, columns[:, None], columns], 0, -1).copy()
 
     def move(self, columns: IntArray, steps: FloatArray) -> None:
-        rows = self._data.xx[:, columns]  # of a symmetric table: they lie together, its columns do not
+        rows = self._data.xx[:, _span(columns)]  # of a symmetric table: they lie together, its columns do not
         self._left -= np.swapaxes(rows, 1, 2) @ np.swapaxes(steps, 0, 1)
 
     def explained(self, mean: FloatArray) -> FloatArray:
@@ -216,18 +216,27 @@ class _OfPeople(Residual):
     def __init__(self, data: PeopleRows, mean: FloatArray) -> None:
         predicted = np.swapaxes(data.x @ mean, 0, 1)
         self._data, self._left = data, data.u - _without(predicted, data.left_out)
+        self._block: IntArray | None = None
+
+    def _of_block(self, columns: IntArray) -> FloatArray:
+        """The block's columns side by side; they are asked for three times in a row."""
+        if self._block is not columns:
+            self._block, self._x = columns, np.ascontiguousarray(self._data.x[:, _span(columns)])
+        return self._x
 
     def of(self, columns: IntArray) -> FloatArray:
         n, fits, dims = self._left.shape
-        return (self._data.x[:, columns].T @ self._left.reshape(n, -1)).reshape(len(columns), fits, dims)
+        return (self._of_block(columns).T @ self._left.reshape(n, -1)).reshape(len(columns), fits, dims)
 
     def gram(self, columns: IntArray) -> FloatArray:
-        x = self._data.x[:, columns]
-        whole = x.T @ x
-        return np.stack([whole - x[rows].T @ x[rows] for rows in self._data.left_out], axis=-1)
+        x, left_out = self._of_block(columns), self._data.left_out
+        apart, rest = _parts(len(x), left_out)
+        parts = [x[rows].T @ x[rows] for rows in left_out]
+        whole = x[rest].T @ x[rest] + sum(parts) if apart else x.T @ x
+        return np.stack([whole - part for part in parts], axis=-1)
 
     def move(self, columns: IntArray, steps: FloatArray) -> None:
-        moved = self._data.x[:, columns] @ steps.reshape(len(columns), -1)
+        moved = self._of_block(columns) @ steps.reshape(len(columns), -1)
         self._left -= _without(moved.reshape(self._left.shape), self._data.left_out)
 
     def explained(self, mean: FloatArray) -> FloatArray:
@@ -236,6 +245,12 @@ class _OfPeople(Residual):
 
 
 Form = type[Moments] | type[PeopleRows]
+
+
+def _span(columns: IntArray) -> slice | IntArray:
+    """Neighbouring columns as a slice, which is not copied."""
+    together = columns[-1] - columns[0] == len(columns) - 1
+    return slice(columns[0], columns[-1] + 1) if together else columns
 
 
 def _parts(n: int, left_out: Sequence[IntArray]) -> tuple[bool, IntArray]:

@@ -162,7 +162,7 @@ class BlockTridiagonal:
         reflectors = [_reduce_columns(left, first) for first in range(0, size - 2 * BLOCK, BLOCK)]
         parts = [slice(first, min(first + BLOCK, size)) for first in range(0, size, BLOCK)]
         diagonal = [np.tril(left[one, one]) + np.tril(left[one, one], -1).T for one in parts]
-        below = [left[after, one].copy() for one, after in zip(parts, parts[1:], strict=False)]
+        below = [left[after, one].copy() for one, after in pairwise(parts)]
         return cls(diagonal, below, reflectors)
 
     def turned(self, values: FloatArray, *, back: bool = False) -> FloatArray:
