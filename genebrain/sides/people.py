@@ -38,9 +38,9 @@ class Subjects:
     ----------
     blocks : list of float arrays, or GeneBlocks
         Pooled genomes, ``[people, features]`` per window; in several readings, with the sets of columns made of them.
-    brain : dict
+    brain : Readings
         Features of the scans by candidate name, ``[people, features]``, fitted on the training people
-        (:class:`~genebrain.sides.readings.Readings`).
+        .
     genome, family : int arrays
         ``[people]``.
     item_width : int or None
@@ -58,7 +58,7 @@ class Subjects:
     """
 
     blocks: Blocks
-    brain: dict[str, FloatArray]
+    brain: Readings
     genome: IntArray
     family: IntArray
     item_width: int | None = None

@@ -147,10 +147,11 @@ class AlleleTable:
 
     def blocks(self, frequency: float) -> list[NDArray[np.float32]]:
         """Dosages of the alleles that vary at a frequency, ``[subjects, alleles]`` per window."""
-        return [
-            block[:, [a.varies(frequency) for a in alleles]]
-            for block, alleles in zip(self.dosages, self.alleles, strict=True)
-        ]
+        return [self.block(frequency, window) for window in range(len(self.alleles))]
+
+    def block(self, frequency: float, window: int) -> NDArray[np.float32]:
+        """The same of one window."""
+        return self.dosages[window][:, [a.varies(frequency) for a in self.alleles[window]]]
 
 
 def allele_table(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genebrain.alignment.closed_form.column_sets import Blocks, mapped
+from genebrain.alignment.made_blocks import MadeBlocks
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.engines.share import Waiting
 from genebrain.genetics.chunks.build import content_fingerprint, cut_together
@@ -21,7 +23,7 @@ from genebrain.sides.genes.masked import MaskedGenes
 from genebrain.sides.genes.rare import refuse_all_rare
 from genebrain.sides.genes.readings import filled, gene_blocks, source_of, told_missing
 from genebrain.sides.genome import GeneSide
-from genebrain.sides.pooling import GenePooling
+from genebrain.sides.pooling import KEPT, GenePooling
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.vectors.kinds import GenomeSide
 
@@ -114,10 +116,10 @@ class MaskedGenomes:
                 embeddings[source] = mapped(blocks, whole)  # type: ignore[assignment]
         if missing:
             log.warning(missing)
-        dosages: dict[str, list[FloatArray]] = {}
+        dosages: dict[str, Sequence[FloatArray]] = {}
         if "dosages" in gene.families:
             table = self.alleles(gene, training)
-            dosages = {source_of("dosages", one): table.blocks(one) for one in gene.frequencies or (0.0,)}
+            dosages = {source_of("dosages", one): _dosage_blocks(table, one) for one in gene.frequencies or (0.0,)}
 
         def words() -> Any:
             return counts_in(self.chunks(gene), read_windows(self.cohort.windows))
@@ -142,6 +144,14 @@ class MaskedGenomes:
         if isinstance(gene, GeneSide) and training is not None and isinstance(sides[0], MaskedGenes):
             self._keep_alleles(gene, sides[0], training)
         return together(found)
+
+
+def _dosage_blocks(table: AlleleTable, frequency: float) -> Sequence[FloatArray]:
+    """Dosages by window; of a large cohort each is made whenever it is asked for."""
+    if sum(block.nbytes for block in table.dosages) <= KEPT:
+        return table.blocks(frequency)
+    widths = [sum(a.varies(frequency) for a in alleles) for alleles in table.alleles]
+    return MadeBlocks(partial(table.block, frequency), len(table.dosages[0]), widths)
 
 
 def _key(gene: GeneSide, training: IntArray) -> tuple[str, float, bytes]:
