@@ -19,7 +19,7 @@ from genebrain.alignment.closed_form.spectral import BlockTridiagonal, RidgePath
 from genebrain.common.types import FloatArray, IntArray
 
 SINGLE_FROM = 2048
-"""Rows of a table from which it is summed and reduced in single precision; coefficients are mended in double."""
+"""Rows of a table from which it is reduced in single precision; coefficients are mended in double."""
 
 
 class Residual(ABC):
@@ -114,9 +114,8 @@ class Moments(RegressionData):
         xx, whole = np.zeros((len(left_out), p, p)), np.zeros((p, p))  # stacked tables would be there twice
         apart, rest = _parts(len(x), left_out)
         for fit, rows in [*enumerate(left_out), (-1, rest)]:
-            for some, doubles in in_doubles(x, rows):
-                one = doubles if p < SINGLE_FROM else x[some]
-                part = one.T @ one
+            for _, doubles in in_doubles(x, rows):
+                part = doubles.T @ doubles
                 if fit >= 0:
                     xx[fit] -= part
                 if fit < 0 or apart:

@@ -27,6 +27,9 @@ LEAST_COPIES, MORE_COPIES, STRICT = 5, 12, 0.01
 """An allele with fewer copies among training people is rare, whatever its frequency; more are asked for under a mask
 from ``STRICT`` on, whose columns all weigh the same, so that those of a few people would do harm."""
 
+UNKNOWN = -1
+"""Where whole numbers stand for dosages."""
+
 
 class Allele(NamedTuple):
     """An ALT allele of a window, and how often it was counted.
@@ -131,14 +134,14 @@ class AlleleTable:
     ----------
     alleles : list of list of Allele
         Per window; common at the lowest frequency that was asked for.
-    dosages : list of float32 arrays
-        ``[subjects, alleles]``, NaN where not known.
+    dosages : list of arrays
+        ``[subjects, alleles]``: float32, NaN where not known, or, read from a store, int8 with ``UNKNOWN``.
     n_seen : int
         ALT alleles that training people carry, rare ones included.
     """
 
     alleles: list[list[Allele]]
-    dosages: list[NDArray[np.float32]]
+    dosages: Sequence[NDArray[Any]]
     n_seen: int
 
     def mask(self, frequency: float) -> AlleleMask:
@@ -151,7 +154,8 @@ class AlleleTable:
 
     def block(self, frequency: float, window: int) -> NDArray[np.float32]:
         """The same of one window."""
-        return self.dosages[window][:, [a.varies(frequency) for a in self.alleles[window]]]
+        block = self.dosages[window][:, [a.varies(frequency) for a in self.alleles[window]]]
+        return np.where(block == UNKNOWN, np.float32(np.nan), block.astype(np.float32))
 
 
 def allele_table(

@@ -16,7 +16,14 @@ from genebrain.genetics.chunks.chunk_set import together
 from genebrain.genetics.chunks.stored_alleles import alleles_file, load_alleles, save_alleles
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genotypes.vcf import VcfFile
-from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleMask, AlleleTable, allele_table, dosages_of
+from genebrain.genetics.haplotypes.common_alleles import (
+    UNKNOWN,
+    Allele,
+    AlleleMask,
+    AlleleTable,
+    allele_table,
+    dosages_of,
+)
 from genebrain.genetics.haplotypes.dosages import dosages
 from genebrain.genetics.haplotypes.policies import Policies
 from genebrain.genetics.haplotypes.told import told_genotypes
@@ -196,8 +203,12 @@ def test_counted_alleles_come_back_as_they_were_stored(table: AlleleTable, tmp_p
     again = load_alleles(path)
     assert again.alleles == [*table.alleles, []]
     assert again.n_seen == 7
-    np.testing.assert_array_equal(again.dosages[0], dosages)
-    assert again.dosages[0].dtype == np.float32
+    assert again.dosages[0].dtype == np.int8, "a quarter of the memory"
+    assert again.dosages[0][3, 0] == UNKNOWN
+    block = again.block(0.0, 0)
+    assert block.dtype == np.float32
+    np.testing.assert_array_equal(block, AlleleTable(table.alleles, [dosages], 7).block(0.0, 0))
+    assert np.isnan(block[3, 0])
     assert again.dosages[1].shape == (N, 0)
     assert path.stat().st_mode & 0o077 == 0
     damaged = bytearray(path.read_bytes())
