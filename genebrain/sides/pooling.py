@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from genebrain.alignment.towers.pooling import DiploidPooling
 
-KEPT = 1e9
+KEPT = 2.5e8
 """Bytes of pooled vectors up to which all windows are made at once and kept."""
 Token = Literal["last", "mean", "max"]
 WINDOW = ("components", "concat", "mean", "max")

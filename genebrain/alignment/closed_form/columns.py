@@ -130,7 +130,7 @@ class WindowColumns:
         found = np.empty((_n_people(blocks), len(self.window)), np.float32)
         first = 0
         for block, pieces in zip(blocks, self.pieces, strict=True):
-            expanded = _expand(block, self.settings)
+            expanded = _expand(block, self.settings) if self.settings.kind == "dosages" else block
             for mean, linear, selected in pieces:
                 centred = expanded[:, selected] - mean
                 filled = np.where(np.isnan(centred), 0.0, centred)
