@@ -218,9 +218,9 @@ def gather_subjects(
             genetics, pooling, chunks, means, common.get("table"), experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip
     if isinstance(experiment.brain, EncoderSide) and experiment.brain.trained:
+        features, _ = workspace.brain_features(experiment.brain, training)
         tuned["brain"] = scan_encoder(
-            experiment.brain, cohort, workspace.store, workspace.brain_features(experiment.brain, training)[0],
-            training, experiment.seed,  # type: ignore[arg-type]
+            experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip
     return Subjects(tuned=tuned, **common)
 

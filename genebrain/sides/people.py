@@ -38,9 +38,9 @@ class Subjects:
     ----------
     blocks : list of float arrays, or GeneBlocks
         Pooled genomes, ``[people, features]`` per window; in several readings, with the sets of columns made of them.
-    brain : Readings
+    brain : dict
         Features of the scans by candidate name, ``[people, features]``, fitted on the training people
-        .
+        (:class:`~genebrain.sides.readings.Readings`).
     genome, family : int arrays
         ``[people]``.
     item_width : int or None
@@ -58,7 +58,7 @@ class Subjects:
     """
 
     blocks: Blocks
-    brain: Readings
+    brain: dict[str, FloatArray]
     genome: IntArray
     family: IntArray
     item_width: int | None = None
@@ -73,6 +73,11 @@ class Subjects:
     def __post_init__(self) -> None:
         if not isinstance(self.brain, Readings):  # a stack of candidates is found by its joined name
             object.__setattr__(self, "brain", Readings(self.brain))
+
+    @property
+    def candidates(self) -> Readings:
+        """Features of the scans by every candidate, made where they were not asked for before."""
+        return (self.brain if isinstance(self.brain, Readings) else Readings(self.brain)).complete()
 
     @property
     def trains_pooling(self) -> bool:

@@ -27,8 +27,8 @@ class Readings(dict[str, FloatArray]):
     def complete(self) -> Readings:
         """With all candidates; those that are known stay as they are."""
         if self._others is not None:
-            self._others, others = None, self._others
-            self.update({name: values for name, values in others().items() if name not in self})
+            made, self._others = self._others(), None
+            self.update({name: values for name, values in made.items() if name not in self})
         return self
 
     def __missing__(self, name: str) -> FloatArray:

@@ -116,7 +116,7 @@ def dosage(arena: Arena) -> Vectors | None:
     if "dosages" in closed.alone:
         return closed_vectors(closed.of_family("dosages"), arena.subjects, arena.judged)
     try:
-        return _closed_form(arena, arena.dosages(), arena.subjects.brain.complete(), ColumnSettings(kind="dosages"))
+        return _closed_form(arena, arena.dosages(), arena.subjects.candidates, ColumnSettings(kind="dosages"))
     except TooManyColumnsError as error:
         log.warning(f"left out: the comparison dosage ({error})")
         return None

@@ -124,7 +124,7 @@ def shuffled_fit(setting: Setting, number: int) -> Vectors:
     order = np.arange(len(family))
     order[rows] = dealt
     brain = Readings(
-        {name: np.asarray(subjects.brain[name])[order] for name in subjects.brain.complete() if JOINED not in name}
+        {name: np.asarray(subjects.brain[name])[order] for name in subjects.candidates if JOINED not in name}
     )
     changed = replace(subjects, brain=brain)
     # Those who are judged keep their own scans: only what is learned is wrong.
