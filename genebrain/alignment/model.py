@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from genebrain.alignment.closed_form.column_sets import Blocks
+from genebrain.alignment.closed_form.column_sets import Blocks, rows_of
 from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.losses.temperature import LogitScale
 from genebrain.alignment.module import AlignmentModule
@@ -91,8 +91,8 @@ class AlignmentModel:
         """Score vectors of both sides for these rows; ``arm`` is the kept one unless named."""
         closed = self.closed_form
         if (arm or self.kept) == "closed_form":
-            brain = people.brain[self.brain_name][rows]
-            return closed.gene_vectors(self.columns(people)[rows]), closed.brain_vectors(brain)
+            columns = closed.gene_columns(rows_of(people.blocks, rows))
+            return closed.gene_vectors(columns), closed.brain_vectors(people.brain[self.brain_name][rows])
         if self.towers is None:
             raise ValueError("this model has no trained towers")
         picked = torch.from_numpy(rows)

@@ -24,7 +24,7 @@ from genebrain.common.files import replacing
 from genebrain.common.reading import read_history
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.tensor_files import write_tensors
-from genebrain.common.types import IntArray, UserError
+from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.evaluation.report.model_card import write_model_card
 from genebrain.runs.care.needs import NEEDS, write_needs
 from genebrain.runs.care.withdrawn import WITHDRAWN, blocks_of_then, withdrawn_from
@@ -183,13 +183,19 @@ def _fit(
     return run
 
 
-def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntArray) -> Subjects:
-    """Features of everybody; what is fitted is fitted on ``training``."""
+def gather_subjects(
+    experiment: Experiment, workspace: Workspace, training: IntArray, *, later: bool = False
+) -> Subjects:
+    """Features of everybody; what is fitted is fitted on ``training``, of scans ``later`` only where asked for."""
     cohort, pooling, genetics = workspace.cohort, experiment.pooling, experiment.genetics
-    features, brain = workspace.brain_features(experiment.brain, training)
+
+    def brain() -> dict[str, FloatArray]:
+        return workspace.brain_features(experiment.brain, training)[1]
+
     common: dict[str, Any] = {
         "unpaired": workspace.unpaired_features(experiment.brain, training),
-        "brain": Readings(brain),  # its own: what a checkpoint restores must not reach other runs
+        # Its own: what a checkpoint restores must not reach other runs.
+        "brain": Readings({}, brain) if later else Readings(brain()),
         "genome": np.array(cohort.table["genome"], dtype=np.int64),
         "family": np.array(cohort.table["family"], dtype=np.int64),
         "strata": strata_codes(cohort),
@@ -212,6 +218,7 @@ def gather_subjects(experiment: Experiment, workspace: Workspace, training: IntA
             genetics, pooling, chunks, means, common.get("table"), experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip
     if isinstance(experiment.brain, EncoderSide) and experiment.brain.trained:
+        features, _ = workspace.brain_features(experiment.brain, training)
         tuned["brain"] = scan_encoder(
             experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip
@@ -247,9 +254,9 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[A
     split = own_split(run, experiment, workspace)
     withdrawn = withdrawn_from(run, experiment)
     claim_contents(run, experiment, workspace, split.training)
-    subjects = gather_subjects(experiment, workspace, split.training)
-    model = AlignmentModel.load(run / "checkpoints", subjects.empty_towers(split.train))
     # The checkpoint carries its own statistics: they, not a refit, decide the features that are judged.
+    subjects = gather_subjects(experiment, workspace, split.training, later=True)
+    model = AlignmentModel.load(run / "checkpoints", subjects.empty_towers(split.train))
     inputs = workspace.brain_inputs(experiment.brain, split.training)
     closed = model.closed_form
     values = read_features(run, experiment.brain, inputs, closed, split.training, withdrawn, subjects.unpaired)
@@ -258,7 +265,7 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[A
         subjects = replace(subjects, blocks=then)
     if not (run / NEEDS).exists():
         write_needs(run, experiment, workspace, split.training)
-    subjects = replace(subjects, brain=Readings({**subjects.brain, **values}))
+    subjects.brain.update(values)
     model.history = read_history(run / "history.csv")
     return model, subjects, split
 

@@ -75,6 +75,11 @@ class Subjects:
             object.__setattr__(self, "brain", Readings(self.brain))
 
     @property
+    def candidates(self) -> Readings:
+        """Features of the scans by every candidate, made where they were not asked for before."""
+        return (self.brain if isinstance(self.brain, Readings) else Readings(self.brain)).complete()
+
+    @property
     def trains_pooling(self) -> bool:
         """Whether the pooling of the genomes has weights."""
         return self.pooling is not None and self.pooling.trainable

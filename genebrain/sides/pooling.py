@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from genebrain.alignment.towers.pooling import DiploidPooling
 
-KEPT = 1e9
+KEPT = 2.5e8
 """Bytes of pooled vectors up to which all windows are made at once and kept."""
 Token = Literal["last", "mean", "max"]
 WINDOW = ("components", "concat", "mean", "max")
@@ -160,8 +160,11 @@ class GenePooling:
             raise ValueError("this pooling has trainable weights; use it inside a tower")
         hidden, per_window = rows.shape[1], []
         for window, count in enumerate(n_chunks):
-            chunk_pool, diploid = self._parts(hidden, int(count))
-            per_window.append(_pool(rows, index[:, :, window, :count], chunk_pool, diploid))
+            picked = index[:, :, window, :count]
+            if (self.chunk, self.diploid) == ("flatten", "sum"):
+                per_window.append(_summed(rows, picked))
+            else:
+                per_window.append(_pool(rows, picked, *self._parts(hidden, int(count))))
         if self.window in ("components", "concat"):
             return per_window
         stacked = torch.stack(per_window, dim=1)
@@ -177,6 +180,19 @@ def _is_trainable(name: str) -> bool:
     from genebrain.alignment.towers.pooling import is_trainable
 
     return is_trainable(name)
+
+
+def _summed(rows: Tensor, picked: Tensor) -> Tensor:
+    """The default pooling, flatten and sum, in one pass: the numbers of :func:`_pool` in a third of the time."""
+    import torch
+
+    people, _, chunks = picked.shape
+    table = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])  # the last row: what does not exist
+    pairs = picked.transpose(1, 2).reshape(people * chunks, -1)
+    where = torch.where(pairs >= 0, pairs, len(rows))
+    out = torch.nn.functional.embedding_bag(where, table, mode="sum", padding_idx=len(rows)).view(people, -1)
+    missing = (picked < 0).all(dim=2).all(dim=1)
+    return out.masked_fill(missing[:, None], torch.nan) if bool(missing.any()) else out
 
 
 def _pool(rows: Tensor, picked: Tensor, chunk_pool: nn.Module, diploid: DiploidPooling) -> Tensor:

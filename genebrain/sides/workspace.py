@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from genebrain.genetics.store.work_parts import Shard
 from genebrain.sides.compact import compact, in_bases, place_bases
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genes.features import MaskedGenomes
-from genebrain.sides.pooling import GenePooling
+from genebrain.sides.pooling import KEPT, GenePooling
 from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
 from genebrain.sides.single_scans import SingleScans, single_scans
 from genebrain.sides.vectors.brains import VectorBrain
@@ -212,9 +212,8 @@ class Workspace(MaskedGenomes):
         self.ingest(brain)
 
         def work() -> tuple[Any, ...]:
-            if isinstance(brain, ConnectomeSide):
-                return brain.inputs(self.cohort, self.store, training, progress=self.progress)
-            with self._filling():  # a frozen encoder must not run twice on the same scans
+            # A frozen encoder must not run twice on the same scans.
+            with nullcontext() if isinstance(brain, ConnectomeSide) else self._filling():
                 return brain.inputs(self.cohort, self.store, training, progress=self.progress)
 
         rows = training.tobytes() if isinstance(brain, EncoderSide) and brain.scaling == "cohort" else b""
@@ -253,9 +252,13 @@ class Workspace(MaskedGenomes):
 
         def work() -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
             inputs, unpaired = self.brain_inputs(brain, rows), self.unpaired_inputs(brain)
+            more = () if unpaired is None else (unpaired,)
             named = {"columns": brain.read(self.cohort).columns} if isinstance(brain, VectorBrain) else {}
-            fitted = brain.fit(inputs, rows, *(() if unpaired is None else (unpaired,)), **named)  # type: ignore[arg-type]
-            return dict(fitted), {name: feature.transform(*needed(feature, inputs)) for name, feature in fitted.items()}
+            fitted = brain.fit(inputs, rows, *more, **named)  # type: ignore[arg-type]
+            values = {name: feature.transform(*needed(feature, inputs)) for name, feature in fitted.items()}
+            if sum(getattr(part, "nbytes", 0) for part in inputs) > KEPT:  # of a large cohort more than all features
+                self._forget("inputs")
+            return dict(fitted), values
 
         fitted, values = self._once(("features", brain, rows.tobytes()), work)
         # Copies of the dictionaries: what a caller puts into its own is never found by the next one.
@@ -263,12 +266,9 @@ class Workspace(MaskedGenomes):
 
     def single_scans(self, brain: BrainSide, rows: IntArray) -> SingleScans:
         """Scans of those of ``rows`` (training people) who have several, by the features fitted on these people."""
-
-        def work() -> SingleScans:
-            fitted, _ = self.brain_features(brain, rows)
-            return single_scans(brain, self.cohort, self.store, rows, fitted, progress=self.progress)
-
-        return self._once(("single scans", brain, rows.tobytes()), work)
+        key, fitted = ("single scans", brain, rows.tobytes()), self.brain_features(brain, rows)[0]
+        asked = brain, self.cohort, self.store, rows, fitted
+        return self._once(key, lambda: single_scans(*asked, progress=self.progress))
 
     def brain_description(self, brain: BrainSide) -> dict[str, Any]:
         """What a run records of its brain side."""
@@ -287,14 +287,14 @@ class Workspace(MaskedGenomes):
                 self._swept = True
             yield
 
+    def _forget(self, kind: str) -> None:
+        self._kept = {key: kept for key, kept in self._kept.items() if key[0] != kind}  # type: ignore[index]
+
     def _once(self, key: Hashable, make: Any) -> Any:
         if key not in self._kept:
             if key[0] == "blocks":  # type: ignore[index]
-                # Pooled genomes are the largest thing here, and arms come one after another.
-                for old in [k for k in self._kept if k[0] == "blocks"]:  # type: ignore[index]
-                    del self._kept[old]
-            # Thousands of small matrix products and eigenproblems: threads inside each would wait for one another,
-            # on a busy machine for minutes.
+                self._forget("blocks")  # the largest thing here, and arms come one after another
+            # Thousands of small products: threads in each would wait for one another, on a busy machine for minutes.
             with threadpool_limits(1, user_api="blas"):
                 self._kept[key] = make()
         return self._kept[key]

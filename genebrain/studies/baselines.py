@@ -116,7 +116,7 @@ def dosage(arena: Arena) -> Vectors | None:
     if "dosages" in closed.alone:
         return closed_vectors(closed.of_family("dosages"), arena.subjects, arena.judged)
     try:
-        return _closed_form(arena, arena.dosages(), arena.subjects.brain, ColumnSettings(kind="dosages"))
+        return _closed_form(arena, arena.dosages(), arena.subjects.candidates, ColumnSettings(kind="dosages"))
     except TooManyColumnsError as error:
         log.warning(f"left out: the comparison dosage ({error})")
         return None
@@ -219,8 +219,12 @@ def confound_matrix(table: pd.DataFrame, training: IntArray, named: Sequence[str
 
 def closed_vectors(closed: ClosedForm, subjects: Subjects, rows: IntArray) -> Vectors:
     """Score vectors of these rows by a closed form."""
-    genes = closed.gene_columns(rows_of(subjects.blocks, rows))
-    return closed.gene_vectors(genes), closed.brain_vectors(subjects.brain[str(closed.chosen["brain"])][rows])
+    return scored(closed, closed.gene_columns(rows_of(subjects.blocks, rows)), subjects, rows)
+
+
+def scored(closed: ClosedForm, columns: FloatArray, subjects: Subjects, rows: IntArray) -> Vectors:
+    """The same where the gene columns of these rows are known."""
+    return closed.gene_vectors(columns), closed.brain_vectors(subjects.brain[str(closed.chosen["brain"])][rows])
 
 
 def _closed_form(

@@ -5,24 +5,25 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from genebrain.alignment.closed_form.column_sets import rows_of
 from genebrain.alignment.model import AlignmentModel
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.splits import load_split
 from genebrain.common.run_folder import RunFolder, read_json
-from genebrain.common.types import IntArray, Metrics, UserError
+from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.report.figures import write_figures
 from genebrain.evaluation.report.model_card import write_model_card
 from genebrain.evaluation.result_files import result_path, set_aside
 from genebrain.evaluation.verdict import verdict
 from genebrain.runs.fit import Experiment, load_fit, sizes
 from genebrain.runs.train_only import check_judged_on_validation, fit_on_train
+from genebrain.sides.people import Subjects
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.workspace import Workspace
-from genebrain.studies.baselines import COMPARISONS, Arena, closed_vectors
+from genebrain.studies.baselines import COMPARISONS, Arena, scored
 from genebrain.studies.findings.files import write_findings
 from genebrain.studies.judged import (
     Judged,
@@ -70,7 +71,10 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
         cohort = workspace.cohort
         table = cohort.table.iloc[rows]
         who = Judged(table["family"].to_numpy(np.int64), table["genome"].to_numpy(np.int64), settings.n_bootstrap, size)
-        gene, brain = fitted.vectors(subjects, rows)
+        # Of a large cohort they are the most of all: made once, of the judged people alone.
+        columns = fitted.closed_form.gene_columns(rows_of(subjects.blocks, rows))
+        plain = scored(fitted.closed_form, columns, subjects, rows)
+        gene, brain = plain if fitted.kept == "closed_form" else fitted.vectors(subjects, rows)
         strata = strata_labels(cohort, rows, settings.strata)
         truth = true_values(cohort)
         readings, genetic_values = (None, None) if truth is None else (truth["u"], truth["g"])
@@ -102,7 +106,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
                 for name in asked if name not in VARIANTS
             },
             "model": {
-                **model_facts(fitted, experiment, _arms(fitted, subjects, rows, who, retrieval)),
+                **model_facts(fitted, experiment, _arms(fitted, subjects, rows, columns, who, retrieval)),
                 "parameters": read_json(run / "provenance.json").get("parameters", {}) if test else {},
             },
             "splits": sizes(split),
@@ -117,7 +121,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
         }  # fmt: skip
         metrics["findings"] = write_findings(
             result_path(run, "findings", settings.split), result_path(run, "figures", settings.split),
-            fitted.closed_form, subjects, workspace, experiment.genetics, experiment.brain,
+            fitted.closed_form, subjects, columns, workspace, experiment.genetics, experiment.brain,
             split.training if test else split.train, rows, n=settings.n_permutations,
         ) if settings.findings else None  # fmt: skip
     metrics["cost"] = folder.cost()
@@ -152,12 +156,16 @@ def _check_early(run: Path, cohort: Cohort, settings: JudgementSettings) -> int:
 
 
 def _arms(
-    fitted: AlignmentModel, subjects: Any, rows: IntArray, who: Judged, retrieval: dict[str, Metrics]
-) -> dict[str, Metrics]:
-    arms = {"closed_form": who.retrieval(*fitted.vectors(subjects, rows, "closed_form"))["mean"]}
-    for family in fitted.closed_form.alone:  # what does the DNA model add to the variants?
-        alone = closed_vectors(fitted.closed_form.of_family(family), subjects, rows)
-        arms[f"{family}_alone"] = who.retrieval(*alone)["mean"]
+    fitted: AlignmentModel, subjects: Subjects, rows: IntArray, columns: FloatArray, who: Judged,
+    retrieval: dict[str, Metrics],
+) -> dict[str, Metrics]:  # fmt: skip
+    closed = fitted.closed_form
+    same = fitted.kept == "closed_form"
+    arms = {
+        "closed_form": (retrieval["model"] if same else who.retrieval(*scored(closed, columns, subjects, rows)))["mean"]
+    }
+    for family in closed.alone:  # what does the DNA model add to the variants?
+        arms[f"{family}_alone"] = who.retrieval(*scored(closed.of_family(family), columns, subjects, rows))["mean"]
     if fitted.towers is not None:
         arms["trained"] = who.retrieval(*fitted.vectors(subjects, rows, "trained"))["mean"]
     arms |= {name: retrieval[name]["mean"] for name in VARIANTS if name in retrieval}

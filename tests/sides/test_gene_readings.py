@@ -9,6 +9,7 @@ import pytest
 
 from genebrain import tasks
 from genebrain.alignment.closed_form.column_sets import GeneBlocks
+from genebrain.alignment.made_blocks import MadeBlocks
 from genebrain.cohort.participants import Cohort, load_cohort
 from genebrain.common.types import UserError
 from genebrain.sides.genes import features
@@ -52,6 +53,20 @@ def test_a_second_look_counts_no_alleles(cohort: Cohort, tmp_path: Path, monkeyp
     kept.unlink()
     with pytest.raises(TypeError):
         Workspace(cohort, tmp_path, progress=False).alleles(gene, TRAINING)
+
+
+def test_dosages_of_a_large_cohort_are_made_when_asked_for(cohort: Cohort, tmp_path: Path, monkeypatch) -> None:
+    gene = GeneSide(chunk_bp=300, columns="dosages")
+    kept, _ = Workspace(cohort, tmp_path, progress=False).gene_blocks(gene, GenePooling(), TRAINING)
+    monkeypatch.setattr(features, "KEPT", 0)
+    made, _ = Workspace(cohort, tmp_path, progress=False).gene_blocks(gene, GenePooling(), TRAINING)
+    assert isinstance(kept, GeneBlocks)
+    assert isinstance(made, GeneBlocks)
+    for name, blocks in kept.sources.items():
+        assert isinstance(made.sources[name], MadeBlocks)
+        assert made.sources[name].widths == [block.shape[1] for block in blocks]
+        for one, other in zip(made.sources[name], blocks, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_both_families_under_both_masks(cohort: Cohort, tmp_path: Path) -> None:

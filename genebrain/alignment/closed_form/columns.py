@@ -134,7 +134,7 @@ class WindowColumns:
         found = np.empty((_n_people(blocks), len(self.window)), np.float32)
         first = 0
         for block, pieces in zip(blocks, self.pieces, strict=True):
-            numbers = block.astype(np.float64)
+            numbers = block.astype(np.float64) if self.settings.kind == "dosages" else block
             for mean, linear, selected in pieces:
                 centred: FloatArray = numbers[:, selected] - mean
                 if self.settings.effects == "deviation":

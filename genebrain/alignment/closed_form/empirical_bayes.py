@@ -2,7 +2,7 @@
 
 Three priors on the coefficient of column j for latent dimension d:
 
-- ``ridge``: every coefficient is Gaussian (genomic BLUP); solved exactly from one reduction to tridiagonal form;
+- ``ridge``: every coefficient is Gaussian (genomic BLUP); solved exactly from one reduction of the table;
 - ``row``: a column acts on all dimensions or on none (does not depend on how the latents are rotated);
 - ``entry``: each coefficient is in or out by itself, in latents rotated by R to make that sparse.
 
@@ -74,19 +74,17 @@ def fit_ridge(data: RegressionData, *, progress: bool = False) -> Posterior:
     mean, predictive = np.zeros((fits, p, k)), np.zeros((fits, k))
     for f in tqdm(range(fits), "ridge", unit="fit", disable=no_bar(progress)):
         path = data.ridge_path(f)
-        values = path.values
         n, total = data.n[f], np.diag(data.uu[f])
         penalty = RIDGE_GRID * n
-        explained = np.stack([path.explained(one) for one in penalty], axis=1)  # [dims, grid]
+        explained, log_determinant = path.explained(penalty)  # [dims, grid], [grid]
         rss = np.maximum(total[:, None] - explained, 1e-12 * np.maximum(total, 1e-300)[:, None])
-        log_determinant = np.sum(np.log1p(values[:, None] / penalty), axis=0)
         evidence = -0.5 * n * np.log(rss / n) - 0.5 * log_determinant  # [dims, grid]
         best = evidence.argmax(axis=1)
         no_signal = evidence.max(axis=1) <= -0.5 * n * np.log(np.maximum(total, 1e-300) / n)
         noise = np.where(no_signal, total, rss[np.arange(k), best]) / n
-        used = np.sum(values[:, None] / (values[:, None] + penalty), axis=0)  # [grid]: degrees of freedom
+        used = {one: path.used(penalty[one]) for one in np.unique(best[~no_signal])}
         mean[f] = path.coefficients(np.where(no_signal, np.inf, penalty[best]))
-        predictive[f] = noise * (1.0 + np.where(no_signal, 0.0, used[best]) / n)
+        predictive[f] = noise * (1.0 + np.array([used.get(one, 0.0) for one in np.where(no_signal, -1, best)]) / n)
     every, unturned = np.broadcast_to(1.0, mean.shape), np.broadcast_to(np.eye(k), (fits, k, k))
     return Posterior(mean, predictive, every, unturned)
 
@@ -179,20 +177,23 @@ def _visit(
     left, gram = residual.of(columns), residual.gram(columns)
     own = np.einsum("jjf->jf", gram)[:, :, None]
     v = 1.0 / (own / noise + 1.0 / slab)
-    fixed = 0.5 * np.log(v / slab)
+    # Everything that does not change while these columns are visited is computed for all of them at once.
+    pull, half = v / noise, 0.5 / v
+    kept = pull * own * mean
+    odds = 0.5 * np.log(v / slab)
+    odds = (odds.sum(axis=2, keepdims=True) if shared else odds) + log_odds_prior
     mu, gamma = np.empty_like(mean), np.empty_like(mean)
     new, steps = mean.copy(), np.zeros_like(mean)
     largest_step = 0.0
     for j in range(len(columns)):
-        mu[j] = v[j] * (left[j] + own[j] * mean[j]) / noise
-        gain = fixed[j] + 0.5 * mu[j] ** 2 / v[j]
-        if shared:
-            gain = gain.sum(axis=1, keepdims=True)
-        gamma[j] = expit(gain + log_odds_prior)
-        step = gamma[j] * mu[j] - mean[j]
+        mu[j] = pull[j] * left[j] + kept[j]
+        gain = half[j] * mu[j] ** 2
+        gamma[j] = expit((gain.sum(axis=1, keepdims=True) if shared else gain) + odds[j])
+        moved = gamma[j] * mu[j]
+        step = moved - mean[j]
         size = np.abs(step).max()
         if size > negligible:
-            new[j], steps[j] = gamma[j] * mu[j], step
+            new[j], steps[j] = moved, step
             left[j + 1 :] -= gram[j, j + 1 :, :, None] * step
             largest_step = max(largest_step, size)
     if largest_step:

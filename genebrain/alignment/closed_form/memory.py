@@ -30,17 +30,17 @@ class Size:
 
     @property
     def of_moments(self) -> int:
-        """One table of columns by columns per fit, and those of their sums or of one reduction."""
-        return 8 * (self._linear * self.columns + (self.fits + 3) * self.columns**2)
+        """One table of columns by columns per fit, whole and reduced, and those of their sums or of one reduction."""
+        return int(8 * (self._linear * self.columns + self._tables * self.columns**2))
 
     @property
     def of_rows(self) -> int:
-        """The table of people by people, and those of one reduction."""
-        return 8 * (self._linear * self.columns + self._of_people)
+        """The table of people by people, those of one reduction, and one reduced table per fit."""
+        return int(8 * (self._linear * self.columns + self._of_people))
 
     def most_columns(self, budget: float) -> int:
         """Columns of as many people that fit into ``budget`` bytes in one of the forms."""
-        left, linear, square = budget / 8, self._linear, self.fits + 3
+        left, linear, square = budget / 8, self._linear, self._tables
         of_moments = (np.sqrt(linear**2 + 4 * square * left) - linear) / (2 * square)
         of_rows = (left - self._of_people) / linear
         return int(max(min(of_moments, self.people), of_rows))
@@ -51,8 +51,12 @@ class Size:
         return 3 * self.people + 6 * self.fits * self.dims
 
     @property
-    def _of_people(self) -> int:
-        return 4 * self.people**2 + 3 * self.people * self.fits * self.dims
+    def _tables(self) -> float:
+        return 1.5 * self.fits + 3  # what is left of a reduction is a triangle
+
+    @property
+    def _of_people(self) -> float:
+        return (4 + 0.5 * self.fits) * self.people**2 + 3 * self.people * self.fits * self.dims
 
 
 def form_for(size: Size, budget: float) -> Form:

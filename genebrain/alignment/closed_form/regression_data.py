@@ -8,16 +8,18 @@ faster. Both give the same numbers up to rounding (`memory.form_for` chooses).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 
 from genebrain.alignment.closed_form import spectral
-from genebrain.alignment.closed_form.spectral import RidgePath, Tridiagonal
+from genebrain.alignment.closed_form.spectral import BlockTridiagonal, RidgePath
 from genebrain.common.types import FloatArray, IntArray
+
+SINGLE_FROM = 2048
+"""Rows of a table from which it is reduced in single precision; coefficients are mended in double."""
 
 
 class Residual(ABC):
@@ -49,16 +51,29 @@ class RegressionData(ABC):
     xu : array [f, columns, dims]
     uu : array [f, dims, dims]
     n : array [f]
+    kept : dict
+        What was computed of the columns alone, whatever the latents.
     """
 
     xu: FloatArray
     uu: FloatArray
     n: FloatArray
+    kept: dict[str, Any] = field(default_factory=dict, kw_only=True)
 
     @property
     @abstractmethod
     def diagonal(self) -> FloatArray:
         """Sums of squares of the columns, ``[f, columns]``."""
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
+
+    def _reduced(self, fit: int, table: FloatArray) -> BlockTridiagonal:
+        precision = np.float32 if len(table) >= SINGLE_FROM else np.float64
+        found: BlockTridiagonal = self._once(f"reduced {fit}", lambda: BlockTridiagonal.of(table, precision))
+        return found
 
     @abstractmethod
     def ridge_path(self, fit: int) -> RidgePath:
@@ -110,7 +125,7 @@ class Moments(RegressionData):
 
     def of_latents(self, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> Moments:
         """Other latents beside the same tables."""
-        return Moments(*_sums(x, u, left_out), self.xx)
+        return Moments(*_sums(x, u, left_out), self.xx, kept=self.kept)
 
     @property
     def diagonal(self) -> FloatArray:
@@ -119,7 +134,7 @@ class Moments(RegressionData):
 
     def ridge_path(self, fit: int) -> RidgePath:
         """From the table of columns by columns."""
-        return RidgePath.of_columns(Tridiagonal.of(self.xx[fit]), self.xu[fit])
+        return RidgePath(self._reduced(fit, self.xx[fit]), self.xx[fit], self.xu[fit])
 
     def residual(self, mean: FloatArray) -> Residual:
         """``X'(U - X mean)`` of all columns."""
@@ -131,13 +146,13 @@ class _OfMoments(Residual):
         self._data, self._left = data, data.xu - data.xx @ mean
 
     def of(self, columns: IntArray) -> FloatArray:
-        return np.swapaxes(self._left[:, columns], 0, 1).copy()
+        return np.swapaxes(self._left[:, _span(columns)], 0, 1).copy()
 
     def gram(self, columns: IntArray) -> FloatArray:
         return np.moveaxis(self._data.xx[:, columns[:, None], columns], 0, -1).copy()
 
     def move(self, columns: IntArray, steps: FloatArray) -> None:
-        rows = self._data.xx[:, columns]  # of a symmetric table: they lie together, its columns do not
+        rows = self._data.xx[:, _span(columns)]  # of a symmetric table: they lie together, its columns do not
         self._left -= np.swapaxes(rows, 1, 2) @ np.swapaxes(steps, 0, 1)
 
     def explained(self, mean: FloatArray) -> FloatArray:
@@ -168,7 +183,7 @@ class PeopleRows(RegressionData):
 
     def of_latents(self, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> PeopleRows:
         """Other latents beside the same rows."""
-        return PeopleRows(*_sums(self.x, u, left_out), self.x, _per_fit(u, left_out), left_out)
+        return PeopleRows(*_sums(self.x, u, left_out), self.x, _per_fit(u, left_out), left_out, kept=self.kept)
 
     @property
     def diagonal(self) -> FloatArray:
@@ -176,15 +191,11 @@ class PeopleRows(RegressionData):
         squares = np.einsum("nj,nj->j", self.x, self.x)
         return np.stack([squares - np.einsum("nj,nj->j", self.x[r], self.x[r]) for r in self.left_out])
 
-    @cached_property
-    def _people(self) -> FloatArray:
-        return self.x @ self.x.T
-
     def ridge_path(self, fit: int) -> RidgePath:
         """From the table of people by people: its eigenvalues other than zero are the same."""
         rows = np.setdiff1d(np.arange(len(self.x)), self.left_out[fit])
-        table = Tridiagonal.of(self._people[np.ix_(rows, rows)])
-        return RidgePath.of_people(table, self.u[rows, fit], self.x[rows])
+        table = self._once("people", lambda: self.x @ self.x.T)[np.ix_(rows, rows)]
+        return RidgePath(self._reduced(fit, table), table, self.u[rows, fit], self.x[rows])
 
     def residual(self, mean: FloatArray) -> Residual:
         """``U - X mean`` of all people."""
@@ -204,18 +215,27 @@ class _OfPeople(Residual):
     def __init__(self, data: PeopleRows, mean: FloatArray) -> None:
         predicted = np.swapaxes(data.x @ mean, 0, 1)
         self._data, self._left = data, data.u - _without(predicted, data.left_out)
+        self._block: IntArray | None = None
+
+    def _of_block(self, columns: IntArray) -> FloatArray:
+        """The block's columns side by side; they are asked for three times in a row."""
+        if self._block is not columns:
+            self._block, self._x = columns, np.ascontiguousarray(self._data.x[:, _span(columns)])
+        return self._x
 
     def of(self, columns: IntArray) -> FloatArray:
         n, fits, dims = self._left.shape
-        return (self._data.x[:, columns].T @ self._left.reshape(n, -1)).reshape(len(columns), fits, dims)
+        return (self._of_block(columns).T @ self._left.reshape(n, -1)).reshape(len(columns), fits, dims)
 
     def gram(self, columns: IntArray) -> FloatArray:
-        x = self._data.x[:, columns]
-        whole = x.T @ x
-        return np.stack([whole - x[rows].T @ x[rows] for rows in self._data.left_out], axis=-1)
+        x, left_out = self._of_block(columns), self._data.left_out
+        apart, rest = _parts(len(x), left_out)
+        parts = [x[rows].T @ x[rows] for rows in left_out]
+        whole = x[rest].T @ x[rest] + sum(parts) if apart else x.T @ x
+        return np.stack([whole - part for part in parts], axis=-1)
 
     def move(self, columns: IntArray, steps: FloatArray) -> None:
-        moved = self._data.x[:, columns] @ steps.reshape(len(columns), -1)
+        moved = self._of_block(columns) @ steps.reshape(len(columns), -1)
         self._left -= _without(moved.reshape(self._left.shape), self._data.left_out)
 
     def explained(self, mean: FloatArray) -> FloatArray:
@@ -224,6 +244,12 @@ class _OfPeople(Residual):
 
 
 Form = type[Moments] | type[PeopleRows]
+
+
+def _span(columns: IntArray) -> slice | IntArray:
+    """Neighbouring columns as a slice, which is not copied."""
+    together = columns[-1] - columns[0] == len(columns) - 1
+    return slice(columns[0], columns[-1] + 1) if together else columns
 
 
 def _parts(n: int, left_out: Sequence[IntArray]) -> tuple[bool, IntArray]:

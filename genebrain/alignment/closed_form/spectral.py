@@ -1,23 +1,28 @@
-"""Principal components, whitening and ridge canonical correlation analysis, in primal or dual form.
+"""Principal components, folds, rotations, and ridge under any penalty, in primal or dual form.
 
-Everything is computed from one thin singular value decomposition per side, so that the cost follows the smaller of
-people and columns, and a ridge only rescales singular values.
+The cost follows the smaller of people and columns.
 
-Source: ridge CCA as in Vinod (1976); both sides are shrunk towards the identity,
-``R = (1 - gamma) X'X/n + gamma I``, the form used for imaging genetics by Zhuang et al. (2020).
+Source: blocks of reflectors as in Schreiber & Van Loan (1989), a table reduced to a band as in Bischof et al. (2000).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from scipy.linalg import eigvalsh_tridiagonal, lapack, solveh_banded
+from scipy.linalg import qr
 
 from genebrain.common.types import FloatArray, IntArray
 
 ROWS = 4096
 """People whose numbers are there in double precision at a time."""
+BLOCK, STRIP = 64, 512
+"""Columns that a reduction clears together, and columns whose products it makes together."""
+TOGETHER = 8
+"""Penalties that are tried side by side."""
 RANK_TOLERANCE = 1e-6
 """Directions with a singular value below this share of the largest one are rounding error of float32 input."""
 
@@ -133,61 +138,114 @@ def varimax(loadings: FloatArray, max_iterations: int = 200) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class Tridiagonal:
-    """A symmetric table ``Q T Q'`` with ``T`` tridiagonal and ``Q`` orthogonal.
+class BlockTridiagonal:
+    """A symmetric table ``Q B Q'`` with ``B`` block tridiagonal and ``Q`` orthogonal.
 
-    Half the time of an eigendecomposition and a third of its memory. ``T`` plus any multiple of the identity is solved
-    in linear time, and its eigenvalues are those of the table.
+    Nearly all of the reduction is products of tables. ``B`` plus any multiple of the identity is solved in linear time.
 
     Attributes
     ----------
-    diagonal : array [rows]
-    beside : array [rows - 1]
-    reflectors, scales
-        ``Q`` as LAPACK keeps it.
+    diagonal, below : list of arrays [block, block]
+        Blocks of ``B`` on the diagonal, and those below it.
+    reflectors : list of (array [rows, block], array [block, block])
+        ``Q`` is the product of ``I - V T V'`` on the last rows.
     """
 
-    diagonal: FloatArray
-    beside: FloatArray
-    reflectors: FloatArray
-    scales: FloatArray
+    diagonal: list[FloatArray]
+    below: list[FloatArray]
+    reflectors: list[tuple[FloatArray, FloatArray]]
 
     @classmethod
-    def of(cls, table: FloatArray) -> Tridiagonal:
+    def of(cls, table: FloatArray, precision: type[np.floating[Any]] = np.float64) -> BlockTridiagonal:
         """Reduce a symmetric table; it is left as it is."""
-        size = len(table)
-        if size < 3:
-            return cls(np.diag(table).copy(), np.diag(table, 1).copy(), np.zeros((0, 0)), np.zeros(0))
-        work, _ = lapack.dsytrd_lwork(size, lower=1)
-        copied = np.array(table, order="C").T  # of a symmetric table: as LAPACK wants it, without turning it
-        reflectors, diagonal, beside, scales, _ = lapack.dsytrd(copied, lower=1, lwork=int(work), overwrite_a=1)
-        return cls(diagonal, beside, reflectors, scales)
-
-    @property
-    def eigenvalues(self) -> FloatArray:
-        """In ascending order, those below zero taken as zero."""
-        if not len(self.diagonal):
-            return np.zeros(0)
-        found = eigvalsh_tridiagonal(self.diagonal, self.beside, check_finite=False, lapack_driver="sterf")
-        return np.maximum(found, 0.0)
+        left, size = np.array(table, precision, order="C"), len(table)
+        reflectors = [_reduce_columns(left, first) for first in range(0, size - 2 * BLOCK, BLOCK)]
+        parts = [slice(first, min(first + BLOCK, size)) for first in range(0, size, BLOCK)]
+        diagonal = [np.tril(left[one, one]) + np.tril(left[one, one], -1).T for one in parts]
+        below = [left[after, one].copy() for one, after in pairwise(parts)]
+        return cls(diagonal, below, reflectors)
 
     def turned(self, values: FloatArray, *, back: bool = False) -> FloatArray:
         """``Q' values``, or ``Q values``, of ``values [rows, k]``."""
-        size = len(self.diagonal)
-        if not len(self.scales) or not values.size:
-            return values
-        # The reflectors lie below the diagonal: a table with one row more, that begins one number later.
-        below = self.reflectors.ravel(order="K")[1 : 1 + size * (size - 1)].reshape((size, size - 1), order="F")
-        rest, work = np.array(values[1:], order="F"), max(64 * values.shape[1], 4300)
-        rest = lapack.dormqr("L", "N" if back else "T", below, self.scales, rest, work, overwrite_c=1)[0]
-        return np.concatenate([values[:1], rest])
+        found = np.array(values, self.diagonal[0].dtype if self.diagonal else np.float64)
+        for first, (v, t) in list(enumerate(self.reflectors))[:: -1 if back else 1]:
+            found[(first + 1) * BLOCK :] -= v @ ((t if back else t.T) @ (v.T @ found[(first + 1) * BLOCK :]))
+        return found
 
-    def solved(self, values: FloatArray, penalty: float) -> FloatArray:
-        """``(T + penalty)^-1 values``."""
-        if not values.size or len(values) == 1:
-            return values / (self.diagonal[:, None] + penalty)
-        banded = np.stack([self.diagonal + penalty, np.append(self.beside, 0.0)])
-        return np.asarray(solveh_banded(banded, values, lower=True, check_finite=False))
+    def _factors(self, penalties: FloatArray) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
+        """Rows of each block, inverse of its Cholesky factor, and the factor below the diagonal in front of it.
+
+        All of ``B + penalty``, one behind the other in the first dimension.
+        """
+        first, inverse = 0, np.zeros((len(penalties), 0, 0))
+        for number, block in enumerate(self.diagonal):
+            size = len(block)
+            before = self.below[number - 1] if number else np.zeros((size, 0), block.dtype)
+            step = before @ np.swapaxes(inverse, 1, 2).astype(block.dtype)
+            shifted = block + (penalties[:, None, None] * np.eye(size)).astype(block.dtype)
+            inverse = np.linalg.inv(np.linalg.cholesky(shifted - step @ np.swapaxes(step, 1, 2)))
+            yield slice(first, first + size), inverse, step
+            first += size
+
+    def powers(self, turned: FloatArray, penalties: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """``log |B + penalty|`` ``[penalties]``, and the diagonal of ``v' (B + penalty)^-1 v`` ``[penalties, k]``."""
+        logs, found = np.zeros(len(penalties)), np.zeros((len(penalties), turned.shape[1]))
+        for first in range(0, len(penalties), TOGETHER):
+            some = slice(first, first + TOGETHER)
+            half = np.zeros((len(penalties[some]), 0, turned.shape[1]), turned.dtype)
+            for rows, inverse, step in self._factors(penalties[some]):
+                logs[some] -= 2 * np.log(np.einsum("gjj->gj", inverse)).sum(axis=1, dtype=np.float64)
+                half = inverse @ (turned[rows] - step @ half)
+                found[some] += np.einsum("gjk,gjk->gk", half, half)
+        return logs, found
+
+    def solved(self, turned: FloatArray, penalty: float) -> FloatArray:
+        """``(B + penalty)^-1 turned``."""
+        factors, half = list(self._factors(np.array([penalty]))), np.zeros_like(turned)
+        last = slice(0, 0)
+        for rows, inverse, step in factors:
+            half[rows] = inverse[0] @ (turned[rows] - step[0] @ half[last])
+            last = rows
+        for rows, inverse, step in reversed(factors):
+            half[rows] = inverse[0].T @ half[rows]
+            if step.shape[2]:
+                half[rows.start - BLOCK : rows.start] -= step[0].T @ half[rows]
+        return half
+
+    def trace(self, penalty: float) -> float:
+        """Trace of ``(B + penalty)^-1``."""
+        total, behind = 0.0, None
+        for _, inverse, step in reversed(list(self._factors(np.array([penalty])))):
+            own = inverse[0].T @ inverse[0] if behind is None else inverse[0].T @ (behind @ inverse[0])
+            total += float(np.trace(own))
+            behind = np.eye(step.shape[2]) + step[0].T @ own @ step[0]
+        return total
+
+
+def _reduce_columns(table: FloatArray, first: int) -> tuple[FloatArray, FloatArray]:
+    """Clear a block of columns below the next block, in place; ``V`` and ``T`` of the reflectors that do it.
+
+    Only what lies below the diagonal is kept true, and whole squares of ``STRIP`` on it.
+    """
+    start = first + BLOCK
+    (below, scales), _ = qr(table[start:, first:start], mode="raw", check_finite=False)
+    table[start : start + BLOCK, first:start] = np.triu(below[:BLOCK])
+    v = np.tril(below, -1)
+    np.fill_diagonal(v, 1.0)
+    v, inner, t = np.ascontiguousarray(v), v.T @ v, np.diag(scales)
+    for column in range(1, BLOCK):
+        t[:column, column] = -scales[column] * (t[:column, :column] @ inner[:column, column])
+    rest, strips = table[start:, start:], [0, *range(STRIP - start % STRIP, len(v), STRIP), len(v)]
+    moved = np.zeros_like(v)
+    for one, end in pairwise(strips):
+        moved[one:] += rest[one:, one:end] @ v[one:end]
+        moved[one:end] += rest[end:, one:end].T @ v[end:]
+    moved = moved @ t
+    moved -= 0.5 * v @ (t.T @ (v.T @ moved))
+    left, right = np.concatenate([v, moved], axis=1), np.concatenate([moved, v], axis=1)
+    for one, end in pairwise(strips):
+        rest[one:, one:end] -= left[one:] @ right[one:end].T
+    return v, t
 
 
 @dataclass(frozen=True)
@@ -196,83 +254,44 @@ class RidgePath:
 
     Attributes
     ----------
-    table : Tridiagonal
-        Of ``X'X``, or of ``X X'`` where there are more columns than people.
-    values : array [rows of the table]
-        Eigenvalues of ``X'X``; those that are not there are zero.
-    turned : array [rows of the table, dims]
-        ``Q' X'U``, or ``Q' U``.
+    reduced : BlockTridiagonal
+        Of the table.
+    table, right : array [rows, rows], array [rows, dims]
+        ``X'X`` and ``X'U``; or ``X X'`` and ``U`` where there are more columns than people.
     x : array [people, columns], optional
         Of the form with people.
     """
 
-    table: Tridiagonal
-    values: FloatArray
-    turned: FloatArray
+    reduced: BlockTridiagonal
+    table: FloatArray
+    right: FloatArray
     x: FloatArray | None = None
 
-    @classmethod
-    def of_columns(cls, table: Tridiagonal, xu: FloatArray) -> RidgePath:
-        """From the reduced ``X'X``, and ``X'U``."""
-        return cls(table, table.eigenvalues, table.turned(xu))
+    def explained(self, penalties: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Diagonal of ``U'X (X'X + penalty)^-1 X'U`` ``[dims, penalties]``, and ``log |I + X'X / penalty|``."""
+        turned = self.reduced.turned(self.right)
+        logs, powers = self.reduced.powers(turned, penalties)
+        if self.x is not None:
+            powers = np.sum(turned**2, axis=0, dtype=np.float64) - penalties[:, None] * powers
+        return powers.T, logs - len(self.table) * np.log(penalties)
 
-    @classmethod
-    def of_people(cls, table: Tridiagonal, u: FloatArray, x: FloatArray) -> RidgePath:
-        """From the reduced ``X X'``, ``U`` and ``X``."""
-        return cls(table, table.eigenvalues, table.turned(u), x)
-
-    def explained(self, penalty: float) -> FloatArray:
-        """Diagonal of ``U'X (X'X + penalty)^-1 X'U``, ``[dims]``."""
-        solved = self.table.solved(self.turned, penalty)
-        return np.sum(self.turned * (solved if self.x is None else self.turned - penalty * solved), axis=0)
+    def used(self, penalty: float) -> float:
+        """Degrees of freedom: trace of ``X (X'X + penalty)^-1 X'``."""
+        return len(self.table) - penalty * self.reduced.trace(penalty)
 
     def coefficients(self, penalties: FloatArray) -> FloatArray:
         """Coefficients ``[columns, dims]`` with one penalty per dimension; zero where it is infinite."""
-        solved = np.zeros_like(self.turned)
-        for penalty in np.unique(penalties[np.isfinite(penalties)]):
-            own = np.flatnonzero(penalties == penalty)
-            solved[:, own] = self.table.solved(self.turned[:, own], float(penalty))
-        solved = self.table.turned(solved, back=True)
-        return solved if self.x is None else self.x.T @ solved
+        live, found = np.isfinite(penalties), np.zeros_like(self.right)
+        right, own = self.right[:, live], penalties[live]
+        solved = self._solved(right, own).astype(np.float64)
+        for _ in range(2):  # single precision loses what these bring back
+            solved += self._solved(right - self.table @ solved - own * solved, own)
+        found[:, live] = solved
+        return found if self.x is None else self.x.T @ found
 
-
-@dataclass(frozen=True)
-class CanonicalBasis:
-    """Thin decompositions of two tables, from which every ridge CCA solution follows at little cost."""
-
-    gene: PrincipalComponents
-    brain: PrincipalComponents
-    cross: FloatArray  # correlation of whitened gene with whitened brain components [gene rank, brain rank]
-
-    @classmethod
-    def fit(cls, gene: FloatArray, brain: FloatArray, max_brain_components: int) -> CanonicalBasis:
-        """Decompose ``gene [people, columns]`` and ``brain [people, features]``."""
-        gene_pc, brain_pc = principal_components(gene), principal_components(brain, max_brain_components)
-        return cls(gene_pc, brain_pc, gene_pc.scores(gene).T @ brain_pc.scores(brain) / len(gene))
-
-    def solve(self, gamma_gene: float, gamma_brain: float, k: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Leading ``k`` canonical directions in component coordinates.
-
-        Returns
-        -------
-        gene_map [gene rank, k], brain_map [brain rank, k]
-            They act on *unwhitened* component scores and give unit variance on the fitted rows.
-        correlations [k]
-            Singular values of the regularised cross-covariance (above 1 is possible: ridges below 1 scale down the
-            variances that they divide by).
-        """
-        if not self.cross.size:  # a constant table has no direction
-            return np.zeros((len(self.gene.variances), 1)), np.zeros((len(self.brain.variances), 1)), np.zeros(1)
-        variance_x = self.gene.variances / self.gene.variances.mean()
-        variance_f = self.brain.variances / self.brain.variances.mean()
-        shrunk_x = np.sqrt((1 - gamma_gene) * variance_x + gamma_gene)
-        shrunk_f = np.sqrt((1 - gamma_brain) * variance_f + gamma_brain)
-        table = (np.sqrt(variance_x) / shrunk_x)[:, None] * self.cross * (np.sqrt(variance_f) / shrunk_f)
-        values, right = np.linalg.eigh(table.T @ table)
-        values, right = values[::-1][:k], right[:, ::-1][:, :k]
-        correlations = np.sqrt(np.maximum(values, 0.0))
-        left = table @ right / np.maximum(correlations, 1e-12)
-        gene_map, brain_map = left / shrunk_x[:, None], right / shrunk_f[:, None]
-        gene_sd = np.sqrt(np.sum(gene_map**2 * self.gene.variances[:, None], axis=0))
-        brain_sd = np.sqrt(np.sum(brain_map**2 * self.brain.variances[:, None], axis=0))
-        return gene_map / np.maximum(gene_sd, 1e-12), brain_map / np.maximum(brain_sd, 1e-12), correlations
+    def _solved(self, right: FloatArray, penalties: FloatArray) -> FloatArray:
+        turned = self.reduced.turned(right)
+        for penalty in np.unique(penalties):
+            own = penalties == penalty
+            turned[:, own] = self.reduced.solved(turned[:, own], float(penalty))
+        return self.reduced.turned(turned, back=True)

@@ -16,7 +16,7 @@ from genebrain.brain.connectome.moments import Float32, Moments
 from genebrain.common.registry import Registry
 from genebrain.common.types import FloatArray, IntArray, UserError
 
-BATCH_ENTRIES = 2**22  # numbers per stacked matrix: 32 MB in float64, whatever the number of parcels
+BATCH_ENTRIES = 2**17  # numbers per stacked matrix: 1 MB in float64, which stays near the processor
 
 
 class ConnectomeFeature:

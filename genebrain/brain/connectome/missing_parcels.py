@@ -78,8 +78,11 @@ class SharedParcels:
         Returns the three arrays in float64 and the number of subjects that had a gap.
         """
         keep = np.flatnonzero(self.used)
-        c0, c1 = (C[:, keep][:, :, keep].astype(np.float64) for C in (C0, C1))
-        e = None if edges is None else edges[..., keep].astype(np.float64)
+        if not self.used.all():
+            C0, C1 = (C[:, keep][:, :, keep] for C in (C0, C1))
+            edges = None if edges is None else edges[..., keep]
+        c0, c1 = C0.astype(np.float64), C1.astype(np.float64)
+        e = None if edges is None else edges.astype(np.float64)
         missing = np.diagonal(c0, axis1=1, axis2=2) <= 0
         gaps = np.flatnonzero(missing.any(axis=1))
         for row in gaps:

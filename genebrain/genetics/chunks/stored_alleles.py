@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from genebrain.common.reading import contents_of
 from genebrain.common.types import UserError
-from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable
+from genebrain.genetics.haplotypes.common_alleles import UNKNOWN, Allele, AlleleTable
 from genebrain.genetics.store.table_files import read_array, write_tensors
 
-UNKNOWN = -1
 AGAIN = "delete this file: the alleles are counted again"
 
 
@@ -54,11 +53,7 @@ def load_alleles(path: Path) -> AlleleTable:
         alleles = [[Allele(*one) for one in window] for window in facts["alleles"]]
         stored = _read(path, "dosages")
         places = np.cumsum([len(window) for window in alleles])[:-1]
-        blocks = [
-            np.where(block == UNKNOWN, np.float32(np.nan), block.astype(np.float32))
-            for block in np.split(stored, places, axis=1)
-        ]
-        return AlleleTable(alleles, blocks, int(facts["n_seen"]), _read(path, "rare"))
+        return AlleleTable(alleles, np.split(stored, places, axis=1), int(facts["n_seen"]), _read(path, "rare"))
 
 
 def _read(path: Path, name: str) -> NDArray[Any]:

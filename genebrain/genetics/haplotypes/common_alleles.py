@@ -27,6 +27,9 @@ LEAST_COPIES, MORE_COPIES, STRICT = 5, 12, 0.01
 """An allele with fewer copies among training people is rare, whatever its frequency; more are asked for under a mask
 from ``STRICT`` on, whose columns all weigh the same, so that those of a few people would do harm."""
 
+UNKNOWN = -1
+"""Where whole numbers stand for dosages."""
+
 
 class Allele(NamedTuple):
     """An ALT allele of a window, and how often it was counted.
@@ -131,8 +134,8 @@ class AlleleTable:
     ----------
     alleles : list of list of Allele
         Per window; common at the lowest frequency that was asked for.
-    dosages : list of float32 arrays
-        ``[subjects, alleles]``, NaN where not known.
+    dosages : list of arrays
+        ``[subjects, alleles]``: float32, NaN where not known, or, read from a store, int8 with ``UNKNOWN``.
     n_seen : int
         ALT alleles that training people carry, rare ones included.
     rare : float32 array ``[subjects, windows]``
@@ -140,7 +143,7 @@ class AlleleTable:
     """
 
     alleles: list[list[Allele]]
-    dosages: list[NDArray[np.float32]]
+    dosages: Sequence[NDArray[Any]]
     n_seen: int
     rare: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
@@ -150,17 +153,22 @@ class AlleleTable:
 
     def blocks(self, frequency: float) -> list[NDArray[np.float32]]:
         """Dosages of the alleles that vary at a frequency, ``[subjects, alleles]`` per window."""
-        return [
-            block[:, [a.varies(frequency) for a in alleles]]
-            for block, alleles in zip(self.dosages, self.alleles, strict=True)
-        ]
+        return [self.block(frequency, window) for window in range(len(self.alleles))]
+
+    def block(self, frequency: float, window: int) -> NDArray[np.float32]:
+        """The same of one window."""
+        return self._known(window, [a.varies(frequency) for a in self.alleles[window]])
 
     def burden(self, frequency: float) -> list[NDArray[np.float32]]:
         """Copies of alleles that are rare at a frequency, all together, ``[subjects, 1]`` per window."""
+        rarer = [[not a.is_common(frequency) for a in alleles] for alleles in self.alleles]
         return [
-            rare[:, None] + np.nansum(block[:, [not a.is_common(frequency) for a in alleles]], axis=1, keepdims=True)
-            for rare, block, alleles in zip(self.rare.T, self.dosages, self.alleles, strict=True)
+            self.rare[:, [w]] + np.nansum(self._known(w, which), axis=1, keepdims=True) for w, which in enumerate(rarer)
         ]
+
+    def _known(self, window: int, which: list[bool]) -> NDArray[np.float32]:
+        block = self.dosages[window][:, which]
+        return np.where(block == UNKNOWN, np.float32(np.nan), block.astype(np.float32))
 
 
 def allele_table(
@@ -211,8 +219,8 @@ def dosages_of(
     Returns
     -------
     table : AlleleTable
-        Dosages are 0 where the file has no such allele: nobody in it was seen to carry it. Among its rare alleles are
-        no others that are frequent in the file.
+        Dosages are 0 where the file has no such allele: nobody in it was seen to carry it. All alleles that training
+        people lack count as rare, so that a person's numbers do not depend on who else is in the file.
     absent : int
         Alleles that the file does not have.
     unknown : int
@@ -228,8 +236,7 @@ def dosages_of(
             place = column.get(allele[:3])
             if place is None:
                 unknown += allele.copies > 0
-                if not allele.is_common(STRICT):
-                    rare += np.nan_to_num(calls.copies())
+                rare += np.nan_to_num(calls.copies())
                 continue
             block[:, place] = calls.copies()
             have.add(place)

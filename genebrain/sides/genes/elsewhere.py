@@ -155,7 +155,7 @@ def saved_alleles(folder: Path) -> list[list[Allele]]:
         return [[Allele(*one) for one in window] for window in record["windows"]]
 
 
-def _dosages(gene: GeneSide, people: OtherGenotypes, table: AlleleTable) -> dict[str, list[FloatArray]]:
+def _dosages(gene: GeneSide, people: OtherGenotypes, table: AlleleTable) -> dict[str, Sequence[FloatArray]]:
     whole, absent, unknown = dosages_of(people.genotypes, people.windows, people.samples, table.alleles)
     wanted = sum(map(len, table.alleles))
     if absent == wanted:

@@ -117,7 +117,7 @@ class MaskedGenomes:
                 embeddings[source] = mapped(blocks, whole)  # type: ignore[assignment]
         if missing:
             log.warning(missing)
-        dosages: dict[str, list[FloatArray]] = {}
+        dosages: dict[str, Sequence[FloatArray]] = {}
         if "dosages" in gene.families:
             table = self.alleles(gene, training)
             dosages = dosage_sources(table, gene.frequencies)

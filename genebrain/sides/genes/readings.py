@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,9 @@ import numpy as np
 from genebrain.alignment.closed_form.column_sets import Blocks, ColumnSet, GeneBlocks
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.motifs.members import MOTIFS
+from genebrain.alignment.made_blocks import MadeBlocks
 from genebrain.common.types import FloatArray, IntArray
+from genebrain.sides.pooling import KEPT
 
 if TYPE_CHECKING:
     from genebrain.genetics.haplotypes.common_alleles import AlleleTable
@@ -79,10 +82,18 @@ def _set(family: str, frequency: float, settings: ColumnSettings, more: str = ""
     return ColumnSet(source + more, source, family, settings)
 
 
-def dosage_sources(table: AlleleTable, frequencies: Sequence[float]) -> dict[str, list[FloatArray]]:
+def dosage_sources(table: AlleleTable, frequencies: Sequence[float]) -> dict[str, Sequence[FloatArray]]:
     """Blocks of everything that is made of dosages, by source."""
     used = frequencies or (0.0,)
-    return {source_of("dosages", one): table.blocks(one) for one in used} | {BURDEN: table.burden(used[-1])}
+    return {source_of("dosages", one): _dosage_blocks(table, one) for one in used} | {BURDEN: table.burden(used[-1])}
+
+
+def _dosage_blocks(table: AlleleTable, frequency: float) -> Sequence[FloatArray]:
+    """Dosages by window; of a large cohort each is made whenever it is asked for."""
+    if sum(block.nbytes for block in table.dosages) <= KEPT:
+        return table.blocks(frequency)
+    widths = [sum(a.varies(frequency) for a in alleles) for alleles in table.alleles]
+    return MadeBlocks(partial(table.block, frequency), len(table.dosages[0]), widths)
 
 
 def uses_sets(gene: GeneSide) -> bool:

@@ -123,7 +123,9 @@ def shuffled_fit(setting: Setting, number: int) -> Vectors:
     subjects = setting.subjects.frozen()
     order = np.arange(len(family))
     order[rows] = dealt
-    brain = Readings({name: np.asarray(subjects.brain[name])[order] for name in subjects.brain if JOINED not in name})
+    brain = Readings(
+        {name: np.asarray(subjects.brain[name])[order] for name in subjects.candidates if JOINED not in name}
+    )
     changed = replace(subjects, brain=brain)
     # Those who are judged keep their own scans: only what is learned is wrong.
     return setting.refit(changed, progress=False)

@@ -1,7 +1,7 @@
 """Cost of the closed form with many gene columns: the count of its work, and the pace of this machine.
 
-The work that grows faster than people and columns: the sums of columns x columns over people, their reduction to
-tridiagonal form once per fit, and the sweeps of the sparse priors over them.
+The work that grows faster than people and columns: the sums of columns x columns over people, their reduction to a
+band once per fit, and the sweeps of the sparse priors over them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from genebrain.alignment.closed_form.choice import ClosedFormSettings
-from genebrain.alignment.closed_form.spectral import Tridiagonal
+from genebrain.alignment.closed_form.spectral import BlockTridiagonal
 
 SETS = 5
 """Sets of gene columns that a fit tries, without the narrow one of rare alleles."""
-RIDGES = 2
-"""How often the first set is reduced more: once for each further kind of scan features that is tried."""
 SWEEPS = 35
 """Sweeps over all columns that row and entry take of one set."""
 DIMENSIONS = 24
@@ -54,7 +52,7 @@ class Pace:
             started = time.process_time()
             table = x.T @ x
             summed = time.process_time()
-            Tridiagonal.of(table)
+            BlockTridiagonal.of(table, np.float32)
             reduced = time.process_time()
         return cls((summed - started) / TRIED**3, (reduced - summed) / TRIED**3)
 
@@ -69,6 +67,6 @@ def table_seconds(people: int, columns: int, pace: Pace) -> float:
     fits = ClosedFormSettings().folds + 1
     side, other = min(people, columns), max(people, columns)
     sums = SETS * pace.product * other * side**2
-    reductions = (SETS + RIDGES) * fits * pace.reduction * side**3
+    reductions = SETS * fits * pace.reduction * side**3
     sweeps = SETS * SWEEPS * DIMENSIONS * fits * THIN * pace.product * columns * side
     return sums + reductions + sweeps

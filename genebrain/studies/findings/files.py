@@ -42,6 +42,7 @@ def write_findings(
     figures: Path,
     closed: ClosedForm,
     subjects: Subjects,
+    columns: FloatArray,
     workspace: Workspace,
     genetics: GenomeSide,
     brain: BrainSide,
@@ -56,6 +57,8 @@ def write_findings(
     ----------
     folder, figures : Path
         Where the tables, and the pictures, go.
+    columns : float array [judged people, columns]
+        Their gene columns.
     training, rows : int arrays
         People that the model was fitted on, and people who are judged.
     n : int
@@ -71,7 +74,6 @@ def write_findings(
     if closed.calibration.slope <= 0 or not closed.coefficients.size:
         return None
     observed = closed.observed_latents(np.asarray(subjects.brain[closed.chosen["brain"]]))
-    columns = subjects.gene_features(closed).numpy()[rows]
     families = subjects.family[rows]
     n_windows, window = windows_of_columns(closed, subjects.blocks)
     names = workspace.window_names(genetics, n_windows) + ["all windows"] * bool((window == n_windows).any())

@@ -19,7 +19,7 @@ from genebrain.alignment.closed_form.empirical_bayes import fit_entry, fit_ridge
 from genebrain.alignment.closed_form.fit import ClosedFormSettings, TooManyColumnsError, fit_closed_form
 from genebrain.alignment.closed_form.memory import Size, form_for
 from genebrain.alignment.closed_form.regression_data import Form, Moments, PeopleRows
-from genebrain.alignment.closed_form.spectral import grouped_folds, principal_components
+from genebrain.alignment.closed_form.spectral import BlockTridiagonal, grouped_folds, principal_components
 from tests.alignment.closed_form import plain_regression as plain
 
 
@@ -173,6 +173,17 @@ def test_a_fit_stays_within_the_memory_that_it_is_said_to_need(form: Form, n: in
     finally:
         tracemalloc.stop()
     assert 0.4 * said < peak < said
+
+
+@pytest.mark.parametrize(("form", "n", "p"), [(Moments, 60, 40), (PeopleRows, 40, 60)])
+def test_other_latents_reduce_no_table_again(form: Form, n: int, p: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, u, left_out = people(n, p)
+    data = form.of_subsets(x, u, left_out)
+    fit_ridge(data)
+    fresh = fit_ridge(form.of_subsets(x, u[:, ::-1].copy(), left_out))
+    monkeypatch.setattr(BlockTridiagonal, "of", None)
+    again = fit_ridge(data.of_latents(x, u[:, ::-1].copy(), left_out))
+    np.testing.assert_allclose(again.mean, fresh.mean, atol=1e-12)
 
 
 def test_memory_decides_how_many_columns_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

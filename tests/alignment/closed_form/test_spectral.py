@@ -10,11 +10,10 @@ import scipy.linalg
 from sklearn.cross_decomposition import CCA
 
 from genebrain.alignment.closed_form import spectral
-from genebrain.alignment.closed_form.ridge_cca import RidgeCCA, fit_ridge_cca
+from genebrain.alignment.closed_form.ridge_cca import CanonicalBasis, RidgeCCA, fit_ridge_cca
 from genebrain.alignment.closed_form.spectral import (
-    CanonicalBasis,
+    BlockTridiagonal,
     RidgePath,
-    Tridiagonal,
     grouped_folds,
     principal_components,
     projected,
@@ -153,34 +152,43 @@ def test_components_of_some_people_at_a_time_are_those_of_all(n: int, p: int, mo
     np.testing.assert_allclose(projected(x, whole.axes), x.astype(np.float64) @ whole.axes, atol=1e-12)
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 40])
-def test_a_reduced_table_is_the_same_table_in_another_basis(size: int) -> None:
+@pytest.mark.parametrize("size", [0, 1, 3, 8, 9, 40, 41])
+def test_a_reduced_table_is_the_same_table_in_another_basis(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spectral, "BLOCK", 4)
+    monkeypatch.setattr(spectral, "STRIP", 8)
     rng = np.random.default_rng(size)
     x, values = rng.normal(size=(50, size)), rng.normal(size=(size, 3))
+    x[:, :2] = 1.0  # what is already zero below a block
     table = x.T @ x
-    before, reduced = table.copy(), Tridiagonal.of(table)
+    before, reduced = table.copy(), BlockTridiagonal.of(table)
     np.testing.assert_array_equal(table, before)
-    tridiagonal = np.diag(reduced.diagonal) + np.diag(reduced.beside, 1) + np.diag(reduced.beside, -1)
     turned = reduced.turned(values)
     np.testing.assert_allclose(turned.T @ turned, values.T @ values, atol=1e-12)
     np.testing.assert_allclose(reduced.turned(turned, back=True), values, atol=1e-12)
-    np.testing.assert_allclose(reduced.turned(tridiagonal @ turned, back=True), table @ values, atol=1e-10)
-    np.testing.assert_allclose(reduced.eigenvalues, np.linalg.eigvalsh(table), rtol=1e-10)
-    expected = np.linalg.solve(table + 7 * np.eye(size), values)
+    shifted = table + 7 * np.eye(size)
+    expected = np.linalg.solve(shifted, values)
     np.testing.assert_allclose(reduced.turned(reduced.solved(turned, 7), back=True), expected, atol=1e-12)
+    logs, powers = reduced.powers(turned, np.array([0.5, 7.0]))
+    np.testing.assert_allclose(logs[1], np.linalg.slogdet(shifted)[1], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(powers[1], np.sum(values * expected, axis=0), rtol=1e-10)
+    assert reduced.trace(7) == pytest.approx(np.trace(np.linalg.inv(shifted)), rel=1e-12)
 
 
-def test_ridge_of_columns_and_of_people_is_the_solved_equation_under_any_penalty() -> None:
+@pytest.mark.parametrize(("precision", "error"), [(np.float64, 1e-10), (np.float32, 2e-6)])
+def test_ridge_of_columns_and_of_people_is_the_solved_equation_under_any_penalty(precision: Any, error: float) -> None:
     rng = np.random.default_rng(3)
-    for n, p in ((30, 12), (12, 30)):
+    for n, p in ((230, 150), (150, 230)):
         x, u = rng.normal(size=(n, p)), rng.normal(size=(n, 3))
-        of_columns = RidgePath.of_columns(Tridiagonal.of(x.T @ x), x.T @ u)
-        of_people = RidgePath.of_people(Tridiagonal.of(x @ x.T), u, x)
-        solved = {one: np.linalg.solve(x.T @ x + one * np.eye(p), x.T @ u) for one in (0.5, 40.0)}
+        of_columns = RidgePath(BlockTridiagonal.of(x.T @ x, precision), x.T @ x, x.T @ u)
+        of_people = RidgePath(BlockTridiagonal.of(x @ x.T, precision), x @ x.T, u, x)
+        penalties = np.array([0.5, 40.0])
+        solved = [np.linalg.solve(x.T @ x + one * np.eye(p), x.T @ u) for one in penalties]
+        values = np.linalg.eigvalsh(x @ x.T)
         for path in (of_columns, of_people):
-            for penalty, b in solved.items():
-                np.testing.assert_allclose(path.explained(penalty), np.sum((x.T @ u) * b, axis=0), rtol=1e-9)
+            explained, logs = path.explained(penalties)
+            np.testing.assert_allclose(explained.T, [np.sum((x.T @ u) * b, axis=0) for b in solved], rtol=10 * error)
+            np.testing.assert_allclose(logs, [np.log1p(values.clip(0) / one).sum() for one in penalties], rtol=error)
+            assert path.used(40.0) == pytest.approx((values / (values + 40)).sum(), rel=error)
             found = path.coefficients(np.array([40.0, np.inf, 0.5]))
-            expected = np.stack([solved[40.0][:, 0], np.zeros(p), solved[0.5][:, 2]], axis=1)
-            np.testing.assert_allclose(found, expected, atol=1e-10)
-            np.testing.assert_allclose(np.sort(path.values)[-12:], np.linalg.eigvalsh(x @ x.T)[-12:], atol=1e-9)
+            expected = np.stack([solved[1][:, 0], np.zeros(p), solved[0][:, 2]], axis=1)
+            np.testing.assert_allclose(found, expected, atol=1e-10)  # mended in double precision

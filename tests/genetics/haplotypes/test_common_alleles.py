@@ -16,7 +16,14 @@ from genebrain.genetics.chunks.chunk_set import together
 from genebrain.genetics.chunks.stored_alleles import alleles_file, load_alleles, save_alleles
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genotypes.vcf import VcfFile
-from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleMask, AlleleTable, allele_table, dosages_of
+from genebrain.genetics.haplotypes.common_alleles import (
+    UNKNOWN,
+    Allele,
+    AlleleMask,
+    AlleleTable,
+    allele_table,
+    dosages_of,
+)
 from genebrain.genetics.haplotypes.dosages import dosages
 from genebrain.genetics.haplotypes.policies import Policies
 from genebrain.genetics.haplotypes.told import told_genotypes
@@ -124,6 +131,18 @@ def test_a_mask_is_applied_to_people_who_were_not_counted(files, table: AlleleTa
     np.testing.assert_array_equal(theirs.burden(0.002)[0], [[3], [1]])
 
 
+def test_who_else_is_in_a_file_changes_nobody(table: AlleleTable, tmp_path: Path) -> None:
+    """An allele that training people lack is rare for one new person and for forty who all carry it."""
+    counts = []
+    for n in (1, 40):
+        people = [f"p{i}" for i in range(n)]
+        new = Record(130, DNA[130], (other(130),), ("0|1",) * n)
+        write_vcf(tmp_path / f"{n}.vcf.gz", {"1": DNA}, [new], people)
+        theirs, _, _ = dosages_of(tmp_path / f"{n}.vcf.gz", [WINDOW], people, table.alleles)
+        counts.append(theirs.burden(0.002)[0][0])
+    assert counts == [[1], [1]]
+
+
 def test_masks_of_equal_content_share_their_chunks(files, table: AlleleTable) -> None:
     mask = table.mask(0.002)
     fewer = allele_table(files["genotypes"], [WINDOW], PEOPLE, counting_rows=TRAINING[:-1], frequency=0.002).mask(0.002)
@@ -203,8 +222,12 @@ def test_counted_alleles_come_back_as_they_were_stored(table: AlleleTable, tmp_p
     np.testing.assert_array_equal(again.rare, rare)
     assert again.alleles == [*table.alleles, []]
     assert again.n_seen == 7
-    np.testing.assert_array_equal(again.dosages[0], dosages)
-    assert again.dosages[0].dtype == np.float32
+    assert again.dosages[0].dtype == np.int8, "a quarter of the memory"
+    assert again.dosages[0][3, 0] == UNKNOWN
+    block = again.block(0.0, 0)
+    assert block.dtype == np.float32
+    np.testing.assert_array_equal(block, AlleleTable(table.alleles, [dosages], 7).block(0.0, 0))
+    assert np.isnan(block[3, 0])
     assert again.dosages[1].shape == (N, 0)
     assert path.stat().st_mode & 0o077 == 0
     damaged = bytearray(path.read_bytes())
