@@ -15,6 +15,7 @@ FEWER = [
     ("python docs/practice_cohort.py practice", "python small_cohort.py"),
     ("tier=null n_subjects=300", "tier=null n_subjects=120"),
     ("tier=null_confounded ", "tier=null_confounded n_subjects=120 "),
+    ("fd_threshold=0.2 run=runs/scrubbed", "fd_threshold=0.2 alignment=closed_form run=runs/scrubbed"),
     ("seeds=[0,1]", "seeds=[0] alignment=closed_form"),
     ("controls run=runs/first", "controls run=runs/first n_shuffles=2"),
     *(
