@@ -17,7 +17,7 @@ FEWER = [
     ("tier=null_confounded ", "tier=null_confounded n_subjects=120 "),
     ("fd_threshold=0.2 run=runs/scrubbed", "fd_threshold=0.2 alignment=closed_form run=runs/scrubbed"),
     ("seeds=[0,1]", "seeds=[0] alignment=closed_form"),
-    ("controls run=runs/first", "controls run=runs/first n_shuffles=2"),
+    ("controls run=runs/first", "controls run=runs/first n_shuffles=5"),
     *(
         (f"evaluate run=runs/{run}", f"evaluate run=runs/{run} comparisons=[confound_only] n_permutations=50")
         for run in ("scrubbed", "null-fit", "confounded-fit")
