@@ -58,6 +58,11 @@ def test_every_command_of_the_guide_runs(tmp_path: Path) -> None:
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": paths}
     for block in blocks("guide.md"):
+        if "genebrain forget" in block:  # which takes results away
+            first = tmp_path / "runs" / "first"
+            assert (first / "report.html").stat().st_size > 50_000
+            assert (first / "controls.json").exists()
+            assert (tmp_path / "runs" / "pooling" / "comparison.csv").exists()
         for words, fewer in FEWER:
             block = block.replace(words, fewer)
         done = subprocess.run(
@@ -65,6 +70,3 @@ def test_every_command_of_the_guide_runs(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         assert "Traceback" not in done.stderr, block
-    assert (tmp_path / "runs" / "first" / "report.html").stat().st_size > 50_000
-    assert (tmp_path / "runs" / "first" / "controls.json").exists()
-    assert (tmp_path / "runs" / "pooling" / "comparison.csv").exists()
