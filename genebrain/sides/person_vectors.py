@@ -136,9 +136,9 @@ def ingest_windows(
 
 
 def ready_encoder(
-    side: EncoderSide, cohort: Cohort, store: Path, training: IntArray, encoder: WindowEncoder | None
+    side: EncoderSide, cohort: Cohort, store: Path, training: IntArray, encoder: WindowEncoder | None = None
 ) -> tuple[WindowEncoder, WindowBank]:
-    """See :meth:`~genebrain.sides.scans.EncoderSide.ready`."""
+    """The encoder behind the scaling asked for, fitted on ``training`` rows, and its windows."""
     encoder = encoder or side.shared(cohort, store)
     bank = side.bank(encoder, cohort, store)
     if side.scaling == "cohort":
@@ -154,11 +154,11 @@ def vectors_of_windows(
     store: Path,
     training: IntArray,
     *,
-    encoder: WindowEncoder | None,
-    progress: bool,
+    encoder: WindowEncoder | None = None,
+    progress: bool = True,
 ) -> tuple[Embeddings, WindowBank]:
-    """See :meth:`~genebrain.sides.scans.EncoderSide.window_vectors`."""
-    encoder, bank = side.ready(cohort, store, training, encoder)
+    """Vectors of the windows of every scan, by its key, computed once; and how the scans are cut."""
+    encoder, bank = ready_encoder(side, cohort, store, training, encoder)
     planned = bank.plan([key for keys in person_scans(cohort, side.scans(cohort, store)) for key in keys])
     folder = embeddings_folder(store / "scan_embeddings", encoder, bank)
     say_encoder(encoder, bank)

@@ -30,7 +30,6 @@ from genebrain.training.settings import ALL_LINEAR, LoraSettings, Tuning
 if TYPE_CHECKING:
     from genebrain.brain.encoders.base import WindowEncoder
     from genebrain.brain.encoders.cache import EncoderShelf, ScanShape
-    from genebrain.brain.encoders.embed import Embeddings
     from genebrain.brain.store.job import ScanOptions
     from genebrain.brain.store.store import ScanStore
     from genebrain.brain.windows.bank import WindowBank
@@ -199,26 +198,12 @@ class EncoderSide(EncoderSettings):
         Those of ``summary=connectivity`` are read and averaged when a block of them is asked for. ``training`` rows are
         looked at only for ``scaling=cohort``; ``encoder`` replaces the one of these settings.
         """
-        from genebrain.sides.person_vectors import PersonVectors
+        from genebrain.sides.person_vectors import PersonVectors, vectors_of_windows
 
-        vectors, _ = self.window_vectors(cohort, store, training, encoder=encoder, progress=progress)
+        vectors, _ = vectors_of_windows(self, cohort, store, training, encoder=encoder, progress=progress)
         scans = person_scans(cohort, self.scans(cohort, store))
         people = PersonVectors(vectors, scans, self.scan_weights(cohort, store))
         return (people if self.summary == "connectivity" else np.asarray(people),)
-
-    def window_vectors(
-        self,
-        cohort: Cohort,
-        store: Path,
-        training: IntArray,
-        *,
-        encoder: WindowEncoder | None = None,
-        progress: bool = True,
-    ) -> tuple[Embeddings, WindowBank]:
-        """Vectors of the windows of every scan, by its key, computed once; and how the scans are cut."""
-        from genebrain.sides.person_vectors import vectors_of_windows
-
-        return vectors_of_windows(self, cohort, store, training, encoder=encoder, progress=progress)
 
     def features(self, width: int) -> Mapping[str, WindowFeature]:
         """Unfitted candidates by name, for embeddings of so many columns."""
@@ -246,14 +231,6 @@ class EncoderSide(EncoderSettings):
         """What a run records of its brain side: encoder, weights and windows in words and numbers."""
         facts = _shelf().facts(self.settings, **self._shape(cohort, store))
         return {**facts, "tuning": self.tuning, "cleaning": self.cleaning.describe() if self.cleaning.active else None}
-
-    def ready(
-        self, cohort: Cohort, store: Path, training: IntArray, encoder: WindowEncoder | None = None
-    ) -> tuple[WindowEncoder, WindowBank]:
-        """The encoder behind the scaling asked for, fitted on ``training`` rows, and its windows."""
-        from genebrain.sides.person_vectors import ready_encoder
-
-        return ready_encoder(self, cohort, store, training, encoder)
 
     def scan_weights(self, cohort: Cohort, store: Path) -> dict[str, float]:
         """Weight of each scan in its person's vector; those that are not named weigh 1."""

@@ -20,6 +20,7 @@ from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.participants import Cohort
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.sides.connectome import ConnectomeSide, person_scans
+from genebrain.sides.person_vectors import ready_encoder
 from genebrain.sides.readings import Readings
 from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
 
@@ -89,7 +90,7 @@ def _moments(side: ConnectomeSide, cohort: Cohort, store: Path, training: IntArr
 
 
 def _embeddings(side: EncoderSide, cohort: Cohort, store: Path, training: IntArray, progress: bool) -> Numbers:
-    encoder, bank = side.ready(cohort, store, training)
+    encoder, bank = ready_encoder(side, cohort, store, training)
     scans = person_scans(cohort, side.scans(cohort, store))
     planned = bank.plan([key for row in training for key in scans[row]])
     person, blocks = _several([[key for key in keys if key in planned] for keys in scans], training)

@@ -104,21 +104,13 @@ class ConnectomeFeature:
         }
 
     def fit(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
+        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
     ) -> Self:
         """Learn from TRAINING people: :class:`~genebrain.brain.connectome.moments.Moments`, unpacked."""
         raise NotImplementedError
 
     def transform(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
+        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
     ) -> Float32:
         """Features of any people, float32 ``[people, columns]``."""
         raise NotImplementedError

@@ -25,22 +25,14 @@ class Correlation(ConnectomeFeature):
     words = "connectome, correlations between parcels"
 
     def fit(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
+        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
     ) -> Self:
         """Learn which parcels the training subjects share. ``edges`` and ``frames`` are not needed."""
         self.fit_parcels(C0, C1)
         return self
 
     def transform(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
+        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
     ) -> Float32:
         """Features of any subjects, float32 [n, P (P - 1) / 2]."""
         upper = np.triu_indices(int(self.fitted(C0.shape[-1]).used.sum()), k=1)

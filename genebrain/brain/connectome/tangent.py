@@ -107,11 +107,7 @@ class InnovationTangent(ConnectomeFeature):
         return {f"{kind}-{q}": cls(None if q == n_parcels else q, shrinkage) for q in sizes}
 
     def fit(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
+        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
     ) -> Self:
         """Learn parcels, basis, autoregression and mean from TRAINING subjects: C0, C1 [n, P, P]."""
         shared = self.fit_parcels(C0, C1)
@@ -140,11 +136,7 @@ class InnovationTangent(ConnectomeFeature):
         return self
 
     def transform(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
+        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
     ) -> Float32:
         """Features of any subjects, float32 [n, q (q + 1) / 2]; ``edges`` must be given as in :meth:`fit`."""
         self.fitted(C0.shape[-1])

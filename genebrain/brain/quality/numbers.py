@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from genebrain.brain.images.atlas import Atlas
 from genebrain.brain.images.cifti_files import is_labels
 from genebrain.brain.images.motion import framewise_displacement
-from genebrain.brain.store.journal import INDEX, read_records, scan_keys
+from genebrain.brain.store.journal import INDEX, matched_keys, read_records
 from genebrain.brain.store.store import ScanStore
 from genebrain.common.types import FloatArray, UserError
 
@@ -124,7 +124,7 @@ def scan_quality(
     records = {record["key"]: record for record in read_records(store.folder / INDEX)}
     confounds: dict[str, Path | None] = {}
     if table is not None:
-        keys = _known_keys(store, table, records)
+        keys = matched_keys(store.folder, table, records)
         records = {key: records[key] for key in keys if key in records}
         confounds = dict(zip(keys, table.confounds, strict=True)) if "confounds" in table.columns else {}
     stored = [key for key in store.index.index if key in records]
@@ -216,12 +216,3 @@ def _labels(store: ScanStore, atlas: Path | str | None) -> NDArray[np.int64] | N
         raise UserError(f"{Path(atlas).name} is not the atlas that the store was filled with; give that one, or none")
     loaded = Atlas.load(atlas)
     return loaded.columns_in_ras()
-
-
-def _known_keys(store: ScanStore, table: pd.DataFrame, records: Mapping[str, Any]) -> list[str]:
-    """Keys of the scans of a table; the store of a cohort may know its people without the ``sub-`` of a folder."""
-    keys = scan_keys(store.folder, table)
-    if any(key in records for key in keys):
-        return keys
-    plain = table.assign(participant_id=[str(name).removeprefix("sub-") for name in table.participant_id])
-    return scan_keys(store.folder, plain)

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from pathlib import Path
 from typing import Any, Self
 
@@ -144,6 +144,18 @@ class Journal:
         with explained(self.folder):
             self._file.close()
         (self.folder / PARTIAL).unlink()
+
+
+def matched_keys(folder: Path, table: pd.DataFrame, known: Container[str]) -> list[str]:
+    """Keys of the rows of a scan table by the rule for ids: as written, or, if none is known, without ``sub-``.
+
+    The store of a cohort knows people by the ids of its participants table, a folder of scans by its own names.
+    """
+    keys = scan_keys(folder, table)
+    if any(key in known for key in keys):
+        return keys
+    plain = table.assign(participant_id=[str(name).removeprefix("sub-") for name in table["participant_id"]])
+    return scan_keys(folder, plain)
 
 
 def read_records(path: Path) -> list[Record]:

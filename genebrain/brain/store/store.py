@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from genebrain.brain.store.fill import fill_store, ingest_scans
 from genebrain.brain.store.job import Record
-from genebrain.brain.store.journal import INDEX, SETTINGS, array_path, read_records, scan_keys
+from genebrain.brain.store.journal import INDEX, SETTINGS, array_path, matched_keys, read_records, scan_keys
 from genebrain.brain.store.report import IngestReport
 from genebrain.common.files import mark_used
 from genebrain.common.hashing import sha256
@@ -99,7 +99,7 @@ class ScanStore:
 
     def reasons(self, table: pd.DataFrame) -> list[str | None]:
         """Why each row of a scan table is not in the store; None where it is, or was never asked for."""
-        return [self._reasons.get(key) for key in scan_keys(self.folder, table)]
+        return [self._reasons.get(key) for key in matched_keys(self.folder, table, self._reasons)]
 
     def read(self, scan_key: str, t0: int | None = None, t1: int | None = None) -> NDArray[np.float32]:
         """Frames ``t0`` to ``t1`` (not included) as float32 [frames, parcels] or [frames, X, Y, Z].

@@ -10,6 +10,7 @@ from genebrain.common.run_folder import write_json
 from genebrain.common.types import UserError
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
+from genebrain.sides.person_vectors import ready_encoder
 from genebrain.sides.scans import EncoderSide
 from genebrain.sides.workspace import Workspace
 
@@ -82,5 +83,5 @@ def _of_scans(side: EncoderSide, workspace: Workspace, training: IntArray) -> li
     from genebrain.brain.encoders.embed import embeddings_name
 
     cohort, store = workspace.cohort, workspace.store
-    name = embeddings_name(*side.ready(cohort, store, training))
+    name = embeddings_name(*ready_encoder(side, cohort, store, training))
     return [side.folder(side.options(cohort)), f"{SCAN_EMBEDDINGS}/{name}"]

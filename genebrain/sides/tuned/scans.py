@@ -24,6 +24,7 @@ from genebrain.common.types import IntArray
 from genebrain.sides.connectome import person_scans
 from genebrain.sides.embedding_feature import EmbeddingFeature
 from genebrain.sides.people import EncoderMaker
+from genebrain.sides.person_vectors import ready_encoder, vectors_of_windows
 from genebrain.sides.scans import EncoderSide
 from genebrain.sides.tuned.person_windows import PersonWindows, StoredScans, WeightedWindow
 from genebrain.training.recompute import recomputed
@@ -131,12 +132,12 @@ def scan_encoder(
     def make(closed: ClosedForm, rows: IntArray) -> PersonWindows:
         feature = features[closed.chosen["brain"]]
         if side.tuning == "frozen":
-            embeddings, bank = side.window_vectors(cohort, store, training)
+            embeddings, bank = vectors_of_windows(side, cohort, store, training)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 return StoredScans(embeddings, _people(side, cohort, store, bank), feature)
         side.description(cohort, store)  # of the weights as they are now, before they are trained
-        model, bank = side.ready(cohort, store, training, side.build(cohort, store))
+        model, bank = ready_encoder(side, cohort, store, training, side.build(cohort, store))
         encoder = TunedEncoder(model, side.tuning, side.lora, seed, model.fingerprint())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -18,6 +18,7 @@ from genebrain.engines.settings import EngineSettings
 from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
+from genebrain.sides.person_vectors import vectors_of_windows
 from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.studies.costs.closed_form import Pace, columns_of, table_seconds
@@ -98,7 +99,7 @@ def _timed(
         read, stored = time.monotonic() - started, _size(store)
         started = time.monotonic()
         if isinstance(brain, EncoderSide) and brain.scaling != "cohort":
-            brain.window_vectors(few, store, np.empty(0, np.int64), progress=False)
+            vectors_of_windows(brain, few, store, np.empty(0, np.int64), progress=False)
         return read, time.monotonic() - started, stored, _size(store) - stored
 
 

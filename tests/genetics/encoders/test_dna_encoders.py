@@ -159,7 +159,7 @@ TABLES = {
     "0c4c3c8b00de219acbfeb0009115a844": {"closing_mark": False},
     "b1843e7ebb2adbb4f2ecd74113a19c5d": {"strand": "both_concat", "phases": (0, 3)},
     "9b62f61d4158fab5a56b207ee1103c80": {"layer": -2},
-    "f27bdbf41a88251a6901da7868701913": {"last_layers": 2, "storage": "float16", "frame": "trim_left"},
+    "f27bdbf41a88251a6901da7868701913": {"last_layers": 2, "storage": "float16", "length_rule": "trim_left"},
 }
 
 
