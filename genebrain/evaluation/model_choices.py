@@ -15,6 +15,7 @@ Row = tuple[str, str, str]
 FEATURES = {
     "innovation": "connectome, tangent space of what each frame adds to the one before",
     "lag0": "connectome, tangent space of the covariance",
+    "without_global": "connectome, tangent space of the covariance without the global signal",
     "spectrum": "strength and rhythm of each parcel, log spectra",
     "directed": "which components run ahead of which, from one frame to the next",
     "coherence": "how networks of parcels hold together, and how long",

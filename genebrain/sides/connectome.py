@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 Feature: TypeAlias = "ConnectomeFeature | SideBySide"
 """A connectome feature, or several next to each other."""
 
-DEFAULT_KINDS = ("innovation", "lag0", "spectrum", "directed", "coherence", "envelopes")
-"""No kind is best for every cohort: coupling, covariance, local rhythm, who leads, and how networks change in time."""
+DEFAULT_KINDS = ("innovation", "lag0", "without_global", "spectrum", "directed", "coherence", "envelopes")
+"""No kind is best for every cohort: coupling, covariance, with the global signal and without, local rhythm, who leads,
+and how networks change in time."""
 
 COMPONENTS = (15, 25, 40)
 
@@ -47,10 +48,10 @@ class ConnectomeSide:
     ----------
     kind : str or sequence of str
         One or several of innovation (tangent space of the innovation covariance of a group autoregression), lag0 (of
-        the covariance), spectrum (log spectra of the parcels), directed (which component runs ahead of which),
-        coherence (how networks of parcels hold together, and how long), envelopes (which networks are active at the
-        same moments), correlation and partial_correlation. Cross-validation inside training chooses among several,
-        and adds others where that pays. Kinds of a plugin are entered by
+        the covariance), without_global (the same without the global signal), spectrum (log spectra of the parcels),
+        directed (which component runs ahead of which), coherence (how networks of parcels hold together, and how long),
+        envelopes (which networks are active at the same moments), correlation and partial_correlation. Cross-validation
+        inside training chooses among several, and adds others where that pays. Kinds of a plugin are entered by
         :func:`~genebrain.brain.connectome.features.register_kind`.
     components : sequence, optional
         Leading components to try, chosen by cross-validation inside training; None: 15, 25, 40, and of a single kind

@@ -137,7 +137,8 @@ def needed(feature: Any, summary: Iterable[Any]) -> tuple[Any, ...]:
 
 
 KINDS = (
-    "innovation", "lag0", "spectrum", "directed", "coherence", "envelopes", "correlation", "partial_correlation",
+    "innovation", "lag0", "without_global", "spectrum", "directed", "coherence", "envelopes",
+    "correlation", "partial_correlation",
 )  # fmt: skip
 _HOME = "genebrain.brain.connectome.features"
 FEATURES: Registry[type[ConnectomeFeature]] = Registry(

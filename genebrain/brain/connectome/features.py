@@ -6,6 +6,7 @@ All features share one interface: ``fit(C0, C1)`` on training subjects only, ``t
 
 - :class:`InnovationTangent`: tangent space of the covariance of what a group autoregression cannot predict.
 - :class:`Lag0Tangent`: tangent space of the ordinary covariance.
+- :class:`WithoutGlobalSignal`: the same of what the global signal does not explain.
 - :class:`LogSpectrum`: log power of every parcel in frequency bands.
 - :class:`DirectedCoupling`, :class:`Coherence`, :class:`Envelopes`: who leads, how networks hold together, and when.
 - :class:`Correlation`, :class:`PartialCorrelation`: Fisher-z of the (partial) correlations.
@@ -30,6 +31,7 @@ from genebrain.brain.connectome.side_by_side import SideBySide
 from genebrain.brain.connectome.spectrum import LogSpectrum
 from genebrain.brain.connectome.stored_moments import ComponentProjection, moments_from_store, summaries_from_store
 from genebrain.brain.connectome.tangent import InnovationTangent, Lag0Tangent, innovation_covariance
+from genebrain.brain.connectome.without_global import WithoutGlobalSignal
 
 __all__ = [
     "FEATURES",
@@ -45,6 +47,7 @@ __all__ = [
     "PartialCorrelation",
     "ScanSummary",
     "SideBySide",
+    "WithoutGlobalSignal",
     "innovation_covariance",
     "lag_moments",
     "moments_from_store",
@@ -81,6 +84,7 @@ def register_kind(name: str) -> Callable[[type[ConnectomeFeature]], type[Connect
 for _name, _kind in {
     "innovation": InnovationTangent,
     "lag0": Lag0Tangent,
+    "without_global": WithoutGlobalSignal,
     "spectrum": LogSpectrum,
     "directed": DirectedCoupling,
     "coherence": Coherence,
