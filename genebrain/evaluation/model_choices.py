@@ -125,8 +125,13 @@ def _among(tried: Sequence[Mapping[str, Any]], key: str, chosen: Mapping[str, An
     if len(best) < 2:
         return VALIDATED
     under = "" if key == "mode" else ", under ridge"
-    listed = ", ".join(f"{name} ({recall:.3f})" for name, recall in best.items())
-    return f"{VALIDATED}{under}; best recall@1 of each: {listed}"
+    stacks = [name for name in best if "+" in str(name)]
+    shown = [name for name in best if name not in stacks or name == chosen[key]]
+    if others := [name for name in stacks if name not in shown]:
+        shown.append(max(others, key=lambda name: best[name]))
+    listed = ", ".join(f"{name} ({best[name]:.3f})" for name in shown)
+    more = f"; {len(stacks)} stacks were tried" if len(stacks) > 1 else ""
+    return f"{VALIDATED}{under}; best recall@1 of each: {listed}{more}"
 
 
 def _calibration(found: Mapping[str, float]) -> str:

@@ -87,7 +87,7 @@ def fit_alignment(
         raise UserError(NO_CLOSED_FORM)
     training = np.sort(np.concatenate([train_rows, validation_rows]))
     closed = fit_recipe(subjects, training, settings, seed, progress=progress)
-    for line in told_choices(closed.chosen):
+    for line in told_choices(closed.chosen) if progress else ():  # of a comparison they would look like the model's
         log.info(line)
     if settings.train == "none":
         return AlignmentModel(settings, closed)

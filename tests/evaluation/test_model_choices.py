@@ -32,6 +32,17 @@ def test_every_choice_names_its_alternatives(metrics: dict) -> None:
     assert "random" in rows["DNA encoder"][0]
 
 
+def test_of_many_stacks_the_best_is_shown(metrics: dict) -> None:
+    stacks = {"innovation-15+spectrum": 0.2, "innovation-15+coherence": 0.3, "innovation-15+directed-25": 0.1}
+    tried = TRIED + [{"brain": name, "k": 8, "mode": "ridge", "recall@1": value} for name, value in stacks.items()]
+    for brain in ("innovation-15", "innovation-15+coherence"):
+        chosen = metrics["model"] | {"chosen": metrics["model"]["chosen"] | {"brain": brain}}
+        rows = {part: by for part, _, by in model_choices(chosen, tried)}
+        shown = "innovation-15+coherence (0.300)"
+        others = ", innovation-15+spectrum (0.200)" if "+" in brain else ""
+        assert rows["brain feature"].endswith(f"innovation-25 (0.231), {shown}{others}; 3 stacks were tried")
+
+
 def test_other_kinds_of_runs_and_missing_parts(metrics: dict) -> None:
     assert model_choices({}) == []
     assert model_choices({"kept": "closed_form", "train": "none"}) == [

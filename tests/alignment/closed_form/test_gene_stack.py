@@ -12,7 +12,8 @@ from genebrain.alignment.closed_form.choice import Judge
 from genebrain.alignment.closed_form.column_sets import ColumnSet, GeneBlocks, SetColumns, rows_of
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
 from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
-from genebrain.alignment.closed_form.gene_stack import Member, stacked_reading
+from genebrain.alignment.closed_form.empirical_bayes import Posterior
+from genebrain.alignment.closed_form.gene_stack import MOST_GROWN, Member, stacked_reading
 from genebrain.alignment.closed_form.spectral import grouped_folds
 from genebrain.alignment.closed_form.told import told_genes
 from genebrain.evaluation.rank_metrics import expected_recall_at_1
@@ -132,6 +133,18 @@ def test_a_member_that_predicts_next_to_nothing_gets_no_huge_weight() -> None:
     members = [Member("c", "dosages", "entry", 1e-3 * u, np.zeros((1, 3)), 0.5)]
     judge = Judge(np.zeros((90, 1)), np.arange(90), grouped_folds(np.arange(90), 5, 0), ClosedFormSettings())
     assert stacked_reading(judge, members, u).weights.max() <= 1.2
+
+
+@pytest.mark.parametrize(("grown", "kept"), [(1.0, 1.0), (1.3, 1.3), (1000.0, MOST_GROWN**0.5), (0.1, 0.1)])
+def test_what_a_prior_finds_in_everybody_and_in_no_fold_does_not_enter_unjudged(grown: float, kept: float) -> None:
+    rng = np.random.default_rng(0)
+    one, rotation = 1e-3 * rng.normal(size=(5, 3)), np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    judge = Judge(rng.normal(size=(90, 5)), np.arange(90), grouped_folds(np.arange(90), 5, 0), ClosedFormSettings())
+    mean = np.stack([*[one] * 5, grown * one])
+    posterior = Posterior(mean, np.ones((6, 3)), np.ones_like(mean), np.stack([rotation] * 6))
+    member = Member.of(judge, posterior, rng.normal(size=(90, 3)), "c", "dosages", "entry")
+    np.testing.assert_allclose(member.coefficients, kept * one @ rotation.T)
+    np.testing.assert_allclose(member.held_out, judge.x @ one @ rotation.T)
 
 
 @pytest.mark.parametrize("seed", range(5))
