@@ -11,8 +11,8 @@ from scipy.optimize import nnls
 from genebrain.alignment.closed_form.choice import Judge
 from genebrain.alignment.closed_form.column_sets import ColumnSet, GeneBlocks, SetColumns, rows_of
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
-from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.alignment.closed_form.empirical_bayes import Posterior
+from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
 from genebrain.alignment.closed_form.gene_stack import MOST_GROWN, Member, stacked_reading
 from genebrain.alignment.closed_form.spectral import grouped_folds
 from genebrain.alignment.closed_form.told import told_genes
