@@ -103,7 +103,7 @@ def summaries_from_store(
 
     stacked = stack_moments(subjects(), len(keys))
     each = [[entry] if isinstance(entry, str) else list(entry) for entry in keys]
-    series = PeopleSeries(store, each, known, USUAL_TR, despike)
+    series = PeopleSeries(store, each, known, np.nan if known else USUAL_TR, despike)
     return ScanSummary(*stacked, np.stack(powers), seconds, series)
 
 

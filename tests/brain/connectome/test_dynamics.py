@@ -166,3 +166,34 @@ def test_scans_that_are_too_short_are_refused_by_name_and_a_slow_scan_is_read() 
         FEATURES["coherence"]().fit(*short)
     for tr in (0.4, 3.0, 10.0):
         assert np.isfinite(network_statistics(grouped(1)[:30], np.ones(PARCELS, bool), tr, GROUP)).all()
+    assert np.isnan(network_statistics(grouped(1)[:20], np.ones(PARCELS, bool), 0.1, GROUP)).all()  # two seconds
+
+
+@pytest.mark.parametrize("name", OF_SERIES)
+def test_a_run_that_tells_nothing_takes_nothing_from_another_run(name: str, cohort: list[np.ndarray]) -> None:
+    """The last person's second run is too short, the one before lacks a network in the second run."""
+    short, poor = {"short": cohort[0][:8]}, {"poor": cohort[1]}
+    store = Store({str(i): one for i, one in enumerate(cohort)} | short | poor, {"poor": [0, 1, 2, 3]})
+    single = [[str(i)] for i in range(len(cohort))]
+    both = [*single[:-2], [*single[-2], "poor"], [*single[-1], "short"]]
+    made, alone = (
+        summaries_from_store(store, keys, dict.fromkeys(store.series, TR), despike=False) for keys in (both, single)
+    )
+    feature = FEATURES[name]().fit(*alone)
+    found, wanted = feature.transform(*made), feature.transform(*alone)
+    np.testing.assert_array_equal(found[:-2], wanted[:-2])
+    np.testing.assert_allclose(found[-1], wanted[-1], atol=1e-5)
+    assert feature.report["subjects_filled"] == 0
+    assert not np.allclose(found[-2], wanted[-2], atol=1e-3)  # what the poor run tells of other networks counts
+
+
+def test_a_scan_of_unknown_time_step_is_not_read_as_if_it_had_the_usual_one(cohort: list[np.ndarray]) -> None:
+    store = Store({str(i): one for i, one in enumerate(cohort)})
+    steps = {key: 2.5 for key in store.series if key != "0"}
+    keys = list(store.series)
+    made, nobody = (summaries_from_store(store, keys, one, despike=False) for one in (steps, {}))
+    feature = FEATURES["coherence"]().fit(*made)
+    np.testing.assert_allclose(feature.transform(*made)[0], feature.mean, atol=1e-6)
+    assert feature.report["subjects_filled"] == 1
+    feature.fit(*nobody).transform(*nobody)
+    assert feature.report["subjects_filled"] == 0  # nobody's is known: only the order counts

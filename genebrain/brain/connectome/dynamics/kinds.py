@@ -69,7 +69,7 @@ class NetworkFeature(ConnectomeFeature):
         found = self._statistics(series_of(series))
         known = np.isfinite(found)
         if not known.any():
-            raise UserError("no scan is long enough to see networks in time")
+            raise UserError("no scan is long enough, or has parcels enough, to see networks in time")
         self.mean = np.where(known, found, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         return self
 

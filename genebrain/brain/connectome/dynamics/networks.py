@@ -49,7 +49,7 @@ def network_statistics(
     series : float ``[frames, parcels]``
     usable : bool ``[parcels]``
     tr : float
-        Seconds between two frames.
+        Seconds between two frames; NaN where they are unknown.
     labels : int ``[parcels]``
         Network of every parcel; below 0: none.
     """
@@ -57,7 +57,7 @@ def network_statistics(
     spread = series.std(axis=0)
     member = (labels[:, None] == np.arange(n)) & (usable & (spread > 0))[:, None]
     count = member.sum(axis=0)
-    if len(series) < FEWEST_FRAMES:
+    if not tr > 0 or len(series) < max(FEWEST_FRAMES, 2 * SMOOTH_S / tr):
         return np.full(coherence_width(n) + len(upper[0]), np.nan)
     share = member / np.maximum(count, 1)
     scaled = series / np.where(spread > 0, spread, 1)

@@ -44,7 +44,7 @@ class PeopleSeries:
     steps : mapping of str to float
         Seconds between two frames by scan.
     usual : float
-        Of scans that are not named there.
+        Of scans that are not named there; NaN where it is unknown.
     despike : bool
         Whether motion spikes are interpolated.
     known : dict
@@ -78,7 +78,7 @@ class PeopleSeries:
         return PeopleSeries(self.store, keys, {**self.steps, **other.steps}, self.usual, self.despike, self.known)
 
     def means(self, label: Any, statistic: Statistic) -> NDArray[np.float64]:
-        """Mean of a statistic over the scans of each person, by their frames, ``[people, numbers]``.
+        """Mean of a statistic over the scans of each person that tell it, by their frames, ``[people, numbers]``.
 
         Parameters
         ----------
@@ -99,7 +99,10 @@ class PeopleSeries:
                 value = statistic(series, usable, self.steps.get(key, self.usual))
                 known[key] = np.append(value, len(series)).astype(np.float32)
         rows = np.stack([known[key] for key in keys]).astype(np.float64)
-        return np.asarray(np.average(rows[:, :-1], axis=0, weights=rows[:, -1]))
+        told = np.isfinite(rows[:, :-1])  # a run that is too short, or lacks a network, takes nothing from the others
+        frames = told * rows[:, -1:]
+        total = np.where(told, frames * rows[:, :-1], 0).sum(axis=0)
+        return np.where(told.any(axis=0), total / np.maximum(frames.sum(axis=0), 1), np.nan)
 
     def read(self, key: str) -> tuple[NDArray[np.float64], BoolArray]:
         """One series without gaps, demeaned, and its usable parcels."""
