@@ -167,6 +167,9 @@ def test_readings_exported_of_the_default_recipe_give_its_numbers(cohort, tmp_pa
     one, other = (run.model.closed_form.chosen for run in (before, after))
     assert (one["brain"], one["k"]) == (other["brain"], other["k"])
     assert len(before.model.closed_form.columns.sets) > 1
+    kinds = {name.partition("|")[0].partition("-")[0] for name in read_vectors(tables["brains"]).columns}
+    assert kinds == set(genebrain.ConnectomeSide().kinds)  # those that the model does not use as well
+    assert "rare alleles" in {name.partition("|")[0] for name in read_vectors(tables["genes"]).columns}
     scores = [run.vectors("all").scores.to_numpy() for run in (before, after)]
     assert np.abs(scores[0] - scores[1]).max() < 1e-6 * np.abs(scores[0]).max()
     judged = [tasks.evaluate(run.path, comparisons=(), findings=False, **JUDGE)["retrieval"] for run in (before, after)]

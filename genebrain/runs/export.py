@@ -66,14 +66,15 @@ def export_run(run: Run, out: Path, *, features: bool = False) -> dict[str, str]
         )
     if features:
         tables["genome_features.parquet"] = _, columns = _blocks(run)
-        tables["brain_features.parquet"] = scans, _ = _scans(subjects.brain)
+        candidates = subjects.candidates
+        tables["brain_features.parquet"] = scans, _ = _scans(candidates)
         left = isinstance(subjects.blocks, GeneBlocks) and MOTIFS in subjects.blocks.sources
         written["genome_features.parquet"] = (
             f"pooled genomes before the tower, {len(columns)} columns, by reading and window"
             + ("; counts of words are left out, so a fit on it is another one" if left else "")
         )
         written["brain_features.parquet"] = (
-            f"features of the scans ({', '.join(subjects.brain)}), {scans.shape[1]} columns, fitted on the training "
+            f"features of the scans ({', '.join(candidates)}), {scans.shape[1]} columns, fitted on the training "
             f"people; the model uses {fitted.brain_name}"
         )
     for name, (values, columns_) in tables.items():

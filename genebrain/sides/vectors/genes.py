@@ -27,7 +27,8 @@ class VectorGenes:
     pieces of a window, so that the sparse gene side can choose among them; without such names there is one window.
     The numbers are taken as they are: principal components per window (or piece), fitted on training people.
     ``embeddings 0.05|window:piece:number`` is a number of one reading of several, as ``export`` writes them: embeddings
-    or dosages, with the frequency below which alleles were masked; the readings are stacked as those of genotypes are.
+    or dosages, with the frequency below which alleles were masked, or ``rare alleles``. Readings are stacked as those of
+    genotypes are.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def _several(
 ) -> tuple[Blocks, int | None]:
     """Blocks of several readings with the sets of columns that are made of them."""
     from genebrain.alignment.closed_form.column_sets import GeneBlocks
-    from genebrain.sides.genes.readings import column_sets, source_of
+    from genebrain.sides.genes.readings import BURDEN, column_sets, source_of
 
     where, plain = table.path.name, [name.partition(vector_files.READING)[2] for name in table.columns]
     names = vector_files.windows_of(plain, where).names
@@ -138,7 +139,7 @@ def _several(
     for name, columns in readings.items():
         family, _, told = name.partition(" ")
         frequency = float(told) if re.fullmatch(r"[\d.e-]+", told) else 0.0
-        if family not in ("embeddings", "dosages") or source_of(family, frequency) != name:
+        if name != BURDEN and (family not in ("embeddings", "dosages") or source_of(family, frequency) != name):
             raise UserError(
                 f"{where}: the reading '{name}' of genomes is unknown; they are called as export writes them, such as "
                 "'embeddings 0.05' or 'dosages'"
@@ -147,16 +148,19 @@ def _several(
         own = dict(zip(windows.names, windows.columns, strict=True))
         none = np.empty(0, np.int64)  # a window without a variant has no dosages
         sources[name] = [np.ascontiguousarray(values[:, columns[own.get(window, none)]]) for window in names]
+        if name == BURDEN:  # counts of all rare alleles go with the dosages, under no mask
+            continue
         families.add(family)
         frequencies.add(frequency)
         if family == "embeddings":
             widths[name] = windows.item_width if pooling.keeps_chunks_apart else None
     wanted = {source_of(family, one) for family in families for one in frequencies}
-    if pooling.window not in ("components", "concat") or wanted != set(sources):
+    if pooling.window not in ("components", "concat") or wanted != set(sources) - {BURDEN}:
         absent = ", ".join(sorted(wanted - set(sources))) or f"pooling.window={pooling.window}"
         raise UserError(
             f"{where}: readings of genomes ({', '.join(readings)}) go together with all frequencies of each family and "
             f"with pooling.window=components (amiss: {absent})"
         )
     sets = column_sets(tuple(families), tuple(sorted(frequencies)), widths)
-    return GeneBlocks(sources, sets), next(iter(widths.values()), None)
+    found = tuple(one for one in sets if one.source in sources)
+    return GeneBlocks(sources, found), next(iter(widths.values()), None)
