@@ -27,8 +27,8 @@ class VectorGenes:
     pieces of a window, so that the sparse gene side can choose among them; without such names there is one window.
     The numbers are taken as they are: principal components per window (or piece), fitted on training people.
     ``embeddings 0.05|window:piece:number`` is a number of one reading of several, as ``export`` writes them: embeddings
-    or dosages, with the frequency below which alleles were masked, or ``rare alleles``. Readings are stacked as those of
-    genotypes are.
+    or dosages, with the frequency below which alleles were masked, or ``rare alleles``. Readings are stacked as those
+    of genotypes are.
 
     Parameters
     ----------
