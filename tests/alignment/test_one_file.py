@@ -26,8 +26,15 @@ def test_a_model_comes_back_from_one_file(tmp_path, how):
     shared = rng.normal(size=(70, 3))
     genes, brains = (shared + 0.3 * rng.normal(size=shared.shape) for _ in range(2))
     run = genebrain.load_run(genebrain.fit(genes=genes, brains=brains, run=tmp_path / "run", progress=False, **how))
-    path = genebrain.save_model(run.model, tmp_path / "model.safetensors")
+    path = genebrain.save_model(run.model, tmp_path / "new" / "model.safetensors")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1  # a bit of a number
+    (tmp_path / "changed").write_bytes(bytes(content))
+    with pytest.raises(UserError, match="its checksum differs"):
+        genebrain.load_model(tmp_path / "changed")
+    with pytest.raises(UserError, match="is a folder; name a file"):
+        genebrain.save_model(run.model, tmp_path)
     model = genebrain.load_model(path)
     assert model.settings == run.model.settings
     gene, brain = model.vectors(run.subjects, run.rows())
