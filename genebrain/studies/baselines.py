@@ -138,7 +138,7 @@ def best_gene_reading(arena: Arena) -> Vectors | None:
 
 
 def textbook(arena: Arena) -> Vectors | None:
-    """Random projectors trained with InfoNCE and early stopping, cosine; encoders stay as they are.
+    """Random projectors on the model's own columns and features, InfoNCE with early stopping, cosine; encoders frozen.
 
     None where no validation people are left to stop by: they are the ones that are judged.
     """
@@ -157,6 +157,7 @@ def textbook(arena: Arena) -> Vectors | None:
         arena.folder / "textbook",
         seed=arena.seed,
         progress=False,
+        closed=arena.fitted.closed_form,
     )
     return fitted.vectors(subjects, arena.judged)
 
