@@ -166,6 +166,7 @@ def test_readings_exported_of_the_default_recipe_give_its_numbers(cohort, tmp_pa
     before, after = genebrain.load_run(tmp_path / "first"), genebrain.load_run(tmp_path / "again")
     one, other = (run.model.closed_form.chosen for run in (before, after))
     assert (one["brain"], one["k"]) == (other["brain"], other["k"])
+    assert any(name.startswith("rare alleles|") for name in read_vectors(tables["genes"]).columns)
     assert len(before.model.closed_form.columns.sets) > 1
     scores = [run.vectors("all").scores.to_numpy() for run in (before, after)]
     assert np.abs(scores[0] - scores[1]).max() < 1e-6 * np.abs(scores[0]).max()

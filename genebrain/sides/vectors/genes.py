@@ -128,7 +128,7 @@ def _several(
 ) -> tuple[Blocks, int | None]:
     """Blocks of several readings with the sets of columns that are made of them."""
     from genebrain.alignment.closed_form.column_sets import GeneBlocks
-    from genebrain.sides.genes.readings import column_sets, source_of
+    from genebrain.sides.genes.readings import BURDEN, column_sets, source_of
 
     where, plain = table.path.name, [name.partition(vector_files.READING)[2] for name in table.columns]
     names = vector_files.windows_of(plain, where).names
@@ -138,20 +138,26 @@ def _several(
     for name, columns in readings.items():
         family, _, told = name.partition(" ")
         frequency = float(told) if re.fullmatch(r"[\d.e-]+", told) else 0.0
-        if family not in ("embeddings", "dosages") or source_of(family, frequency) != name:
+        known = family in ("embeddings", "dosages") and source_of(family, frequency) == name
+        if not known and name != BURDEN:
             raise UserError(
                 f"{where}: the reading '{name}' of genomes is unknown; they are called as export writes them, such as "
-                "'embeddings 0.05' or 'dosages'"
+                f"'embeddings 0.05', 'dosages' or '{BURDEN}'"
             )
         windows = vector_files.windows_of([plain[column] for column in columns], where)
         own = dict(zip(windows.names, windows.columns, strict=True))
         none = np.empty(0, np.int64)  # a window without a variant has no dosages
         sources[name] = [np.ascontiguousarray(values[:, columns[own.get(window, none)]]) for window in names]
+        if not known:
+            continue
         families.add(family)
         frequencies.add(frequency)
         if family == "embeddings":
             widths[name] = windows.item_width if pooling.keeps_chunks_apart else None
     wanted = {source_of(family, one) for family in families for one in frequencies}
+    if "dosages" in families:  # without a column where nobody has a rare allele
+        sources.setdefault(BURDEN, [np.empty((len(values), 0), np.float32) for _ in names])
+        wanted.add(BURDEN)
     if pooling.window not in ("components", "concat") or wanted != set(sources):
         absent = ", ".join(sorted(wanted - set(sources))) or f"pooling.window={pooling.window}"
         raise UserError(
