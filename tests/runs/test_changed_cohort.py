@@ -174,12 +174,15 @@ def test_rows_of_vectors_may_go_and_come(tmp_path, gone, last):
 
 
 def test_other_people_under_the_same_ids_are_a_second_cohort(tmp_path):
-    for name, seed in (("a", 0), ("b", 1)):
-        for side, frame in zip(("genes", "brains"), frames(seed), strict=True):
-            frame.to_parquet(tmp_path / f"{side}-{name}.parquet")
+    for name, seed, n in (("a", 0, 60), ("b", 1, 70)):  # the last of a have no genome
+        genes, brains = frames(seed)
+        genes[:n].to_parquet(tmp_path / f"genes-{name}.parquet")
+        brains.to_parquet(tmp_path / f"brains-{name}.parquet")
+    (tmp_path / "people.tsv").write_text("participant_id\n" + "\n".join(genes.index))
     run = tasks.fit(
-        genes=tmp_path / "genes-a.parquet", brains=tmp_path / "brains-a.parquet", run=tmp_path / "run", progress=False,
-        alignment=AlignmentSettings(train="none"),
+        genes=tmp_path / "genes-a.parquet", brains=tmp_path / "brains-a.parquet", participants=tmp_path / "people.tsv",
+        run=tmp_path / "run", progress=False, alignment=AlignmentSettings(train="none"),
+        brain=genebrain.VectorBrain(components=(5,), unpaired=True),
     )  # fmt: skip
     second = tmp_path / "cohort.yaml"
     second.write_text("gene_vectors: genes-b.parquet\nbrain_vectors: brains-b.parquet\n")

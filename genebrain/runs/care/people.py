@@ -20,7 +20,8 @@ import pandas as pd
 from genebrain.brain.store.store import ScanStore
 from genebrain.common.reading import contents_of, read_record
 from genebrain.common.run_folder import write_json
-from genebrain.common.types import IntArray, UserError
+from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.sides.vectors.brains import VectorBrain
 from genebrain.sides.vectors.genes import VectorGenes
@@ -66,8 +67,8 @@ def known_people(
 ) -> KnownPeople:
     """Marks of everybody of a cohort whose scans are read; genomes under the masks of the training people."""
     cohort = workspace.cohort
-    names, (scans, alone) = cohort.table["participant_id"], scan_marks(experiment.brain, workspace)
-    genomes = zip(names, _genome_marks(experiment.genetics, workspace, training), strict=True)
+    scans, alone = scan_marks(experiment.brain, workspace), _alone_marks(experiment.brain, workspace)
+    genomes = zip(cohort.table["participant_id"], _genome_marks(experiment.genetics, workspace, training), strict=True)
     empty = KnownPeople(cohort.fingerprint if key is None else key, {}, {}, {})
     return replace(
         empty, **{what: {empty.id_of(name): mark for name, mark in marks}
@@ -108,6 +109,7 @@ def rows_now(run: Path, workspace: Workspace) -> IntArray | None:
         if known.alone and len(more):
             more = more[[known.id_of(name) in known.alone for name in more["participant_id"]]]
         counts = {GONE: len(known.scans) - len(kept), NEW: len(cohort) - len(kept)}
+        counts["without a genome gone"] = alone_gone(run, workspace)
         workspace.keep_people(kept, NEW, replace(cohort, unpaired_scans=more))
         workspace.cohort.funnel["dropped"][GONE] = counts[GONE]
         what = "; ".join(f"{n} people {why}" for why, n in counts.items() if n) or "its files, not its people"
@@ -127,7 +129,7 @@ def is_own(run: Path, brain: BrainSide, workspace: Workspace) -> bool:
     if not (run / PEOPLE).is_file():
         return False
     known = read_people(run)
-    shared = sum(known.scans.get(known.id_of(name)) == mark for name, mark in scan_marks(brain, workspace)[0])
+    shared = sum(known.scans.get(known.id_of(name)) == mark for name, mark in scan_marks(brain, workspace))
     return 2 * shared > len(known.scans)
 
 
@@ -155,17 +157,34 @@ def refuse_changed(run: Path, experiment: Experiment, workspace: Workspace, trai
         )
 
 
-def scan_marks(brain: BrainSide, workspace: Workspace) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Ids with a hash of what the store holds of their scans: of everybody, and of people without a genome."""
-    cohort, unpaired = workspace.cohort, workspace.unpaired_inputs(brain)  # which brings theirs there
+def scan_marks(brain: BrainSide, workspace: Workspace) -> Iterable[tuple[str, str]]:
+    """Ids of everybody with a hash of what the store holds of their scans."""
+    cohort = workspace.cohort
     if isinstance(brain, VectorBrain):
         (values,) = brain.inputs(cohort, workspace.store, np.empty(0, np.int64))
-        theirs = () if unpaired is None else zip(_in_order(cohort.unpaired_scans), unpaired[0], strict=True)
-        own = zip(cohort.table["participant_id"], values, strict=True)
-        return (*([(str(name), _hashed(row.tobytes())) for name, row in rows] for rows in (own, theirs)),)  # type: ignore[return-value]
-    scans = isinstance(brain, EncoderSide)
-    store = brain.scans(cohort, workspace.store) if scans else ScanStore(brain.folder(workspace.store))
-    return list(_stored(store, cohort.scans)), list(_stored(store, cohort.unpaired_scans) if unpaired else ())
+        return _of_vectors(cohort.table["participant_id"], values)
+    return _stored(_store(brain, workspace), cohort.scans)
+
+
+def _alone_marks(brain: BrainSide, workspace: Workspace) -> Iterable[tuple[str, str]]:
+    """The same of people without a genome, where they are learned from."""
+    table, unpaired = workspace.cohort.unpaired_scans, workspace.unpaired_inputs(brain)  # which brings them there
+    if unpaired is None:
+        return ()
+    if isinstance(brain, VectorBrain):
+        names = table.sort_values("person", kind="stable")["participant_id"].unique()
+        return _of_vectors(names, unpaired[0])
+    return _stored(_store(brain, workspace), table)
+
+
+def _store(brain: ConnectomeSide | EncoderSide, workspace: Workspace) -> ScanStore:
+    if isinstance(brain, EncoderSide):
+        return brain.scans(workspace.cohort, workspace.store)
+    return ScanStore(brain.folder(workspace.store))
+
+
+def _of_vectors(names: Iterable[str], values: FloatArray) -> Iterable[tuple[str, str]]:
+    return ((name, _hashed(row.tobytes())) for name, row in zip(names, values, strict=True))
 
 
 def _stored(store: ScanStore, table: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -188,10 +207,6 @@ def _genome_marks(genetics: GenomeSide, workspace: Workspace, training: IntArray
         for mark, index in zip(hashes, chunks.index, strict=True):
             mark.update(keys[index].tobytes())
     return [mark.hexdigest() for mark in hashes]
-
-
-def _in_order(scans: pd.DataFrame) -> Iterable[str]:
-    return scans.sort_values("person", kind="stable")["participant_id"].unique()
 
 
 def _hashed(*parts: bytes) -> str:
