@@ -260,7 +260,7 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[A
     inputs = workspace.brain_inputs(experiment.brain, split.training)
     closed = model.closed_form
     values = read_features(run, experiment.brain, inputs, closed, split.training, withdrawn, subjects.unpaired)
-    if (run / WITHDRAWN).exists() or sum((split.gone or {}).values()):
+    if (run / WITHDRAWN).exists() or any((split.gone or {}).values()):
         then = blocks_of_then(run, experiment, workspace, model, subjects.blocks, split.training)
         subjects = replace(subjects, blocks=then)
     if not (run / NEEDS).exists():

@@ -177,7 +177,7 @@ def make_split(
             f"sides ({audit['pairs_crossing']} related pairs): test results would be too good. Move whole families to "
             "one side"
         )
-    return Split(**rows, left_out=np.flatnonzero(side < 0), audit=audit, fingerprint=cohort.fingerprint)
+    return Split(**rows, left_out=np.flatnonzero(side < 0), audit=audit, fingerprint=cohort.fingerprint, gone=None)
 
 
 def _fold(cohort: Cohort, sites: pd.Series[str], fold: tuple[int, int], validation: float, seed: int) -> IntArray:

@@ -69,11 +69,10 @@ def known_people(
     cohort = workspace.cohort
     scans, alone = scan_marks(experiment.brain, workspace), _alone_marks(experiment.brain, workspace)
     genomes = zip(cohort.table["participant_id"], _genome_marks(experiment.genetics, workspace, training), strict=True)
-    empty = KnownPeople(cohort.fingerprint if key is None else key, {}, {}, {})
-    return replace(
-        empty, **{what: {empty.id_of(name): mark for name, mark in marks}
-        for what, marks in (("scans", scans), ("genomes", genomes), ("alone", alone))},
-    )  # fmt: skip
+    known = KnownPeople(cohort.fingerprint if key is None else key, {}, {}, {})
+    for found, marks in ((known.scans, scans), (known.genomes, genomes), (known.alone, alone)):
+        found.update((known.id_of(name), mark) for name, mark in marks)
+    return known
 
 
 def write_people(run: Path, people: KnownPeople) -> None:
