@@ -166,6 +166,7 @@ def test_readings_exported_of_the_default_recipe_give_its_numbers(cohort, tmp_pa
     before, after = genebrain.load_run(tmp_path / "first"), genebrain.load_run(tmp_path / "again")
     one, other = (run.model.closed_form.chosen for run in (before, after))
     assert (one["brain"], one["k"]) == (other["brain"], other["k"])
+    assert any(name.startswith("rare alleles|") for name in read_vectors(tables["genes"]).columns)
     assert len(before.model.closed_form.columns.sets) > 1
     kinds = {name.partition("|")[0].partition("-")[0] for name in read_vectors(tables["brains"]).columns}
     assert kinds == set(genebrain.ConnectomeSide().kinds)  # those that the model does not use as well
@@ -323,6 +324,7 @@ def test_bad_vectors_are_refused_with_names_and_counts(people, tmp_path, change,
     brains = pd.DataFrame(people["brains"], index=people["ids"])
     with pytest.raises(UserError, match=words):
         genebrain.fit(genes=change(genes), brains=brains, run=tmp_path / "r", progress=False)
+    assert not (tmp_path / "r").exists()
 
 
 def test_ids_that_do_not_match_show_the_first_five_of_both(people, tmp_path):
@@ -330,6 +332,21 @@ def test_ids_that_do_not_match_show_the_first_five_of_both(people, tmp_path):
     brains = pd.DataFrame(people["brains"], index=[f"x{i}" for i in range(160)])
     with pytest.raises(UserError, match=r"p0000, p0001, p0002, p0003, p0004 and 155 more against x0, x1, x2, x3, x4"):
         genebrain.fit(genes=genes, brains=brains, run=tmp_path / "r", progress=False)
+
+
+def test_a_refusal_leaves_nothing_behind_but_what_was_there_before(people, tmp_path):
+    few = {side: pd.DataFrame(people[side], index=people["ids"])[:12] for side in ("genes", "brains")}
+    for run in (tmp_path / "new", tmp_path / "old"):
+        if run.name == "old":
+            run.mkdir()
+            (run / "notes.txt").write_text("mine")
+        with pytest.raises(UserError, match="12 people are too few for this split"):
+            genebrain.fit(**few, run=run, progress=False)
+    assert not (tmp_path / "new").exists()
+    assert (tmp_path / "old/notes.txt").read_text() == "mine"
+    with pytest.raises(UserError, match="too few"):
+        genebrain.fit(**few, run=tmp_path / "with_store", store=tmp_path / "with_store/store", progress=False)
+    assert (tmp_path / "with_store/store").is_dir()
 
 
 def test_bad_brain_vectors(people, tmp_path):

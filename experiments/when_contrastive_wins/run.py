@@ -61,10 +61,11 @@ NETWORKS = EncoderSide("networks", components=(16, 32, 64, "all"), batch=128)
 TUNED = TrainerSettings(max_epochs=30, patience=8, batch_size=256, encoder_learning_rate=1e-3)
 PRETRAINER = PretrainerSettings(learning_rate=3e-2, weight_decay=0, passes=1, validation_passes=1)
 STEPS, SURE = 600, 4.0
+PATIENT = replace(TEXTBOOK_TRAINER, patience=60)
 METHODS: dict[str, tuple[BrainSide, AlignmentSettings, TrainerSettings]] = {
     CLOSED: (CONNECTOME, NONE, TrainerSettings()),
-    "textbook InfoNCE": (CONNECTOME, TEXTBOOK, TEXTBOOK_TRAINER),
-    "textbook SigLIP": (CONNECTOME, replace(TEXTBOOK, loss="siglip"), TEXTBOOK_TRAINER),
+    "textbook InfoNCE": (CONNECTOME, TEXTBOOK, PATIENT),
+    "textbook SigLIP": (CONNECTOME, replace(TEXTBOOK, loss="siglip"), PATIENT),
     "residual": (CONNECTOME, RESIDUAL, TrainerSettings()),
     "networks, random": (NETWORKS, NONE, TrainerSettings()),
     "networks, 8 clusters": (NETWORKS, NONE, TrainerSettings()),

@@ -11,13 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from genebrain.common.alone import alone_in, refuse_links
+from genebrain.common.alone import LOCK, alone_in, refuse_links
 from genebrain.common.checksums import CHECKSUMS, digest_of, digests_below
 from genebrain.common.files import replacing
 from genebrain.common.hashing import content_digest
@@ -30,6 +30,8 @@ FORMAT = 2
 """Of a run folder, in ``provenance.json``; the first said nothing. See :mod:`genebrain.runs.saved_features`."""
 SETTINGS = "settings.json"
 """What a run folder was claimed for."""
+UNCLAIMED = ("cohort", "checkpoints", "cost.json", LOCK)
+"""What lies in a run folder before that."""
 PACKAGES = ("genebrain", "torch", "pytorch-lightning", "transformers", "numpy", "scipy", "nibabel", "nilearn")
 
 
@@ -163,6 +165,20 @@ def write_results(folder: Path, results: Mapping[str, Any], *others: str) -> Non
     for name, content in results.items():
         write_json(folder / name, content)
     write_json(folder / CHECKSUMS, {name: content_digest(folder / name) for name in (*results, *others)})
+
+
+@contextmanager
+def refused_leaves_nothing(run: Path | str) -> Iterator[None]:
+    """Remove a run folder that was made inside, where the work is refused before it was claimed; but no store in it."""
+    folder, new = Path(run), not Path(run).exists()
+    try:
+        yield
+    except UserError:
+        with suppress(UserError):  # somebody else works there
+            if new and folder.is_dir() and all(one.name in UNCLAIMED for one in folder.iterdir()):
+                with alone_in(folder):
+                    shutil.rmtree(folder)
+        raise
 
 
 def refuse_another(run: Path | str, settings: Mapping[str, Any], not_yet_known: Sequence[str] = ()) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from genebrain.cohort.splits.splits import Split, load_split
 from genebrain.common.reading import read_record
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.types import IntArray, UserError
+from genebrain.runs.care.people import ALONE, PEOPLE, alone_gone, known_people, refuse_changed, rows_now, write_people
 from genebrain.runs.care.withdrawn import WITHDRAWN, take_alleles_of_then
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.scans import BrainSide, EncoderSide
@@ -100,15 +101,22 @@ def _stored(brain: ConnectomeSide, workspace: Workspace) -> ScanStore:
     return ScanStore(brain.folder(workspace.store))
 
 
+def saved_split(run: Path, workspace: Workspace) -> Split:
+    """Split of a run among the people of a cohort whose scans are read; who came since is left out of the workspace."""
+    now = rows_now(run, workspace)
+    split = load_split(run / "split.json", workspace.cohort, now)
+    return split if split.gone is None else replace(split, gone={**split.gone, ALONE: alone_gone(run, workspace)})
+
+
 def own_split(run: Path, experiment: Experiment, workspace: Workspace) -> Split:
-    """Split of a run; where people withdrew, the alleles that it reads are those of its fit from now on."""
-    split = load_split(run / "split.json", workspace.cohort)
-    if (run / WITHDRAWN).exists():
+    """Split of a run; where its people changed, the alleles that it reads are those of its fit from now on."""
+    split = saved_split(run, workspace)
+    if (run / WITHDRAWN).exists() or split.gone is not None:
         take_alleles_of_then(run, experiment, workspace, split.training)
     return split
 
 
-def claim_contents(run: Path, experiment: Experiment, workspace: Workspace, training: IntArray) -> None:
+def claim_contents(run: Path, experiment: Experiment, workspace: Workspace, split: Split) -> None:
     """Note on what content a run is fitted, or compare with what was noted.
 
     Runs of older versions, which noted nothing, are taken as they are once they are finished.
@@ -118,9 +126,15 @@ def claim_contents(run: Path, experiment: Experiment, workspace: Workspace, trai
     UserError
         Scans or genomes are not those that the run was fitted on.
     """
-    path, now = run / CONTENTS, contents(experiment, workspace, training)
+    if split.gone is not None:
+        refuse_changed(run, experiment, workspace, split.training)
+        return
+    path, now = run / CONTENTS, contents(experiment, workspace, split.training)
+    finished = (run / "provenance.json").exists()
+    if not finished and not (run / PEOPLE).exists():
+        write_people(run, known_people(experiment, workspace, split.training))
     if not path.exists():
-        if not (run / "provenance.json").exists():
+        if not finished:
             write_json(path, now)
         return
     before = read_record(path)

@@ -134,11 +134,11 @@ def _fit(
             workspace.embed(experiment.genetics, training=split.training)
     if not begin(folder, {"cohort": cohort.fingerprint}, experiment, record):
         verify_run(run, results=False)
-        claim_contents(run, experiment, workspace, own_split(run, experiment, workspace).training)
+        claim_contents(run, experiment, workspace, own_split(run, experiment, workspace))
         if progress:
             log.info(f"{run} holds this fit, finished before: nothing is computed again")
         return run
-    claim_contents(run, experiment, workspace, split.training)
+    claim_contents(run, experiment, workspace, split)
     with folder.stage("features"):
         split.save(run / "split.json")
         refuse_seen_people(experiment.brain, cohort, workspace.store, split.test)
@@ -252,15 +252,15 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[A
     """Read a fitted run back, with the features it was fitted on."""
     workspace.ingest(experiment.brain)
     split = own_split(run, experiment, workspace)
-    withdrawn = withdrawn_from(run, experiment)
-    claim_contents(run, experiment, workspace, split.training)
+    withdrawn = withdrawn_from(run, experiment, split)
+    claim_contents(run, experiment, workspace, split)
     # The checkpoint carries its own statistics: they, not a refit, decide the features that are judged.
     subjects = gather_subjects(experiment, workspace, split.training, later=True)
     model = AlignmentModel.load(run / "checkpoints", subjects.empty_towers(split.train))
     inputs = workspace.brain_inputs(experiment.brain, split.training)
     closed = model.closed_form
     values = read_features(run, experiment.brain, inputs, closed, split.training, withdrawn, subjects.unpaired)
-    if (run / WITHDRAWN).exists():
+    if (run / WITHDRAWN).exists() or any((split.gone or {}).values()):
         then = blocks_of_then(run, experiment, workspace, model, subjects.blocks, split.training)
         subjects = replace(subjects, blocks=then)
     if not (run / NEEDS).exists():

@@ -72,6 +72,7 @@ def fit_alignment(
     *,
     seed: int = 0,
     progress: bool = True,
+    closed: ClosedForm | None = None,
 ) -> AlignmentModel:
     """Fit an alignment on these rows; interrupted training goes on from ``folder``.
 
@@ -82,13 +83,16 @@ def fit_alignment(
     train_rows, validation_rows : int arrays
     folder : Path
         Checkpoints of the training.
+    closed : ClosedForm, optional
+        Fitted on all these rows before; random towers read its columns and features.
     """
     if subjects.trains_pooling and settings.start != "random":
         raise UserError(NO_CLOSED_FORM)
     training = np.sort(np.concatenate([train_rows, validation_rows]))
-    closed = fit_recipe(subjects, training, settings, seed, progress=progress)
-    for line in told_choices(closed.chosen) if progress else ():  # of a comparison they would look like the model's
-        log.info(line)
+    if closed is None:
+        closed = fit_recipe(subjects, training, settings, seed, progress=progress)
+        for line in told_choices(closed.chosen) if progress else ():  # of a comparison they would look like the model's
+            log.info(line)
     if settings.train == "none":
         return AlignmentModel(settings, closed)
     if settings.start == "random":

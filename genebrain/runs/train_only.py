@@ -61,7 +61,7 @@ def fit_on_train(run: Path, experiment: Experiment, workspace: Workspace) -> tup
     """
     workspace.ingest(experiment.brain)
     split = own_split(run, experiment, workspace)
-    claim_contents(run, experiment, workspace, split.training)
+    claim_contents(run, experiment, workspace, split)
     check_judged_on_validation(run, split)
     refuse_seen_people(experiment.brain, workspace.cohort, workspace.store, split.validation, "the validation set")
     workspace.embed(experiment.genetics, training=split.train)  # fewer people: other alleles are rare

@@ -160,8 +160,7 @@ class Workspace(MaskedGenomes):
         if isinstance(gene, VectorGenes):
             return {}, {}
         chunks = self.read_chunks(gene, training)
-        cost = gene.cost(chunks) if "embeddings" in gene.families else {}
-        return cost, genotype_funnel(chunks.report)
+        return gene.cost(chunks) if "embeddings" in gene.families else {}, genotype_funnel(chunks.report)
 
     def window_names(self, gene: GenomeSide, n_blocks: int) -> list[str]:
         """Names of the windows behind the blocks; a single block may hold all of them."""
@@ -191,15 +190,11 @@ class Workspace(MaskedGenomes):
                 report, usable = brain.ingest(self.cohort, self.store, progress=self.progress)
             for words in worth_telling(report):
                 log.warning(words)
-            lost = len(self.cohort) - len(usable)
-            if lost:
-                keep = np.array(sorted(usable), dtype=np.int64)
-                self.cohort = restrict(self.cohort, keep, "no usable scan")
+            if lost := len(self.cohort) - len(usable):
+                self.keep_people(np.array(sorted(usable), dtype=np.int64), "no usable scan")
                 windows = report.get("windows", {}).get("why_without", {})
                 why = told(report["quarantine"]["reasons"] | report["short"]["reasons"] | windows)
                 log.warning(f"left out: {lost} people without a usable scan ({why})")
-                # Rows of what was computed before mean other people.
-                self._kept = {key: kept for key, kept in self._kept.items() if key[0] == "ingest"}  # type: ignore[index]
             return {**report, "people_without_usable_scan": lost}
 
         return self._once(("ingest", brain.source), work)
@@ -234,7 +229,7 @@ class Workspace(MaskedGenomes):
         def work() -> tuple[Any, ...]:
             with self._filling():
                 found = brain.unpaired_inputs(self.cohort, self.store, progress=self.progress)
-            listed = self.cohort.unpaired_scans["person"].nunique()
+            listed = len(self.cohort.alone)
             log.info(f"scan features are fitted on {len(found[0]):,} of {listed:,} people without a genome too")
             return found
 
@@ -273,6 +268,11 @@ class Workspace(MaskedGenomes):
     def brain_description(self, brain: BrainSide) -> dict[str, Any]:
         """What a run records of its brain side."""
         return self._once(("description", brain), lambda: brain.description(self.cohort, self.store))
+
+    def keep_people(self, rows: IntArray, reason: str, cohort: Cohort | None = None) -> None:
+        """Go on with these rows of the cohort, the others counted under a reason; what was computed is forgotten."""
+        self.cohort = restrict(cohort or self.cohort, rows, reason)
+        self._kept = {key: kept for key, kept in self._kept.items() if key[0] == "ingest"}  # type: ignore[index]
 
     @contextmanager
     def _filling(self) -> Iterator[None]:

@@ -10,14 +10,13 @@ import numpy as np
 
 from genebrain.alignment.closed_form.column_sets import rows_of
 from genebrain.alignment.model import AlignmentModel
-from genebrain.cohort.participants import Cohort
-from genebrain.cohort.splits.splits import load_split
 from genebrain.common.run_folder import RunFolder, read_json
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
 from genebrain.evaluation.report.figures import write_figures
 from genebrain.evaluation.report.model_card import write_model_card
 from genebrain.evaluation.result_files import result_path, set_aside
 from genebrain.evaluation.verdict import verdict
+from genebrain.runs.contents import saved_split
 from genebrain.runs.fit import Experiment, load_fit, sizes
 from genebrain.runs.train_only import check_judged_on_validation, fit_on_train
 from genebrain.sides.people import Subjects
@@ -62,7 +61,7 @@ def judge_run(run: Path, experiment: Experiment, workspace: Workspace, settings:
 def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, settings: JudgementSettings) -> Metrics:
     run = folder.path
     workspace.ingest(experiment.brain)  # row numbers of the split mean the people with a usable scan
-    size = _check_early(run, workspace.cohort, settings)
+    size = _check_early(run, workspace, settings)
     with folder.stage("evaluate"):
         test = settings.split == "test"
         fitted, subjects, split = (load_fit if test else fit_on_train)(run, experiment, workspace)
@@ -145,9 +144,10 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
     return metrics
 
 
-def _check_early(run: Path, cohort: Cohort, settings: JudgementSettings) -> int:
+def _check_early(run: Path, workspace: Workspace, settings: JudgementSettings) -> int:
     """What would be refused after minutes is refused at once; returns the gallery size."""
-    split = load_split(run / "split.json", cohort)
+    split = saved_split(run, workspace)
+    cohort = workspace.cohort
     rows = split.test if settings.split == "test" else split.validation
     if settings.split == "validation":
         check_judged_on_validation(run, split)

@@ -160,29 +160,30 @@ def fit(
             brains=brains, participants=participants, ids=ids,
         )  # fmt: skip
     from genebrain.cohort.column_roles import column_roles, roles_in_words
-    from genebrain.common.run_folder import refuse_another
+    from genebrain.common.run_folder import refuse_another, refused_leaves_nothing
     from genebrain.engines.run import using
     from genebrain.runs.fit import Experiment, run_fit, strata_columns
     from genebrain.runs.places import kept_places, refuse_another_cohort
     from genebrain.sides.workspace import Workspace
     from genebrain.tasks.vector_inputs import open_sources, sources_of
 
-    given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(run), ids)
-    experiment = Experiment(
-        given.genetics, given.brain, pooling or GenePooling(), alignment or AlignmentSettings(),
-        trainer or TrainerSettings(), split or SplitSettings(), seed,
-    )  # fmt: skip
-    experiment.check()
-    refuse_another(run, asdict(experiment), not_yet_known=["cohort"])  # before files of people are read
-    path = _path(given.cohort)
-    workspace = workspace or Workspace(open_sources(path, given), store, progress=progress)
-    refuse_another_cohort(Path(run), path, workspace.cohort.fingerprint)
-    if progress:
-        people = workspace.cohort
-        print(roles_in_words(column_roles(people.table, strata_columns(people), people.own.confounds)))
-    record = {**kept_places(Path(run), cohort=path, store=workspace.store), "experiment": experiment}
-    with using(engine):
-        folder = run_fit(experiment, workspace, Path(run), record=record, progress=progress)
+    with refused_leaves_nothing(run):
+        given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(run), ids)
+        experiment = Experiment(
+            given.genetics, given.brain, pooling or GenePooling(), alignment or AlignmentSettings(),
+            trainer or TrainerSettings(), split or SplitSettings(), seed,
+        )  # fmt: skip
+        experiment.check()
+        refuse_another(run, asdict(experiment), not_yet_known=["cohort"])  # before files of people are read
+        path = _path(given.cohort)
+        workspace = workspace or Workspace(open_sources(path, given), store, progress=progress)
+        refuse_another_cohort(Path(run), path, workspace.cohort.fingerprint)
+        if progress:
+            people = workspace.cohort
+            print(roles_in_words(column_roles(people.table, strata_columns(people), people.own.confounds)))
+        record = {**kept_places(Path(run), cohort=path, store=workspace.store), "experiment": experiment}
+        with using(engine):
+            folder = run_fit(experiment, workspace, Path(run), record=record, progress=progress)
     if progress:
         print(f"fitted {folder}; judge it with: genebrain evaluate run={folder}")
     return folder

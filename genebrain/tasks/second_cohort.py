@@ -59,7 +59,11 @@ def evaluate_elsewhere(
 def opened_elsewhere(
     run: Path, experiment: Any, cohort: Path, store: Path | str | None, *, progress: bool
 ) -> tuple[Any, Any, bool]:
-    """Experiment and workspace for the cohort at this path, its scans read; and whether it is the run's own."""
+    """Experiment and workspace for the cohort at this path, its scans read; and whether it is the run's own.
+
+    It stays so where less than half of its people are gone, whoever came.
+    """
+    from genebrain.runs.care.people import is_own
     from genebrain.sides.vectors.brains import VectorBrain
     from genebrain.sides.vectors.cohorts import open_cohort
     from genebrain.sides.vectors.genes import VectorGenes
@@ -73,8 +77,8 @@ def opened_elsewhere(
     experiment = replace(experiment, genetics=sides[0], brain=sides[1])
     workspace = Workspace(open_cohort(cohort, *sides), store, progress=progress)
     workspace.ingest(experiment.brain)
-    own = workspace.cohort.fingerprint == read_json(run / "provenance.json")["cohort_fingerprint"]
-    return experiment, workspace, own
+    same = workspace.cohort.fingerprint == read_json(run / "provenance.json")["cohort_fingerprint"]
+    return experiment, workspace, same or is_own(run, experiment.brain, workspace)
 
 
 def refuse_out(out: Path | str | None) -> None:

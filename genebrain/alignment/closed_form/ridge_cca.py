@@ -15,6 +15,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from scipy.linalg import eigh
 
 from genebrain.alignment.closed_form.score import unit_rows
 from genebrain.alignment.closed_form.spectral import PrincipalComponents, grouped_folds, principal_components
@@ -60,14 +61,21 @@ class CanonicalBasis:
         shrunk_x = np.sqrt((1 - gamma_gene) * variance_x + gamma_gene)
         shrunk_f = np.sqrt((1 - gamma_brain) * variance_f + gamma_brain)
         table = (np.sqrt(variance_x) / shrunk_x)[:, None] * self.cross * (np.sqrt(variance_f) / shrunk_f)
-        values, right = np.linalg.eigh(table.T @ table)
-        values, right = values[::-1][:k], right[:, ::-1][:, :k]
-        correlations = np.sqrt(np.maximum(values, 0.0))
-        left = table @ right / np.maximum(correlations, 1e-12)
+        left, correlations, right = _leading(table, k)
         gene_map, brain_map = left / shrunk_x[:, None], right / shrunk_f[:, None]
         gene_sd = np.sqrt(np.sum(gene_map**2 * self.gene.variances[:, None], axis=0))
         brain_sd = np.sqrt(np.sum(brain_map**2 * self.brain.variances[:, None], axis=0))
         return gene_map / np.maximum(gene_sd, 1e-12), brain_map / np.maximum(brain_sd, 1e-12), correlations
+
+
+def _leading(table: FloatArray, k: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Leading ``k`` left singular vectors in columns, singular values, right vectors; from the smaller side."""
+    if len(table) < table.shape[1]:
+        right, values, left = _leading(table.T, k)
+        return left, values, right
+    squares, right = eigh(table.T @ table, subset_by_index=(max(0, table.shape[1] - k), table.shape[1] - 1))
+    values, right = np.sqrt(np.maximum(squares[::-1], 0.0)), right[:, ::-1]
+    return table @ right / np.maximum(values, 1e-12), values, right
 
 
 @dataclass
@@ -170,4 +178,4 @@ def _basis(gene: FloatArray, brain: FloatArray) -> CanonicalBasis:
 
 
 def _ranks(largest: int) -> list[int]:
-    return [k for k in RANKS if k <= largest] or [largest]
+    return [*(k for k in RANKS if k < largest), largest]

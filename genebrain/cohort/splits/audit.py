@@ -95,7 +95,8 @@ def audit_saved(cohort: Cohort, rows: Mapping[str, IntArray], audit: Any, parts:
     if problems:
         raise UserError(
             f"{path} was changed or damaged: {'; '.join(problems)}. Results would be too good, or of other people: "
-            "restore it from a copy, or fit again in another folder (run=)"
+            "restore it from a copy, or, where the cohort has learned of relatives since, fit again in another folder "
+            "(run=)"
         )
 
 

@@ -42,6 +42,8 @@ class Split:
         JSON-ready proof: see :func:`genebrain.cohort.splits.audit.audit_split`.
     fingerprint : str
         Of the cohort that the rows belong to.
+    gone : dict
+        People of each side whom the cohort has no longer; None where it is as it was when the split was made.
     """
 
     train: IntArray
@@ -50,6 +52,7 @@ class Split:
     left_out: IntArray
     audit: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    gone: dict[str, int] | None = None
 
     @property
     def training(self) -> IntArray:
@@ -65,15 +68,19 @@ class Split:
             partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def load_split(path: Path, cohort: Cohort) -> Split:
+def load_split(path: Path, cohort: Cohort, now: IntArray | None = None) -> Split:
     """Read a saved split of ``cohort``.
+
+    Parameters
+    ----------
+    now : int array, optional
+        Row that every row of the split has in this cohort, -1 for who is gone, where the cohort changed since.
 
     Raises
     ------
     UserError
         When the file is no split, puts a person or a family on two sides, or was made for other people, families or
-        files: its row numbers would then
-        mean other people.
+        files and ``now`` is not given: its row numbers would then mean other people.
     """
     try:
         content = read_record(path)
@@ -81,16 +88,22 @@ def load_split(path: Path, cohort: Cohort) -> Split:
         fingerprint = str(content["fingerprint"])
     except (UserError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"{path} is not a saved split: {error}") from error
-    if fingerprint != cohort.fingerprint:
+    if now is None and fingerprint != cohort.fingerprint:
         raise UserError(
             f"split {path.name} belongs to another cohort or an older state of this one (fingerprint "
-            f"{fingerprint[:8]}, this cohort {cohort.fingerprint[:8]}): people, families or files changed. Of people "
-            "who withdraw: 'genebrain forget ids.txt' takes them out and keeps the run. Of people who came: judge them "
-            "as a second cohort (cohort.path= with the others under `exclude:`, and out=). Or fit anew"
+            f"{fingerprint[:8]}, this cohort {cohort.fingerprint[:8]}): people, families or files changed, and the run "
+            "knows none of these people, or is of a version that could not tell who is who. Other people are judged as "
+            "a second cohort (cohort.path= and out=); of people who withdraw 'genebrain forget ids.txt' keeps the run. "
+            "Or fit anew"
         )
-    audit = content.get("audit", {})
+    audit, gone = content.get("audit", {}), None
+    if now is not None:
+        if (people := np.concatenate(list(rows.values()))).size and not 0 <= people.min() <= people.max() < len(now):
+            raise UserError(f"{path} names people who were never in its cohort: restore it from a copy")
+        gone = {part: int((now[old] < 0).sum()) for part, old in rows.items()}
+        rows = {part: np.sort(now[old][now[old] >= 0]) for part, old in rows.items()}
     audit_saved(cohort, rows, audit, PARTS, path)
-    return Split(**rows, audit=audit, fingerprint=fingerprint)
+    return Split(**rows, audit=audit, fingerprint=cohort.fingerprint, gone=gone)
 
 
 def make_split(
@@ -164,7 +177,7 @@ def make_split(
             f"sides ({audit['pairs_crossing']} related pairs): test results would be too good. Move whole families to "
             "one side"
         )
-    return Split(**rows, left_out=np.flatnonzero(side < 0), audit=audit, fingerprint=cohort.fingerprint)
+    return Split(**rows, left_out=np.flatnonzero(side < 0), audit=audit, fingerprint=cohort.fingerprint, gone=None)
 
 
 def _fold(cohort: Cohort, sites: pd.Series[str], fold: tuple[int, int], validation: float, seed: int) -> IntArray:

@@ -36,6 +36,8 @@ PROBE = "ACGTTGCAAGGCTTAACCGATCGATTACAGGCATCGTTAGCAACTGGTCAATCGGCTAAGCTTGACCTG"
 MOST_UNKNOWN = 0.05
 """Share of the tokens of a plain stretch of DNA that may be unknown to a tokenizer of DNA."""
 UNLIMITED = 10**6
+UNREAD = ("pooler.",)
+"""Beginnings of the names of weights that no vector depends on."""
 
 
 class PretrainedEncoder:
@@ -102,16 +104,32 @@ class PretrainedEncoder:
 
     @cached_property
     def model(self) -> Any:
-        """The model without its head, in float32, with gradients off."""
-        from transformers import AutoModel
+        """The model without its head, in float32, with gradients off.
 
+        Raises
+        ------
+        UserError
+            Weights of another shape, or some of what is read are not there.
+        """
+        from transformers import AutoModel
+        from transformers.utils import logging as told
+
+        loud = told.get_verbosity()
+        told.set_verbosity_error()  # its table of heads that are not read; what is missing is said below
         try:
-            model = AutoModel.from_pretrained(
+            model, found = AutoModel.from_pretrained(
                 self.folder, config=self.config, local_files_only=True, trust_remote_code=False, use_safetensors=True,
-                dtype=torch.float32,
+                dtype=torch.float32, output_loading_info=True,
             )  # fmt: skip
         except (ValueError, KeyError, OSError, RuntimeError) as error:
             raise UserError(f"{self.folder}: the weights do not fit the configuration ({_line(error)})") from error
+        finally:
+            told.set_verbosity(loud)
+        if missing := sorted(name for name in found["missing_keys"] if not name.startswith(UNREAD)):
+            raise UserError(
+                f"{self.folder}: {len(missing)} weights of the model are not in the files, and would be random: "
+                f"{', '.join(missing[:5])}; get the whole model, or a config.json that belongs to these weights"
+            )
         return model.to(self.device).eval().requires_grad_(False)
 
     @property

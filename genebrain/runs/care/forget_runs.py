@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from genebrain.common.run_folder import as_json, write_json
 from genebrain.common.types import IntArray, UserError
 from genebrain.runs.care.named_runs import NamedRun
 from genebrain.runs.care.needs import NEEDS, needed
+from genebrain.runs.care.people import PEOPLE, known_people
 from genebrain.runs.care.withdrawn import LEARNED_FROM, WITHDRAWN, read_counts, take_alleles_of_then, tied_to_people
 from genebrain.runs.contents import CONTENTS, contents
 from genebrain.runs.fit import Experiment
@@ -214,6 +215,7 @@ def _changes(plan: Plan, progress: bool) -> dict[str, Any]:
         CONTENTS: contents(experiment, workspace, training),
         NEEDS: {"store": needed(experiment, workspace, training)},
         WITHDRAWN: {side: before[side] + plan.counts[side] for side in SIDES},
+        str(PEOPLE): asdict(known_people(experiment, workspace, training)),
     }
     text = {name: as_json(content).decode() for name, content in write.items()}
     marks = run.path / "checkpoints" / FILE

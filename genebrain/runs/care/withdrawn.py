@@ -18,6 +18,7 @@ from genebrain.alignment.closed_form.column_sets import GeneBlocks, SetColumns
 from genebrain.alignment.closed_form.columns import WindowColumns
 from genebrain.common.reading import read_record
 from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.runs.care.people import ALONE
 from genebrain.sides.genes.elsewhere import ALLELES, PLAIN, embeddings_of_then, saved_alleles, saved_bases
 from genebrain.sides.genes.readings import uses_sets
 from genebrain.sides.genome import GeneSide
@@ -25,6 +26,7 @@ from genebrain.sides.genome import GeneSide
 if TYPE_CHECKING:
     from genebrain.alignment.closed_form.column_sets import Blocks
     from genebrain.alignment.model import AlignmentModel
+    from genebrain.cohort.splits.splits import Split
     from genebrain.runs.fit import Experiment
     from genebrain.sides.workspace import Workspace
 
@@ -32,23 +34,24 @@ WITHDRAWN = "withdrawn.json"
 LEARNED_FROM = ("train", "validation")
 
 
-def withdrawn_from(run: Path, experiment: Experiment) -> int:
-    """People that a run has learned from and who withdrew since.
+def withdrawn_from(run: Path, experiment: Experiment, split: Split) -> int:
+    """People that a run has learned from and who withdrew, or are gone from its cohort, since.
 
     Raises
     ------
     UserError
         The model cannot be read without them.
     """
-    if not (run / WITHDRAWN).exists():
+    gone = split.gone or {}
+    if not (run / WITHDRAWN).exists() and not sum(gone.values()):
         return 0
     if reason := tied_to_people(experiment):
         raise UserError(
-            f"people of {run} withdrew, and its model reads nobody without them ({reason}): fit again in another "
-            "folder (run=), then delete this one"
+            f"people of {run} withdrew or are gone, and its model reads nobody without them ({reason}): fit again in "
+            "another folder (run=), then delete this one"
         )
     counts = read_counts(run)
-    return sum(counts[part] for part in LEARNED_FROM)
+    return sum(counts[part] + gone.get(part, 0) for part in LEARNED_FROM) + gone.get(ALONE, 0)
 
 
 def read_counts(run: Path) -> dict[str, int]:

@@ -139,23 +139,27 @@ def _several(
     for name, columns in readings.items():
         family, _, told = name.partition(" ")
         frequency = float(told) if re.fullmatch(r"[\d.e-]+", told) else 0.0
-        if name != BURDEN and (family not in ("embeddings", "dosages") or source_of(family, frequency) != name):
+        known = family in ("embeddings", "dosages") and source_of(family, frequency) == name
+        if not known and name != BURDEN:
             raise UserError(
                 f"{where}: the reading '{name}' of genomes is unknown; they are called as export writes them, such as "
-                "'embeddings 0.05' or 'dosages'"
+                f"'embeddings 0.05', 'dosages' or '{BURDEN}'"
             )
         windows = vector_files.windows_of([plain[column] for column in columns], where)
         own = dict(zip(windows.names, windows.columns, strict=True))
         none = np.empty(0, np.int64)  # a window without a variant has no dosages
         sources[name] = [np.ascontiguousarray(values[:, columns[own.get(window, none)]]) for window in names]
-        if name == BURDEN:  # counts of all rare alleles go with the dosages, under no mask
+        if not known:
             continue
         families.add(family)
         frequencies.add(frequency)
         if family == "embeddings":
             widths[name] = windows.item_width if pooling.keeps_chunks_apart else None
     wanted = {source_of(family, one) for family in families for one in frequencies}
-    if pooling.window not in ("components", "concat") or wanted != set(sources) - {BURDEN}:
+    if "dosages" in families:  # without a column where nobody has a rare allele
+        sources.setdefault(BURDEN, [np.empty((len(values), 0), np.float32) for _ in names])
+        wanted.add(BURDEN)
+    if pooling.window not in ("components", "concat") or wanted != set(sources):
         absent = ", ".join(sorted(wanted - set(sources))) or f"pooling.window={pooling.window}"
         raise UserError(
             f"{where}: readings of genomes ({', '.join(readings)}) go together with all frequencies of each family and "

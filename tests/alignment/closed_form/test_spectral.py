@@ -10,7 +10,7 @@ import scipy.linalg
 from sklearn.cross_decomposition import CCA
 
 from genebrain.alignment.closed_form import spectral
-from genebrain.alignment.closed_form.ridge_cca import CanonicalBasis, RidgeCCA, fit_ridge_cca
+from genebrain.alignment.closed_form.ridge_cca import CanonicalBasis, RidgeCCA, _leading, fit_ridge_cca
 from genebrain.alignment.closed_form.spectral import (
     BlockTridiagonal,
     RidgePath,
@@ -192,3 +192,12 @@ def test_ridge_of_columns_and_of_people_is_the_solved_equation_under_any_penalty
             found = path.coefficients(np.array([40.0, np.inf, 0.5]))
             expected = np.stack([solved[1][:, 0], np.zeros(p), solved[0][:, 2]], axis=1)
             np.testing.assert_allclose(found, expected, atol=1e-10)  # mended in double precision
+
+
+@pytest.mark.parametrize("shape", [(5, 30), (30, 5), (12, 12)])
+def test_leading_directions_are_those_of_a_singular_value_decomposition(shape):
+    table = np.random.default_rng(3).normal(size=shape)
+    left, values, right = _leading(table, 4)
+    u, s, v = np.linalg.svd(table)
+    np.testing.assert_allclose(values, s[:4])
+    np.testing.assert_allclose((left * values) @ right.T, (u[:, :4] * s[:4]) @ v[:4], atol=1e-10)

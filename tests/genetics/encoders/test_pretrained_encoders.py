@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
@@ -108,6 +110,18 @@ def test_vectors_are_those_of_the_model_asked_directly(name, folders):
         for pooling, vector in wanted.items():
             assert torch.allclose(found[pooling][row], vector, atol=2e-5), (text, pooling)
     check_dna_encoder(encoder, name)
+
+
+def test_a_head_that_is_not_read_is_no_news_and_weights_that_are_not_there_are_refused(folders, tmp_path, capfd):
+    folder = tmp_path / "cut"
+    shutil.copytree(folders["characters"], folder)
+    PretrainedEncoder(DNAWeights("transformers", path=str(folder))).encode(TEXTS)
+    assert "MISSING" not in "".join(capfd.readouterr())
+    weights = load_file(folder / "model.safetensors")
+    gone = [name for name in weights if "layer.1.attention.self" in name]
+    save_file({name: one for name, one in weights.items() if name not in gone}, folder / "model.safetensors")
+    with pytest.raises(UserError, match=rf"{len(gone)} weights of the model are not in the files.*encoder.layer.1"):
+        PretrainedEncoder(DNAWeights("transformers", path=str(folder))).encode(TEXTS)
 
 
 def test_the_identity_changes_with_weights_and_tokenizer(folders, tmp_path):
