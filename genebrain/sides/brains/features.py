@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genebrain.alignment.closed_form.choice import MANY
 from genebrain.alignment.closed_form.latents import kind_of
 from genebrain.brain.connectome.base import needed
 from genebrain.brain.connectome.stored_moments import ManyScans, values_of
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MANY, SOME = 6000, 4000
-"""Training people above which features of connectomes are fitted on some, and how many these are at most."""
+SOME = 4000
+"""Training people whom features of connectomes are fitted on where there are more than MANY, at most."""
 
 
 class BrainFeatures:
@@ -88,7 +89,7 @@ class BrainFeatures:
     def learners(self, brain: BrainSide, rows: IntArray) -> IntArray:
         """Those of ``rows`` (training people) whom features of connectomes are fitted on.
 
-        All of them; of more than :data:`MANY` some families, drawn by lot.
+        All of them; of more than :data:`~genebrain.alignment.closed_form.choice.MANY` some families, drawn by lot.
         """
         if len(rows) <= MANY or not isinstance(brain, ConnectomeSide) or isinstance(brain, EstimatorSide):
             return rows
