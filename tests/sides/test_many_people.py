@@ -1,4 +1,4 @@
-"""Scan features of very many people: some of them choose among the kinds, and moments are made some people at a time."""
+"""Scan features of very many people: some choose among the kinds, and moments are made some people at a time."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_kinds_that_lose_on_some_people_are_not_made_of_all(
     experiment = stored_settings.load(run / "config.yaml")["experiment"]
     chosen = read_json(run / "checkpoints" / "model.json")["closed_form"]["chosen"]
     again = Workspace(cohort, progress=False)
-    model, subjects, split = load_fit(run, experiment, again)
+    _, subjects, split = load_fit(run, experiment, again)
     some = workspace.learners(EVERYTHING, split.training)
     assert set(some) < set(split.training.tolist())
     assert len(asked) == 1
