@@ -33,7 +33,7 @@ from genebrain.evaluation.rank_metrics import expected_recall_at_1
 NEAR = 3.0
 """Standard errors of the criterion within which ridge cannot tell two kinds of candidates apart."""
 MANY, RIVALS = 6000, 1000
-"""People above whom folds are ranked in parts, and people of a part, about: tables of all pairs grow with the square."""
+"""People above whom folds are ranked in parts, and those of a part, about: tables of all pairs grow with the square."""
 
 
 @dataclass(frozen=True)
