@@ -45,14 +45,14 @@ class BrainFeatures:
         def _filling(self) -> AbstractContextManager[None]: ...
         def ingest(self, brain: BrainSide) -> dict[str, Any]: ...  # noqa: D102
 
-    def brain_inputs(self, brain: BrainSide, training: IntArray) -> tuple[Any, ...]:
-        """Numbers of every person's scans before anything is fitted: moments, or embeddings.
+    def brain_inputs(self, brain: BrainSide, training: IntArray) -> Any:
+        """Numbers of everybody's scans before anything is fitted: a tuple of moments or embeddings, or ``ManyScans``.
 
         ``training`` people give the statistics of what is scaled by the cohort.
         """
         self.ingest(brain)
 
-        def work() -> tuple[Any, ...]:
+        def work() -> Any:
             # A frozen encoder must not run twice on the same scans.
             with nullcontext() if isinstance(brain, ConnectomeSide) else self._filling():
                 return brain.inputs(self.cohort, self.store, training, progress=self.progress)
