@@ -29,7 +29,7 @@ from genebrain.evaluation.report.model_card import write_model_card
 from genebrain.runs.care.needs import NEEDS, write_needs
 from genebrain.runs.care.withdrawn import WITHDRAWN, blocks_of_then, withdrawn_from
 from genebrain.runs.contents import begin, claim_contents, own_split
-from genebrain.runs.recipe import NO_CLOSED_FORM, fit_alignment
+from genebrain.runs.recipe import NO_CLOSED_FORM, closed_form_settings, fit_alignment, race_of_kinds
 from genebrain.runs.saved_features import FEATURES, read_features
 from genebrain.sides.genes.readings import filled
 from genebrain.sides.people import EncoderMaker, Subjects
@@ -192,7 +192,14 @@ def gather_subjects(
     def brain() -> dict[str, FloatArray]:
         return workspace.brain_features(experiment.brain, training)[1]
 
-    common: dict[str, Any] = {
+    # The closed form beside a trained pooling reads the default pooling of the same tokens.
+    plain = GenePooling(token=pooling.token) if pooling.trainable else pooling
+    blocks, width = workspace.gene_blocks(genetics, plain, training)
+    common: dict[str, Any] = {"blocks": blocks, "item_width": width}
+    if not later:
+        settings = closed_form_settings(experiment.alignment, width)
+        common["race"] = race_of_kinds(workspace, experiment.brain, training, blocks, settings, experiment.seed)
+    common |= {
         "unpaired": workspace.unpaired_features(experiment.brain, training),
         # Its own: what a checkpoint restores must not reach other runs.
         "brain": Readings({}, brain) if later else Readings(brain()),
@@ -200,9 +207,6 @@ def gather_subjects(
         "family": np.array(cohort.table["family"], dtype=np.int64),
         "strata": strata_codes(cohort),
     }
-    # The closed form beside a trained pooling reads the default pooling of the same tokens.
-    plain = GenePooling(token=pooling.token) if pooling.trainable else pooling
-    common["blocks"], common["item_width"] = workspace.gene_blocks(genetics, plain, training)
     read, *_ = workspace.masked(genetics, training)
     tuned: dict[str, EncoderMaker] = {}
     if pooling.trainable or genetics.tuning != "frozen":
@@ -259,6 +263,8 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[A
     model = AlignmentModel.load(run / "checkpoints", subjects.empty_towers(split.train))
     inputs = workspace.brain_inputs(experiment.brain, split.training)
     closed = model.closed_form
+    if race := closed.chosen.get("race"):
+        workspace.go_on(experiment.brain, split.training, race["on"])
     values = read_features(run, experiment.brain, inputs, closed, split.training, withdrawn, subjects.unpaired)
     if (run / WITHDRAWN).exists() or any((split.gone or {}).values()):
         then = blocks_of_then(run, experiment, workspace, model, subjects.blocks, split.training)

@@ -19,14 +19,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from genebrain.alignment.closed_form.column_sets import GeneBlocks, rows_of
+from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, rows_of
 from genebrain.alignment.closed_form.columns import ColumnSettings
-from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form
+from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, fit_closed_form, race
 from genebrain.alignment.closed_form.gene_stack import STACK
 from genebrain.alignment.closed_form.latents import JOINED
 from genebrain.alignment.closed_form.motifs.members import MOTIFS
@@ -38,8 +38,11 @@ from genebrain.alignment.train import TrainingResult, train
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.evaluation.rank_metrics import recall_at_1_of_each
 from genebrain.evaluation.retrieval import full_gallery
+from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.pairs import PairedDataModule
 from genebrain.sides.people import Subjects
+from genebrain.sides.scans import BrainSide
+from genebrain.sides.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +148,12 @@ def fit_alignment(
     return AlignmentModel(begun, closed, towers, "trained", approval, result.history, counts)
 
 
+def closed_form_settings(settings: AlignmentSettings, item_width: int | None) -> ClosedFormSettings:
+    """Of an alignment."""
+    score: Literal["llr", "cosine"] = "llr" if settings.score == "llr" else "cosine"
+    return ClosedFormSettings(columns=ColumnSettings(item_width=item_width), score=score, stack=True)
+
+
 def fit_recipe(
     subjects: Subjects,
     rows: IntArray,
@@ -156,11 +165,7 @@ def fit_recipe(
 ) -> ClosedForm:
     """Fit the closed form on some rows alone; ``like`` repeats the choices of another fit."""
     blocks = subjects.blocks
-    tried = ClosedFormSettings(
-        columns=ColumnSettings(item_width=subjects.item_width),
-        score="llr" if settings.score == "llr" else "cosine",
-        stack=True,
-    )
+    tried = closed_form_settings(settings, subjects.item_width)
     chosen = subjects.brain
     if like is not None:
         tried = replace(tried, dimensions=(int(like.chosen["k"]),), modes=_modes(like.chosen))
@@ -170,7 +175,7 @@ def fit_recipe(
         if parts := like.chosen.get("parts"):
             tried = replace(tried, parts=tuple((str(name), int(k)) for name, k in parts))
         chosen = {name: subjects.brain[name] for name in str(like.chosen["brain"]).split(JOINED)}
-    return fit_closed_form(
+    closed = fit_closed_form(
         rows_of(blocks, rows),
         {name: features[rows] for name, features in chosen.items()},
         subjects.family[rows],
@@ -180,6 +185,37 @@ def fit_recipe(
         progress=progress,
         unpaired=subjects.unpaired,
     )
+    return closed if subjects.race is None else replace(closed, chosen={**closed.chosen, "race": dict(subjects.race)})
+
+
+def race_of_kinds(
+    workspace: Workspace, side: BrainSide, training: IntArray, blocks: Blocks, settings: ClosedFormSettings, seed: int
+) -> dict[str, Any] | None:
+    """Let those kinds of scan features go on that some of very many training people leave in question.
+
+    Returns
+    -------
+    dict or None
+        What is told of it: see :func:`~genebrain.alignment.closed_form.fit.race`, and ``of``, the training people; None
+        where people are few enough for all kinds.
+    """
+    some = workspace.learners(side, training)
+    if len(some) == len(training) or not isinstance(side, ConnectomeSide) or len(side.kinds) < 2:
+        return None
+    if isinstance(blocks, GeneBlocks):  # the first set of columns chooses, or one of its family
+        blocks = blocks.only([one.name for one in blocks.sets if one.family == blocks.sets[0].family])
+    table = workspace.cohort.table.iloc[some]
+    found = race(
+        rows_of(blocks, some),
+        workspace.learners_features(side, training),
+        np.asarray(table["family"]),
+        genomes=np.asarray(table["genome"]),
+        seed=seed,
+        settings=settings,
+        progress=workspace.progress,
+    )
+    workspace.go_on(side, training, found["on"])
+    return {**found, "of": len(training)}
 
 
 def _modes(chosen: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ import numpy as np
 
 from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.closed_form.latents import with_unpaired
-from genebrain.brain.connectome.base import needed
 from genebrain.brain.connectome.side_by_side import SideBySide
+from genebrain.brain.connectome.stored_moments import values_of
 from genebrain.common.reading import contents_of
 from genebrain.common.run_folder import run_format
 from genebrain.common.tensor_files import read_arrays
@@ -90,7 +90,7 @@ def _values(
 ) -> dict[str, FloatArray]:
     restored = side.restore(name, state)
     parts = restored.parts if isinstance(restored, SideBySide) else {name: restored}
-    found = {part: feature.transform(*needed(feature, inputs)) for part, feature in parts.items()}
+    found = values_of(parts, inputs)
     if not all(np.isfinite(values).all() for values in found.values()):
         raise ValueError("features are not finite")
     return found

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from genebrain.alignment.model import AlignmentModel
-from genebrain.brain.connectome.base import needed
+from genebrain.brain.connectome.stored_moments import values_of
 from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.splits import Split
@@ -171,7 +171,7 @@ def brain_features(run: Path, side: BrainSide, model: AlignmentModel, workspace:
     name = str(model.closed_form.chosen["brain"])
     feature = side.restore(name, read_arrays(run / "checkpoints" / FEATURES))
     nobody = np.empty(0, np.int64)
-    return {name: feature.transform(*needed(feature, workspace.brain_inputs(side, nobody)))}
+    return values_of({name: feature}, workspace.brain_inputs(side, nobody))
 
 
 def refuse_others(wanted: Mapping[str, Any], found: Mapping[str, Any], run: Path, cohort: str) -> None:

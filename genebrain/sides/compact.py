@@ -28,8 +28,8 @@ def compact(table: FloatArray, index: IntArray) -> tuple[FloatArray, IntArray]:
     table : float32 array
         ``[rows, width]``, width the largest number of distinct chunks of one place; a chunk that occurs at several
         places has a row for each. The input itself where that would not be narrower.
-    index : int32 array
-        Like the input, into the new table.
+    index : int array
+        Like the input, into the new table; int16 where that will do.
     """
     places = _rows_of_places(index)
     width = max((len(rows) for rows in places), default=0)
@@ -81,7 +81,8 @@ def _renumbered(
 ) -> tuple[FloatArray, IntArray]:
     """Coordinates of all places below each other, and the index into them."""
     narrow = np.zeros((sum(map(len, places)), width), np.float32)
-    renumbered = np.full_like(index, -1)
+    # Of a large cohort the index is larger than anything else that is read of genomes.
+    renumbered = np.full_like(index, -1, dtype=np.int16 if len(narrow) <= np.iinfo(np.int16).max else index.dtype)
     start = 0
     for place, (rows, values) in enumerate(zip(places, coordinates, strict=True)):
         if len(rows) == 0:

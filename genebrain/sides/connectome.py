@@ -18,12 +18,14 @@ from genebrain.brain.connectome.base import FEATURES, ConnectomeFeature, needed
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.common.types import IntArray, UserError
 from genebrain.sides.options import Positives, component_list, component_problems, count_problems, positives_problems
+from genebrain.sides.pooling import KEPT
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from genebrain.brain.connectome.features import Moments, ScanSummary
     from genebrain.brain.connectome.side_by_side import SideBySide
+    from genebrain.brain.connectome.stored_moments import ManyScans
     from genebrain.brain.store.report import IngestReport
     from genebrain.brain.store.store import ScanStore
     from genebrain.cohort.participants import Cohort
@@ -151,12 +153,19 @@ class ConnectomeSide:
 
     def inputs(
         self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True
-    ) -> Moments | ScanSummary:
-        """Lag moments, and where a kind needs them band powers, of every person; ``training`` is not looked at."""
+    ) -> Moments | ScanSummary | ManyScans:
+        """Lag moments, and where a kind needs them band powers, of every person; ``training`` is not looked at.
+
+        Of very many people they are made when features are asked for, some people at a time.
+        """
+        from genebrain.brain.connectome.stored_moments import ManyScans
         from genebrain.brain.store.store import ScanStore
 
         scans = ScanStore(self.folder(store))
-        return self.summaries(scans, person_scans(cohort, scans), progress=progress)
+        keys = person_scans(cohort, scans)
+        if 8 * len(keys) * scans.shape[-1] ** 2 > KEPT:
+            return ManyScans(scans, keys, _steps(scans), self.despikes, progress)
+        return self.summaries(scans, keys, progress=progress)
 
     def summaries(
         self, scans: ScanStore, keys: list[list[str]] | list[str], *, progress: bool = True
@@ -166,8 +175,7 @@ class ConnectomeSide:
 
         if not self.despikes and not self.needs_scans:
             return moments_from_store(scans, keys, progress=progress)
-        steps = {str(key): float(tr) for key, tr in scans.index["tr"].items()}
-        found = summaries_from_store(scans, keys, steps, despike=self.despikes, progress=progress)
+        found = summaries_from_store(scans, keys, _steps(scans), despike=self.despikes, progress=progress)
         return found if self.needs_scans else found.moments
 
     def unpaired_inputs(self, cohort: Cohort, store: Path, *, progress: bool = True) -> Moments | ScanSummary:
@@ -204,7 +212,7 @@ class ConnectomeSide:
         return found
 
     def fit(
-        self, summary: Moments | ScanSummary, rows: IntArray, unpaired: Moments | ScanSummary | None = None
+        self, summary: Moments | ScanSummary | ManyScans, rows: IntArray, unpaired: Moments | ScanSummary | None = None
     ) -> dict[str, ConnectomeFeature]:
         """Fit every candidate on the given (training) rows; one of several that these scans do not allow is left out.
 
@@ -215,11 +223,11 @@ class ConnectomeSide:
         UserError
             The scans allow none.
         """
-        training: list[Any] = [values[rows] for values in summary]
+        training = list(some_of(summary, rows))
         if unpaired is not None:
             training = [_below(one, more) for one, more in zip(training, unpaired, strict=True)]
         fitted, refused = {}, {}
-        for name, feature in self.features(summary.C0.shape[-1]).items():
+        for name, feature in self.features(training[0].shape[-1]).items():
             try:
                 fitted[name] = feature.fit(*needed(feature, training))
             except UserError as error:
@@ -243,6 +251,18 @@ class ConnectomeSide:
         cleaning = self.cleaning.describe() if self.cleaning.active else None
         kind = self.kind if isinstance(self.kind, str) else list(self.kind)
         return {"encoder": "connectome", "kind": kind, "despiked": self.despikes, "cleaning": cleaning}
+
+
+def some_of(inputs: Any, rows: IntArray) -> tuple[Any, ...]:
+    """What was read of the scans of some people."""
+    from genebrain.brain.connectome.stored_moments import ManyScans
+
+    return inputs.summary(rows) if isinstance(inputs, ManyScans) else tuple(values[rows] for values in inputs)
+
+
+def _steps(scans: ScanStore) -> dict[str, float]:
+    """Seconds between two frames by scan."""
+    return {str(key): float(tr) for key, tr in scans.index["tr"].items()}
 
 
 def _below(one: Any, other: Any) -> Any:

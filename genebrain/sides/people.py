@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,6 +56,9 @@ class Subjects:
         Scans of training people who have several, which training reads instead of the people.
     unpaired : dict
         Features of people without a genome, by candidate, from whom components are learned too.
+    race : mapping or None
+        Of very many people: what kinds of scan features reached on some of them, and which went on to all
+        (:func:`~genebrain.alignment.closed_form.fit.race`).
     """
 
     blocks: Blocks
@@ -69,6 +73,7 @@ class Subjects:
     tuned: Mapping[str, EncoderMaker] = field(default_factory=dict)
     scans: SingleScans | None = None
     unpaired: Mapping[str, FloatArray] = field(default_factory=dict)
+    race: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.brain, Readings):  # a stack of candidates is found by its joined name

@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from genebrain.brain.connectome.base import needed
 from genebrain.brain.encoders.preflight import refuse_other_parcels
 from genebrain.brain.store.report import worth_telling
 from genebrain.cohort.notices import tell
@@ -31,13 +30,12 @@ from genebrain.genetics.chunks.build import ChunkSet
 from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.genetics.haplotypes.told import genotype_funnel, told_genotypes
 from genebrain.genetics.store.work_parts import Shard
+from genebrain.sides.brains.features import BrainFeatures
 from genebrain.sides.compact import compact, in_bases, place_bases
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genes.features import MaskedGenomes
-from genebrain.sides.pooling import KEPT, GenePooling
-from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
-from genebrain.sides.single_scans import SingleScans, single_scans
-from genebrain.sides.vectors.brains import VectorBrain
+from genebrain.sides.pooling import GenePooling
+from genebrain.sides.scans import BrainSide
 from genebrain.sides.vectors.cohorts import check_sides
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.vectors.kinds import GenomeSide
@@ -45,7 +43,7 @@ from genebrain.sides.vectors.kinds import GenomeSide
 log = logging.getLogger(__name__)
 
 
-class Workspace(MaskedGenomes):
+class Workspace(MaskedGenomes, BrainFeatures):
     """Features of one cohort.
 
     Parameters
@@ -198,76 +196,6 @@ class Workspace(MaskedGenomes):
             return {**report, "people_without_usable_scan": lost}
 
         return self._once(("ingest", brain.source), work)
-
-    def brain_inputs(self, brain: BrainSide, training: IntArray) -> tuple[Any, ...]:
-        """Numbers of every person's scans before anything is fitted: moments, or embeddings.
-
-        ``training`` people give the statistics of what is scaled by the cohort.
-        """
-        self.ingest(brain)
-
-        def work() -> tuple[Any, ...]:
-            # A frozen encoder must not run twice on the same scans.
-            with nullcontext() if isinstance(brain, ConnectomeSide) else self._filling():
-                return brain.inputs(self.cohort, self.store, training, progress=self.progress)
-
-        rows = training.tobytes() if isinstance(brain, EncoderSide) and brain.scaling == "cohort" else b""
-        return self._once(("inputs", brain.source, rows), work)
-
-    def embed_scans(self, brain: EncoderSide) -> dict[str, Any]:
-        """Run a frozen encoder over all scans that are not stored yet; nothing where it must wait for a split."""
-        if brain.scaling == "cohort":
-            return {"waits_for": "a split: brain.scaling=cohort takes statistics of training scans"}
-        (embeddings,) = self.brain_inputs(brain, np.empty(0, np.int64))
-        return {"people": len(embeddings), "hidden_size": embeddings.shape[1], **self.brain_description(brain)}
-
-    def unpaired_inputs(self, brain: BrainSide) -> tuple[Any, ...] | None:
-        """As :meth:`brain_inputs`, of the people who have scans and no genome; None where they are not wanted."""
-        if not isinstance(brain, ConnectomeSide | VectorBrain) or not brain.unpaired:
-            return None
-
-        def work() -> tuple[Any, ...]:
-            with self._filling():
-                found = brain.unpaired_inputs(self.cohort, self.store, progress=self.progress)
-            listed = len(self.cohort.alone)
-            log.info(f"scan features are fitted on {len(found[0]):,} of {listed:,} people without a genome too")
-            return found
-
-        return self._once(("unpaired", brain.source), work)
-
-    def unpaired_features(self, brain: BrainSide, rows: IntArray) -> dict[str, FloatArray]:
-        """Values of the people without a genome, by the features fitted on ``rows`` and them; empty without."""
-        inputs = self.unpaired_inputs(brain)
-        if inputs is None:
-            return {}
-        return {name: one.transform(*needed(one, inputs)) for name, one in self.brain_features(brain, rows)[0].items()}
-
-    def brain_features(self, brain: BrainSide, rows: IntArray) -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
-        """Features fitted on ``rows`` (training people), and their values for everybody."""
-
-        def work() -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
-            inputs, unpaired = self.brain_inputs(brain, rows), self.unpaired_inputs(brain)
-            more = () if unpaired is None else (unpaired,)
-            named = {"columns": brain.read(self.cohort).columns} if isinstance(brain, VectorBrain) else {}
-            fitted = brain.fit(inputs, rows, *more, **named)  # type: ignore[arg-type]
-            values = {name: feature.transform(*needed(feature, inputs)) for name, feature in fitted.items()}
-            if sum(getattr(part, "nbytes", 0) for part in inputs) > KEPT:  # of a large cohort more than all features
-                self._forget("inputs")
-            return dict(fitted), values
-
-        fitted, values = self._once(("features", brain, rows.tobytes()), work)
-        # Copies of the dictionaries: what a caller puts into its own is never found by the next one.
-        return dict(fitted), dict(values)
-
-    def single_scans(self, brain: BrainSide, rows: IntArray) -> SingleScans:
-        """Scans of those of ``rows`` (training people) who have several, by the features fitted on these people."""
-        key, fitted = ("single scans", brain, rows.tobytes()), self.brain_features(brain, rows)[0]
-        asked = brain, self.cohort, self.store, rows, fitted
-        return self._once(key, lambda: single_scans(*asked, progress=self.progress))
-
-    def brain_description(self, brain: BrainSide) -> dict[str, Any]:
-        """What a run records of its brain side."""
-        return self._once(("description", brain), lambda: brain.description(self.cohort, self.store))
 
     def keep_people(self, rows: IntArray, reason: str, cohort: Cohort | None = None) -> None:
         """Go on with these rows of the cohort, the others counted under a reason; what was computed is forgotten."""

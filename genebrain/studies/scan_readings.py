@@ -38,7 +38,8 @@ def scan_readings(
     if not isinstance(side, ConnectomeSide) or isinstance(side, EstimatorSide):
         return None
     chosen = fitted.closed_form.chosen
-    reached = dict(chosen.get("kinds") or {})
+    race = chosen.get("race") or {"kinds": {}}
+    reached = {**race["kinds"], **(chosen.get("kinds") or {})}
     if not set(DEFAULT_KINDS) <= set(side.kinds):
         wider = replace(side, kind=tuple(dict.fromkeys((*DEFAULT_KINDS, *side.kinds))), components=None, despike=None)
         reached = _tried(wider, workspace, subjects, training)
@@ -84,12 +85,12 @@ def warnings(kinds: tuple[str, ...], used: str, reached: dict[str, float], serie
 
 
 def _tried(side: ConnectomeSide, workspace: Workspace, subjects: Subjects, training: IntArray) -> dict[str, float]:
-    _, values = workspace.brain_features(side, training)
+    some = workspace.learners(side, training)
     model = fit_closed_form(
-        rows_of(subjects.blocks, training),
-        {name: features[training] for name, features in values.items()},
-        subjects.family[training],
-        genomes=subjects.genome[training],
+        rows_of(subjects.blocks, some),
+        workspace.learners_features(side, training),
+        subjects.family[some],
+        genomes=subjects.genome[some],
         settings=ClosedFormSettings(
             columns=ColumnSettings(item_width=subjects.item_width), modes=("ridge",), stack=True
         ),

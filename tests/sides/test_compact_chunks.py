@@ -28,6 +28,7 @@ def test_gram_matrices_of_the_blocks_stay_the_same(cohort, diploid):
     table, index, n_chunks = cohort
     narrow, renumbered = compact(table, index)
     assert narrow.shape[1] == 5
+    assert renumbered.dtype == np.int16
     pooling = GenePooling(diploid=diploid)
     for a, b in zip(pooling.blocks(table, index, n_chunks), pooling.blocks(narrow, renumbered, n_chunks), strict=True):
         np.testing.assert_allclose(b.astype(np.float64) @ b.T, a.astype(np.float64) @ a.T, rtol=1e-6)

@@ -203,3 +203,16 @@ def rivals_of(columns: Any) -> list[int]:
     """Numbers of the sets of the same family as the first one; none of columns without sets."""
     sets = columns.sets if isinstance(columns, SetColumns) else ()
     return [number for number, one in enumerate(sets) if number and one.family == sets[0].family]
+
+
+def check_inputs(given: Blocks, candidates: dict[str, FloatArray], n: int) -> None:
+    """Refuse no candidates, row counts that disagree, and features that are not finite."""
+    if not candidates:
+        raise ValueError("no brain candidates")
+    rows = row_counts(given) | {f"brain {c}": len(f) for c, f in candidates.items()}
+    wrong = {name: count for name, count in rows.items() if count != n}
+    if wrong:
+        raise ValueError(f"{n} family labels, but other row counts in {wrong}")
+    bad = {c: int((~np.isfinite(f)).any(axis=1).sum()) for c, f in candidates.items()}
+    if any(bad.values()):
+        raise ValueError(f"non-finite brain features, rows affected: { {c: b for c, b in bad.items() if b} }")

@@ -17,24 +17,20 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from genebrain.alignment.closed_form.choice import ClosedFormSettings, Judge, choose_prior, score_vectors
-from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns, rivals_of, row_counts
+from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns, check_inputs, rivals_of
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
 from genebrain.alignment.closed_form.gene_stack import STACK, Head, Member, first_members, further_members, heads_of
-from genebrain.alignment.closed_form.latents import Latents
-from genebrain.alignment.closed_form.memory import Size, form_for, memory_budget, too_many_columns
+from genebrain.alignment.closed_form.latents import Latents, kind_of
+from genebrain.alignment.closed_form.memory import Size, TooManyColumnsError, form_for, memory_budget, too_many_columns
 from genebrain.alignment.closed_form.motifs.members import with_motifs, without_motifs
 from genebrain.alignment.closed_form.regression_data import PeopleRows
 from genebrain.alignment.closed_form.score import Calibration
 from genebrain.alignment.closed_form.spectral import grouped_folds, projected
-from genebrain.alignment.closed_form.stacking import led_latents, readings_of
+from genebrain.alignment.closed_form.stacking import best_of_kinds, led_latents, readings_of
 from genebrain.alignment.closed_form.told import told_choices
-from genebrain.common.types import FloatArray, IntArray, UserError, built
+from genebrain.common.types import FloatArray, IntArray, built
 
 __all__ = ["ClosedForm", "ClosedFormSettings", "TooManyColumnsError", "fit_closed_form"]
-
-
-class TooManyColumnsError(UserError):
-    """The windows give more gene columns than the memory of this machine holds."""
 
 
 @dataclass(frozen=True)
@@ -185,26 +181,11 @@ def fit_closed_form(
         More gene columns than half of this machine's memory holds.
     """
     settings = settings or ClosedFormSettings()
-    families = np.asarray(families)
-    n = len(families)
-    genomes = np.arange(n) if genomes is None else np.asarray(genomes)
-    _check_inputs(gene_blocks, brain_candidates, n)
     # Many small matrix products: threads inside each would wait for one another most of the time.
     with threadpool_limits(1, user_api="blas"):
-        columns, table, widest = _columns(gene_blocks, settings.columns, progress=progress)
-        folds = grouped_folds(families, settings.folds, seed)
-        most = max(1, min(max(settings.dimensions), n // 4))
-        size, budget = Size(n, widest, len(folds) + 1, most * len(brain_candidates)), memory_budget()
-        form = form_for(size, budget)
-        if form is PeopleRows and size.of_rows > budget:
-            raise TooManyColumnsError(too_many_columns(size, budget, len(gene_blocks), settings.columns))
-        judge = Judge(table(0), genomes, folds, settings)
-        lead, judge, cv, tried = led_latents(
-            judge, table, rivals_of(columns), brain_candidates, most, form, unpaired or {}, progress=progress
+        columns, table, form, judge, cv, tried = _led(
+            gene_blocks, brain_candidates, families, genomes, seed, settings, unpaired or {}, progress
         )
-        if lead and isinstance(columns, SetColumns):
-            columns = columns.led_by(lead)
-            table = partial(columns.one, gene_blocks)  # type: ignore[arg-type]  # sets are made of GeneBlocks
         latents, best = max(
             ((one, choose_prior(judge, one.values, fits, one.name, cv, progress=progress)) for one, fits in tried),
             key=lambda found: found[1].row["recall@1"],
@@ -230,6 +211,54 @@ def fit_closed_form(
         chosen=best.row | told,
         cv=cv,
     )
+
+
+def race(
+    gene_blocks: Blocks, brain_candidates: dict[str, FloatArray], families: IntArray, *, genomes: IntArray, seed: int,
+    settings: ClosedFormSettings, progress: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """First part of :func:`fit_closed_form`, on some of very many people: the kinds of candidates that go on to all.
+
+    Returns ``people`` (number), ``kinds`` (best recall@1 of each in cross-validation, under ridge) and ``on`` (kinds
+    that ridge cannot tell from the best, and those of the stack).
+    """
+    with threadpool_limits(1, user_api="blas"):
+        *_, cv, tried = _led(gene_blocks, brain_candidates, families, genomes, seed, settings, {}, progress)
+    on = dict.fromkeys(kind_of(name) for latents, _ in tried for name, _ in latents.parts)
+    reached = {kind: value for kind, (value, _) in best_of_kinds(cv).items()}
+    return {"people": len(families), "kinds": reached, "on": list(on)}
+
+
+def _led(
+    gene_blocks: Blocks,
+    brain_candidates: dict[str, FloatArray],
+    families: IntArray,
+    genomes: IntArray | None,
+    seed: int,
+    settings: ClosedFormSettings,
+    unpaired: Mapping[str, FloatArray],
+    progress: bool,
+) -> tuple[Any, ...]:
+    """Columns, what makes the table of each set, form of the sums, the judge, and what ridge has tried."""
+    families = np.asarray(families)
+    n = len(families)
+    genomes = np.arange(n) if genomes is None else np.asarray(genomes)
+    check_inputs(gene_blocks, brain_candidates, n)
+    columns, table, widest = _columns(gene_blocks, settings.columns, progress=progress)
+    folds = grouped_folds(families, settings.folds, seed)
+    most = max(1, min(max(settings.dimensions), n // 4))
+    size, budget = Size(n, widest, len(folds) + 1, most * len(brain_candidates)), memory_budget()
+    form = form_for(size, budget)
+    if form is PeopleRows and size.of_rows > budget:
+        raise TooManyColumnsError(too_many_columns(size, budget, len(gene_blocks), settings.columns))
+    lead, judge, cv, tried = led_latents(
+        Judge(table(0), genomes, folds, settings), table, rivals_of(columns), brain_candidates, most, form, unpaired,
+        progress=progress,
+    )  # fmt: skip
+    if lead and isinstance(columns, SetColumns):
+        columns = columns.led_by(lead)
+        table = partial(columns.one, gene_blocks)  # type: ignore[arg-type]  # sets are made of GeneBlocks
+    return columns, table, form, judge, cv, tried
 
 
 def _columns(
@@ -266,15 +295,3 @@ def _stacked(
         cv=cv,
         alone=heads,
     )
-
-
-def _check_inputs(given: Blocks, candidates: dict[str, FloatArray], n: int) -> None:
-    if not candidates:
-        raise ValueError("no brain candidates")
-    rows = row_counts(given) | {f"brain {c}": len(f) for c, f in candidates.items()}
-    wrong = {name: count for name, count in rows.items() if count != n}
-    if wrong:
-        raise ValueError(f"{n} family labels, but other row counts in {wrong}")
-    bad = {c: int((~np.isfinite(f)).any(axis=1).sum()) for c, f in candidates.items()}
-    if any(bad.values()):
-        raise ValueError(f"non-finite brain features, rows affected: { {c: b for c, b in bad.items() if b} }")

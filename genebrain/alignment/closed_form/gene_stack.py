@@ -180,7 +180,7 @@ def _nested(judge: Judge, predictions: FloatArray, u: FloatArray) -> tuple[Float
         predictive, calibration = _calibrated(np.tensordot(weights, predictions[:, others], 1), u[others])
         sums[rows] = np.tensordot(weights, predictions[:, rows], 1)
         gene, brain = score_vectors(sums[rows], u[rows], predictive, calibration, judge.settings.score)
-        value += judge.recall(gene @ brain.T, rows) * len(rows) / len(u)
+        value += judge.recall(gene, brain, rows) * len(rows) / len(u)
     return sums, value
 
 

@@ -12,6 +12,11 @@ import numpy as np
 
 from genebrain.alignment.closed_form.columns import MOST_OF_A_WINDOW, MOST_OF_AN_ITEM, ColumnSettings
 from genebrain.alignment.closed_form.regression_data import Form, Moments, PeopleRows
+from genebrain.common.types import UserError
+
+
+class TooManyColumnsError(UserError):
+    """The windows give more gene columns than the memory of this machine holds."""
 
 
 def memory_budget() -> float:

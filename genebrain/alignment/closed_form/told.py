@@ -13,14 +13,23 @@ def told_choices(chosen: Mapping[str, Any]) -> list[str]:
 
 def told_readings(chosen: Mapping[str, Any]) -> str:
     """What each kind of scan features reached in cross-validation, in words; empty where there was only one."""
-    kinds = chosen.get("kinds")
-    if not kinds:
+    kinds, race = chosen.get("kinds"), chosen.get("race")
+    told = []
+    if race:
+        few, people = f"{race['people']:,}", f"{race['of']:,}"
+        told.append(f"{_reached(race['kinds'])} on {few} of {people} people, and on all {', '.join(race['on'])}")
+    if kinds:
+        told.append(_reached(kinds))
+    if not told:
         return ""
-    reached = ", ".join(f"{name} {value:.3f}" for name, value in sorted(kinds.items(), key=lambda one: -one[1]))
     return (
-        f"scan features in cross-validation (recall@1, ridge): {reached}; in use: {chosen['brain']}, "
+        f"scan features in cross-validation (recall@1, ridge): {'; '.join(told)}; in use: {chosen['brain']}, "
         f"{chosen['k']} dimensions"
     )
+
+
+def _reached(kinds: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in sorted(kinds.items(), key=lambda one: -one[1]))
 
 
 def told_genes(chosen: Mapping[str, Any]) -> str:

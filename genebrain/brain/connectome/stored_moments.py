@@ -9,7 +9,7 @@ MB).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from genebrain.brain.connectome.band_powers import N_BANDS, band_powers
+from genebrain.brain.connectome.base import needed
 from genebrain.brain.connectome.despiking import despiked
 from genebrain.brain.connectome.dynamics.series import PeopleSeries
 from genebrain.brain.connectome.missing_parcels import Float64, ParcelSums, SharedParcels
@@ -29,7 +30,7 @@ from genebrain.brain.connectome.moments import (
     subject_moments,
 )
 from genebrain.brain.connectome.tangent import leading_components
-from genebrain.common.types import BoolArray
+from genebrain.common.types import BoolArray, IntArray
 from genebrain.common.words import no_bar
 
 Keys = Sequence[str | Sequence[str]]
@@ -38,6 +39,10 @@ Keys = Sequence[str | Sequence[str]]
 
 USUAL_TR = 0.735
 """Seconds between two frames where no scan of a cohort states them: then only their order counts."""
+
+
+AT_A_TIME = 500
+"""People whose moments are held together where there are very many."""
 
 
 class ReadsScans(Protocol):
@@ -70,6 +75,7 @@ def summaries_from_store(
     steps: Mapping[str, float],
     *,
     despike: bool = True,
+    powers: bool = True,
     progress: bool = False,
 ) -> ScanSummary:
     """Moments and band powers of the subjects in the order of ``keys``; each scan is read once.
@@ -81,9 +87,11 @@ def summaries_from_store(
         of the cohort is named, all are taken to have the same (:data:`USUAL_TR`).
     despike : bool
         Interpolate motion spikes (:mod:`genebrain.brain.connectome.despiking`) before anything is computed.
+    powers : bool
+        Whether band powers are wanted; zeros without.
     """
     known = {key: tr for key, tr in steps.items() if tr > 0}
-    powers: list[Float32] = []
+    pooled: list[Float32] = []
     seconds = np.zeros(len(keys))
 
     def subjects() -> Iterator[Moments]:
@@ -95,16 +103,70 @@ def summaries_from_store(
                 moments.append(scan_moments(y, valid, numbers))
                 tr = known.get(key, np.nan) if known else USUAL_TR
                 lengths.append(len(y) * tr)
-                if np.isfinite(tr):
+                if powers and np.isfinite(tr):
                     bands.append(band_powers(y, tr, valid, numbers))
-            powers.append(_pooled_powers(bands, [length for length in lengths if np.isfinite(length)], y.shape[1]))
+            pooled.append(_pooled_powers(bands, [length for length in lengths if np.isfinite(length)], y.shape[1]))
             seconds[row] = np.nansum(lengths)
             yield subject_moments(moments)
 
     stacked = stack_moments(subjects(), len(keys))
     each = [[entry] if isinstance(entry, str) else list(entry) for entry in keys]
     series = PeopleSeries(store, each, known, np.nan if known else USUAL_TR, despike)
-    return ScanSummary(*stacked, np.stack(powers), seconds, series)
+    return ScanSummary(*stacked, np.stack(pooled), seconds, series)
+
+
+@dataclass(frozen=True)
+class ManyScans:
+    """Scans of so many people that their moments are never held together: features are made some people at a time.
+
+    Attributes
+    ----------
+    store : ReadsScans
+    keys : sequence of sequence of str
+        Scans of every person.
+    steps, despike, progress
+        As in :func:`summaries_from_store`.
+    """
+
+    store: ReadsScans
+    keys: Sequence[Sequence[str]]
+    steps: Mapping[str, float]
+    despike: bool = True
+    progress: bool = False
+    _last: dict[bytes, ScanSummary] = field(default_factory=dict, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def summary(self, rows: IntArray) -> ScanSummary:
+        """What :func:`summaries_from_store` gives of some people, kept until others are asked for."""
+        if rows.tobytes() not in self._last:
+            self._last.clear()
+            self._last[rows.tobytes()] = self._summary(rows.tolist(), progress=self.progress)
+        return self._last[rows.tobytes()]
+
+    def transform(self, features: Mapping[str, Any]) -> dict[str, Float32]:
+        """Values of everybody by feature, ``[people, columns]``."""
+        self._last.clear()
+        powers = any(getattr(feature, "powers_needed", True) for feature in features.values())
+        parts: dict[str, list[Float32]] = {name: [] for name in features}
+        starts = range(0, len(self), AT_A_TIME)
+        for start in tqdm(starts, desc="scans", unit=f"{AT_A_TIME} people", disable=no_bar(self.progress)):
+            some = self._summary(range(len(self))[start : start + AT_A_TIME], powers=powers)
+            for name, feature in features.items():
+                parts[name].append(feature.transform(*needed(feature, some)))
+        return {name: np.concatenate(parts.pop(name)) for name in features}
+
+    def _summary(self, rows: Sequence[int], **asked: bool) -> ScanSummary:
+        keys = [self.keys[row] for row in rows]
+        return summaries_from_store(self.store, keys, self.steps, despike=self.despike, **asked)
+
+
+def values_of(features: Mapping[str, Any], inputs: Any) -> dict[str, Any]:
+    """Values of everybody by feature, from what a side reads of their scans."""
+    if isinstance(inputs, ManyScans):
+        return inputs.transform(features)
+    return {name: feature.transform(*needed(feature, inputs)) for name, feature in features.items()}
 
 
 def _pooled_powers(bands: list[Float32], seconds: list[float], n_parcels: int) -> Float32:

@@ -92,7 +92,7 @@ def context(folder: Path, split: str = "test") -> dict[str, Any]:
     config = folder / "config.yaml"
     model = {k: v for k, v in (metrics.get("model") or {}).items() if k != "arms"}
     arms = (metrics.get("model") or {}).get("arms") or {}
-    listed = {k: v for k, v in (model.get("chosen") or {}).items() if k != "genes"}  # it has a table of its own
+    listed = {k: v for k, v in (model.get("chosen") or {}).items() if k not in ("genes", "race")}  # told elsewhere
     genes = metrics.get("gene_readings")
     # What cross-validation tried is known of the model of the run; the one that validation people judge is another.
     fitted = _json(folder / "checkpoints" / "model.json") if split == "test" else {}

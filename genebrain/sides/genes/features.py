@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genebrain.alignment.closed_form.column_sets import Blocks, mapped
+from genebrain.alignment.made_blocks import MadeBlocks
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.engines.share import Waiting
 from genebrain.genetics.chunks.build import content_fingerprint, cut_together
@@ -46,6 +47,7 @@ class MaskedGenomes:
         _kept: dict[Hashable, Any]
 
         def _once(self, key: Hashable, make: Any) -> Any: ...
+        def _forget(self, kind: str) -> None: ...
         def _filling(self) -> AbstractContextManager[None]: ...
         def chunks(self, gene: GenomeSide) -> ChunkSet: ...  # noqa: D102
         def blocks(  # noqa: D102
@@ -115,6 +117,8 @@ class MaskedGenomes:
                 blocks, widths[source] = self.blocks(one, pooling)
                 missing = missing or told_missing(list(blocks))
                 embeddings[source] = mapped(blocks, whole)  # type: ignore[assignment]
+                if isinstance(blocks, MadeBlocks):  # of a large cohort the chunks of every mask are too much to keep
+                    self._forget("chunks")
         if missing:
             log.warning(missing)
         dosages: dict[str, Sequence[FloatArray]] = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from genebrain.alignment.closed_form.choice import MANY
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.restrict import restrict
 from genebrain.common.types import UserError
@@ -27,11 +28,13 @@ from genebrain.studies.costs.stages import Stage, summary
 
 PEOPLE, MOST_PEOPLE, READING_S = 3, 48, 6.0
 
-MEASURED = {"fit (closed form)": 100.0, "evaluate (no comparisons)": 35.0}
+MEASURED = {"fit (closed form)": 90.0, "evaluate (no comparisons)": 35.0}
 """Core seconds of 10,000 people, 38 windows and 80 parcels, beside the tables and what the smallest cohort takes."""
 MEASURED_PEOPLE, MEASURED_WINDOWS, MEASURED_CORES = 10_000, 38, 1
-LEAST_S = 20.0
-"""Seconds of the smallest cohort: choices are made in cross-validation."""
+LEAST_S, RACE_S = 20.0, 60.0
+"""Seconds of the smallest cohort (choices are made in cross-validation), and of kinds of scan features that race."""
+TRAINING = 2 / 3
+"""Share of people who are trained on."""
 RUN_BYTES = 2e4
 """Of a run folder, per person."""
 
@@ -62,6 +65,7 @@ def plan_costs(
             disk = RUN_BYTES * len(cohort)
         if number == 0 and columns:
             core_seconds += table_seconds(len(cohort), columns, Pace.measured())
+            core_seconds += RACE_S * (TRAINING * len(cohort) > MANY)
             why = f"{basis}; and tables of about {columns:,} gene columns"
         stages.append(Stage(name, core_seconds, False, disk, why))
     return work, summary(stages, os.cpu_count() or 1, workers)

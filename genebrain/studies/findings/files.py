@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from genebrain.alignment.closed_form.fit import ClosedForm
+from genebrain.brain.connectome.stored_moments import ManyScans
 from genebrain.brain.parcels.centres import known_centres
 from genebrain.common.files import replacing
 from genebrain.common.private_table import harmless
@@ -88,6 +89,11 @@ def write_findings(
         _write(words, folder / "words.tsv")
         found["words"] = _told(words)
     inputs = workspace.brain_inputs(brain, training) if isinstance(brain, ConnectomeSide) else None
+    if isinstance(inputs, ManyScans):  # of a large cohort training people whom features are fitted on are enough
+        learners = workspace.learners(brain, training)
+        people = np.concatenate([learners, rows])
+        inputs, observed = inputs.summary(people), observed[people]
+        training, rows = np.split(np.arange(len(people)), [len(learners)])
     covariances: FloatArray | None = getattr(inputs, "C0", None)  # an estimator of the user reads the series
     if covariances is not None:
         connections = connection_findings(

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from genebrain.alignment.closed_form import choice
+from genebrain.alignment.closed_form.choice import Judge
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.fit import ClosedForm, ClosedFormSettings, TooManyColumnsError, fit_closed_form
 from genebrain.alignment.closed_form.regression_data import PeopleRows
@@ -73,6 +75,21 @@ def test_not_worse_than_ridge_cca(data: dict[str, Any], model: ClosedForm) -> No
     recall = expected_recall_at_1(scores, relatives="rivals")
     assert recall > 0.5
     assert held_out_recall(model, data) > recall - 0.01
+
+
+def test_very_many_people_are_ranked_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    gene = rng.normal(size=(900, 6))
+    brain, rows = gene + rng.normal(size=gene.shape), np.arange(900)
+    judge = Judge(gene[:0], rows, [rows], ClosedFormSettings())
+    whole = judge.recall(gene, brain, rows)
+    assert whole == expected_recall_at_1(gene @ brain.T, relatives="rivals")
+    monkeypatch.setattr(choice, "RIVALS", 100)
+    assert judge.recall(gene, brain, rows) == whole  # few people in all
+    monkeypatch.setattr(choice, "MANY", 800)
+    assert abs(judge.recall(gene, brain, rows) - whole) < 0.01
+    parts = [expected_recall_at_1((gene @ brain.T)[i::9, i::9], relatives="rivals") for i in range(9)]
+    assert judge.recall(gene, brain, rows) == pytest.approx(np.mean(parts))
 
 
 def test_same_seed_same_model(data: dict[str, Any], model: ClosedForm) -> None:

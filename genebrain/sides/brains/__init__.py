@@ -1,0 +1,1 @@
+"""Scans of a workspace as features."""

@@ -1,0 +1,152 @@
+"""Features of the scans of a workspace: fitted on training people, with values for everybody."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genebrain.alignment.closed_form.choice import MANY
+from genebrain.alignment.closed_form.latents import kind_of
+from genebrain.brain.connectome.base import needed
+from genebrain.brain.connectome.stored_moments import ManyScans, values_of
+from genebrain.common.types import FloatArray, IntArray
+from genebrain.sides.connectome import ConnectomeSide, some_of
+from genebrain.sides.estimators.side import EstimatorSide
+from genebrain.sides.pooling import KEPT
+from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
+from genebrain.sides.single_scans import SingleScans, single_scans
+from genebrain.sides.vectors.brains import VectorBrain
+
+if TYPE_CHECKING:
+    from genebrain.cohort.participants import Cohort
+
+log = logging.getLogger(__name__)
+
+SOME = 4000
+"""Training people whom features of connectomes are fitted on where there are more than MANY, at most."""
+
+
+class BrainFeatures:
+    """Part of a workspace; everything is fitted on training people and computed once."""
+
+    if TYPE_CHECKING:
+        cohort: Cohort
+        store: Path
+        progress: bool
+        _kept: dict[Hashable, Any]
+
+        def _once(self, key: Hashable, make: Any) -> Any: ...
+        def _forget(self, kind: str) -> None: ...
+        def _filling(self) -> AbstractContextManager[None]: ...
+        def ingest(self, brain: BrainSide) -> dict[str, Any]: ...  # noqa: D102
+
+    def brain_inputs(self, brain: BrainSide, training: IntArray) -> Any:
+        """Numbers of everybody's scans before anything is fitted: a tuple of moments or embeddings, or ``ManyScans``.
+
+        ``training`` people give the statistics of what is scaled by the cohort.
+        """
+        self.ingest(brain)
+
+        def work() -> Any:
+            # A frozen encoder must not run twice on the same scans.
+            with nullcontext() if isinstance(brain, ConnectomeSide) else self._filling():
+                return brain.inputs(self.cohort, self.store, training, progress=self.progress)
+
+        rows = training.tobytes() if isinstance(brain, EncoderSide) and brain.scaling == "cohort" else b""
+        return self._once(("inputs", brain.source, rows), work)
+
+    def embed_scans(self, brain: EncoderSide) -> dict[str, Any]:
+        """Run a frozen encoder over all scans that are not stored yet; nothing where it must wait for a split."""
+        if brain.scaling == "cohort":
+            return {"waits_for": "a split: brain.scaling=cohort takes statistics of training scans"}
+        (embeddings,) = self.brain_inputs(brain, np.empty(0, np.int64))
+        return {"people": len(embeddings), "hidden_size": embeddings.shape[1], **self.brain_description(brain)}
+
+    def unpaired_inputs(self, brain: BrainSide) -> tuple[Any, ...] | None:
+        """As :meth:`brain_inputs`, of the people who have scans and no genome; None where they are not wanted."""
+        if not isinstance(brain, ConnectomeSide | VectorBrain) or not brain.unpaired:
+            return None
+
+        def work() -> tuple[Any, ...]:
+            with self._filling():
+                found = brain.unpaired_inputs(self.cohort, self.store, progress=self.progress)
+            listed = len(self.cohort.alone)
+            log.info(f"scan features are fitted on {len(found[0]):,} of {listed:,} people without a genome too")
+            return found
+
+        return self._once(("unpaired", brain.source), work)
+
+    def unpaired_features(self, brain: BrainSide, rows: IntArray) -> dict[str, FloatArray]:
+        """Values of the people without a genome, by the features fitted on ``rows`` and them; empty without."""
+        inputs = self.unpaired_inputs(brain)
+        return {} if inputs is None else values_of(self._fitted(brain, rows), inputs)
+
+    def learners(self, brain: BrainSide, rows: IntArray) -> IntArray:
+        """Those of ``rows`` (training people) whom features of connectomes are fitted on.
+
+        All of them; of more than :data:`~genebrain.alignment.closed_form.choice.MANY` some families, drawn by lot.
+        """
+        if len(rows) <= MANY or not isinstance(brain, ConnectomeSide) or isinstance(brain, EstimatorSide):
+            return rows
+        return some_families(rows, np.asarray(self.cohort.table["family"]))
+
+    def learners_features(self, brain: BrainSide, rows: IntArray) -> dict[str, FloatArray]:
+        """As the values of :meth:`brain_features`, of the :meth:`learners` alone."""
+        fitted = self._fitted(brain, rows)
+        some = some_of(self.brain_inputs(brain, rows), self.learners(brain, rows))
+        return {name: feature.transform(*needed(feature, some)) for name, feature in fitted.items()}
+
+    def go_on(self, brain: BrainSide, rows: IntArray, kinds: Sequence[str]) -> None:
+        """Let only these kinds be made of everybody where features are fitted on ``rows``."""
+        self._kept["kinds", brain, rows.tobytes()] = tuple(kinds)
+
+    def brain_features(self, brain: BrainSide, rows: IntArray) -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
+        """Features fitted on ``rows`` (training people), and their values for everybody."""
+        fitted = self._fitted(brain, rows)
+
+        def work() -> dict[str, FloatArray]:
+            inputs = self.brain_inputs(brain, rows)
+            values = values_of(fitted, inputs)
+            parts = () if isinstance(inputs, ManyScans) else inputs
+            if sum(getattr(part, "nbytes", 0) for part in parts) > KEPT:  # of a large cohort more than all features
+                self._forget("inputs")
+            return values
+
+        values = self._once(("features", brain, rows.tobytes(), tuple(fitted)), work)
+        # Copies of the dictionaries: what a caller puts into its own is never found by the next one.
+        return dict(fitted), dict(values)
+
+    def _fitted(self, brain: BrainSide, rows: IntArray) -> dict[str, AnyFeature]:
+        def work() -> dict[str, AnyFeature]:
+            inputs, unpaired = self.brain_inputs(brain, rows), self.unpaired_inputs(brain)
+            more = () if unpaired is None else (unpaired,)
+            named = {"columns": brain.read(self.cohort).columns} if isinstance(brain, VectorBrain) else {}
+            return dict(brain.fit(inputs, self.learners(brain, rows), *more, **named))  # type: ignore[arg-type]
+
+        fitted = self._once(("fitted", brain, rows.tobytes()), work)
+        kinds = self._kept.get(("kinds", brain, rows.tobytes()))
+        return {name: one for name, one in fitted.items() if kinds is None or kind_of(name) in kinds}
+
+    def single_scans(self, brain: BrainSide, rows: IntArray) -> SingleScans:
+        """Scans of those of ``rows`` (training people) who have several, by the features fitted on these people."""
+        key, fitted = ("single scans", brain, rows.tobytes()), self._fitted(brain, rows)
+        asked = brain, self.cohort, self.store, rows, fitted
+        return self._once(key, lambda: single_scans(*asked, progress=self.progress))
+
+    def brain_description(self, brain: BrainSide) -> dict[str, Any]:
+        """What a run records of its brain side."""
+        return self._once(("description", brain), lambda: brain.description(self.cohort, self.store))
+
+
+def some_families(rows: IntArray, family: IntArray) -> IntArray:
+    """At most :data:`SOME` of ``rows``, whole families drawn by lot; all of them where the families are too large."""
+    labels, member, sizes = np.unique(family[rows], return_inverse=True, return_counts=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    order = order[np.argsort(sizes[order] > SOME // 10, kind="stable")]  # one large family does not crowd out others
+    drawn = order[np.cumsum(sizes[order]) <= SOME]
+    return rows[np.isin(member, drawn)] if len(drawn) > 1 else rows
