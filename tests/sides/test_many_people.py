@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from genebrain import stored_settings, tasks
+from genebrain.alignment.closed_form.told import told_choices
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.common.run_folder import read_json
 from genebrain.runs.fit import load_fit
@@ -71,7 +72,7 @@ def test_few_people_race_nothing(cohort: Path, tmp_path: Path) -> None:
 
 
 def test_kinds_that_lose_on_some_people_are_not_made_of_all(
-    many: None, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    many: None, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace(cohort, progress=False)
     asked = []
@@ -86,7 +87,6 @@ def test_kinds_that_lose_on_some_people_are_not_made_of_all(
 
     monkeypatch.setattr(recipe, "race", watched)
     run = _fitted(cohort, tmp_path / "run", workspace)
-    told = capsys.readouterr().out
     experiment = stored_settings.load(run / "config.yaml")["experiment"]
     chosen = read_json(run / "checkpoints" / "model.json")["closed_form"]["chosen"]
     again = Workspace(cohort, progress=False)
@@ -98,6 +98,7 @@ def test_kinds_that_lose_on_some_people_are_not_made_of_all(
     assert chosen["race"]["people"] == len(some)
     assert chosen["race"]["of"] == len(split.training)
     assert set(chosen["race"]["kinds"]) == set(DEFAULT_KINDS)
+    told = told_choices(chosen)[0]
     assert f"on {len(some)} of {len(split.training)} people, and on all lag0, spectrum" in told
     assert {name.split("-")[0] for name in workspace.brain_features(EVERYTHING, split.training)[1]} == {
         "lag0", "spectrum",

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from genebrain import config, stored_settings, tasks
 from genebrain.alignment.closed_form import stacking
+from genebrain.alignment.closed_form.told import told_choices
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.brain.connectome.features import InnovationTangent, moments_from_store
 from genebrain.brain.store.store import ScanStore
@@ -57,13 +58,11 @@ def test_one_kind_alone_keeps_its_numbers(workspace: Workspace) -> None:
     assert not side.needs_scans
 
 
-def test_the_kinds_are_told_and_kept(
-    cohort: Path, workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_kinds_are_told_and_kept(cohort: Path, workspace: Workspace, tmp_path: Path) -> None:
     run = fitted(cohort, tmp_path / "run", workspace)
-    told = capsys.readouterr().out
     chosen = read_json(run / "checkpoints" / "model.json")["closed_form"]["chosen"]
     assert set(chosen["kinds"]) == set(DEFAULT_KINDS)
+    told = told_choices(chosen)[0]
     for kind, value in chosen["kinds"].items():
         assert f"{kind} {value:.3f}" in told
     metrics = tasks.evaluate(
