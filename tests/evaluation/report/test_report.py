@@ -88,6 +88,18 @@ def test_page_needs_nothing_from_outside(run_folder: Path):
     assert not re.search(r"https?://|<script|<link|@import|url\(", page)
 
 
+@pytest.mark.parametrize("race", [None, {"people": 4000, "of": 26667, "on": ["innovation"]}])
+def test_scan_kinds_are_listed_and_who_tried_them(run_folder: Path, race: dict | None):
+    path = run_folder / "metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["scan_readings"] = {"recall@1": {"innovation": 0.5, "lag0": 0.25}, "warnings": []}
+    metrics["model"]["chosen"] = {"brain": "innovation-15", "k": 8} | ({"race": race} if race else {})
+    path.write_text(json.dumps(metrics))
+    page = page_of(run_folder)
+    assert "<td>0.250</td>" in page
+    assert ("Tried on 4,000 of 26,667 training people; made of everybody: innovation" in page) == (race is not None)
+
+
 def test_small_groups_are_not_shown(run_folder: Path):
     page = page_of(run_folder)
     assert "Oslo (n = 60)" in page
