@@ -45,9 +45,9 @@ def evaluate_elsewhere(
     from genebrain.studies.transfer import judge_elsewhere
 
     experiment, workspace, own = opened_elsewhere(run, experiment, cohort, store, progress=progress)
-    if own:
-        if out is not None:
-            raise UserError(f"{cohort} is the cohort that {run} was fitted on: leave out= away")
+    if out is not None and is_same(run, workspace):
+        raise UserError(f"{cohort} is the cohort that {run} was fitted on: leave out= away")
+    if own and out is None:  # with out= people of the run are refused as seen
         split = own_split(run, experiment, workspace)
         workspace.embed(experiment.genetics, training=split.training)
         return judge_run(run, experiment, workspace, settings)
@@ -77,8 +77,12 @@ def opened_elsewhere(
     experiment = replace(experiment, genetics=sides[0], brain=sides[1])
     workspace = Workspace(open_cohort(cohort, *sides), store, progress=progress)
     workspace.ingest(experiment.brain)
-    same = workspace.cohort.fingerprint == read_json(run / "provenance.json")["cohort_fingerprint"]
-    return experiment, workspace, same or is_own(run, experiment.brain, workspace)
+    return experiment, workspace, is_same(run, workspace) or is_own(run, experiment.brain, workspace)
+
+
+def is_same(run: Path, workspace: Any) -> bool:
+    """Whether nothing has changed in the cohort of a run."""
+    return bool(workspace.cohort.fingerprint == read_json(run / "provenance.json")["cohort_fingerprint"])
 
 
 def refuse_out(out: Path | str | None) -> None:
