@@ -90,6 +90,8 @@ class InnovationTangent(ConnectomeFeature):
     """
 
     innovation = True
+    one_size = False
+    """Whether only the middle one of several numbers of components is tried."""
     words = "connectome, tangent space of what each frame adds to the one before"
 
     def __init__(self, n_components: int | None = None, shrinkage: float = 0.05) -> None:
@@ -104,6 +106,7 @@ class InnovationTangent(ConnectomeFeature):
     ) -> dict[str, Self]:
         """One feature per number of leading components."""
         sizes = tangent_sizes(components, n_parcels)
+        sizes = [sizes[len(sizes) // 2]] if cls.one_size else sizes
         return {f"{kind}-{q}": cls(None if q == n_parcels else q, shrinkage) for q in sizes}
 
     def fit(

@@ -6,7 +6,7 @@ and is part of every covariance. Regressed out of every parcel, it takes with it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
@@ -26,16 +26,8 @@ class WithoutGlobalSignal(Lag0Tangent):
     to parcels of mean power 1.
     """
 
+    one_size = True
     words = "connectome, tangent space of the covariance without the global signal"
-
-    @classmethod
-    def candidates(
-        cls, kind: str, components: Sequence[int | str], n_parcels: int, shrinkage: float
-    ) -> dict[str, Self]:
-        """One number of components: the middle one of those that are tried."""
-        every = super().candidates(kind, components, n_parcels, shrinkage)
-        middle = list(every)[len(every) // 2]
-        return {middle: every[middle]}
 
     def fit(
         self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None

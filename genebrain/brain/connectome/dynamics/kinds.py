@@ -23,14 +23,8 @@ from genebrain.common.types import FloatArray, IntArray, UserError
 class DirectedCoupling(Lag0Tangent):
     """The antisymmetric part of the covariance with the frame before, on whitened leading components."""
 
+    one_size = True
     words = "which components run ahead of which, from one frame to the next"
-
-    @classmethod
-    def candidates(cls, kind: str, components: Any, n_parcels: int, shrinkage: float) -> dict[str, Self]:
-        """One number of components: the middle one of those that are tried."""
-        every = super().candidates(kind, components, n_parcels, shrinkage)
-        middle = list(every)[len(every) // 2]
-        return {middle: every[middle]}
 
     def transform(
         self,
