@@ -15,15 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gamma as gamma_function
 
-from genebrain.simulation.genome.sources import Genomes
-from genebrain.simulation.mechanisms.modes import sparse_values
+from genebrain.simulation.mechanisms.modes import SparseMechanism
 from genebrain.simulation.mechanisms.registry import (
     BrainPart,
     Conditions,
     Floats,
-    GeneticPart,
-    Mechanism,
-    Streams,
     register_mechanism,
 )
 from genebrain.simulation.scans import Parcels
@@ -119,16 +115,12 @@ class CoupledNetworks:
 
 
 @register_mechanism
-class Hrf(Mechanism):
+class Hrf(SparseMechanism):
     """Sparse additive variants move couplings between networks; scans with the artefacts of real ones."""
 
     name = "hrf"
     summary = "couplings between 12 networks behind haemodynamics, motion spikes and scanner noise"
     tier = Tier(k=16, h2=0.48, rel=0.99, n_active=20, causal_per_dim=4)
-
-    def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
-        """As in ``modes``."""
-        return sparse_values(source, tier, groups, rng)
 
     def brain(self, tier: Tier, settings: Mapping[str, Any], rng: np.random.Generator) -> BrainPart:
         """Draw networks, couplings and scanners."""

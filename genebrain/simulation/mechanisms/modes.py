@@ -41,6 +41,14 @@ class ModeScans:
         return self.model.read_trait(scans, conditions.shift)
 
 
+class SparseMechanism(Mechanism):
+    """Base of the mechanisms in which a few variants per dimension make the trait, whatever the scans."""
+
+    def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
+        """Sparse effects of the architecture of the tier."""
+        return sparse_values(source, tier, groups, rng)
+
+
 class ModeMechanism(Mechanism):
     """Base of the mechanisms whose scans are those of connectome modes."""
 

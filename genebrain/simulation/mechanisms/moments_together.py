@@ -12,16 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.simulation.genome.sources import Genomes
 from genebrain.simulation.mechanisms.hrf import memory
-from genebrain.simulation.mechanisms.modes import sparse_values
+from genebrain.simulation.mechanisms.modes import SparseMechanism
 from genebrain.simulation.mechanisms.registry import (
     BrainPart,
     Conditions,
     Floats,
-    GeneticPart,
-    Mechanism,
-    Streams,
     register_mechanism,
 )
 from genebrain.simulation.scans import Parcels
@@ -80,16 +76,12 @@ class LoudNetworks:
 
 
 @register_mechanism
-class MomentsTogether(Mechanism):
+class MomentsTogether(SparseMechanism):
     """Sparse additive variants move which networks are loud at the same moments."""
 
     name = "moments_together"
     summary = "which networks are loud at the same moments; no covariance tells"
     tier = Tier(k=8, h2=0.8, rel=0.96, n_active=12, causal_per_dim=4)
-
-    def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
-        """As in ``modes``."""
-        return sparse_values(source, tier, groups, rng)
 
     def brain(self, tier: Tier, settings: Mapping[str, Any], rng: np.random.Generator) -> BrainPart:
         """Draw networks, and what the trait does to pairs of them."""

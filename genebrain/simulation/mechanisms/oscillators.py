@@ -13,15 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.simulation.genome.sources import Genomes
-from genebrain.simulation.mechanisms.modes import sparse_values
+from genebrain.simulation.mechanisms.modes import SparseMechanism
 from genebrain.simulation.mechanisms.registry import (
     BrainPart,
     Conditions,
     Floats,
-    GeneticPart,
-    Mechanism,
-    Streams,
     register_mechanism,
 )
 from genebrain.simulation.scans import Parcels, synthetic_connectome
@@ -95,16 +91,12 @@ class Oscillators:
 
 
 @register_mechanism
-class OscillatorMechanism(Mechanism):
+class OscillatorMechanism(SparseMechanism):
     """Sparse additive variants move bifurcation parameters and frequencies of Stuart-Landau oscillators."""
 
     name = "oscillators"
     summary = "local strength and frequency of coupled Stuart-Landau oscillators"
     tier = Tier(k=16, h2=0.45, rel=0.99, n_active=20, causal_per_dim=4)
-
-    def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
-        """As in ``modes``."""
-        return sparse_values(source, tier, groups, rng)
 
     def brain(self, tier: Tier, settings: Mapping[str, Any], rng: np.random.Generator) -> BrainPart:
         """Draw the connectome, frequencies and what the trait does to them."""

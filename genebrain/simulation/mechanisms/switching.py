@@ -13,15 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.simulation.genome.sources import Genomes
-from genebrain.simulation.mechanisms.modes import sparse_values
+from genebrain.simulation.mechanisms.modes import SparseMechanism
 from genebrain.simulation.mechanisms.registry import (
     BrainPart,
     Conditions,
     Floats,
-    GeneticPart,
-    Mechanism,
-    Streams,
     register_mechanism,
 )
 from genebrain.simulation.scans import Parcels
@@ -89,16 +85,12 @@ class SwitchingGroups:
 
 
 @register_mechanism
-class Switching(Mechanism):
+class Switching(SparseMechanism):
     """Sparse additive variants move dwell times of connectivity states."""
 
     name = "switching"
     summary = "connectivity states that switch in time; the trait in their dwell times"
     tier = Tier(k=8, h2=0.8, rel=0.96, n_active=12, causal_per_dim=4)
-
-    def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
-        """As in ``modes``."""
-        return sparse_values(source, tier, groups, rng)
 
     def brain(self, tier: Tier, settings: Mapping[str, Any], rng: np.random.Generator) -> BrainPart:
         """Draw which parcels belong together."""
