@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from genebrain.common import registry
 from genebrain.common.tensor_files import read_tensors
 from genebrain.genetics.encoders.plain import PROBES, check_dna_encoder, make_encoder
 from genebrain.genetics.encoders.protocol import DNAWeights
+from genebrain.runs.fit import Experiment
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
 from tests.pictures import blank_pictures  # noqa: F401 - for the whole file
@@ -82,11 +84,12 @@ def test_every_block_is_short_and_is_run():
 
 
 @pytest.mark.parametrize("command", re.findall(r"^genebrain fit (.+)$", PAGE, re.MULTILINE))
-def test_the_commands_beside_them_compose(command, plugins):
+def test_the_commands_beside_them_go_together(command, plugins):
     words = command.split()
     (named,) = [word for word in words if word.startswith("plugins=")]
     assert named.removeprefix("plugins=[").removesuffix("]") in BLOCKS
-    config.compose("fit", [word for word in words if word != named])
+    options = config.build(config.compose("fit", [word for word in words if word != named]))
+    Experiment(**{field.name: options[field.name] for field in fields(Experiment)}).check()
 
 
 def test_a_fit_takes_all_of_them(run, cohort):

@@ -103,6 +103,7 @@ def test_types_of_all_options_can_be_read():
         ["fit", "poling=mean"],
         ["fit", "brain.kind=x"],
         ["fit", "brain=brainlm", "brain.sise=x"],
+        ["fit", "brain=brainlm", "brain.size=x", "trainer.max_epochs=none"],
     ],
 )
 def test_help_and_typos_are_answered_without_heavy_imports(words):

@@ -104,6 +104,7 @@ def test_a_fit_that_broke_off_ends_with_the_numbers_of_an_undisturbed_one(cohort
     [
         ({"alignment": AlignmentSettings(train="none")}, r"genetics\.tuning=lora.*train=none.*tuning=frozen"),
         ({"pooling": GenePooling(chunk="gated_attention", window="attention")}, "alignment=textbook"),
+        ({"pooling": GenePooling(chunk="attention"), "alignment": TEXTBOOK}, "window=components is fitted before"),
         ({"trainer": TrainerSettings(accelerator="gpu")}, "accelerator=gpu.*accelerator=auto"),
         (
             {"genetics": GeneSide(tuning="lora", lora=LoraSettings(targets=("query",)))},

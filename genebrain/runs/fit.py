@@ -13,6 +13,7 @@ import pandas as pd
 
 from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
+from genebrain.alignment.towers.registry import POOLINGS
 from genebrain.brain.connectome.side_by_side import joined
 from genebrain.brain.store.report import lasting
 from genebrain.cohort.column_roles import STRATA
@@ -86,6 +87,11 @@ class Experiment:
             )
         if self.pooling.trainable and self.alignment.start != "random":
             raise UserError(NO_CLOSED_FORM)
+        if self.pooling.trainable and self.pooling.window not in POOLINGS:
+            raise UserError(
+                f"pooling.chunk={self.pooling.chunk} is trained with the towers, and pooling.window="
+                f"{self.pooling.window} is fitted before: use pooling.window=mean, max, or one that is trained"
+            )
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed={self.seed}: a whole number from 0 to {2**32 - 1} is wanted")
         if self.alignment.train != "none":

@@ -89,7 +89,7 @@ class EncoderFamily:
         A config to the frames of a window and the seconds per frame (None: those of the scan) of published weights.
     initialise : callable, optional
         ``(module, seed)``: draws the weights, for modules that do not when they are made.
-    face : type, optional
+    face : callable, optional
         Subclass of :class:`~genebrain.brain.encoders.base.WindowEncoder`; by default the module is called with windows.
     parcel_divisor : float, optional
         For encoders with the input contract of BrainLM (:class:`~genebrain.brain.models.parcel_input.ParcelInput`),

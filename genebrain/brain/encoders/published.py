@@ -1,32 +1,27 @@
-"""The published scan encoders, one record each: BrainLM (two families), SwiFT, BrainMT; and tiny ones for a CPU."""
+"""The published scan encoders, one record each: BrainLM (two families), SwiFT, BrainMT; and tiny ones for a CPU.
+
+What needs torch is imported when it is called: settings ask a record for its sizes on every command line.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import warnings
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from genebrain.brain.encoders.families import PATCH, SCAN_ENCODERS, EncoderFamily, InputShape, up
-from genebrain.brain.encoders.parcels import PictureWindowEncoder, RegionTimeWindowEncoder
 from genebrain.brain.encoders.settings import SUMMARIES
-from genebrain.brain.encoders.volumes import BrainMTWindowEncoder, SwiFTWindowEncoder
-from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
-from genebrain.brain.models.brainlm.image import ViTMAE
-from genebrain.brain.models.brainlm.region_time import BrainLM
-from genebrain.brain.models.brainlm.weights import load_brainlm
+from genebrain.brain.models.brainlm.config import UK_BIOBANK_TR, VIT_DIVISOR, BrainLMConfig, ViTMAEConfig
 from genebrain.brain.models.brainmt.config import BrainMTConfig
-from genebrain.brain.models.brainmt.model import BrainMT
-from genebrain.brain.models.brainmt.weights import load_brainmt
-from genebrain.brain.models.parcel_input import UK_BIOBANK_TR, VIT_DIVISOR
-from genebrain.brain.models.swift.config import SwiFTConfig
-from genebrain.brain.models.swift.model import SwiFT
-from genebrain.brain.models.swift.weights import PREFIX, load_swift
+from genebrain.brain.models.swift.config import PREFIX, SwiFTConfig
 from genebrain.common.types import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +89,17 @@ def _tiny_brainmt(scans: InputShape) -> BrainMTConfig:
     )
 
 
+def _late(name: str) -> Callable[..., Any]:
+    """Class of this room by its dotted name, imported when it is called."""
+    module, _, attribute = f"genebrain.brain.{name}".rpartition(".")
+    return lambda *arguments, **options: getattr(import_module(module), attribute)(*arguments, **options)
+
+
 def _load_brainlm(
     file: Path, values: dict[str, Any] | None, hyper_parameters: dict[str, Any] | None
 ) -> tuple[nn.Module, Any]:
+    from genebrain.brain.models.brainlm.weights import load_brainlm
+
     model = load_brainlm(file)
     return model, model.config
 
@@ -104,6 +107,8 @@ def _load_brainlm(
 def _load_swift(
     file: Path, values: dict[str, Any] | None, hyper_parameters: dict[str, Any] | None
 ) -> tuple[nn.Module, Any]:
+    from genebrain.brain.models.swift.weights import load_swift
+
     config = SwiFTConfig.from_mapping(values) if values is not None else None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -116,6 +121,8 @@ def _load_swift(
 def _load_brainmt(
     file: Path, values: dict[str, Any] | None, hyper_parameters: dict[str, Any] | None
 ) -> tuple[nn.Module, Any]:
+    from genebrain.brain.models.brainmt.weights import load_brainmt
+
     found = values if values is not None else hyper_parameters
     if found is None:
         raise UserError(
@@ -127,48 +134,54 @@ def _load_brainmt(
     return load_brainmt(file, config), config
 
 
-def _draw_brainmt(module: BrainMT, seed: int) -> None:
+def _draw(module: Any, seed: int) -> None:
+    module.initialise(seed)
+
+
+def _draw_brainmt(module: Any, seed: int) -> None:
+    import torch
+
     module.initialise(torch.Generator().manual_seed(seed))
 
 
 SCAN_ENCODERS.add(
     "brainlm",
     EncoderFamily(
-        reads="parcels", config=BrainLMConfig, module=BrainLM, initialise=BrainLM.initialise,
+        reads="parcels", config=BrainLMConfig, module=_late("models.brainlm.region_time.BrainLM"), initialise=_draw,
         tiny=_tiny_brainlm, tiny_frames=TINY_SERIES,
         published={"13m": _brainlm_13m}, published_window=lambda config: (BRAINLM_FRAMES, UK_BIOBANK_TR),
-        face=RegionTimeWindowEncoder, parcel_divisor=1.0, summaries=SUMMARIES,
+        face=_late("encoders.parcels.RegionTimeWindowEncoder"), parcel_divisor=1.0, summaries=SUMMARIES,
         sign=".attention.self.", model_type="brainlm_mae", load=_load_brainlm,
     ),
 )  # fmt: skip
 SCAN_ENCODERS.add(
     "brainlm_vit",
     EncoderFamily(
-        reads="parcels", config=ViTMAEConfig, module=ViTMAE, initialise=ViTMAE.initialise,
+        reads="parcels", config=ViTMAEConfig, module=_late("models.brainlm.image.ViTMAE"), initialise=_draw,
         tiny=_tiny_vit, tiny_frames=TINY_SERIES,
         published={"111m": lambda: _vit(768, 12, 12, 16, 432), "650m": lambda: _vit(1280, 32, 16, 14, 434)},
         published_window=lambda config: (BRAINLM_FRAMES, UK_BIOBANK_TR),
-        face=PictureWindowEncoder, parcel_divisor=VIT_DIVISOR, summaries=SUMMARIES,
+        face=_late("encoders.parcels.PictureWindowEncoder"), parcel_divisor=VIT_DIVISOR, summaries=SUMMARIES,
         sign=".attention.attention.", model_type="vit_mae", load=_load_brainlm,
     ),
 )  # fmt: skip
 SCAN_ENCODERS.add(
     "swift",
     EncoderFamily(
-        reads="volumes", config=SwiFTConfig, module=SwiFT, initialise=SwiFT.initialise,
+        reads="volumes", config=SwiFTConfig, module=_late("models.swift.model.SwiFT"), initialise=_draw,
         tiny=_tiny_swift, tiny_frames=TINY_VOLUMES,
         published={"published": SwiFTConfig}, published_window=lambda config: (config.img_size[3], None),
-        face=SwiFTWindowEncoder, summaries=("own", "mean", "connectivity"),
+        face=_late("encoders.volumes.SwiFTWindowEncoder"), summaries=("own", "mean", "connectivity"),
         sign="patch_embed.fc.", key_prefix=PREFIX, load=_load_swift,
     ),
 )  # fmt: skip
 SCAN_ENCODERS.add(
     "brainmt",
     EncoderFamily(
-        reads="volumes", config=BrainMTConfig, module=BrainMT, initialise=_draw_brainmt,
+        reads="volumes", config=BrainMTConfig, module=_late("models.brainmt.model.BrainMT"), initialise=_draw_brainmt,
         tiny=_tiny_brainmt, tiny_frames=TINY_VOLUMES,
         published={"published": BrainMTConfig, "improved": BrainMTConfig.improved},
         published_window=lambda config: (config.num_frames, None),
-        face=BrainMTWindowEncoder, summaries=SUMMARIES, sign="patch_embed.conv_down.", load=_load_brainmt,
+        face=_late("encoders.volumes.BrainMTWindowEncoder"), summaries=SUMMARIES, sign="patch_embed.conv_down.", load=_load_brainmt,
     ),
 )  # fmt: skip

@@ -17,13 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genebrain.brain.models.brainlm.config import UK_BIOBANK_TR
 from genebrain.brain.models.scaling import CohortScaling
 from genebrain.brain.parcels.a424 import a424_coordinates
 from genebrain.common.types import UserError
-
-UK_BIOBANK_TR = 0.735
-VIT_DIVISOR = 5.6430855
-"""Largest scaled value of the pretraining, by which the published image models divide."""
 
 
 @dataclass(frozen=True)

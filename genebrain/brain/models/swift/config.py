@@ -15,6 +15,8 @@ from typing import Any
 from genebrain.common.types import UserError, wrong_types
 
 Four = tuple[int, int, int, int]
+PREFIX = "model."
+"""Begins the keys of published weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

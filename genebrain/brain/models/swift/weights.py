@@ -17,12 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genebrain.brain.models.swift.config import PUBLISHED, SwiFTConfig
+from genebrain.brain.models.swift.config import PREFIX, PUBLISHED, SwiFTConfig
 from genebrain.brain.models.swift.model import SwiFT
 from genebrain.brain.models.weight_files import differences, read_weight_file, table_of_tensors
 from genebrain.common.types import UserError
 
-PREFIX = "model."
 UNUSED = "model.head."
 
 
