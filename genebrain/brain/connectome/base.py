@@ -32,11 +32,14 @@ class ConnectomeFeature:
     series_needed : bool
         Whether it reads the series themselves
         (:class:`~genebrain.brain.connectome.dynamics.series.PeopleSeries`, the last argument).
+    learned : tuple of str
+        Attributes that ``fit`` sets, all of them arrays: what a checkpoint keeps.
     """
 
     words: ClassVar[str] = ""
     powers_needed: ClassVar[bool] = False
     series_needed: ClassVar[bool] = False
+    learned: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def candidates(
@@ -97,11 +100,10 @@ class ConnectomeFeature:
         """Everything that was learned, as plain arrays for a checkpoint."""
         if self.shared is None:
             raise ValueError(f"{type(self).__name__} has nothing to save before fit")
-        return {
-            "used": self.shared.used.astype(np.uint8),
-            "mean_C0": np.ascontiguousarray(self.shared.C0),
-            "mean_C1": np.ascontiguousarray(self.shared.C1),
-        }
+        own = {name: getattr(self, name) for name in self.learned}
+        found = {"used": self.shared.used.astype(np.uint8), "mean_C0": self.shared.C0, "mean_C1": self.shared.C1, **own}
+        # Tensor files keep the order of the memory: a transposed view would come back as another matrix.
+        return {name: np.ascontiguousarray(values) for name, values in found.items()}
 
     def fit(
         self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
@@ -124,7 +126,49 @@ class ConnectomeFeature:
         """Take the arrays of :meth:`state` back."""
         used = np.asarray(state["used"]).astype(bool)
         self.shared = SharedParcels(used, np.asarray(state["mean_C0"]), np.asarray(state["mean_C1"]))
+        for name in self.learned:
+            setattr(self, name, np.asarray(state[name]))
         return self
+
+
+class BeyondMoments(ConnectomeFeature):
+    """Base of features made of what stands behind the moments: band powers and seconds, or the series.
+
+    A subclass has :meth:`learn` and :meth:`features`, which get that alone.
+    """
+
+    def fit(
+        self,
+        C0: FloatArray,
+        C1: FloatArray,
+        edges: FloatArray | None = None,
+        frames: IntArray | None = None,
+        *more: Any,
+    ) -> Self:
+        """Learn from TRAINING people: the parcels that they share from the moments, all else from ``more``."""
+        self.fit_parcels(C0, C1)
+        self.learn(*more)
+        return self
+
+    def transform(
+        self,
+        C0: FloatArray,
+        C1: FloatArray,
+        edges: FloatArray | None = None,
+        frames: IntArray | None = None,
+        *more: Any,
+    ) -> Float32:
+        """Features of any people, float32 ``[people, columns]``."""
+        self.fitted(C0.shape[-1])
+        return self.features(*more)
+
+    def learn(self, *more: Any) -> None:
+        """Learn from TRAINING people; :attr:`shared` is known."""
+        raise NotImplementedError
+
+    def features(self, *more: Any) -> Float32:
+        """Features of any people."""
+        raise NotImplementedError
 
 
 def needed(feature: Any, summary: Iterable[Any]) -> tuple[Any, ...]:

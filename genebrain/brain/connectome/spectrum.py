@@ -11,17 +11,17 @@ from typing import Any, Self
 import numpy as np
 
 from genebrain.brain.connectome.band_powers import EDGES
-from genebrain.brain.connectome.base import ConnectomeFeature
+from genebrain.brain.connectome.base import BeyondMoments
 from genebrain.brain.connectome.missing_parcels import Float64
 from genebrain.brain.connectome.moments import Float32
-from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.common.types import FloatArray, UserError
 
 BANDS = 6
 FLOOR = 1e-12
 """Added to powers before the logarithm."""
 
 
-class LogSpectrum(ConnectomeFeature):
+class LogSpectrum(BeyondMoments):
     """Log power of every shared parcel in triangular bands, ``6 x parcels`` features.
 
     Parameters
@@ -30,33 +30,24 @@ class LogSpectrum(ConnectomeFeature):
     """
 
     powers_needed = True
+    learned = ("weights", "noise", "mean")
     words = "strength and rhythm of each parcel, log spectra"
 
     def __init__(self, n_bands: int = BANDS) -> None:
         super().__init__()
         self.n_bands = n_bands
 
-    def fit(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
-        *powers_and_seconds: FloatArray,
-    ) -> Self:
-        """Learn parcels, the axis, and the mean of training people.
+    def learn(self, *powers_and_seconds: FloatArray) -> None:
+        """Learn the axis and the mean of training people.
 
         Parameters
         ----------
-        C0, C1, edges, frames
-            As in :class:`~genebrain.brain.connectome.moments.Moments`; ``C0`` tells which parcels a person has.
         powers_and_seconds
             ``[people, fine bands, parcels]``, see :func:`~genebrain.brain.connectome.band_powers.band_powers`, and the
             length of all scans of a person, ``[people]``.
         """
         powers, seconds = _given(powers_and_seconds)
-        shared = self.fit_parcels(C0, C1)
-        keep = np.flatnonzero(shared.used)
+        keep = np.flatnonzero(self.fitted(powers.shape[2]).used)
         # Bands that every training scan reaches: those below half of the slowest sampling frequency.
         by_person = np.any(powers > 0, axis=2)
         known = np.any(by_person, axis=1)
@@ -78,19 +69,10 @@ class LogSpectrum(ConnectomeFeature):
         self.noise = np.sqrt(2 / degrees)
         logs, present = self._logs(powers)
         self.mean = (logs * present).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
-        return self
 
-    def transform(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
-        *powers_and_seconds: FloatArray,
-    ) -> Float32:
+    def features(self, *powers_and_seconds: FloatArray) -> Float32:
         """Features of any people, float32 ``[people, bands x shared parcels]``."""
         powers, _ = _given(powers_and_seconds)
-        self.fitted(powers.shape[2])
         logs, present = self._logs(powers)
         self.report["subjects_filled"] = int((~present).any(axis=(1, 2)).sum())
         filled = np.where(present, logs, self.mean)
@@ -105,17 +87,10 @@ class LogSpectrum(ConnectomeFeature):
         present = (banded > 0) & (covered > 0.5)[:, :, None]
         return np.log(banded / np.maximum(covered, 0.5)[:, :, None] + FLOOR) / self.noise[:, None], present
 
-    def state(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Everything that was learned, as plain arrays for a checkpoint."""
-        learned = {"weights": self.weights, "noise": self.noise, "mean": self.mean}
-        return super().state() | {name: np.ascontiguousarray(values) for name, values in learned.items()}
-
     @classmethod
     def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> Self:
         """Rebuild from :meth:`state`."""
-        made = cls(len(state["noise"])).restore(state)
-        made.weights, made.noise, made.mean = (np.asarray(state[k]) for k in ("weights", "noise", "mean"))
-        return made
+        return cls(len(state["noise"])).restore(state)
 
 
 def _given(powers_and_seconds: tuple[FloatArray, ...]) -> tuple[FloatArray, FloatArray]:

@@ -89,6 +89,7 @@ class InnovationTangent(ConnectomeFeature):
     Tangent space: Varoquaux et al., MICCAI 2010; log-Euclidean features: Barachant et al., IEEE TBME 2012.
     """
 
+    learned = ("basis", "phi", "whitening")
     innovation = True
     one_size = False
     """Whether only the middle one of several numbers of components is tried."""
@@ -166,22 +167,14 @@ class InnovationTangent(ConnectomeFeature):
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """Everything that was learned, as plain arrays for a checkpoint."""
-        # Tensor files keep the order of the memory: a transposed view would come back as another matrix.
-        return super().state() | {
-            "basis": np.ascontiguousarray(self.basis),
-            "phi": np.ascontiguousarray(self.phi),
-            "whitening": np.ascontiguousarray(self.whitening),
-            "shrinkage": np.array(self.shrinkage),
-            "n_components": np.array(-1 if self.n_components is None else self.n_components),
-        }
+        q = -1 if self.n_components is None else self.n_components
+        return super().state() | {"shrinkage": np.array(self.shrinkage), "n_components": np.array(q)}
 
     @classmethod
     def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> Self:
         """Rebuild from :meth:`state`."""
         q = int(state["n_components"])
-        made = cls(None if q < 0 else q, shrinkage=float(state["shrinkage"])).restore(state)
-        made.basis, made.phi, made.whitening = (np.asarray(state[k]) for k in ("basis", "phi", "whitening"))
-        return made
+        return cls(None if q < 0 else q, shrinkage=float(state["shrinkage"])).restore(state)
 
 
 class Lag0Tangent(InnovationTangent):

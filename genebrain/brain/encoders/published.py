@@ -182,6 +182,7 @@ SCAN_ENCODERS.add(
         tiny=_tiny_brainmt, tiny_frames=TINY_VOLUMES,
         published={"published": BrainMTConfig, "improved": BrainMTConfig.improved},
         published_window=lambda config: (config.num_frames, None),
-        face=_late("encoders.volumes.BrainMTWindowEncoder"), summaries=SUMMARIES, sign="patch_embed.conv_down.", load=_load_brainmt,
+        face=_late("encoders.volumes.BrainMTWindowEncoder"), summaries=SUMMARIES,
+        sign="patch_embed.conv_down.", load=_load_brainmt,
     ),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from genebrain.brain.connectome.base import ConnectomeFeature
+from genebrain.brain.connectome.base import BeyondMoments
 from genebrain.brain.connectome.dynamics.networks import coherence_width, network_labels, network_statistics
 from genebrain.brain.connectome.dynamics.series import PeopleSeries, series_of
 from genebrain.brain.connectome.missing_parcels import Float64
@@ -43,21 +43,16 @@ class DirectedCoupling(Lag0Tangent):
         return features
 
 
-class NetworkFeature(ConnectomeFeature):
+class NetworkFeature(BeyondMoments):
     """What networks of parcels do in time; base of two kinds that share one reading of the scans."""
 
     series_needed = True
+    learned = ("labels", "mean")
 
-    def fit(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
-        *series: PeopleSeries,
-    ) -> Self:
-        """Learn parcels, networks, and what is known of training people."""
-        shared = self.fit_parcels(C0, C1)
+    def learn(self, *series: PeopleSeries) -> None:
+        """Learn networks, and what is known of training people."""
+        assert self.shared is not None
+        shared = self.shared
         self.labels = np.full(len(shared.used), -1)
         self.labels[shared.used] = network_labels(shared.C0)
         found = self._statistics(series_of(series))
@@ -65,7 +60,6 @@ class NetworkFeature(ConnectomeFeature):
         if not known.any():
             raise UserError("no scan is long enough, or has parcels enough, to see networks in time")
         self.mean = np.where(known, found, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        return self
 
     def _statistics(self, series: PeopleSeries) -> Float64:
         """Own part of the statistics of networks, ``[people, numbers]``; NaN where unknown."""
@@ -85,17 +79,6 @@ class NetworkFeature(ConnectomeFeature):
         self.report["subjects_filled"] = int(unknown.any(axis=1).sum())
         return np.where(unknown, self.mean, found)
 
-    def state(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Everything that was learned, as plain arrays for a checkpoint."""
-        return super().state() | {"labels": self.labels, "mean": np.ascontiguousarray(self.mean)}
-
-    @classmethod
-    def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> Self:
-        """Rebuild from :meth:`state`."""
-        made = cls().restore(state)
-        made.labels, made.mean = np.asarray(state["labels"]), np.asarray(state["mean"])
-        return made
-
 
 class Coherence(NetworkFeature):
     """Mean, deviation and autocorrelations of the coherence of every network."""
@@ -106,14 +89,7 @@ class Coherence(NetworkFeature):
         """The first columns."""
         return found[:, :width]
 
-    def transform(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
-        *series: PeopleSeries,
-    ) -> Float32:
+    def features(self, *series: PeopleSeries) -> Float32:
         """Features of any people, float32 ``[people, networks x 7]``."""
         return self.known(series).astype(np.float32)
 
@@ -127,28 +103,13 @@ class Envelopes(NetworkFeature):
         """All columns behind the coherence."""
         return found[:, width:]
 
-    def fit(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
-        *series: PeopleSeries,
-    ) -> Self:
+    def learn(self, *series: PeopleSeries) -> None:
         """As the base, and the mean of the covariances."""
-        super().fit(C0, C1, edges, frames, *series)
+        super().learn(*series)
         covariance = self._covariance(series)
         self.tangent = Lag0Tangent(None).fit(covariance, covariance)
-        return self
 
-    def transform(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
-        *series: PeopleSeries,
-    ) -> Float32:
+    def features(self, *series: PeopleSeries) -> Float32:
         """Features of any people, float32 ``[people, networks (networks + 1) / 2]``."""
         covariance = self._covariance(series)
         return self.tangent.transform(covariance, covariance)
