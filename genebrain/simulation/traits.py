@@ -24,6 +24,8 @@ BASES_PER_DIMENSION = 2_500
 FEWEST_BASES_PER_DIMENSION = 500
 """With fewer, hardly any draw holds them (1 to 2 common variants in 1,000 bases, many of them linked)."""
 
+LARGER = "take more or longer windows, more people or a smaller k"
+
 Floats = NDArray[np.float64]
 
 
@@ -143,30 +145,35 @@ def genetic_values(
         value = _unit(_mix(additive, k, rng), n_fitted) + _unit(_mix(products, k, rng), n_fitted)
     else:
         value = _mix(additive, k, rng)
-    spanned, values = whitened(value, groups, n_fitted)
-    if spanned < k:
-        raise UserError(
-            f"the {n_variants} causal variants of these {n_people} people span {spanned} dimensions only (the others "
-            f"are linked), and the trait has k={k}: {bases_wanted(k, architecture)}, more people, or a smaller k"
-        )
-    return values
+    source = f"the {n_variants} causal variants of these {n_people} people"
+    return whitened(value, groups, n_fitted, source, f"{bases_wanted(k, architecture)}, more people, or a smaller k")
 
 
-def whitened(value: Floats, groups: NDArray[np.integer], n_fitted: int | None = None) -> tuple[int, Floats]:
-    """Values ``[people, k]`` centred within ancestry groups, with identity covariance; and how many dimensions they
-    span.
+def whitened(
+    value: Floats, groups: NDArray[np.integer], n_fitted: int | None, source: str, remedy: str = LARGER
+) -> Floats:
+    """Values ``[people, k]`` centred within ancestry groups, with identity covariance.
 
-    Where they span fewer than k, the values mean nothing. Means and covariance are those of the first ``n_fitted``.
+    Means and covariance are those of the first ``n_fitted``.
+
+    Raises
+    ------
+    UserError
+        They span fewer than k dimensions; ``source`` and ``remedy`` say of what, and what helps.
     """
     for group in np.unique(groups):
         value[groups == group] -= value[:n_fitted][groups[:n_fitted] == group].mean(axis=0)
     fitted = value[:n_fitted]
     covariance = fitted.T @ fitted / len(fitted)
     power, axes = np.linalg.eigh(covariance)
-    spanned = int((power >= 1e-10 * power[-1]).sum())
+    spanned, k = int((power > 1e-10 * power[-1]).sum()), len(power)
+    if spanned < k:
+        raise UserError(
+            f"{source} span {spanned} dimensions only (what goes together counts once), and the trait has k={k}: "
+            f"{remedy}"
+        )
     # The symmetric root moves the dimensions least, so each stays near its own variants.
-    root = np.sqrt(np.maximum(power, 1e-300))
-    return spanned, np.asarray(value @ (axes / root) @ axes.T)
+    return np.asarray(value @ (axes / np.sqrt(power)) @ axes.T)
 
 
 def _dominance(causal: NDArray[np.integer], n_fitted: int | None) -> Floats:

@@ -86,6 +86,11 @@ def test_impossible_settings_are_told(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_nobody_with_a_rare_allele_makes_no_trait(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="rare alleles of 8 windows span 0 dimensions"):  # below 1 % of 40 people
+        simulate_cohort(tmp_path / "c", n_subjects=40, mechanism="burden", **SMALL)
+
+
 def test_a_name_is_given_once() -> None:
     class Again(Mechanism):
         name = "hrf"

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.common.types import UserError
 from genebrain.simulation.genome.sources import Genomes
 from genebrain.simulation.mechanisms.modes import ModeMechanism
 from genebrain.simulation.mechanisms.registry import GeneticPart, Streams, register_mechanism
@@ -36,12 +35,8 @@ class Burden(ModeMechanism):
             count -= count[:n].mean()
             columns.append(count / max(count[:n].std(), 1e-9))
         table = np.stack(columns, axis=1)
-        spanned, values = whitened(table @ rng["trait"].normal(size=(len(columns), tier.k)), groups, n)
-        if spanned < tier.k:
-            raise UserError(
-                f"rare alleles of {len(columns)} windows span {spanned} dimensions, and the trait has k={tier.k}: take "
-                "more or longer windows, more people or a smaller k"
-            )
+        values = table @ rng["trait"].normal(size=(len(columns), tier.k))
+        values = whitened(values, groups, n, f"rare alleles of {len(columns)} windows")
         return GeneticPart(values, [], table / np.sqrt(len(columns)))
 
     def problems(self, tier: Tier, settings: Mapping[str, Any]) -> list[str]:

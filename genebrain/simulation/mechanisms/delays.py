@@ -14,12 +14,7 @@ from numpy.typing import NDArray
 
 from genebrain.simulation.mechanisms.hrf import memory
 from genebrain.simulation.mechanisms.modes import SparseMechanism
-from genebrain.simulation.mechanisms.registry import (
-    BrainPart,
-    Conditions,
-    Floats,
-    register_mechanism,
-)
+from genebrain.simulation.mechanisms.registry import BrainPart, Conditions, Floats, ScanModel, register_mechanism
 from genebrain.simulation.scans import Parcels
 from genebrain.simulation.tiers import Tier
 
@@ -35,7 +30,7 @@ LEAD_S = 44.0
 
 
 @dataclass(frozen=True)
-class DelayedSources:
+class DelayedSources(ScanModel):
     """Scans of shared signals that reach each parcel at a time of its own.
 
     Attributes
@@ -61,10 +56,6 @@ class DelayedSources:
         found = np.fft.irfft(np.fft.rfft(signals, axis=1) * np.exp(turn), length, axis=1)[:, lead : lead + n_frames]
         found += OWN * memory(rng.standard_normal(found.shape), self.tr, OWN_MEMORY_S)
         return (found + WHITE * rng.standard_normal(found.shape)).astype(np.float32)
-
-    def read_trait(self, scans: NDArray[np.floating], trait: Floats, conditions: Conditions) -> Floats:
-        """The trait itself: no sufficient statistic is known."""
-        return trait
 
 
 @register_mechanism

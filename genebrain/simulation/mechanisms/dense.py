@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.common.types import UserError
 from genebrain.simulation.genome.sources import Genomes
 from genebrain.simulation.mechanisms.modes import ModeMechanism
 from genebrain.simulation.mechanisms.registry import Floats, GeneticPart, Streams, register_mechanism
@@ -31,12 +30,8 @@ class Dense(ModeMechanism):
         """Independent normal effects."""
         columns, sites = common_columns(source)
         p = columns.shape[1]
-        spanned, values = whitened(columns @ rng["trait"].normal(size=(p, tier.k)), groups, source.n_fitted)
-        if spanned < tier.k:
-            raise UserError(
-                f"{p} variants with MAF >= {LOWEST_MAF} span {spanned} dimensions, and the trait has k={tier.k}: take "
-                "more or longer windows, more people or a smaller k"
-            )
+        values, n = columns @ rng["trait"].normal(size=(p, tier.k)), source.n_fitted
+        values = whitened(values, groups, n, f"{p} variants with MAF >= {LOWEST_MAF}")
         return GeneticPart(values, sites, columns / np.sqrt(p))
 
 
@@ -72,10 +67,5 @@ class FewLoci(ModeMechanism):
         variance = np.full(p, (1 - SHARE_OF_LOCI) / p)
         variance[[sites.index(locus) for locus in loci]] += SHARE_OF_LOCI / len(loci)
         effects = np.sqrt(variance)[:, None] * rng["trait"].normal(size=(p, tier.k))
-        spanned, values = whitened(columns @ effects, groups, n)
-        if spanned < tier.k:
-            raise UserError(
-                f"{p} variants span {spanned} dimensions, and the trait has k={tier.k}: take more or longer windows, "
-                "more people or a smaller k"
-            )
+        values = whitened(columns @ effects, groups, n, f"{p} variants")
         return GeneticPart(values, sites, columns * np.sqrt(variance))

@@ -16,12 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import gamma as gamma_function
 
 from genebrain.simulation.mechanisms.modes import SparseMechanism
-from genebrain.simulation.mechanisms.registry import (
-    BrainPart,
-    Conditions,
-    Floats,
-    register_mechanism,
-)
+from genebrain.simulation.mechanisms.registry import BrainPart, Conditions, Floats, ScanModel, register_mechanism
 from genebrain.simulation.scans import Parcels
 from genebrain.simulation.tiers import Tier
 
@@ -45,7 +40,7 @@ SMOOTH, SMOOTH_BY_SITE, SMOOTH_MM = 0.4, 0.35, 25.0
 
 
 @dataclass(frozen=True)
-class CoupledNetworks:
+class CoupledNetworks(ScanModel):
     """Scans of coupled networks.
 
     Attributes
@@ -96,10 +91,6 @@ class CoupledNetworks:
         size = SPIKE_SIZE * rng.gamma(4, 0.25, (n, n_frames, 1))
         bold += hit * size * rng.standard_normal((n, n_frames, parcels))
         return bold.astype(np.float32)
-
-    def read_trait(self, scans: NDArray[np.floating], trait: Floats, conditions: Conditions) -> Floats:
-        """The trait itself: no sufficient statistic is known."""
-        return trait
 
     def _coupling_root(self, trait: Floats) -> Floats:
         """Square roots ``[people, networks, networks]`` of the networks' covariances, unit mean variance."""

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from genebrain.simulation.mechanisms.hrf import CoupledNetworks, Hrf, coupled_networks
 from genebrain.simulation.mechanisms.oscillators import Oscillators, coupled_oscillators
-from genebrain.simulation.mechanisms.registry import BrainPart, Conditions, Floats, register_mechanism
+from genebrain.simulation.mechanisms.registry import BrainPart, Conditions, Floats, ScanModel, register_mechanism
 from genebrain.simulation.scans import Parcels
 from genebrain.simulation.tiers import Tier
 
 
 @dataclass(frozen=True)
-class TwoSources:
+class TwoSources(ScanModel):
     """Scans that are the sum of two, each of which carries half of the dimensions of the trait."""
 
     first: CoupledNetworks
@@ -31,10 +31,6 @@ class TwoSources:
         total = _equal_power(self.first.scans(trait[:, :half], conditions, n_frames, rng))
         total += _equal_power(self.second.scans(trait[:, half:], conditions, n_frames, rng))
         return total
-
-    def read_trait(self, scans: NDArray[np.floating], trait: Floats, conditions: Conditions) -> Floats:
-        """The trait itself: no sufficient statistic is known."""
-        return trait
 
 
 @register_mechanism

@@ -45,8 +45,14 @@ class SparseMechanism(Mechanism):
     """Base of the mechanisms in which a few variants per dimension make the trait, whatever the scans."""
 
     def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
-        """Sparse effects of the architecture of the tier."""
-        return sparse_values(source, tier, groups, rng)
+        """Effects of ``causal_per_dim`` variants per dimension, of the architecture of the tier."""
+        n, wanted = source.n_fitted, tier.k * tier.causal_per_dim
+        causal = choose_causal((d[:, :n] for d in source.dosages), source.usable, wanted, rng["causal"])
+        found = [
+            dosages[[site for here, site in causal if here == window]] for window, dosages in enumerate(source.dosages)
+        ]
+        columns = np.ascontiguousarray(np.concatenate(found).T)
+        return GeneticPart(genetic_values(columns, tier.k, tier.architecture, groups, rng["trait"], n), causal)
 
 
 class ModeMechanism(Mechanism):
@@ -76,23 +82,8 @@ class ModeMechanism(Mechanism):
 
 
 @register_mechanism
-class Modes(ModeMechanism):
+class Modes(SparseMechanism, ModeMechanism):
     """A few causal variants per dimension; the trait in the log innovation variance of connectome modes."""
 
     name = "modes"
     summary = "a few additive variants shape the powers of connectome modes (the tiers)"
-
-    def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
-        """Sparse effects of the architecture of the tier."""
-        return sparse_values(source, tier, groups, rng)
-
-
-def sparse_values(source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
-    """Genetic values of ``causal_per_dim`` variants per dimension."""
-    n, wanted = source.n_fitted, tier.k * tier.causal_per_dim
-    causal = choose_causal((d[:, :n] for d in source.dosages), source.usable, wanted, rng["causal"])
-    found = [
-        dosages[[site for here, site in causal if here == window]] for window, dosages in enumerate(source.dosages)
-    ]
-    columns = np.ascontiguousarray(np.concatenate(found).T)
-    return GeneticPart(genetic_values(columns, tier.k, tier.architecture, groups, rng["trait"], n), causal)

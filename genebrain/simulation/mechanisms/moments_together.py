@@ -14,12 +14,7 @@ from numpy.typing import NDArray
 
 from genebrain.simulation.mechanisms.hrf import memory
 from genebrain.simulation.mechanisms.modes import SparseMechanism
-from genebrain.simulation.mechanisms.registry import (
-    BrainPart,
-    Conditions,
-    Floats,
-    register_mechanism,
-)
+from genebrain.simulation.mechanisms.registry import BrainPart, Conditions, Floats, ScanModel, register_mechanism
 from genebrain.simulation.scans import Parcels
 from genebrain.simulation.tiers import Tier
 
@@ -33,7 +28,7 @@ SIGNAL_S, OWN = 0.8, 0.5
 
 
 @dataclass(frozen=True)
-class LoudNetworks:
+class LoudNetworks(ScanModel):
     """Scans of networks that are loud at moments of their own.
 
     Attributes
@@ -60,10 +55,6 @@ class LoudNetworks:
         signal *= np.exp(ENVELOPE * envelope - ENVELOPE**2)
         own = memory(rng.standard_normal((*shape[:2], len(self.weight))), self.tr, SIGNAL_S)
         return (signal[:, :, self.network] * self.weight + OWN * own).astype(np.float32)
-
-    def read_trait(self, scans: NDArray[np.floating], trait: Floats, conditions: Conditions) -> Floats:
-        """The trait itself: no sufficient statistic is known."""
-        return trait
 
     def _root(self, trait: Floats) -> Floats:
         """Square roots ``[people, networks, networks]`` of the correlations of the envelopes."""

@@ -52,7 +52,7 @@ class Motif(ModeMechanism):
             )
         columns = counts[:, chosen] / spread[chosen]
         effects = rng["trait"].normal(size=(len(chosen), tier.k))
-        _, values = whitened(columns @ effects, groups, n)
+        values = whitened(columns @ effects, groups, n, f"counts of {len(chosen)} words")
         return GeneticPart(values, [], columns / np.sqrt(len(chosen)))
 
     def problems(self, tier: Tier, settings: Mapping[str, Any]) -> list[str]:

@@ -14,12 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.simulation.mechanisms.modes import SparseMechanism
-from genebrain.simulation.mechanisms.registry import (
-    BrainPart,
-    Conditions,
-    Floats,
-    register_mechanism,
-)
+from genebrain.simulation.mechanisms.registry import BrainPart, Conditions, Floats, ScanModel, register_mechanism
 from genebrain.simulation.scans import Parcels, synthetic_connectome
 from genebrain.simulation.tiers import Tier
 
@@ -37,7 +32,7 @@ MEASUREMENT = 0.3
 
 
 @dataclass(frozen=True)
-class Oscillators:
+class Oscillators(ScanModel):
     """Scans of coupled oscillators.
 
     Attributes
@@ -84,10 +79,6 @@ class Oscillators:
         scans /= np.sqrt(np.mean(scans**2, axis=(1, 2), keepdims=True))
         scans += np.float32(MEASUREMENT) * rng.standard_normal(scans.shape, dtype=np.float32)
         return scans
-
-    def read_trait(self, scans: NDArray[np.floating], trait: Floats, conditions: Conditions) -> Floats:
-        """The trait itself: no sufficient statistic is known."""
-        return trait
 
 
 @register_mechanism

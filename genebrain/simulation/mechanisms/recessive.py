@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.common.types import UserError
 from genebrain.simulation.genome.sources import Genomes
 from genebrain.simulation.mechanisms.modes import ModeMechanism
 from genebrain.simulation.mechanisms.registry import GeneticPart, Streams, register_mechanism
@@ -35,10 +34,5 @@ class Recessive(ModeMechanism):
         own = np.arange(len(columns))
         effects = np.zeros((len(columns), k))
         effects[own, own % k] = rng["trait"].choice([-1.0, 1.0], len(own)) * rng["trait"].uniform(0.5, 1.5, len(own))
-        spanned, values = whitened(np.stack(columns, axis=1) @ effects, groups, n)
-        if spanned < k:
-            raise UserError(
-                f"homozygotes of {len(columns)} variants span {spanned} dimensions, and the trait has k={k}: take more "
-                "or longer windows, more people or a smaller k"
-            )
+        values = whitened(np.stack(columns, axis=1) @ effects, groups, n, f"homozygotes of {len(columns)} variants")
         return GeneticPart(values, causal)

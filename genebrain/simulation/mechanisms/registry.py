@@ -61,7 +61,7 @@ class GeneticPart:
 
 
 class ScanModel(Protocol):
-    """Maker of scans."""
+    """Maker of scans; what derives from it has no other reading of the trait than the trait itself."""
 
     def scans(
         self, trait: Floats, conditions: Conditions, n_frames: int, rng: np.random.Generator
@@ -70,8 +70,8 @@ class ScanModel(Protocol):
         ...
 
     def read_trait(self, scans: NDArray[np.floating], trait: Floats, conditions: Conditions) -> Floats:
-        """The best known reading ``[people, k]`` of the trait: a sufficient statistic, or the trait itself."""
-        ...
+        """A sufficient statistic ``[people, k]`` of the trait; the trait itself where none is known."""
+        return trait
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.simulation.mechanisms.modes import SparseMechanism
-from genebrain.simulation.mechanisms.registry import (
-    BrainPart,
-    Conditions,
-    Floats,
-    register_mechanism,
-)
+from genebrain.simulation.mechanisms.registry import BrainPart, Conditions, Floats, ScanModel, register_mechanism
 from genebrain.simulation.scans import Parcels
 from genebrain.simulation.tiers import Tier
 
@@ -33,7 +28,7 @@ COUPLED, MEMORY_S, NOISE = 0.8, 1.0, 0.3
 
 
 @dataclass(frozen=True)
-class SwitchingGroups:
+class SwitchingGroups(ScanModel):
     """Scans of groups of parcels that are coupled part of the time.
 
     Attributes
@@ -78,10 +73,6 @@ class SwitchingGroups:
             before = states[:, t - 1]
             states[:, t] = np.where(before, chance[:, t] >= leave, chance[:, t] < enter)
         return states
-
-    def read_trait(self, scans: NDArray[np.floating], trait: Floats, conditions: Conditions) -> Floats:
-        """The trait itself: no sufficient statistic is known."""
-        return trait
 
 
 @register_mechanism
