@@ -48,3 +48,23 @@ class MadeBlocks(Sequence[FloatArray]):
     def rows(self, rows: IntArray) -> MadeBlocks:
         """Of some people only."""
         return MadeBlocks(lambda number: self[number][rows], len(rows), self.widths)
+
+
+def widths(blocks: Sequence[FloatArray]) -> list[int]:
+    """Width of every block, made or not."""
+    return blocks.widths if isinstance(blocks, MadeBlocks) else [block.shape[1] for block in blocks]
+
+
+def people(blocks: Sequence[FloatArray]) -> list[int]:
+    """People of every block; of made ones they are equally many."""
+    return [blocks.people] * len(blocks) if isinstance(blocks, MadeBlocks) else [len(block) for block in blocks]
+
+
+def mapped(blocks: Sequence[FloatArray], change: Callable[[FloatArray], FloatArray]) -> Sequence[FloatArray]:
+    """Changed blocks of the same shapes."""
+    return blocks.mapped(change) if isinstance(blocks, MadeBlocks) else [change(block) for block in blocks]
+
+
+def rows_of(blocks: Sequence[FloatArray], rows: IntArray) -> Sequence[FloatArray]:
+    """Blocks of some people only."""
+    return blocks.rows(rows) if isinstance(blocks, MadeBlocks) else [block[rows] for block in blocks]

@@ -44,26 +44,22 @@ def evaluate_elsewhere(
     from genebrain.studies.judgement import judge_run
     from genebrain.studies.transfer import judge_elsewhere
 
-    experiment, workspace, own = opened_elsewhere(run, experiment, cohort, store, progress=progress)
-    if out is not None and is_same(run, workspace):
-        raise UserError(f"{cohort} is the cohort that {run} was fitted on: leave out= away")
-    if own and out is None:  # with out= people of the run are refused as seen
-        split = own_split(run, experiment, workspace)
-        workspace.embed(experiment.genetics, training=split.training)
-        return judge_run(run, experiment, workspace, settings)
-    if out is None:
+    experiment, workspace = opened_elsewhere(run, experiment, cohort, store, progress=progress)
+    if out is not None:
+        if is_same(run, workspace):
+            raise UserError(f"{cohort} is the cohort that {run} was fitted on: leave out= away")
+        return judge_elsewhere(run, experiment, workspace, settings, Path(out))  # which refuses people of the run
+    if not is_own(run, experiment, workspace):
         raise UserError(f"{cohort} is not the cohort of {run}: name a folder for what is found there (out=DIR)")
-    return judge_elsewhere(run, experiment, workspace, settings, Path(out))
+    split = own_split(run, experiment, workspace)
+    workspace.embed(experiment.genetics, training=split.training)
+    return judge_run(run, experiment, workspace, settings)
 
 
 def opened_elsewhere(
     run: Path, experiment: Any, cohort: Path, store: Path | str | None, *, progress: bool
-) -> tuple[Any, Any, bool]:
-    """Experiment and workspace for the cohort at this path, its scans read; and whether it is the run's own.
-
-    It stays so where less than half of its people are gone, whoever came.
-    """
-    from genebrain.runs.care.people import is_own
+) -> tuple[Any, Any]:
+    """Experiment and workspace for the cohort at this path, its scans read."""
     from genebrain.sides.vectors.brains import VectorBrain
     from genebrain.sides.vectors.cohorts import open_cohort
     from genebrain.sides.vectors.genes import VectorGenes
@@ -77,7 +73,14 @@ def opened_elsewhere(
     experiment = replace(experiment, genetics=sides[0], brain=sides[1])
     workspace = Workspace(open_cohort(cohort, *sides), store, progress=progress)
     workspace.ingest(experiment.brain)
-    return experiment, workspace, is_same(run, workspace) or is_own(run, experiment.brain, workspace)
+    return experiment, workspace
+
+
+def is_own(run: Path, experiment: Any, workspace: Any) -> bool:
+    """Whether this is the cohort of a run; it stays so where less than half of its people are gone, whoever came."""
+    from genebrain.runs.care.people import holds_most_people
+
+    return is_same(run, workspace) or holds_most_people(run, experiment.brain, workspace)
 
 
 def is_same(run: Path, workspace: Any) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genebrain.common.types import UserError
-from genebrain.tasks.second_cohort import CohortPlace, opened_elsewhere
+from genebrain.tasks.second_cohort import CohortPlace, is_own, opened_elsewhere
 
 if TYPE_CHECKING:
     from genebrain.runs.run import PeopleVectors, Run
@@ -103,8 +103,10 @@ def _opened(
     opened = load_run(run, store=store, progress=progress)
     if place is None:
         return opened, None
-    _, _, own = opened_elsewhere(opened.path, opened.experiment, Path(place), store, progress=progress)
-    return (load_run(run, cohort=place, store=store, progress=progress), None) if own else (opened, Path(place))
+    experiment, workspace = opened_elsewhere(opened.path, opened.experiment, Path(place), store, progress=progress)
+    if is_own(opened.path, experiment, workspace):
+        return load_run(run, cohort=place, store=store, progress=progress), None
+    return opened, Path(place)
 
 
 def _among(people: PeopleVectors, asked: dict[str, Any]) -> dict[str, Any]:

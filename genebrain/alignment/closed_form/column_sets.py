@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from genebrain.alignment import made_blocks
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
 from genebrain.alignment.closed_form.motifs.columns import MotifColumns
-from genebrain.alignment.made_blocks import MadeBlocks
 from genebrain.common.types import FloatArray, IntArray, built
 
 FAMILIES = ("embeddings", "dosages", "motifs")
@@ -73,11 +73,13 @@ class GeneBlocks:
 
     def mapped(self, change: Callable[[FloatArray], FloatArray]) -> GeneBlocks:
         """The same sets of changed blocks."""
-        return replace(self, sources={name: _mapped(blocks, change) for name, blocks in self.sources.items()})
+        return replace(
+            self, sources={name: made_blocks.mapped(blocks, change) for name, blocks in self.sources.items()}
+        )
 
     def rows(self, rows: IntArray) -> GeneBlocks:
         """Of some people only."""
-        return replace(self, sources={name: _rows(blocks, rows) for name, blocks in self.sources.items()})
+        return replace(self, sources={name: made_blocks.rows_of(blocks, rows) for name, blocks in self.sources.items()})
 
     def only(self, names: Sequence[str]) -> GeneBlocks:
         """With the sets of these names only."""
@@ -87,34 +89,24 @@ class GeneBlocks:
 Blocks = Sequence[FloatArray] | GeneBlocks
 
 
-def _mapped(blocks: Sequence[FloatArray], change: Callable[[FloatArray], FloatArray]) -> Sequence[FloatArray]:
-    return blocks.mapped(change) if isinstance(blocks, MadeBlocks) else [change(block) for block in blocks]
-
-
-def _rows(blocks: Sequence[FloatArray], rows: IntArray) -> Sequence[FloatArray]:
-    return blocks.rows(rows) if isinstance(blocks, MadeBlocks) else [block[rows] for block in blocks]
-
-
 def row_counts(given: Blocks) -> dict[str, int]:
     """People of every block, by source and window."""
     sources = given.sources if isinstance(given, GeneBlocks) else {"": given}
     return {
         f"{name} window {window}".strip(): people
         for name, blocks in sources.items()
-        for window, people in enumerate(
-            [blocks.people] * len(blocks) if isinstance(blocks, MadeBlocks) else map(len, blocks)
-        )
+        for window, people in enumerate(made_blocks.people(blocks))
     }
 
 
 def rows_of(blocks: Blocks, rows: IntArray) -> Blocks:
     """Blocks of some people only."""
-    return blocks.rows(rows) if isinstance(blocks, GeneBlocks) else _rows(blocks, rows)
+    return blocks.rows(rows) if isinstance(blocks, GeneBlocks) else made_blocks.rows_of(blocks, rows)
 
 
 def mapped(blocks: Blocks, change: Callable[[FloatArray], FloatArray]) -> Blocks:
     """Changed blocks of the same shapes."""
-    return blocks.mapped(change) if isinstance(blocks, GeneBlocks) else _mapped(blocks, change)
+    return blocks.mapped(change) if isinstance(blocks, GeneBlocks) else made_blocks.mapped(blocks, change)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
+from genebrain.alignment import made_blocks
 from genebrain.alignment.closed_form.spectral import principal_components, varimax
 from genebrain.alignment.made_blocks import MadeBlocks
 from genebrain.common.types import FloatArray, IntArray, built
@@ -117,7 +118,7 @@ class WindowColumns:
         pieces = [fit_block(b, settings) for b in shown]
         if settings.power and settings.kind == "components":
             pieces = _mean_variance_one(pieces, blocks)
-        return cls(settings, pieces, _widths(blocks))
+        return cls(settings, pieces, made_blocks.widths(blocks))
 
     @property
     def window(self) -> IntArray:
@@ -128,10 +129,10 @@ class WindowColumns:
     def transform(self, blocks: Sequence[FloatArray]) -> FloatArray:
         """Map blocks of any people to columns, float32 ``[people, columns]``."""
         _check(blocks, self.settings)
-        widths = _widths(blocks)
+        widths = made_blocks.widths(blocks)
         if widths != self.widths:
             raise ValueError(f"fitted on windows of widths {self.widths}, got {widths}")
-        found = np.empty((_n_people(blocks), len(self.window)), np.float32)
+        found = np.empty((made_blocks.people(blocks)[0], len(self.window)), np.float32)
         first = 0
         for block, pieces in zip(blocks, self.pieces, strict=True):
             numbers = block.astype(np.float64) if self.settings.kind == "dosages" else block
@@ -180,14 +181,6 @@ def _fits(piece: Piece, settings: ColumnSettings, width: int) -> bool:
     return bool(whole and inside and np.isfinite(mean).all() and np.isfinite(linear).all())
 
 
-def _widths(blocks: Sequence[FloatArray]) -> list[int]:
-    return blocks.widths if isinstance(blocks, MadeBlocks) else [block.shape[1] for block in blocks]
-
-
-def _n_people(blocks: Sequence[FloatArray]) -> int:
-    return blocks.people if isinstance(blocks, MadeBlocks) else len(blocks[0])
-
-
 def _check(blocks: Sequence[FloatArray], settings: ColumnSettings) -> None:
     if not len(blocks):
         raise ValueError("no windows: blocks is an empty list")
@@ -203,7 +196,7 @@ def _check(blocks: Sequence[FloatArray], settings: ColumnSettings) -> None:
                 f"{ {w: count for w, count in broken.items() if count} }"
             )
     if settings.kind == "components":
-        ragged = [width for width in _widths(blocks) if settings.item_width and width % settings.item_width]
+        ragged = [width for width in made_blocks.widths(blocks) if settings.item_width and width % settings.item_width]
         if ragged:
             raise ValueError(f"block widths {ragged} are no multiples of item_width {settings.item_width}")
 

@@ -9,14 +9,14 @@ import dataclasses
 import logging
 import warnings
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genebrain.brain.encoders.families import PATCH, SCAN_ENCODERS, EncoderFamily, InputShape, up
 from genebrain.brain.encoders.settings import SUMMARIES
-from genebrain.brain.models.brainlm.config import UK_BIOBANK_TR, VIT_DIVISOR, BrainLMConfig, ViTMAEConfig
+from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
 from genebrain.brain.models.brainmt.config import BrainMTConfig
+from genebrain.brain.models.scaling import UK_BIOBANK_TR, VIT_DIVISOR
 from genebrain.brain.models.swift.config import PREFIX, SwiFTConfig
 from genebrain.common.types import UserError
 
@@ -90,9 +90,21 @@ def _tiny_brainmt(scans: InputShape) -> BrainMTConfig:
 
 
 def _late(name: str) -> Callable[..., Any]:
-    """Class of this room by its dotted name, imported when it is called."""
-    module, _, attribute = f"genebrain.brain.{name}".rpartition(".")
-    return lambda *arguments, **options: getattr(import_module(module), attribute)(*arguments, **options)
+    """Class of this name, imported when it is called."""
+
+    def made(*arguments: Any) -> Any:
+        from genebrain.brain.encoders.parcels import PictureWindowEncoder, RegionTimeWindowEncoder
+        from genebrain.brain.encoders.volumes import BrainMTWindowEncoder, SwiFTWindowEncoder
+        from genebrain.brain.models.brainlm.image import ViTMAE
+        from genebrain.brain.models.brainlm.region_time import BrainLM
+        from genebrain.brain.models.brainmt.model import BrainMT
+        from genebrain.brain.models.swift.model import SwiFT
+
+        modules: tuple[type, ...] = (BrainLM, ViTMAE, SwiFT, BrainMT)
+        faces = (RegionTimeWindowEncoder, PictureWindowEncoder, SwiFTWindowEncoder, BrainMTWindowEncoder)
+        return {one.__name__: one for one in modules + faces}[name](*arguments)
+
+    return made
 
 
 def _load_brainlm(
@@ -147,42 +159,42 @@ def _draw_brainmt(module: Any, seed: int) -> None:
 SCAN_ENCODERS.add(
     "brainlm",
     EncoderFamily(
-        reads="parcels", config=BrainLMConfig, module=_late("models.brainlm.region_time.BrainLM"), initialise=_draw,
+        reads="parcels", config=BrainLMConfig, module=_late("BrainLM"), initialise=_draw,
         tiny=_tiny_brainlm, tiny_frames=TINY_SERIES,
         published={"13m": _brainlm_13m}, published_window=lambda config: (BRAINLM_FRAMES, UK_BIOBANK_TR),
-        face=_late("encoders.parcels.RegionTimeWindowEncoder"), parcel_divisor=1.0, summaries=SUMMARIES,
+        face=_late("RegionTimeWindowEncoder"), parcel_divisor=1.0, summaries=SUMMARIES,
         sign=".attention.self.", model_type="brainlm_mae", load=_load_brainlm,
     ),
 )  # fmt: skip
 SCAN_ENCODERS.add(
     "brainlm_vit",
     EncoderFamily(
-        reads="parcels", config=ViTMAEConfig, module=_late("models.brainlm.image.ViTMAE"), initialise=_draw,
+        reads="parcels", config=ViTMAEConfig, module=_late("ViTMAE"), initialise=_draw,
         tiny=_tiny_vit, tiny_frames=TINY_SERIES,
         published={"111m": lambda: _vit(768, 12, 12, 16, 432), "650m": lambda: _vit(1280, 32, 16, 14, 434)},
         published_window=lambda config: (BRAINLM_FRAMES, UK_BIOBANK_TR),
-        face=_late("encoders.parcels.PictureWindowEncoder"), parcel_divisor=VIT_DIVISOR, summaries=SUMMARIES,
+        face=_late("PictureWindowEncoder"), parcel_divisor=VIT_DIVISOR, summaries=SUMMARIES,
         sign=".attention.attention.", model_type="vit_mae", load=_load_brainlm,
     ),
 )  # fmt: skip
 SCAN_ENCODERS.add(
     "swift",
     EncoderFamily(
-        reads="volumes", config=SwiFTConfig, module=_late("models.swift.model.SwiFT"), initialise=_draw,
+        reads="volumes", config=SwiFTConfig, module=_late("SwiFT"), initialise=_draw,
         tiny=_tiny_swift, tiny_frames=TINY_VOLUMES,
         published={"published": SwiFTConfig}, published_window=lambda config: (config.img_size[3], None),
-        face=_late("encoders.volumes.SwiFTWindowEncoder"), summaries=("own", "mean", "connectivity"),
+        face=_late("SwiFTWindowEncoder"), summaries=("own", "mean", "connectivity"),
         sign="patch_embed.fc.", key_prefix=PREFIX, load=_load_swift,
     ),
 )  # fmt: skip
 SCAN_ENCODERS.add(
     "brainmt",
     EncoderFamily(
-        reads="volumes", config=BrainMTConfig, module=_late("models.brainmt.model.BrainMT"), initialise=_draw_brainmt,
+        reads="volumes", config=BrainMTConfig, module=_late("BrainMT"), initialise=_draw_brainmt,
         tiny=_tiny_brainmt, tiny_frames=TINY_VOLUMES,
         published={"published": BrainMTConfig, "improved": BrainMTConfig.improved},
         published_window=lambda config: (config.num_frames, None),
-        face=_late("encoders.volumes.BrainMTWindowEncoder"), summaries=SUMMARIES,
+        face=_late("BrainMTWindowEncoder"), summaries=SUMMARIES,
         sign="patch_embed.conv_down.", load=_load_brainmt,
     ),
 )  # fmt: skip

@@ -17,8 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genebrain.brain.models.brainlm.config import UK_BIOBANK_TR
-from genebrain.brain.models.scaling import CohortScaling
+from genebrain.brain.models.scaling import UK_BIOBANK_TR, CohortScaling
 from genebrain.brain.parcels.a424 import a424_coordinates
 from genebrain.common.types import UserError
 

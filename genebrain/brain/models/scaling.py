@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 
 from genebrain.common.types import FloatArray
 
+UK_BIOBANK_TR = 0.735
+"""Seconds per frame of the scans of the pretraining."""
+VIT_DIVISOR = 5.6430855
+"""Largest scaled value of the pretraining, by which the published image models divide."""
+
 Float64 = NDArray[np.float64]
 
 

@@ -123,7 +123,7 @@ def alone_gone(run: Path, workspace: Workspace) -> int:
     return len(known.alone.keys() - {known.id_of(name) for name in workspace.cohort.alone})
 
 
-def is_own(run: Path, brain: BrainSide, workspace: Workspace) -> bool:
+def holds_most_people(run: Path, brain: BrainSide, workspace: Workspace) -> bool:
     """Whether a cohort, its scans read, holds more than half of the people of a run, by id and scans."""
     if not (run / PEOPLE).is_file():
         return False

@@ -18,9 +18,8 @@ from genebrain.brain.encoders.files import read_encoder, save_encoder
 from genebrain.brain.encoders.published import SCAN_ENCODERS
 from genebrain.brain.encoders.settings import EncoderSettings
 from genebrain.brain.encoders.volumes import VolumeWindowEncoder
-from genebrain.brain.models.brainlm.config import VIT_DIVISOR
 from genebrain.brain.models.brainlm.region_time import BrainLM
-from genebrain.brain.models.scaling import CohortScaling
+from genebrain.brain.models.scaling import VIT_DIVISOR, CohortScaling
 from genebrain.brain.parcels.a424 import a424_coordinates
 from genebrain.common.types import UserError
 

@@ -7,9 +7,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from genebrain.brain.models.brainlm.config import VIT_DIVISOR
 from genebrain.brain.models.parcel_input import ParcelInput
-from genebrain.brain.models.scaling import CohortScaling
+from genebrain.brain.models.scaling import VIT_DIVISOR, CohortScaling
 from genebrain.brain.parcels.a424 import a424_coordinates, order_by_y
 from genebrain.common.types import UserError
 from tests.oracles.parcel_scaling import robust_scale

@@ -16,9 +16,6 @@ from genebrain.common.types import UserError, whole, wrong_types
 Config = TypeVar("Config", bound="MaskedAutoencoderConfig")
 MOST_PATCHES = 5000
 """Patches of a parcel that the position table of the region x time family holds."""
-UK_BIOBANK_TR = 0.735
-VIT_DIVISOR = 5.6430855
-"""Largest scaled value of the pretraining, by which the published image models divide."""
 
 
 @dataclass(frozen=True, kw_only=True)
