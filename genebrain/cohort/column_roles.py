@@ -37,6 +37,14 @@ def confound_columns(table: pd.DataFrame, named: Sequence[str] | None = None) ->
     return [column for column in wanted if column in table.columns]
 
 
+def strata_columns(table: pd.DataFrame, named: Sequence[str] | None = None) -> list[str]:
+    """Columns that could tell people apart without genes: those of ``strata:`` in ``cohort.yaml``, else :data:`STRATA`;
+    of them those that vary.
+    """
+    wanted = STRATA if named is None else named
+    return [column for column in wanted if column in table.columns and table[column].nunique() > 1]
+
+
 def column_roles(table: pd.DataFrame, strata: Sequence[str], named: Sequence[str] | None = None) -> dict[str, Any]:
     """Names of columns under ``confounds``, ``strata`` and ``unused``; what identifies people is in none.
 

@@ -16,7 +16,7 @@ from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.alignment.towers.registry import POOLINGS
 from genebrain.brain.connectome.side_by_side import joined
 from genebrain.brain.store.report import lasting
-from genebrain.cohort.column_roles import STRATA
+from genebrain.cohort.column_roles import strata_columns
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.cohort.splits.splits import Split
@@ -179,7 +179,7 @@ def _fit(
     folder.record(cost)
     write_json(
         run / "funnel.json",
-        {**cohort.funnel, "split": sizes(split), "ingest": lasting(ingested), **counts, **genotypes},
+        {**cohort.funnel, "split": split.sizes, "ingest": lasting(ingested), **counts, **genotypes},
     )
     brain = workspace.brain_description(experiment.brain)
     counted = {name: asdict(count) for name, count in fitted.parameters.items()}
@@ -282,25 +282,9 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[A
     return model, subjects, split
 
 
-def sizes(split: Split) -> dict[str, int]:
-    """People per side of a split."""
-    return {part: len(getattr(split, part)) for part in ("train", "validation", "test", "left_out")}
-
-
-def strata_columns(cohort: Cohort) -> list[str]:
-    """Columns that could tell people apart without genes: those that the cohort names, else site and ancestry; those of
-    them that vary.
-    """
-    return [
-        c
-        for c in (STRATA if cohort.own.strata is None else cohort.own.strata)
-        if c in cohort.table.columns and cohort.table[c].nunique() > 1
-    ]
-
-
 def strata_codes(cohort: Cohort) -> IntArray | None:
     """One code per person for the sampler ``within_stratum``; None when there is nothing to stratify by."""
-    columns = strata_columns(cohort)
+    columns = strata_columns(cohort.table, cohort.own.strata)
     if not columns:
         return None
     return np.unique(cohort.strata(columns), return_inverse=True)[1].astype(np.int64)

@@ -198,6 +198,11 @@ class GeneSide(ReadingRules, ReadsDNA):
         )  # fmt: skip
 
     @property
+    def rare_under(self) -> float | None:
+        """Frequency below which alleles are masked; None: all are read."""
+        return None
+
+    @property
     def frozen(self) -> GeneSide:
         """The same side with the encoder as it is: what the stores know."""
         return replace(self, tuning="frozen", lora=LoraSettings())

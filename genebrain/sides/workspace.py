@@ -81,7 +81,7 @@ class Workspace(MaskedGenomes, BrainFeatures):
         def work() -> ChunkSet:
             with self._filling():
                 chunks = gene.chunk_set(self.cohort, self.store, progress=self.progress)
-            tell(told_genotypes(chunks.report))
+            tell(told_genotypes(chunks.report, gene.rare_under))
             return chunks
 
         return self._once(("chunks", gene), work)

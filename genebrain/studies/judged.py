@@ -10,7 +10,7 @@ import numpy as np
 
 from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.model import AlignmentModel
-from genebrain.cohort.column_roles import column_roles
+from genebrain.cohort.column_roles import column_roles, strata_columns
 from genebrain.cohort.participants import Cohort
 from genebrain.common.run_folder import FORMAT
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
@@ -25,7 +25,7 @@ from genebrain.evaluation.retrieval import (
     usual_gallery,
     within_stratum,
 )
-from genebrain.runs.fit import Experiment, strata_columns
+from genebrain.runs.fit import Experiment
 from genebrain.studies.baselines import COMPARISONS, check_comparisons
 from genebrain.studies.known_answers import ceiling
 
@@ -169,7 +169,9 @@ def model_facts(fitted: AlignmentModel, experiment: Experiment, arms: dict[str, 
 
 def strata_names(cohort: Cohort, wanted: str | Sequence[str]) -> list[str]:
     """Columns that strata are made of."""
-    return strata_columns(cohort) if wanted == "auto" else [wanted] if isinstance(wanted, str) else list(wanted)
+    if wanted == "auto":
+        return strata_columns(cohort.table, cohort.own.strata)
+    return [wanted] if isinstance(wanted, str) else list(wanted)
 
 
 def strata_labels(cohort: Cohort, rows: IntArray, wanted: str | Sequence[str]) -> list[str] | None:

@@ -17,7 +17,7 @@ from genebrain.evaluation.report.model_card import write_model_card
 from genebrain.evaluation.result_files import result_path, set_aside
 from genebrain.evaluation.verdict import verdict
 from genebrain.runs.contents import saved_split
-from genebrain.runs.fit import Experiment, load_fit, sizes
+from genebrain.runs.fit import Experiment, load_fit
 from genebrain.runs.train_only import check_judged_on_validation, fit_on_train
 from genebrain.sides.people import Subjects
 from genebrain.sides.vectors.genes import VectorGenes
@@ -108,7 +108,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
                 **model_facts(fitted, experiment, _arms(fitted, subjects, rows, columns, who, retrieval)),
                 "parameters": read_json(run / "provenance.json").get("parameters", {}) if test else {},
             },
-            "splits": sizes(split),
+            "splits": split.sizes,
             "oracle_pair": {
                 name: one["value"] for name, one in who.retrieval(*oracle)["mean"].items()
             } if oracle else None,

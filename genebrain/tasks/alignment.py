@@ -159,10 +159,10 @@ def fit(
             alignment=alignment, trainer=trainer, store=store, workspace=workspace, progress=progress, genes=genes,
             brains=brains, participants=participants, ids=ids,
         )  # fmt: skip
-    from genebrain.cohort.column_roles import column_roles, roles_in_words
+    from genebrain.cohort.column_roles import column_roles, roles_in_words, strata_columns
     from genebrain.common.run_folder import refuse_another, refused_leaves_nothing
     from genebrain.engines.run import using
-    from genebrain.runs.fit import Experiment, run_fit, strata_columns
+    from genebrain.runs.fit import Experiment, run_fit
     from genebrain.runs.places import kept_places, refuse_another_cohort
     from genebrain.sides.workspace import Workspace
     from genebrain.tasks.vector_inputs import open_sources, sources_of
@@ -180,7 +180,8 @@ def fit(
         refuse_another_cohort(Path(run), path, workspace.cohort.fingerprint)
         if progress:
             people = workspace.cohort
-            print(roles_in_words(column_roles(people.table, strata_columns(people), people.own.confounds)))
+            strata = strata_columns(people.table, people.own.strata)
+            print(roles_in_words(column_roles(people.table, strata, people.own.confounds)))
         record = {**kept_places(Path(run), cohort=path, store=workspace.store), "experiment": experiment}
         with using(engine):
             folder = run_fit(experiment, workspace, Path(run), record=record, progress=progress)

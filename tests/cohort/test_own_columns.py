@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from genebrain.cohort.checks.check import check_cohort
-from genebrain.cohort.column_roles import column_roles, roles_in_words
+from genebrain.cohort.column_roles import column_roles, roles_in_words, strata_columns
 from genebrain.cohort.participants import load_cohort
 from genebrain.common.types import UserError
-from genebrain.runs.fit import strata_columns
 from genebrain.studies.baselines import confound_matrix
 from tests.cohort.small_cohort import SmallCohort
 
@@ -31,7 +30,7 @@ def test_columns_of_other_names_are_read(small):
     cohort = load_cohort(small.write())
     assert cohort.table["sex"].tolist()[:4] == ["F", "F", "M", "M"]
     assert cohort.strata(["site"])[:2] == ["A", "B"]
-    assert strata_columns(cohort) == ["site"]
+    assert strata_columns(cohort.table, cohort.own.strata) == ["site"]
     roles = column_roles(cohort.table, ["site"], cohort.own.confounds)
     assert set(roles["confounds"]) == {"sex", "site", "age"}
 
@@ -53,7 +52,7 @@ def test_confounds_are_those_that_are_named(small):
     assert np.allclose(matrix[:, 0], (filled - filled.mean()) / filled.std(), atol=1e-5)
     assert matrix.shape == (24, 3)  # iq; missing and right beside left
     assert confound_matrix(cohort.table, rows).shape[1] == 2  # age and its square, by the usual names
-    assert strata_columns(cohort) == ["handedness"]
+    assert strata_columns(cohort.table, cohort.own.strata) == ["handedness"]
     text = check_cohort(small.write()).text
     assert "columns taken as confounds: iq (2 unknown), handedness (1 unknown); as strata: handedness" in text
 
@@ -71,7 +70,7 @@ def test_none_at_all(small):
     small.keys |= {"confounds": [], "strata": []}
     cohort = load_cohort(small.write())
     assert confound_matrix(cohort.table, np.arange(24), cohort.own.confounds) is None
-    assert strata_columns(cohort) == []
+    assert strata_columns(cohort.table, cohort.own.strata) == []
 
 
 @pytest.mark.parametrize(

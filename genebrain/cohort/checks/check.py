@@ -20,7 +20,7 @@ from scipy.stats.contingency import association
 
 from genebrain.cohort.checks.genotypes import GenotypeFindings, check_genotypes
 from genebrain.cohort.checks.scans import check_scans
-from genebrain.cohort.column_roles import STRATA, column_roles, roles_in_words
+from genebrain.cohort.column_roles import column_roles, roles_in_words, strata_columns
 from genebrain.cohort.join import Assembly, assemble
 from genebrain.cohort.participants import Cohort, cohort_of
 from genebrain.cohort.relatedness.kinship import SECOND_DEGREE
@@ -217,7 +217,7 @@ def _text(parts: Assembly, funnel: dict[str, Any]) -> str:
         looked = funnel["scans_looked_at"]
         lines.append(f"  looked at: {looked['headers']:,} scan headers, {looked['values']:,} scans to the end")
     if parts.table is not None:
-        strata = [c for c in (STRATA if parts.own.strata is None else parts.own.strata) if c in parts.table.columns]
+        strata = strata_columns(parts.table, parts.own.strata)
         lines.append(f"  {roles_in_words(column_roles(parts.table, strata, parts.own.confounds))}")
     for title, problems in (("errors", parts.problems.errors), ("warnings", parts.problems.warnings)):
         if problems:

@@ -59,6 +59,11 @@ class Split:
         """Training and validation people together, sorted: whom a final closed-form fit may see."""
         return np.sort(np.concatenate([self.train, self.validation]))
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """People on each side."""
+        return {part: len(getattr(self, part)) for part in (*PARTS, "left_out")}
+
     def save(self, path: Path) -> None:
         """Write as JSON (row numbers, audit and fingerprint; no ids)."""
         content = {"schema": SCHEMA, "fingerprint": self.fingerprint, "audit": self.audit}

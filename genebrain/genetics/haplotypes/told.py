@@ -46,14 +46,18 @@ def told_windows(funnel: Mapping[str, Any]) -> str:
     )
 
 
-def told_genotypes(report: Mapping[str, Any]) -> list[str]:
-    """Windows that vary, and every kind of record that is not used as written."""
+def told_genotypes(report: Mapping[str, Any], below: float | None = None) -> list[str]:
+    """Windows that vary, and every kind of record that is not used as written.
+
+    ``below`` is the frequency under which alleles were masked as rare, where they were.
+    """
     funnel = genotype_funnel(report)["genotypes"]
     lines = [told_windows(funnel)]
     if rare := funnel.get(RARE):
+        under = "" if below is None else f" (below {below:g})"
         lines.append(
-            f"genotypes: {rare:,} kinds of rare alleles are written as the major one (genetics.rare_below): they are "
-            "not counted as variation"
+            f"genotypes: {rare:,} kinds of rare alleles{under} are written as the major one (genetics.rare_below): "
+            "they are not counted as variation"
         )
     if funnel.get("symbolic_carriers"):
         lines.append(told_symbolic(funnel["symbolic_carried_records"], funnel["symbolic_carriers"]))

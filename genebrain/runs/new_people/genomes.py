@@ -222,7 +222,7 @@ def _read(
         )
     if side.unphased == "random" and chunks.report["counts"]["used_unphased_het_genotypes"]:
         tell([UNPHASED])
-    tell(told_genotypes(chunks.report)[1:])  # how many windows vary says nothing of a few people
+    tell(told_genotypes(chunks.report, side.rare_under)[1:])  # how many windows vary says nothing of a few people
     return pair_with_reference(chunks, letters, **places) if side.delta else chunks  # type: ignore[arg-type]
 
 

@@ -31,6 +31,11 @@ class MaskedGenes(GeneSide):
         """The same options under a mask."""
         return cls(**{f.name: getattr(gene, f.name) for f in fields(GeneSide)}, mask=mask, digest=mask.digest)
 
+    @property
+    def rare_under(self) -> float | None:
+        """The frequency of the mask."""
+        return None if self.mask is None else self.mask.frequency
+
     def chunk_inputs(self, cohort: Cohort) -> dict[str, Any]:
         """As of the side, with the mask."""
         return {**super().chunk_inputs(cohort), "mask": self.mask}
