@@ -12,6 +12,7 @@ import zlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -106,27 +107,8 @@ def check_scans(
 
 def _look(path: Path, step: float, person: str, read_values: bool, found: _Findings) -> None:
     """Record what one scan shows; raises when not even its header can be read."""
-    image, header = None, None
-    if path.name.endswith((".nii", ".nii.gz")):
-        if is_series(path):
-            matrix = open_series(path)
-            image, n_frames = matrix.image, matrix.image.shape[matrix.kinds.index("SERIES")]
-            if is_parcel_series(path):
-                found.shapes[n_frames, matrix.image.shape[matrix.kinds.index("PARCELS")]] += 1
-        else:
-            image = load_image(path)
-            if len(image.shape) != 4 or image.shape[3] < 2:
-                raise UserError(f"not a series of volumes [x, y, z, time] but {len(image.shape)}-dimensional")
-            n_frames = image.shape[3]
-        header = image.header
-    elif path.suffix == ".npy":
-        n_frames, width = series_shape(path)
-        found.shapes[n_frames, width] += 1
-    else:  # tables of text have no header: all of them are read
-        n_frames, width = _read_series(path, person, found)
-        found.shapes[n_frames, width] += 1
-        read_values = False
-    if read_values:
+    image, n_frames, whole = _opened(path, person, found)
+    if read_values and not whole:
         try:
             if image is None:
                 _read_series(path, person, found)
@@ -135,7 +117,7 @@ def _look(path: Path, step: float, person: str, read_values: bool, found: _Findi
         except UNREADABLE as error:
             found.broken[str(error)].append(path.name)
     try:
-        seconds = repetition_time(path, header, step)
+        seconds = repetition_time(path, None if image is None else image.header, step)
     except UserError as error:
         found.time_step[str(error)].append(path.name)
         return
@@ -145,6 +127,25 @@ def _look(path: Path, step: float, person: str, read_values: bool, found: _Findi
     found.steps[round(seconds, 4)] += 1
     if n_frames * seconds < SHORT_SECONDS:
         found.short.append(path.name)
+
+
+def _opened(path: Path, person: str, found: _Findings) -> tuple[Any, int, bool]:
+    """Image of a scan, where it is one, its frames, and whether its values were all read."""
+    if path.name.endswith((".nii", ".nii.gz")):
+        if is_series(path):
+            matrix = open_series(path)
+            n_frames = matrix.image.shape[matrix.kinds.index("SERIES")]
+            if is_parcel_series(path):
+                found.shapes[n_frames, matrix.image.shape[matrix.kinds.index("PARCELS")]] += 1
+            return matrix.image, n_frames, False
+        image = load_image(path)
+        if len(image.shape) != 4 or image.shape[3] < 2:
+            raise UserError(f"not a series of volumes [x, y, z, time] but {len(image.shape)}-dimensional")
+        return image, image.shape[3], False
+    table = path.suffix != ".npy"  # of text, which has no header: all of them are read
+    n_frames, width = _read_series(path, person, found) if table else series_shape(path)
+    found.shapes[n_frames, width] += 1
+    return None, n_frames, table
 
 
 def _read_series(path: Path, person: str, found: _Findings) -> tuple[int, int]:

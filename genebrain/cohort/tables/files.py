@@ -87,6 +87,25 @@ def read_description(path: Path, problems: Problems, vectors: Mapping[str, Path]
         path = path / "cohort.yaml"
     if not path.is_file():
         raise UserError(f"no cohort file at {path}; it is a YAML file with the keys {', '.join(REQUIRED_FILES)}")
+    content = _read_mapping(path)
+    content |= {key: str(Path(file).absolute()) for key, file in (vectors or {}).items()}
+    for name in [name for name in VECTOR_FILES if content.get(name) is not None]:
+        for key in VECTOR_FILES[name]:
+            content.pop(key, None)
+    required = required_files([key for key, value in content.items() if value is not None])
+    genotypes = take_genotypes(content, path.parent, problems)
+    known = (*REQUIRED_FILES, *OPTIONAL_FILES, *VECTOR_FILES, *SETTINGS, *GENOTYPE_KEYS)
+    for key in content:
+        if key not in known:
+            hint = did_you_mean(str(key), known)
+            add = problems.error if hint else problems.warning
+            add("unknown key", f"unknown key `{key}` in {path.name}{hint}; it is not used")
+    files = _named_files(content, path, required, problems)
+    settings = {key: content[key] for key in SETTINGS if content.get(key) is not None}
+    return Description(path, str(settings.get("name", path.parent.name)), files, settings, genotypes)
+
+
+def _read_mapping(path: Path) -> dict[Any, Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it has {path.stat().st_size:,} bytes; a cohort.yaml has at most {MOST_BYTES:,}")
@@ -101,18 +120,13 @@ def read_description(path: Path, problems: Problems, vectors: Mapping[str, Path]
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold `key: value` lines with the keys {', '.join(REQUIRED_FILES)}")
-    content |= {key: str(Path(file).absolute()) for key, file in (vectors or {}).items()}
-    for name in [name for name in VECTOR_FILES if content.get(name) is not None]:
-        for key in VECTOR_FILES[name]:
-            content.pop(key, None)
-    required = required_files([key for key, value in content.items() if value is not None])
-    genotypes = take_genotypes(content, path.parent, problems)
-    known = (*REQUIRED_FILES, *OPTIONAL_FILES, *VECTOR_FILES, *SETTINGS, *GENOTYPE_KEYS)
-    for key in content:
-        if key not in known:
-            hint = did_you_mean(str(key), known)
-            add = problems.error if hint else problems.warning
-            add("unknown key", f"unknown key `{key}` in {path.name}{hint}; it is not used")
+    return content
+
+
+def _named_files(
+    content: Mapping[Any, Any], path: Path, required: Collection[str], problems: Problems
+) -> dict[str, Path]:
+    """Files that ``cohort.yaml`` names and that exist; what is missing is a problem."""
     files: dict[str, Path] = {}
     for key in (*REQUIRED_FILES, *OPTIONAL_FILES, *VECTOR_FILES):
         value = content.get(key)
@@ -125,8 +139,7 @@ def read_description(path: Path, problems: Problems, vectors: Mapping[str, Path]
             files[key] = target
         else:
             problems.error("missing file", f"`{key}: {value}` in {path.name}: no such file ({target})")
-    settings = {key: content[key] for key in SETTINGS if content.get(key) is not None}
-    return Description(path, str(settings.get("name", path.parent.name)), files, settings, genotypes)
+    return files
 
 
 def repeated_keys(node: yaml.Node | None) -> list[str]:
