@@ -32,12 +32,12 @@ from genebrain.runs.care.withdrawn import WITHDRAWN, blocks_of_then, withdrawn_f
 from genebrain.runs.contents import begin, claim_contents, own_split
 from genebrain.runs.recipe import NO_CLOSED_FORM, closed_form_settings, fit_alignment, race_of_kinds
 from genebrain.runs.saved_features import FEATURES, read_features
+from genebrain.sides.brains.seen_scans import refuse_seen_people
 from genebrain.sides.genes.readings import filled
 from genebrain.sides.people import EncoderMaker, Subjects
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.readings import Readings
 from genebrain.sides.scans import BrainSide, EncoderSide
-from genebrain.sides.seen_scans import refuse_seen_people
 from genebrain.sides.tuned.genomes import genome_encoder
 from genebrain.sides.tuned.save import save_tuned_scans
 from genebrain.sides.tuned.scans import scan_encoder

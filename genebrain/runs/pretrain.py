@@ -34,9 +34,9 @@ from genebrain.common.run_folder import RunFolder, read_json, write_json
 from genebrain.common.types import IntArray, Metrics, UserError
 from genebrain.common.words import counted
 from genebrain.runs.contents import begin
+from genebrain.sides.brains.seen_scans import save_seen
 from genebrain.sides.connectome import person_scans
 from genebrain.sides.scans import EncoderSide
-from genebrain.sides.seen_scans import save_seen
 from genebrain.sides.workspace import Workspace
 
 log = logging.getLogger(__name__)

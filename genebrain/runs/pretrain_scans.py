@@ -24,7 +24,7 @@ from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.runs.contents import begin
 from genebrain.runs.embed_scans import ScanSource, chosen_cleaning
 from genebrain.runs.pretrain import REPORT, Pretraining, pretrain
-from genebrain.sides.seen_scans import save_seen
+from genebrain.sides.brains.seen_scans import save_seen
 
 
 def run_pretraining_on_scans(

@@ -18,8 +18,8 @@ from genebrain.common.types import UserError
 from genebrain.runs.contents import claim_contents, own_split
 from genebrain.runs.fit import Experiment, gather_subjects
 from genebrain.runs.recipe import fit_recipe
+from genebrain.sides.brains.seen_scans import refuse_seen_people
 from genebrain.sides.people import Subjects
-from genebrain.sides.seen_scans import refuse_seen_people
 from genebrain.sides.workspace import Workspace
 
 log = logging.getLogger(__name__)

@@ -33,11 +33,11 @@ from genebrain.genetics.genome.kept_letters import write_letters
 from genebrain.genetics.genome.reference import Reference
 from genebrain.runs.fit import Experiment
 from genebrain.runs.saved_features import FEATURES
+from genebrain.sides.brains.seen_scans import FILE, refuse_seen, save_seen
 from genebrain.sides.connectome import ConnectomeSide, person_scans
 from genebrain.sides.genes.elsewhere import genes_elsewhere, save_gene_coordinates
 from genebrain.sides.people import Subjects
 from genebrain.sides.scans import BrainSide, EncoderSide
-from genebrain.sides.seen_scans import FILE, refuse_seen, save_seen
 from genebrain.sides.vectors.brains import VectorBrain
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.vectors.kinds import GenomeSide

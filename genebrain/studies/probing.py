@@ -16,9 +16,9 @@ from genebrain.brain.images.cleaning import Cleaning
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.files import StorageError
 from genebrain.common.types import FloatArray, IntArray, Metrics, UserError
+from genebrain.sides.brains.seen_scans import refuse_seen_people
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.scans import EncoderSide
-from genebrain.sides.seen_scans import refuse_seen_people
 from genebrain.sides.workspace import Workspace
 from genebrain.studies.probes import check_columns, compare_features, read_targets
 

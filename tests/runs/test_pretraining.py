@@ -21,9 +21,9 @@ from genebrain.brain.store.store import ScanStore
 from genebrain.brain.windows.random_windows import RandomWindows
 from genebrain.cohort.splits.splits import load_split
 from genebrain.common.types import UserError
+from genebrain.sides.brains.seen_scans import FILE, refuse_seen
 from genebrain.sides.connectome import person_scans
 from genebrain.sides.scans import EncoderSide
-from genebrain.sides.seen_scans import FILE, refuse_seen
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
 

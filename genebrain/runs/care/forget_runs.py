@@ -34,9 +34,9 @@ from genebrain.runs.care.people import PEOPLE, known_people
 from genebrain.runs.care.withdrawn import LEARNED_FROM, WITHDRAWN, read_counts, take_alleles_of_then, tied_to_people
 from genebrain.runs.contents import CONTENTS, contents
 from genebrain.runs.fit import Experiment
+from genebrain.sides.brains.seen_scans import FILE, without_marks
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.scans import BrainSide, EncoderSide
-from genebrain.sides.seen_scans import FILE, without_marks
 from genebrain.sides.vectors.cohorts import vector_files
 from genebrain.sides.workspace import Workspace
 

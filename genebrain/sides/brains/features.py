@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 
@@ -14,16 +13,20 @@ from genebrain.alignment.closed_form.choice import MANY
 from genebrain.alignment.closed_form.latents import kind_of
 from genebrain.brain.connectome.base import needed
 from genebrain.brain.connectome.stored_moments import ManyScans, values_of
+from genebrain.brain.encoders.preflight import refuse_other_parcels
+from genebrain.brain.store.report import worth_telling
+from genebrain.cohort.participants import Cohort
+from genebrain.cohort.restrict import restrict
 from genebrain.common.types import FloatArray, IntArray
+from genebrain.common.words import told
 from genebrain.sides.connectome import ConnectomeSide, some_of
 from genebrain.sides.estimators.side import EstimatorSide
+from genebrain.sides.kept import KeptWork
 from genebrain.sides.pooling import KEPT
 from genebrain.sides.scans import AnyFeature, BrainSide, EncoderSide
 from genebrain.sides.single_scans import SingleScans, single_scans
 from genebrain.sides.vectors.brains import VectorBrain
-
-if TYPE_CHECKING:
-    from genebrain.cohort.participants import Cohort
+from genebrain.sides.vectors.cohorts import check_sides
 
 log = logging.getLogger(__name__)
 
@@ -31,19 +34,36 @@ SOME = 4000
 """Training people whom features of connectomes are fitted on where there are more than MANY, at most."""
 
 
-class BrainFeatures:
-    """Part of a workspace; everything is fitted on training people and computed once."""
+class BrainFeatures(KeptWork):
+    """Side of the scans; everything is fitted on training people and computed once."""
 
-    if TYPE_CHECKING:
-        cohort: Cohort
-        store: Path
-        progress: bool
-        _kept: dict[Hashable, Any]
+    def ingest(self, brain: BrainSide) -> dict[str, Any]:
+        """Bring the scans into the store and leave out people without a usable one; returns the counts.
 
-        def _once(self, key: Hashable, make: Any) -> Any: ...
-        def _forget(self, kind: str) -> None: ...
-        def _filling(self) -> AbstractContextManager[None]: ...
-        def ingest(self, brain: BrainSide) -> dict[str, Any]: ...  # noqa: D102
+        Comes before everything else: row numbers mean the people that are left.
+        """
+        check_sides(self.cohort, brain=brain)
+
+        def work() -> dict[str, Any]:
+            if isinstance(brain, ConnectomeSide):  # encoders compare them with their weights too
+                refuse_other_parcels(self.cohort.scans, self.cohort.parcel_coordinates, self.cohort.atlas)
+            with self._filling():
+                report, usable = brain.ingest(self.cohort, self.store, progress=self.progress)
+            for words in worth_telling(report):
+                log.warning(words)
+            if lost := len(self.cohort) - len(usable):
+                self.keep_people(np.array(sorted(usable), dtype=np.int64), "no usable scan")
+                windows = report.get("windows", {}).get("why_without", {})
+                why = told(report["quarantine"]["reasons"] | report["short"]["reasons"] | windows)
+                log.warning(f"left out: {lost} people without a usable scan ({why})")
+            return {**report, "people_without_usable_scan": lost}
+
+        return self._once(("ingest", brain.source), work)
+
+    def keep_people(self, rows: IntArray, reason: str, cohort: Cohort | None = None) -> None:
+        """Go on with these rows of the cohort, the others counted under a reason; what was computed is forgotten."""
+        self.cohort = restrict(cohort or self.cohort, rows, reason)
+        self._kept = {key: kept for key, kept in self._kept.items() if key[0] == "ingest"}  # type: ignore[index]
 
     def brain_inputs(self, brain: BrainSide, training: IntArray) -> Any:
         """Numbers of everybody's scans before anything is fitted: a tuple of moments or embeddings, or ``ManyScans``.

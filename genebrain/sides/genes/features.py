@@ -1,16 +1,17 @@
-"""Gene features of a workspace under masks: alleles, masked sides, blocks with their column sets."""
+"""Features of the genomes of a workspace: chunks, their vectors pooled, alleles, sides under masks, column sets."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genebrain.alignment.closed_form.column_sets import Blocks, mapped
 from genebrain.alignment.made_blocks import MadeBlocks
-from genebrain.common.types import FloatArray, IntArray
+from genebrain.cohort.notices import tell
+from genebrain.cohort.participants import Cohort
+from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.engines.share import Waiting
 from genebrain.genetics.chunks.build import content_fingerprint, cut_together
 from genebrain.genetics.chunks.chunk_set import ChunkSet, together
@@ -18,16 +19,17 @@ from genebrain.genetics.chunks.stored_alleles import alleles_file, load_alleles,
 from genebrain.genetics.chunks.word_counts import counts_in
 from genebrain.genetics.genome.gene_windows import read_windows
 from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable, allele_table, dosages_of
+from genebrain.genetics.haplotypes.told import told_genotypes
+from genebrain.sides.compact import compact
 from genebrain.sides.genes.masked import MaskedGenes
 from genebrain.sides.genes.rare import refuse_all_rare
 from genebrain.sides.genes.readings import dosage_sources, filled, gene_blocks, source_of, told_missing
 from genebrain.sides.genome import GeneSide
+from genebrain.sides.kept import KeptWork
 from genebrain.sides.pooling import GenePooling
+from genebrain.sides.vectors.cohorts import check_sides
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.vectors.kinds import GenomeSide
-
-if TYPE_CHECKING:
-    from genebrain.cohort.participants import Cohort
 
 log = logging.getLogger(__name__)
 
@@ -37,22 +39,53 @@ ALLELES_VERSION = 2
 """Of what is stored of alleles; the first did not count rare ones together."""
 
 
-class MaskedGenomes:
-    """Part of a workspace; everything is counted on training people and computed once."""
+class GeneFeatures(KeptWork):
+    """Side of the genomes; everything is counted on training people and computed once."""
 
-    if TYPE_CHECKING:
-        cohort: Cohort
-        store: Path
-        progress: bool
-        _kept: dict[Hashable, Any]
+    def chunks(self, gene: GenomeSide) -> ChunkSet:
+        """Unique chunks and chunk index of the cohort."""
+        if isinstance(gene, VectorGenes):
+            gene.no_encoder()
+        check_sides(self.cohort, genetics=gene)
+        gene = gene.frozen
 
-        def _once(self, key: Hashable, make: Any) -> Any: ...
-        def _forget(self, kind: str) -> None: ...
-        def _filling(self) -> AbstractContextManager[None]: ...
-        def chunks(self, gene: GenomeSide) -> ChunkSet: ...  # noqa: D102
-        def blocks(  # noqa: D102
-            self, gene: GenomeSide, pooling: GenePooling
-        ) -> tuple[Sequence[FloatArray], int | None]: ...
+        def work() -> ChunkSet:
+            with self._filling():
+                chunks = gene.chunk_set(self.cohort, self.store, progress=self.progress)
+            tell(told_genotypes(chunks.report, gene.rare_under))
+            return chunks
+
+        return self._once(("chunks", gene), work)
+
+    def table(self, gene: GenomeSide, token: str) -> FloatArray:
+        """Embeddings of the unique chunks, ``[unique, hidden]``."""
+        if isinstance(gene, VectorGenes):
+            gene.no_encoder()
+        gene = gene.frozen
+        try:
+            return self._once(("table", gene, token), lambda: gene.table(self.chunks(gene), self.store, token))
+        except FileNotFoundError as error:
+            raise UserError(
+                f"the store {self.store} does not hold the embeddings of cohort {self.cohort.name} (any more); fill it "
+                f"with: genebrain embed cohort.path={self.cohort.folder / 'cohort.yaml'} store={self.store}, and the "
+                "genetics=, brain=, split= and seed= of the run"
+            ) from error
+
+    def blocks(self, gene: GenomeSide, pooling: GenePooling) -> tuple[Sequence[FloatArray], int | None]:
+        """Pooled genomes, ``[people, features]`` per window, and the width of a chunk where chunks are kept apart."""
+        if isinstance(gene, VectorGenes):
+            return self._once(("blocks", gene, pooling), lambda: gene.blocks(self.cohort, pooling))
+        chunks = self.chunks(gene)
+
+        def work() -> tuple[Any, int | None]:
+            table = self.table(gene, pooling.token)
+            # An encoder in training leaves the span of what it gave before: its columns need all coordinates.
+            narrow = pooling.linear and gene.tuning == "frozen"
+            table, index = compact(table, chunks.index) if narrow else (table, chunks.index)
+            width = table.shape[1] if pooling.keeps_chunks_apart else None
+            return pooling.blocks(table, index, chunks.n_chunks), width
+
+        return self._once(("blocks", gene, pooling), work)
 
     def alleles(self, gene: GeneSide, training: IntArray) -> AlleleTable:
         """Alleles that are common among training people, and everybody's dosages of them."""

@@ -14,9 +14,9 @@ from genebrain.brain.encoders.base import WindowEncoder
 from genebrain.brain.encoders.files import ALIGNED, ENCODER, save_encoder
 from genebrain.cohort.participants import Cohort
 from genebrain.common.types import IntArray
+from genebrain.sides.brains.seen_scans import save_seen
 from genebrain.sides.connectome import person_scans
 from genebrain.sides.scans import BrainSide, EncoderSide
-from genebrain.sides.seen_scans import save_seen
 from genebrain.training.adapters import merge_adapters
 from genebrain.training.tuned_encoder import tuned_encoders
 
