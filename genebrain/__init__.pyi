@@ -90,6 +90,7 @@ from .alignment.towers.pooling import (
     Pooling as Pooling,
 )
 from .alignment.towers.registry import POOLINGS as POOLINGS
+from .alignment.towers.registry import PROJECTORS as PROJECTORS
 from .alignment.towers.projector import Projector as Projector
 from .alignment.towers.standardiser import Standardiser as Standardiser
 from .alignment.towers.towers import ProjectorTower as ProjectorTower, ResidualTower as ResidualTower

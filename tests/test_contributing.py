@@ -13,7 +13,16 @@ import pytest
 import torch
 
 import genebrain
-from genebrain import DNA_ENCODERS, LOSSES, POOLINGS, SCAN_ENCODERS, SCAN_ESTIMATORS, UserError, config
+from genebrain import (
+    DNA_ENCODERS,
+    LOSSES,
+    POOLINGS,
+    PROJECTORS,
+    SCAN_ENCODERS,
+    SCAN_ESTIMATORS,
+    UserError,
+    config,
+)
 from genebrain.brain.encoders.build import EncoderSettings
 from genebrain.common import registry
 from genebrain.common.tensor_files import read_tensors
@@ -30,6 +39,7 @@ SMALL = {"n_windows": 2, "window_bp": 6000, "n_frames": 60, "n_parcels": 30, "n_
 OWN = (
     (POOLINGS, "root_mean_square"),
     (POOLINGS, "weighted_mean"),
+    (PROJECTORS, "gated"),
     (LOSSES, "hardest_stranger"),
     (DNA_ENCODERS, "letters"),
     (SCAN_ENCODERS, "amplitude"),
@@ -71,14 +81,16 @@ def run(cohort, plugins, tmp_path_factory) -> Path:
         genetics=letters(),
         brain=genebrain.EncoderSide("amplitude", components=(4,)),
         pooling=genebrain.GenePooling(chunk="root_mean_square", window="weighted_mean"),
-        alignment=genebrain.AlignmentSettings("random", "full", "cosine", "hardest_stranger"),
+        alignment=genebrain.AlignmentSettings(
+            "random", "full", "cosine", "hardest_stranger", projector=genebrain.ProjectorSettings("gated", 32, 16)
+        ),
         trainer=genebrain.TrainerSettings(max_epochs=2, patience=2),
         progress=False,
     )
 
 
 def test_every_block_is_short_and_is_run():
-    assert {"my_dna.py", "my_loss.py", "my_pooling.py", "my_scans.py"} <= set(BLOCKS)
+    assert {"my_dna.py", "my_loss.py", "my_pooling.py", "my_scans.py", "my_tower.py"} <= set(BLOCKS)
     for name, text in BLOCKS.items():
         assert len(text.splitlines()) < 30, name
 
@@ -205,6 +217,28 @@ def test_every_loss_ignores_relatives_and_the_order_of_a_batch(name, plugins):
     assert torch.isfinite(value)
     torch.testing.assert_close(loss(gene[turn], brain[turn], scale, genome[turn], family[turn]), value)
     assert LOSSES[name]("negative")(gene, brain, scale, genome, family) >= value - 1e-6  # more can only be harder
+
+
+@pytest.mark.parametrize("name", [*PROJECTORS, "gated"])
+def test_every_projector_gives_the_shared_width_and_gradients(name, plugins):
+    projector = genebrain.ProjectorSettings(name, 12, 5).build(7)
+    out = projector(torch.ones(3, 2, 7))
+    assert out.shape == (3, 2, 5)
+    out.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in projector.parameters())
+
+
+def test_a_projector_of_another_width_is_named(plugins):
+    PROJECTORS.add("narrow", lambda in_features, hidden, out_features, dropout: torch.nn.Linear(in_features, 2))
+    try:
+        with pytest.raises(
+            ValueError, match=r"projector narrow: \[\.\.\., 7\] must become \[\.\.\., 5\], got \[3, 2\]"
+        ):
+            genebrain.ProjectorSettings("narrow", 12, 5).build(7)(torch.ones(3, 7))
+    finally:
+        PROJECTORS.remove("narrow")
+    with pytest.raises(UserError, match=r"alignment\.projector\.kind=gatd: .*did you mean 'gated'"):
+        genebrain.ProjectorSettings("gatd")
 
 
 def test_every_pooling_is_deaf_to_masked_content(plugins):

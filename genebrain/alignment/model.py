@@ -163,8 +163,8 @@ def _stored_parts(towers: AlignmentModule) -> nn.ModuleDict:
 def _refuse_other_sizes(path: Path, projector: ProjectorSettings, state: Mapping[str, Tensor]) -> None:
     """Refuse widths that no stored tensor has, before memory is taken for them."""
     stored = {n for tensor in state.values() for n in tensor.shape}
-    named = {"hidden": projector.hidden, "width": projector.width}
-    wanted = named if projector.kind == "mlp" else {"width": projector.width}
+    known = {"mlp": ("hidden", "width"), "linear": ("width",)}.get(projector.kind, ())
+    wanted = {name: getattr(projector, name) for name in known}
     if wrong := [f"{name}={str(n)[:30]}" for name, n in wanted.items() if type(n) is not int or n not in stored]:
         raise UserError(f"{path} is damaged: no tensor of towers.safetensors has {' or '.join(wrong)}; {AGAIN}")
 

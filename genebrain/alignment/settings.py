@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from genebrain.alignment.losses.registry import LOSSES
+from genebrain.alignment.towers.registry import PROJECTORS
 from genebrain.common.types import UserError
 from genebrain.training.settings import DeviceSettings
 
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProjectorSettings:
-    """Form of both projectors: ``Linear(in, hidden) - GELU - Dropout - Linear(hidden, width) - LayerNorm(width)``.
+    """Form of both projectors, the trained body of the towers.
 
     Parameters
     ----------
-    kind : {"mlp", "linear"}
-        As above, or one linear map.
+    kind : str
+        mlp (``Linear(in, hidden) - GELU - Dropout - Linear(hidden, width) - LayerNorm(width)``), linear (one map), or
+        one of a plugin.
     hidden : int
         Width of the hidden layer.
     width : int
@@ -31,13 +33,14 @@ class ProjectorSettings:
         Behind the hidden layer, in training only.
     """
 
-    kind: Literal["mlp", "linear"] = "mlp"
+    kind: str = "mlp"
     hidden: int = 1024
     width: int = 512
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        _one_of("projector.kind", self.kind, ("mlp", "linear"))
+        if self.kind not in PROJECTORS:
+            raise UserError(f"alignment.projector.kind={self.kind}: {PROJECTORS.unknown(self.kind)}")
         if not 0 <= self.dropout < 1 or min(self.hidden, self.width) < 1:
             raise UserError(
                 f"projector: dropout={self.dropout} must lie in [0, 1), hidden={self.hidden} and "

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from genebrain.alignment.towers.projector import Projector
+from genebrain.common.types import UserError
 
 
 def test_multilayer_form():
@@ -43,7 +44,7 @@ def test_linear_form_is_affine():
 
 
 def test_wrong_options():
-    with pytest.raises(ValueError, match="'conv' is unknown; choose mlp or linear"):
+    with pytest.raises(UserError, match=r"no projector 'conv' \(known: mlp, linear"):
         Projector(4, kind="conv")
     with pytest.raises(ValueError, match=r"dropout=1.0"):
         Projector(4, dropout=1.0)
