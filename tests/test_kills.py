@@ -11,10 +11,10 @@ import pytest
 
 from genebrain.cli import VERBS
 from genebrain.simulation.cohort import simulate_cohort
-from tests.killing import results, run, warm
+from tests.killing import KILLED, Ended, results, run, warm
 
-KILLS = 9
-"""Per verb: with its 22 verbs that write, about 200."""
+KILLS = 8
+"""Per verb, with its 25 verbs that write 200: half before changes of files, half at random moments."""
 COHORT = "cohort.path=c/cohort.yaml"
 SIZES = {"n_windows": 2, "window_bp": 3000, "n_frames": 60, "n_parcels": 10, "n_genomewide": 50, "n_contigs": 2}
 SHORT = ("trainer.max_epochs=3", "trainer.patience=3")
@@ -82,7 +82,7 @@ def base(tmp_path_factory) -> Path:
         ["embed", COHORT, "genetics.chunk_bp=600", "brain=brainlm_tiny"],
         ["pretrain", COHORT, "brain=brainlm_tiny", "run=enc0", "trainer.max_epochs=1", "trainer.passes=1"],
     ):
-        assert run(words, folder)[0] == 0, (folder / "log.txt").read_text()[-2000:]
+        assert run(words, folder).code == 0, (folder / "log.txt").read_text()[-2000:]
     shutil.move(folder / "enc0/encoder", folder / "enc")
     shutil.rmtree(folder / "enc0")
     letters = ["".join(rng.choice(list("ACGT"), 60)) for _ in range(12)]
@@ -111,23 +111,35 @@ def prepared(base: Path, place: Path, verb: str) -> Path:
     return place
 
 
+def moments(verb: str, whole: Ended) -> list[dict[str, float]]:
+    """When to kill: evenly before changes of files, and wherever processor time stands at random points."""
+    rng = np.random.default_rng(list(VERBS).index(verb))
+    changes = sorted({*np.linspace(1, max(whole.changes, 1), KILLS // 2).astype(int).tolist()})
+    times = rng.uniform(0.02, 0.98, KILLS - len(changes)) * whole.seconds
+    return [{"at": change} for change in changes] + [{"after": round(float(time), 3)} for time in times]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", CASES)
 def test_a_killed_verb_ends_as_an_undisturbed_one(base, tmp_path, verb):
     case = CASES[verb]
     words = [verb, *case.words]
     whole = prepared(base, tmp_path / "whole", verb)
-    code, changes = run(words, whole)
-    assert code == 0, (whole / "log.txt").read_text()[-2000:]
+    undisturbed = run(words, whole)
+    assert undisturbed.code == 0, (whole / "log.txt").read_text()[-2000:]
     wanted = results(whole / case.out, names=case.names)
     assert wanted or case.out.endswith(".html")
-    for at in sorted({*np.linspace(1, max(changes, 1), KILLS).astype(int).tolist()}):
-        place = prepared(base, tmp_path / f"at{at}", verb)
-        code, _ = run(words, place, at)
-        assert code in (-9, 0), (place / "log.txt").read_text()[-2000:]
-        code, _ = run(words, place)
-        assert code == 0, f"killed before change {at} of {changes}: {(place / 'log.txt').read_text()[-2000:]}"
-        assert results(place / case.out, names=case.names) == wanted, f"killed before change {at} of {changes}"
+    killed = 0
+    for number, moment in enumerate(moments(verb, undisturbed)):
+        place, what = prepared(base, tmp_path / f"kill{number}", verb), f"killed at {moment} of {undisturbed}"
+        code = run(words, place, **moment).code
+        assert code in (*KILLED, 0), (place / "log.txt").read_text()[-2000:]
+        killed += code != 0
+        code = run(words, place).code
+        assert code == 0, f"{what}: {(place / 'log.txt').read_text()[-2000:]}"
+        assert results(place / case.out, names=case.names) == wanted, what
         beside = [*(place / case.out).rglob("*.tmp"), *place.glob(f".{case.out}.*.tmp")]
-        assert not beside, f"killed before change {at}: temporary files stay"
+        assert not beside, f"{what}: temporary files stay"
         shutil.rmtree(place)
+    print(f"{verb}: killed {killed} times, {KILLS} tries")
+    assert killed > KILLS // 2
