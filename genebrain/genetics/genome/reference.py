@@ -22,12 +22,22 @@ from genebrain.genetics.genome.gene_windows import SHOWN, Window
 
 COMPLEMENT = bytes.maketrans(b"ACGTUNRYSWKMBDHV", b"TGCAANYRSWMKVHDB")
 """Upper-case letters and the ambiguity codes of IUPAC."""
+AMBIGUOUS = b"RYSWKMBDHV"
+FIRST_OF_THEM = bytes.maketrans(AMBIGUOUS, b"ACCAGACAAA")
 GZIP = b"\x1f\x8b"
 
 
 def reverse_complement(sequence: bytes) -> bytes:
     """Other strand of upper-case letters, read in its own direction."""
     return sequence.translate(COMPLEMENT)[::-1]
+
+
+def agrees(ref: bytes, letters: bytes) -> bool:
+    """Whether REF of a record is what the reference has there.
+
+    Where that is an ambiguity code, a VCF writes the first letter that it stands for.
+    """
+    return ref == letters or ref == letters.translate(FIRST_OF_THEM)
 
 
 class Reference:
@@ -101,7 +111,15 @@ class Reference:
 
     def fetch(self, window: Window) -> bytes:
         """Upper-case plus-strand letters of a window that was checked before."""
-        return self.letters(self._names[window.contig], window.start, window.end).upper().encode("ascii")
+        found = self.letters(self._names[window.contig], window.start, window.end).upper().encode("ascii", "replace")
+        if strange := found.translate(None, b"ACGTN" + AMBIGUOUS):
+            first = window.start + found.index(strange[:1])
+            raise UserError(
+                f"{self.path} holds {len(strange):,} letters that are none of DNA in {window.name}, the first at "
+                f"{window.contig}:{first + 1}: {chr(strange[0])!r}. A reference has A, C, G, T, N and the ambiguity "
+                "codes of IUPAC; give one of DNA, or copy the file again"
+            )
+        return found
 
     def letters(self, contig: str, start: int, end: int) -> str:
         """Letters ``start`` to ``end`` (0-based half-open, inside the contig) as the file has them, in any case."""
