@@ -46,7 +46,7 @@ def refuse_labels(folder: Path, files: Mapping[str, Mapping[str, str]]) -> None:
         " and ".join(f"sub-{label}" for label in sorted(labels)) for labels in people.values() if len(labels) > 1
     ]:
         problems.append(
-            f"labels that differ in capital letters, zeros or the form of their letters only ({some(alike)}): one person "
+            f"labels that differ in capitals, zeros or the form of their letters only ({some(alike)}): one person "
             "or two?"
         )
     if both := [f"sub-{label}" for label, kinds in sessions.items() if len(kinds) > 1]:
