@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genebrain.brain.encoders.cache import SHELF
 from genebrain.brain.store import store as scan_store
 from genebrain.cli import main
 from genebrain.common.checksums import verify_run
@@ -167,6 +168,7 @@ def forget_what_was_read() -> None:
     scan_store._COMPARED.clear()
     record_counts._checked.cache_clear()
     read._read.cache_clear()
+    SHELF.__init__()
 
 
 def restore(base: Path, place: Path, folders: tuple[str, ...], changed: Path | None) -> None:

@@ -23,6 +23,7 @@ from genebrain.genetics.genome.gene_windows import SHOWN, Window
 COMPLEMENT = bytes.maketrans(b"ACGTUNRYSWKMBDHV", b"TGCAANYRSWMKVHDB")
 """Upper-case letters and the ambiguity codes of IUPAC."""
 AMBIGUOUS = b"RYSWKMBDHV"
+LETTERS = b"ACGTN" + AMBIGUOUS
 FIRST_OF_THEM = bytes.maketrans(AMBIGUOUS, b"ACCAGACAAA")
 GZIP = b"\x1f\x8b"
 
@@ -111,24 +112,30 @@ class Reference:
 
     def fetch(self, window: Window) -> bytes:
         """Upper-case plus-strand letters of a window that was checked before."""
-        found = self.letters(self._names[window.contig], window.start, window.end).upper().encode("ascii", "replace")
-        if strange := found.translate(None, b"ACGTN" + AMBIGUOUS):
-            first = window.start + found.index(strange[:1])
-            raise UserError(
-                f"{self.path} holds {len(strange):,} letters that are none of DNA in {window.name}, the first at "
-                f"{window.contig}:{first + 1}: {chr(strange[0])!r}. A reference has A, C, G, T, N and the ambiguity "
-                "codes of IUPAC; give one of DNA, or copy the file again"
-            )
-        return found
+        return self.letters(self._names[window.contig], window.start, window.end).upper().encode("ascii")
 
     def letters(self, contig: str, start: int, end: int) -> str:
-        """Letters ``start`` to ``end`` (0-based half-open, inside the contig) as the file has them, in any case."""
+        """Letters ``start`` to ``end`` (0-based half-open, inside the contig) as the file has them, in any case.
+
+        Raises
+        ------
+        UserError
+            They cannot be read, or are none of DNA.
+        """
         with reading(self.path, "Copy it again, and delete its index (.fai, .gzi), which is then made anew."):
             text: str = self._fasta.fetch(contig, start, end)
         if len(text) != end - start:
             raise UserError(
                 f"{self.path}: {len(text)} of {end - start} bases of {contig}:{start + 1}-{end} could be read; "
                 "the file is truncated or its index (.fai, .gzi) belongs to another file"
+            )
+        plain = text.encode("ascii", "replace")
+        if strange := plain.translate(None, LETTERS + LETTERS.lower()):
+            first = plain.index(strange[:1])
+            raise UserError(
+                f"{self.path} holds letters that are none of DNA ({len(strange):,} in {contig}:{start + 1}-{end}), the "
+                f"first at {contig}:{start + first + 1}: {text[first]!r}. A reference has A, C, G, T, N and the "
+                "ambiguity codes of IUPAC; give one of DNA, or copy the file again"
             )
         return text
 

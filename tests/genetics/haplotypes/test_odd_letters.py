@@ -64,7 +64,7 @@ def test_what_is_not_known_of_a_genotype_is_told_and_kept_in_the_funnel(tmp_path
 def test_letters_that_are_none_of_dna_are_named_with_their_place(tmp_path, letter):
     """Also where no record lies, whose REF would show it: they would be read as N without a word."""
     dna = DNA[:500] + letter + DNA[501:]
-    with pytest.raises(UserError, match=r"letters that are none of DNA in A, the first at 1:501|cannot be indexed"):
+    with pytest.raises(UserError, match=r"letters that are none of DNA .*the first at 1:501|cannot be indexed"):
         built(tmp_path, dna=dna)
 
 
