@@ -17,6 +17,8 @@ KILLS = 8
 """Per verb, with its 25 verbs that write 200: half before changes of files, half at random moments."""
 COHORT = "cohort.path=c/cohort.yaml"
 SIZES = {"n_windows": 2, "window_bp": 3000, "n_frames": 60, "n_parcels": 10, "n_genomewide": 50, "n_contigs": 2}
+LAG0 = ("brain.kind=lag0", "brain.components=[all]")
+"""One kind of scan features: what is written is the same, and seven cost minutes."""
 SHORT = ("trainer.max_epochs=3", "trainer.patience=3")
 JUDGE = ("n_bootstrap=20", "n_permutations=20")
 
@@ -39,14 +41,14 @@ CASES = {
     "embed": Case((COHORT,), "c/store", ("c/store",), names=False),
     "embed-scans": Case(("input=c/scans.tsv", "brain=connectome", "out=e"), "e", names=False),
     "scan-report": Case(("store=c/store/scans", "input=c/scans.tsv", "out=page.html"), "page.html"),
-    "fit": Case((COHORT, "run=f", "alignment=textbook", *SHORT), "f"),
+    "fit": Case((COHORT, "run=f", "alignment=textbook", *LAG0, *SHORT), "f"),
     "evaluate": Case(("run=r", "comparisons=[ridge_cca,textbook]", *JUDGE), "r"),
     "report": Case(("run=r",), "r"),
     "controls": Case(("run=r", "names=[one_genome,shuffled_pairs]", "n_shuffles=5", *JUDGE), "r"),
     "compare": Case(("runs=[r]", "out=compared"), "compared"),
     "export": Case(("run=r", "out=v"), "v"),
     "search": Case(("run=r", "genome=S000003", "out=found.tsv"), "found.tsv"),
-    "ablate": Case(("ablation=training", COHORT, "run=a", "seeds=[0]", "jobs=1", *SHORT), "a"),
+    "ablate": Case(("ablation=training", COHORT, "run=a", "seeds=[0]", "jobs=1", *LAG0, *SHORT), "a"),
     "embed-sequences": Case(("input=s.fa", "out=q"), "q"),
     "score-variants": Case(
         ("variants=v.tsv", "reference=c/reference.fa", "out=scored.tsv", "context_bp=300", "block_size=4"), "scored.tsv"
@@ -77,7 +79,7 @@ def base(tmp_path_factory) -> Path:
     rng = np.random.default_rng(0)
     simulate_cohort(folder / "c", n_subjects=40, seed=5, k=2, n_active=6, **SIZES)
     for words in (
-        ["fit", COHORT, "run=r", "alignment=closed_form"],
+        ["fit", COHORT, "run=r", "alignment=closed_form", *LAG0],
         ["evaluate", "run=r", "comparisons=[]", *JUDGE],
         ["embed", COHORT, "genetics.chunk_bp=600", "brain=brainlm_tiny"],
         ["pretrain", COHORT, "brain=brainlm_tiny", "run=enc0", "trainer.max_epochs=1", "trainer.passes=1"],

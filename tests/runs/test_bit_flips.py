@@ -37,6 +37,7 @@ ENDS = 600
 SIZES = {"n_windows": 2, "window_bp": 3000, "n_frames": 60, "n_parcels": 10, "n_genomewide": 50, "n_contigs": 2}
 SHORT = ("trainer.max_epochs=2", "trainer.patience=2")
 JUDGE = ("comparisons=[]", "n_bootstrap=20", "n_permutations=20")
+LAG0 = ("brain.kind=lag0", "brain.components=[all]")
 COHORT = "cohort.path=c/cohort.yaml"
 
 
@@ -145,22 +146,28 @@ NO_NUMBER = (
 def base(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("flips")
     simulate_cohort(folder / "c", n_subjects=40, seed=5, k=2, n_active=6, **SIZES)
-    encoder = ("brain=brainlm", "brain.path=p/encoder", "genetics.columns=embeddings", "alignment=closed_form")
+    encoder = (
+        "brain=brainlm",
+        "brain.path=p/encoder",
+        "genetics.columns=embeddings",
+        "alignment=closed_form",
+        "brain.components=[all]",
+    )
     tuned = ("brain=brainlm_tiny", "brain.tuning=full", "genetics.tuning=lora", "genetics.columns=embeddings")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for words in (
-            ("fit", COHORT, "run=r", *SHORT),
+            ("fit", COHORT, "run=r", *LAG0, *SHORT),
             ("pretrain", COHORT, "brain=brainlm_tiny", "run=p", "trainer.max_epochs=1", "trainer.passes=1"),
             ("fit", COHORT, "run=e", *encoder),
             ("fit", COHORT, "run=t", *tuned, "genetics.rare_below=0", "alignment=textbook", *SHORT),
-            ("fit", COHORT, "run=folds", "split.folds=2", "alignment=closed_form"),
+            ("fit", COHORT, "run=folds", "split.folds=2", "alignment=closed_form", *LAG0),
             *(("evaluate", f"run={run}", *JUDGE) for run in ("r", "e", "t", "folds")),
             ("export", "run=r", "out=v"),
         ):
             assert main(words) == 0, words
         with breaking_off(step=3), pytest.raises(RuntimeError, match="broken off"):
-            main(("fit", COHORT, "run=b", "alignment=textbook", "trainer.batch_size=8", *SHORT))
+            main(("fit", COHORT, "run=b", "alignment=textbook", "trainer.batch_size=8", *LAG0, *SHORT))
     return folder
 
 
