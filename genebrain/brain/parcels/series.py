@@ -102,7 +102,9 @@ def usable_part(series: FloatArray) -> UsableSeries:
         kept &= (values != values[:, :1]).any(axis=1)
         kept[1:] &= (values[1:] != values[:-1]).any(axis=1)
     if kept.sum() < 3:
-        raise UserError(f"only {int(kept.sum())} of {len(series)} frames have finite values, at least 3 are needed")
+        raise UserError(
+            f"only {int(kept.sum())} of {len(series)} frames have finite values that change, at least 3 are needed"
+        )
     series, finite = series[kept], finite[kept]
     valid = finite.all(axis=0)
     clean = np.where(valid, series, 0.0)
