@@ -126,8 +126,8 @@ def _cleaned(
         return series[still], frame_numbers[still]
     if len(frame_numbers) < recorded:
         raise UserError(
-            f"{recorded - len(frame_numbers)} frames were not measured (no values, one value everywhere, or a copy of the "
-            "frame before): cleaning cannot bridge them"
+            f"{recorded - len(frame_numbers)} frames were not measured (no values, one value everywhere, or a copy of "
+            "the frame before): cleaning cannot bridge them"
         )
     is_image = job.path.name.endswith(IMAGE_SUFFIXES)
     cleaned, kept = clean(
