@@ -16,15 +16,19 @@ import pytest
 
 from genebrain.brain.encoders.cache import SHELF
 from genebrain.brain.store import store as scan_store
+from genebrain.brain.store.store import ScanStore
 from genebrain.cli import main
 from genebrain.common.checksums import verify_run
-from genebrain.common.reading import read_record
+from genebrain.common.reading import read_npy, read_record
 from genebrain.common.types import UserError
 from genebrain.common.vectors import read, read_vectors
+from genebrain.genetics.chunks.chunk_set import ChunkSet
+from genebrain.genetics.chunks.stored_alleles import load_alleles
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genome.reference import Reference
 from genebrain.genetics.genotypes import record_counts
 from genebrain.genetics.haplotypes.resolve import open_genotypes
+from genebrain.genetics.store.table_files import read_array
 from genebrain.runs.run import load_run
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.simulation.known_answer import read_known_answer, read_truth
@@ -54,6 +58,25 @@ def numbers(run: str) -> Callable[[Path], bytes]:
         return vectors.genome.tobytes() + vectors.brain.tobytes() + json.dumps([said, history]).encode()
 
     return found
+
+
+def stored(place: Path) -> bytes:
+    """Everything that lies in a store, as its readers give it."""
+    store, found = place / "c/store", list[bytes]()
+    for folder in sorted((store / "chunk_index").iterdir()):
+        chunks = ChunkSet.load(folder)
+        found += [chunks.index.tobytes(), chunks.keys.tobytes(), chunks.n_chunks.tobytes(), *chunks.sequences]
+        found += [json.dumps([chunks.window_names, chunks.report]).encode()]
+        for path in sorted(folder.glob("alleles-*")):
+            alleles = load_alleles(path)
+            found += [repr((alleles.alleles, alleles.n_seen)).encode(), alleles.rare.tobytes()]
+            found += [dosages.tobytes() for dosages in alleles.dosages]
+    scans = ScanStore(store / "scans")
+    found += [scans.read(str(key)).tobytes() for key in scans.index.index]
+    found += [read_npy(path).tobytes() for path in sorted((store / "scan_embeddings").glob("*/??/*.npy"))]
+    for path in sorted((store / "chunks").glob("*/*.safetensors")):
+        found += [read_array(path, name).tobytes() for name in ("keys", "mean")]
+    return b"".join(found)
 
 
 def folds(place: Path) -> bytes:
@@ -110,16 +133,18 @@ TUNED = ("gene_encoder/adapters.json", "gene_encoder/adapters.safetensors", "bra
 SCENES = {
     "run": Scene(("c", "r"), numbers("r"), (
         *(f"r/{name}" for name in RUN),
-        *(f"c/store/chunk_index/*/{name}" for name in LETTERS),
-        "c/store/scans/??/*.npy", "c/store/scans/index.jsonl", "c/store/scans/settings.json", "c/store/scans/secret",
+        "c/store/scans/index.jsonl", "c/store/scans/settings.json", "c/store/scans/secret",
         "c/store/scans/provenance.json", "c/reference.fa", "c/windows.bed", "c/scans.tsv", "c/scans/*.npy",
         "c/cohort.yaml",
     )),
     "run by a scan encoder": Scene(("c", "e", "p"), numbers("e"), (
         *(f"p/encoder/{name}" for name in ENCODER),
-        "c/store/chunks/*/*.safetensors", "c/store/chunks/*/provenance.json",
-        "c/store/scan_embeddings/*/??/*.npy", "c/store/scan_embeddings/*/description.json",
+        "c/store/chunks/*/provenance.json", "c/store/scan_embeddings/*/description.json",
         "c/store/scan_embeddings/*/owners.tsv",
+    )),
+    "store": Scene(("c",), stored, (
+        *(f"c/store/chunk_index/*/{name}" for name in LETTERS), "c/store/chunks/*/*.safetensors",
+        "c/store/scans/??/*.npy", "c/store/scan_embeddings/*/??/*.npy",
     )),
     "run with trained encoders": Scene(("c", "t"), numbers("t"), (
         *(f"t/checkpoints/{name}" for name in TUNED), *(f"t/encoder/{name}" for name in ENCODER),
@@ -146,20 +171,14 @@ NO_NUMBER = (
 def base(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("flips")
     simulate_cohort(folder / "c", n_subjects=40, seed=5, k=2, n_active=6, **SIZES)
-    encoder = (
-        "brain=brainlm",
-        "brain.path=p/encoder",
-        "genetics.columns=embeddings",
-        "alignment=closed_form",
-        "brain.components=[all]",
-    )
+    encoder = ("brain=brainlm", "brain.path=p/encoder", "genetics.columns=embeddings", "brain.components=[all]")
     tuned = ("brain=brainlm_tiny", "brain.tuning=full", "genetics.tuning=lora", "genetics.columns=embeddings")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for words in (
             ("fit", COHORT, "run=r", *LAG0, *SHORT),
             ("pretrain", COHORT, "brain=brainlm_tiny", "run=p", "trainer.max_epochs=1", "trainer.passes=1"),
-            ("fit", COHORT, "run=e", *encoder),
+            ("fit", COHORT, "run=e", *encoder, "alignment=closed_form"),
             ("fit", COHORT, "run=t", *tuned, "genetics.rare_below=0", "alignment=textbook", *SHORT),
             ("fit", COHORT, "run=folds", "split.folds=2", "alignment=closed_form", *LAG0),
             *(("evaluate", f"run={run}", *JUDGE) for run in ("r", "e", "t", "folds")),
