@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import json
 import os
+import pkgutil
 import re
 import signal
 import sys
@@ -17,6 +18,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import genebrain
 
 CHANGES = ("os.rename", "os.remove", "os.mkdir")
 """Audit events of a process that changes files; a kill comes just before one of them."""
@@ -40,9 +43,11 @@ DRAWN = re.compile(rb"[0-9a-f]{24}")
 
 
 def warm() -> None:
-    """Import the libraries of all verbs into this process, so that every fork of it has them."""
-    for name in LIBRARIES:
-        importlib.import_module(name)
+    """Import the package and the libraries of all verbs into this process, so that every fork of it has them."""
+    own = [module.name for module in pkgutil.walk_packages(genebrain.__path__, "genebrain.")]
+    for name in (*LIBRARIES, *own):
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
 
 
 @dataclass(frozen=True)
