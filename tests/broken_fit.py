@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +13,27 @@ from genebrain import tasks
 from genebrain.training.steps import SeedSteps
 
 
-def whole_and_broken(cohort: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Path, Path]:
-    """Checkpoints of the undisturbed run, and of the one that broke off at its fourth step and went on."""
-    tasks.fit(cohort, run=folder / "whole", **options)
+@contextmanager
+def breaking_off(step: int) -> Iterator[None]:
+    """Trainings inside break off before this step with a RuntimeError."""
     seed = SeedSteps.on_train_batch_start
 
     def breaks(self, trainer, *rest) -> None:
-        if trainer.global_step == 3:  # two steps an epoch: in the middle of the second
+        if trainer.global_step == step:
             raise RuntimeError("broken off")
         seed(self, trainer, *rest)
 
-    with monkeypatch.context() as context:
+    with pytest.MonkeyPatch.context() as context:
         context.setattr(SeedSteps, "on_train_batch_start", breaks)
-        with pytest.raises(RuntimeError, match="broken off"):
-            tasks.fit(cohort, run=folder / "broken", **options)
+        yield
+
+
+def whole_and_broken(cohort: Any, folder: Path, **options: Any) -> tuple[Path, Path]:
+    """Checkpoints of the undisturbed run, and of the one that broke off at its fourth step and went on."""
+    tasks.fit(cohort, run=folder / "whole", **options)
+    # Two steps an epoch: in the middle of the second.
+    with breaking_off(step=3), pytest.raises(RuntimeError, match="broken off"):
+        tasks.fit(cohort, run=folder / "broken", **options)
     assert (folder / "broken" / "checkpoints" / "training" / "last.ckpt").exists()
     tasks.fit(cohort, run=folder / "broken", **options)
     return folder / "whole" / "checkpoints", folder / "broken" / "checkpoints"

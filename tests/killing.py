@@ -10,12 +10,16 @@ import hashlib
 import importlib
 import json
 import os
+import pkgutil
 import re
 import signal
 import sys
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import genebrain
 
 CHANGES = ("os.rename", "os.remove", "os.mkdir")
 """Audit events of a process that changes files; a kill comes just before one of them."""
@@ -24,6 +28,8 @@ VOLATILE = ("seconds", "cost", "peak_rss_mb", "n_reused", "wall", "started", "el
 """What one call did, or how long it took: told, and no result."""
 LONGEST = 900
 """Seconds of a verb."""
+KILLED = (-signal.SIGKILL, -signal.SIGPROF)
+"""Exit codes of a killed verb: nothing handles SIGPROF, so the kernel ends the process where it stands."""
 NO_RESULTS = (".png", ".html", ".lock", ".working", ".used", ".ckpt", ".pkl", "commands.log")
 NO_RESULT = ("cost.json", "checksums.json", "commands.log", "log.txt", "secret", "index.jsonl", "seconds.txt")
 
@@ -37,31 +43,36 @@ DRAWN = re.compile(rb"[0-9a-f]{24}")
 
 
 def warm() -> None:
-    """Import the libraries of all verbs into this process, so that every fork of it has them."""
-    for name in LIBRARIES:
-        importlib.import_module(name)
+    """Import the package and the libraries of all verbs into this process, so that every fork of it has them."""
+    own = [module.name for module in pkgutil.walk_packages(genebrain.__path__, "genebrain.")]
+    for name in (*LIBRARIES, *own):
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
 
 
-def run(arguments: list[str], folder: Path, at: int | None = None) -> tuple[int, int]:
-    """Run a verb in ``folder``; before its change number ``at`` it is killed.
+@dataclass(frozen=True)
+class Ended:
+    """How a verb ended: its exit code, how many changes of files there were, and the processor time of it all."""
 
-    Returns
-    -------
-    code, changes : int
-        Exit code (-9: killed), and how many changes of files there were.
-    """
+    code: int
+    changes: int
+    seconds: float
+
+
+def run(arguments: list[str], folder: Path, at: int | None = None, after: float | None = None) -> Ended:
+    """Run a verb in ``folder``; killed before its change number ``at``, or ``after`` seconds of processor time."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _child(arguments, folder, at, writing)
+        _child(arguments, folder, at, after, writing)
     os.close(writing)
     with os.fdopen(reading) as pipe:
         told = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), int(told or 0)
+    _, status, used = os.wait4(child, 0)
+    return Ended(os.waitstatus_to_exitcode(status), int(told or 0), used.ru_utime + used.ru_stime)
 
 
-def _child(arguments: list[str], folder: Path, at: int | None, writing: int) -> None:
+def _child(arguments: list[str], folder: Path, at: int | None, after: float | None, writing: int) -> None:
     code, changes, own = 1, 0, os.getpid()
     signal.alarm(LONGEST)  # a verb that hangs ends with code -14
     try:
@@ -79,6 +90,8 @@ def _child(arguments: list[str], folder: Path, at: int | None, writing: int) -> 
                     os.kill(own, signal.SIGKILL)
 
         sys.addaudithook(hook)
+        if after is not None:
+            signal.setitimer(signal.ITIMER_PROF, after)
         from genebrain.cli import main
 
         code = main(arguments)

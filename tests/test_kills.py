@@ -11,12 +11,14 @@ import pytest
 
 from genebrain.cli import VERBS
 from genebrain.simulation.cohort import simulate_cohort
-from tests.killing import results, run, warm
+from tests.killing import KILLED, Ended, results, run, warm
 
-KILLS = 9
-"""Per verb: with its 22 verbs that write, about 200."""
+KILLS = 8
+"""Per verb, with its 25 verbs that write 200: half before changes of files, half at random moments."""
 COHORT = "cohort.path=c/cohort.yaml"
 SIZES = {"n_windows": 2, "window_bp": 3000, "n_frames": 60, "n_parcels": 10, "n_genomewide": 50, "n_contigs": 2}
+LAG0 = ("brain.kind=lag0", "brain.components=[all]")
+"""One kind of scan features: what is written is the same, and seven cost minutes."""
 SHORT = ("trainer.max_epochs=3", "trainer.patience=3")
 JUDGE = ("n_bootstrap=20", "n_permutations=20")
 
@@ -39,14 +41,14 @@ CASES = {
     "embed": Case((COHORT,), "c/store", ("c/store",), names=False),
     "embed-scans": Case(("input=c/scans.tsv", "brain=connectome", "out=e"), "e", names=False),
     "scan-report": Case(("store=c/store/scans", "input=c/scans.tsv", "out=page.html"), "page.html"),
-    "fit": Case((COHORT, "run=f", "alignment=textbook", *SHORT), "f"),
+    "fit": Case((COHORT, "run=f", "alignment=textbook", *LAG0, *SHORT), "f"),
     "evaluate": Case(("run=r", "comparisons=[ridge_cca,textbook]", *JUDGE), "r"),
     "report": Case(("run=r",), "r"),
     "controls": Case(("run=r", "names=[one_genome,shuffled_pairs]", "n_shuffles=5", *JUDGE), "r"),
     "compare": Case(("runs=[r]", "out=compared"), "compared"),
     "export": Case(("run=r", "out=v"), "v"),
     "search": Case(("run=r", "genome=S000003", "out=found.tsv"), "found.tsv"),
-    "ablate": Case(("ablation=training", COHORT, "run=a", "seeds=[0]", "jobs=1", *SHORT), "a"),
+    "ablate": Case(("ablation=training", COHORT, "run=a", "seeds=[0]", "jobs=1", *LAG0, *SHORT), "a"),
     "embed-sequences": Case(("input=s.fa", "out=q"), "q"),
     "score-variants": Case(
         ("variants=v.tsv", "reference=c/reference.fa", "out=scored.tsv", "context_bp=300", "block_size=4"), "scored.tsv"
@@ -77,12 +79,12 @@ def base(tmp_path_factory) -> Path:
     rng = np.random.default_rng(0)
     simulate_cohort(folder / "c", n_subjects=40, seed=5, k=2, n_active=6, **SIZES)
     for words in (
-        ["fit", COHORT, "run=r", "alignment=closed_form"],
+        ["fit", COHORT, "run=r", "alignment=closed_form", *LAG0],
         ["evaluate", "run=r", "comparisons=[]", *JUDGE],
         ["embed", COHORT, "genetics.chunk_bp=600", "brain=brainlm_tiny"],
         ["pretrain", COHORT, "brain=brainlm_tiny", "run=enc0", "trainer.max_epochs=1", "trainer.passes=1"],
     ):
-        assert run(words, folder)[0] == 0, (folder / "log.txt").read_text()[-2000:]
+        assert run(words, folder).code == 0, (folder / "log.txt").read_text()[-2000:]
     shutil.move(folder / "enc0/encoder", folder / "enc")
     shutil.rmtree(folder / "enc0")
     letters = ["".join(rng.choice(list("ACGT"), 60)) for _ in range(12)]
@@ -111,23 +113,35 @@ def prepared(base: Path, place: Path, verb: str) -> Path:
     return place
 
 
+def moments(verb: str, whole: Ended) -> list[dict[str, float]]:
+    """When to kill: evenly before changes of files, and wherever processor time stands at random points."""
+    rng = np.random.default_rng(list(VERBS).index(verb))
+    changes = sorted({*np.linspace(1, max(whole.changes, 1), KILLS // 2).astype(int).tolist()})
+    times = rng.uniform(0.02, 0.98, KILLS - len(changes)) * whole.seconds
+    return [{"at": change} for change in changes] + [{"after": round(float(time), 3)} for time in times]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", CASES)
 def test_a_killed_verb_ends_as_an_undisturbed_one(base, tmp_path, verb):
     case = CASES[verb]
     words = [verb, *case.words]
     whole = prepared(base, tmp_path / "whole", verb)
-    code, changes = run(words, whole)
-    assert code == 0, (whole / "log.txt").read_text()[-2000:]
+    undisturbed = run(words, whole)
+    assert undisturbed.code == 0, (whole / "log.txt").read_text()[-2000:]
     wanted = results(whole / case.out, names=case.names)
     assert wanted or case.out.endswith(".html")
-    for at in sorted({*np.linspace(1, max(changes, 1), KILLS).astype(int).tolist()}):
-        place = prepared(base, tmp_path / f"at{at}", verb)
-        code, _ = run(words, place, at)
-        assert code in (-9, 0), (place / "log.txt").read_text()[-2000:]
-        code, _ = run(words, place)
-        assert code == 0, f"killed before change {at} of {changes}: {(place / 'log.txt').read_text()[-2000:]}"
-        assert results(place / case.out, names=case.names) == wanted, f"killed before change {at} of {changes}"
+    killed = 0
+    for number, moment in enumerate(moments(verb, undisturbed)):
+        place, what = prepared(base, tmp_path / f"kill{number}", verb), f"killed at {moment} of {undisturbed}"
+        code = run(words, place, **moment).code
+        assert code in (*KILLED, 0), (place / "log.txt").read_text()[-2000:]
+        killed += code != 0
+        code = run(words, place).code
+        assert code == 0, f"{what}: {(place / 'log.txt').read_text()[-2000:]}"
+        assert results(place / case.out, names=case.names) == wanted, what
         beside = [*(place / case.out).rglob("*.tmp"), *place.glob(f".{case.out}.*.tmp")]
-        assert not beside, f"killed before change {at}: temporary files stay"
+        assert not beside, f"{what}: temporary files stay"
         shutil.rmtree(place)
+    print(f"{verb}: killed {killed} times, {KILLS} tries")
+    assert killed > KILLS // 2

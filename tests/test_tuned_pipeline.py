@@ -88,10 +88,10 @@ def test_the_frozen_fit_is_not_touched_by_the_way_it_could_be_tuned(cohort, tmp_
     assert judged[1] == pytest.approx(judged[0], abs=0.01)
 
 
-def test_a_fit_that_broke_off_ends_with_the_numbers_of_an_undisturbed_one(cohort, tmp_path, monkeypatch):
+def test_a_fit_that_broke_off_ends_with_the_numbers_of_an_undisturbed_one(cohort, tmp_path):
     trainer = replace(SHORT, max_epochs=4, patience=4, batch_size=24)
     options = {"genetics": LORA, "alignment": TEXTBOOK, "trainer": trainer, "progress": False}
-    undisturbed, resumed = whole_and_broken(cohort, tmp_path, monkeypatch, **options)
+    undisturbed, resumed = whole_and_broken(cohort, tmp_path, **options)
     for name in ("towers.safetensors", "gene_encoder/adapters.safetensors"):
         whole, broken = (folder / name for folder in (undisturbed, resumed))
         assert whole.read_bytes() == broken.read_bytes()

@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from genebrain.common.types import UserError
-from genebrain.common.vectors import read_vectors, windows_of, write_vectors
+from genebrain.common.vectors import read, read_vectors, windows_of, write_vectors
 
 IDS = ["007", "1e5", "sub-3"]
 VALUES = np.array([[1.5, -2], [0, 1e-7], [3, 4]], np.float32)
@@ -48,6 +48,32 @@ def test_what_is_written_is_private_and_read_back_to_the_bit(tmp_path):
     assert table.ids == IDS
     assert table.values.tobytes() == VALUES.tobytes()
     assert stat.S_IMODE((tmp_path / "x.parquet").stat().st_mode) == 0o600
+
+
+def test_what_was_changed_after_it_was_written_is_told(tmp_path):
+    """Parquet has no checksum that its readers look at: a flipped bit would be another number."""
+    path = tmp_path / "x.parquet"
+    write_vectors(path, IDS, np.arange(300, dtype=np.float32).reshape(3, 100))
+    whole, rng, told = path.read_bytes(), np.random.default_rng(0), 0
+    for place in rng.choice(len(whole), 60, replace=False).tolist():
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        read._read.cache_clear()
+        try:
+            found = read_vectors(path)
+        except UserError:
+            told += 1
+            continue
+        assert (found.ids, found.columns) == (IDS, [f"v{i}" for i in range(100)])
+        assert found.values.tobytes() == np.arange(300, dtype=np.float32).tobytes()
+    assert told > 10
+    path.write_bytes(whole)
+    parquet.write_table(parquet.read_table(path).slice(0, 2), path)
+    with pytest.raises(UserError, match=r"x\.parquet did not stay as genebrain wrote it: export it again"):
+        read_vectors(path)
+    pd.read_parquet(path).to_parquet(path)  # written anew on purpose: without the checksum
+    assert read_vectors(path).ids == IDS[:2]
 
 
 def test_a_column_of_lists_and_a_third_axis_are_blocks(tmp_path):

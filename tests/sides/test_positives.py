@@ -190,12 +190,12 @@ def test_the_refit_reads_scans_of_validation_people_too(tmp_path, monkeypatch):
     assert len(nobody) == 0
 
 
-def test_a_fit_on_scans_that_is_broken_off_ends_with_the_same_bytes(cohort, tmp_path, monkeypatch):
+def test_a_fit_on_scans_that_is_broken_off_ends_with_the_same_bytes(cohort, tmp_path):
     options = {
         "brain": replace(CONNECTOME, positives="scans"), "alignment": TEXTBOOK, "progress": False,
         "trainer": replace(SHORT, max_epochs=4, patience=4, batch_size=32),
     }  # fmt: skip
-    undisturbed, resumed = whole_and_broken(cohort, tmp_path, monkeypatch, **options)
+    undisturbed, resumed = whole_and_broken(cohort, tmp_path, **options)
     whole, broken = (folder / "towers.safetensors" for folder in (undisturbed, resumed))
     assert whole.read_bytes() == broken.read_bytes()
 

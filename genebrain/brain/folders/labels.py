@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,8 +28,8 @@ def refuse_labels(folder: Path, files: Mapping[str, Mapping[str, str]]) -> None:
     Raises
     ------
     UserError
-        A label that is not that of the folder around the file, people who differ in capital letters or leading zeros
-        only, people with and without sessions in their names; all together.
+        A label that is not that of the folder around the file, people who differ in capital letters, leading zeros or
+        the way in which Unicode writes a letter only, people with and without sessions in their names; all together.
     """
     problems = []
     if strange := [name for name, own in files.items() if not _fits(name, own)]:
@@ -39,12 +40,15 @@ def refuse_labels(folder: Path, files: Mapping[str, Mapping[str, str]]) -> None:
     people: dict[str, set[str]] = defaultdict(set)
     sessions: dict[str, set[bool]] = defaultdict(set)
     for own in files.values():
-        people[re.sub(r"(?<!\d)0+(?=\d)", "", own["sub"].lower())].add(own["sub"])
+        people[re.sub(r"(?<!\d)0+(?=\d)", "", unicodedata.normalize("NFKC", own["sub"]).lower())].add(own["sub"])
         sessions[own["sub"]].add("ses" in own)
     if alike := [
         " and ".join(f"sub-{label}" for label in sorted(labels)) for labels in people.values() if len(labels) > 1
     ]:
-        problems.append(f"labels that differ in capital letters or zeros only ({some(alike)}): one person or two?")
+        problems.append(
+            f"labels that differ in capitals, zeros or the form of their letters only ({some(alike)}): one person "
+            "or two?"
+        )
     if both := [f"sub-{label}" for label, kinds in sessions.items() if len(kinds) > 1]:
         problems.append(
             f"scans with and without ses- of one person ({some(both)}): is one a copy, or a session without name?"

@@ -83,8 +83,9 @@ class UsableSeries:
 def usable_part(series: FloatArray) -> UsableSeries:
     """Mark what cannot be used: frames that are mostly missing, then parcels with gaps, constants or none.
 
-    A frame goes when more than half of the parcels that are ever measured are not finite in it; a parcel is
-    invalid when a kept frame lacks it or when it does not vary (relative to its mean, float32 precision).
+    A frame goes when more than half of the parcels that are ever measured are not finite in it, when all of them hold
+    one value (censored frames that were set to zero), or when it is the frame before value for value (padding); a
+    parcel is invalid when a kept frame lacks it or when it does not vary (relative to its mean, float32 precision).
 
     Raises
     ------
@@ -96,8 +97,14 @@ def usable_part(series: FloatArray) -> UsableSeries:
     if not measured.any():
         raise UserError("the scan has no finite value")
     kept = finite[:, measured].mean(axis=1) > 0.5
+    values = series[:, measured]
+    if values.shape[1] > 2 and (values != values[0]).any():
+        kept &= (values != values[:, :1]).any(axis=1)
+        kept[1:] &= (values[1:] != values[:-1]).any(axis=1)
     if kept.sum() < 3:
-        raise UserError(f"only {int(kept.sum())} of {len(series)} frames have finite values, at least 3 are needed")
+        raise UserError(
+            f"only {int(kept.sum())} of {len(series)} frames have finite values that change, at least 3 are needed"
+        )
     series, finite = series[kept], finite[kept]
     valid = finite.all(axis=0)
     clean = np.where(valid, series, 0.0)

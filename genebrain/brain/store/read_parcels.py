@@ -125,7 +125,10 @@ def _cleaned(
         still = still_frames(cleaning.fd_threshold, job.confounds, recorded)[frame_numbers]
         return series[still], frame_numbers[still]
     if len(frame_numbers) < recorded:
-        raise UserError(f"{recorded - len(frame_numbers)} frames have no values: cleaning cannot bridge them")
+        raise UserError(
+            f"{recorded - len(frame_numbers)} frames were not measured (no values, one value everywhere, or a copy of "
+            "the frame before): cleaning cannot bridge them"
+        )
     is_image = job.path.name.endswith(IMAGE_SUFFIXES)
     cleaned, kept = clean(
         series[:, valid], cleaning, tr=tr, scan=job.path if is_image else None, confounds=job.confounds

@@ -146,8 +146,8 @@ class Frames:
     wanted
         bool [frames]: the others are passed over.
     usable
-        bool [frames], after :meth:`sums`: of the wanted frames, one with more than half of its voxels not finite, or
-        with nothing but zeros, is dropped.
+        bool [frames], after :meth:`sums`: of the wanted frames, one with more than half of its voxels not finite, with
+        one value everywhere, or the same as the frame before value for value, is dropped.
     """
 
     def __init__(self, scan: ImageStream, turn: Turn, factor: int, wanted: BoolArray | None = None) -> None:
@@ -176,15 +176,18 @@ class Frames:
         shape = self.turn.apply(np.empty(self.scan.shape, bool)).shape
         self._broken, self._zero, self._total = np.zeros(shape, bool), np.ones(shape, bool), np.zeros(shape)
         sums: VoxelSums | None = None
+        before: NDArray[Any] | None = None
         for t, stored in enumerate(self.scan.volumes()):
-            if not self.wanted[t]:
+            again, before = before is not None and np.array_equal(stored, before), np.array(stored)
+            if again or not self.wanted[t]:
                 continue
             values = self._values(stored)
             finite = np.isfinite(values) if self._may_be_broken else None
             inside = self._inside(values, finite)
             if finite is not None and (finite if self.mask is None else finite[self.mask]).mean() <= 0.5:
                 continue
-            if not (inside if self.mask is None else values[inside]).any():
+            measured = values[inside]
+            if not measured.size or measured.min() == measured.max():
                 continue
             self.usable[t] = True
             if finite is not None:
@@ -197,7 +200,7 @@ class Frames:
             sums = sums or VoxelSums(frame.shape)
             sums.add(frame, brain)
         if sums is None:
-            raise UserError("no frame of the scan has finite values that are not zero")
+            raise UserError("no frame of the scan has finite values that differ")
         return sums
 
     @property

@@ -98,7 +98,7 @@ def worth_telling(summary: Mapping[str, Any]) -> list[str]:
     if summary["n_dropped"]:
         found.append(
             f"left out: {summary['n_dropped']:,} of {counted(summary['n_frames'], 'frame')}, in "
-            f"{summary['n_with_gaps']:,} of {scans} (cleaning, or no values); no window crosses a gap"
+            f"{summary['n_with_gaps']:,} of {scans} (cleaning, or not measured); no window crosses a gap"
         )
     if summary["n_copies"]:
         found.append(

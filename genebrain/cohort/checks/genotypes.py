@@ -21,7 +21,7 @@ from genebrain.cohort.tables.problems import Problems, named
 from genebrain.common.types import IntArray, UserError
 from genebrain.common.words import no_bar
 from genebrain.genetics.genome.gene_windows import Window, read_windows
-from genebrain.genetics.genome.reference import Reference
+from genebrain.genetics.genome.reference import Reference, agrees
 from genebrain.genetics.genotypes.allele_kinds import in_several_sets, is_readable, symbolic_carriers
 from genebrain.genetics.genotypes.records import MISSING, GenotypeFile, Sites
 from genebrain.genetics.genotypes.source import GenotypeSource
@@ -59,7 +59,7 @@ class _Tally:
         """Count the records ``rows`` of ``sites``; ``letters`` are what the reference has under them."""
         for row, expected in zip(rows, letters, strict=True):
             written = sites.reference[row].upper()
-            if written != expected:
+            if not agrees(written, expected):
                 where = f"{contig}:{sites.position[row] + 1}"
                 self.mismatches.append(f"{where} {written[:10].decode()} (reference {expected[:10].decode()})")
         alleles, phased = sites.alleles[rows], sites.phased[rows]

@@ -28,6 +28,9 @@ from genebrain.common.types import IntArray, UserError
 MINIMUM_SNPS = 1000
 COLUMNS = {"first": ("IID1", "ID1"), "second": ("IID2", "ID2"), "kinship": ("KINSHIP", "PHI")}
 
+NOT_KNOWN = ("0", "-9", "-99", "-999", "999", "unknown", "none")
+"""Labels that many tables write where no family is known; PLINK writes 0."""
+
 
 @dataclass(frozen=True)
 class Relatives:
@@ -57,6 +60,10 @@ def families_from(table: pd.DataFrame, kinship: Path | None, genome_wide: Path |
     for column, value in (("family_id", SECOND_DEGREE), ("genome_id", SAME_GENOME)):
         if column in table.columns:
             links.append(_pairs_of_column(table[column], value))
+            counts = table[column].value_counts()
+            if codes := [f"{one} ({counts[one]:,} people)" for one in NOT_KNOWN if counts.get(one, 0) > 1]:
+                words = f"column `{column}`: everybody with {' or '.join(codes)} is taken as one"
+                problems.warning("codes", f"{words}: if it stands for not known, leave these cells empty")
             sources.append(f"column `{column}`")
     if kinship is not None and (pairs := read_kinship(kinship, table, problems)) is not None:
         links.append(pairs)

@@ -6,6 +6,8 @@ Reads headers and tables only. Problems are collected, not raised.
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,19 @@ def read_participants(path: Path, problems: Problems, own: OwnColumns | None = N
             _tell_codes(table[column], path.name, problems)
         elif column in LABELS:
             table[column] = table[column].mask(is_missing(table[column]), "missing")
+            _tell_alike(table[column], path.name, problems)
     return own.typed(table)
+
+
+def _tell_alike(column: pd.Series[Any], where: str, problems: Problems) -> None:
+    """Labels that are two for the program and one for most people who write them: A and a, 1 and 1.0."""
+    groups: dict[str, list[str]] = {}
+    for label in sorted(set(column)):
+        plain = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+        groups.setdefault(re.sub(r"^0+(?=\d)|(?<=\d)\.0+$", "", plain), []).append(label)
+    if alike := [" and ".join(labels) for labels in groups.values() if len(labels) > 1]:
+        words = f"{where}, column `{column.name}`: labels that differ hardly are taken as different: {named(alike)}"
+        problems.warning("labels alike", f"{words}; write them alike if they are one", labels=len(alike))
 
 
 def _tell_codes(column: pd.Series[Any], where: str, problems: Problems) -> None:

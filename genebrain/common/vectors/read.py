@@ -20,6 +20,7 @@ import pandas as pd
 from genebrain.common.table_files import as_numbers, is_missing, table_parts
 from genebrain.common.text_lines import text_lines
 from genebrain.common.types import FloatArray, UserError
+from genebrain.common.vectors.write import CHECKSUM, checksum_of
 
 ID_COLUMNS = ("participant_id", "id", "ids", "subject", "subject_id", "genotype_id", "IID", "eid", "__index_level_0__")
 LABELS = ("split", "session", "run", "site")
@@ -148,7 +149,14 @@ def _parquet(path: Path) -> tuple[list[str], list[str], Any]:
         else:
             words.append(name)
     _refuse_words(path, words)
-    return ids, names, np.concatenate(parts, axis=1) if parts else np.empty((len(ids), 0))
+    values = np.concatenate(parts, axis=1) if parts else np.empty((len(ids), 0))
+    known = (table.schema.metadata or {}).get(CHECKSUM.encode())
+    if known is not None and known.decode(errors="replace") != checksum_of(ids, names, values):
+        raise UserError(
+            f"vectors: {path.name} did not stay as genebrain wrote it: export it again, or, if the change is meant, "
+            f"write it without {CHECKSUM} in its metadata"
+        )
+    return ids, names, values
 
 
 def _text(path: Path) -> tuple[list[str], list[str], Any]:

@@ -22,12 +22,23 @@ from genebrain.genetics.genome.gene_windows import SHOWN, Window
 
 COMPLEMENT = bytes.maketrans(b"ACGTUNRYSWKMBDHV", b"TGCAANYRSWMKVHDB")
 """Upper-case letters and the ambiguity codes of IUPAC."""
+AMBIGUOUS = b"RYSWKMBDHV"
+LETTERS = b"ACGTN" + AMBIGUOUS
+FIRST_OF_THEM = bytes.maketrans(AMBIGUOUS, b"ACCAGACAAA")
 GZIP = b"\x1f\x8b"
 
 
 def reverse_complement(sequence: bytes) -> bytes:
     """Other strand of upper-case letters, read in its own direction."""
     return sequence.translate(COMPLEMENT)[::-1]
+
+
+def agrees(ref: bytes, letters: bytes) -> bool:
+    """Whether REF of a record is what the reference has there.
+
+    Where that is an ambiguity code, a VCF writes the first letter that it stands for.
+    """
+    return ref == letters or ref == letters.translate(FIRST_OF_THEM)
 
 
 class Reference:
@@ -104,13 +115,27 @@ class Reference:
         return self.letters(self._names[window.contig], window.start, window.end).upper().encode("ascii")
 
     def letters(self, contig: str, start: int, end: int) -> str:
-        """Letters ``start`` to ``end`` (0-based half-open, inside the contig) as the file has them, in any case."""
+        """Letters ``start`` to ``end`` (0-based half-open, inside the contig) as the file has them, in any case.
+
+        Raises
+        ------
+        UserError
+            They cannot be read, or are none of DNA.
+        """
         with reading(self.path, "Copy it again, and delete its index (.fai, .gzi), which is then made anew."):
             text: str = self._fasta.fetch(contig, start, end)
         if len(text) != end - start:
             raise UserError(
                 f"{self.path}: {len(text)} of {end - start} bases of {contig}:{start + 1}-{end} could be read; "
                 "the file is truncated or its index (.fai, .gzi) belongs to another file"
+            )
+        plain = text.encode("ascii", "replace")
+        if strange := plain.translate(None, LETTERS + LETTERS.lower()):
+            first = plain.index(strange[:1])
+            raise UserError(
+                f"{self.path} holds letters that are none of DNA ({len(strange):,} in {contig}:{start + 1}-{end}), the "
+                f"first at {contig}:{start + first + 1}: {text[first]!r}. A reference has A, C, G, T, N and the "
+                "ambiguity codes of IUPAC; give one of DNA, or copy the file again"
             )
         return text
 

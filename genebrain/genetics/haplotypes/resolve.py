@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.contigs import canonical
 from genebrain.genetics.genome.gene_windows import Window
+from genebrain.genetics.genome.reference import agrees
 from genebrain.genetics.genotypes.allele_kinds import (
     in_several_sets,
     is_readable,
@@ -214,7 +215,7 @@ def _mismatches(
     return [
         {"contig": window.contig, "position": int(p) + 1, "ref": ref.decode(), "fasta": found.decode()}
         for p, ref in zip(position, references, strict=True)
-        if ref != (found := letters[p - window.start : p - window.start + len(ref)])
+        if not agrees(ref, found := letters[p - window.start : p - window.start + len(ref)])
     ]
 
 

@@ -9,6 +9,8 @@ from genebrain.genetics.genome.gene_windows import SHOWN
 from genebrain.genetics.genotypes.record_filter import FILTERED, LOW_R2
 
 RARE = "rare_alleles_masked"
+INCOMPLETE = ("missing_genotypes_full", "missing_genotypes_partial", "masked_subjects", "mixed_ploidy_subjects")
+"""Genotypes that are not known, windows of people that are not read for them, and changes between one copy and two."""
 
 
 def genotype_funnel(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def genotype_funnel(report: Mapping[str, Any]) -> dict[str, Any]:
     counts, windows = report["counts"], report["per_window"]
     still = [window["name"] for window in windows if not window.get("varying_records", window["carried_records"])]
     left_out = ("repeated_records", RARE, "symbolic_carried_records", "symbolic_carriers", FILTERED, LOW_R2)
-    names = ("records", "used_records", *left_out)
+    names = ("records", "used_records", *left_out, *INCOMPLETE)
     funnel = {
         "people": report["n_subjects"],
         "windows": len(windows),
@@ -68,7 +70,28 @@ def told_genotypes(report: Mapping[str, Any], below: float | None = None) -> lis
         lines.append(f"genotypes: REF differs from the reference at {wrong:,} of {funnel['used_records']:,} records")
     if again := funnel.get("repeated_records"):
         lines.append(told_repeated(again))
-    return lines + told_left_out(funnel)
+    return [*lines, *told_incomplete(funnel), *told_left_out(funnel)]
+
+
+def told_incomplete(funnel: Mapping[str, int]) -> list[str]:
+    """Genotypes that are not known, or known of one copy only."""
+    full, partial, masked, mixed = (funnel.get(name, 0) for name in INCOMPLETE)
+    windows, lines = f"{funnel['people'] * funnel['windows']:,} windows of people", list[str]()
+    if full or partial:
+        lines.append(
+            f"genotypes: {full:,} are missing and {partial:,} half missing: what is not known is read as the reference"
+        )
+    if masked:
+        lines.append(
+            f"genotypes: of {masked:,} of {windows} nothing is read: more of their genotypes are missing than "
+            "genetics.missing_threshold allows"
+        )
+    if mixed:
+        lines.append(
+            f"genotypes: in {mixed:,} of {windows} some genotypes have one allele and others two: the second copy has "
+            "the reference where there is one"
+        )
+    return lines
 
 
 def told_symbolic(records: int, carriers: int) -> str:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 from genebrain.common.types import UserError
-from genebrain.genetics.genome.reference import COMPLEMENT, Reference
+from genebrain.genetics.genome.reference import COMPLEMENT, Reference, agrees
 from genebrain.genetics.model.tokenizer import K
 
 Strands = Literal["both", "forward", "reverse"]
@@ -147,7 +147,8 @@ def status_of(
         return "contig_absent"
     if position - 1 + len(reference) > genome.contigs[contig]:
         return "outside"
-    if genome.span(contig, position - 1, position - 1 + len(reference)).upper() != reference:
+    there = genome.span(contig, position - 1, position - 1 + len(reference)).upper()
+    if not agrees(reference.encode(), there.encode()):
         return "mismatch"
     return SCORED
 

@@ -113,6 +113,11 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "folder in capitals": (("sub-AB/func/sub-ab_task-rest_bold.nii.gz",), "another sub- or ses-"),
     "people in capitals": (("sub-a1_task-rest_bold.nii.gz", "sub-A1_task-rest_bold.nii.gz"), "one person or two"),
     "people with other zeros": (("sub-1_task-rest_bold.nii.gz", "sub-01_task-rest_bold.nii.gz"), "one person or two"),
+    "people with an accent of their own": (
+        ("sub-Zo\u00eb_task-rest_bold.nii.gz", "sub-Zoe\u0308_task-rest_bold.nii.gz"),
+        "one person or two",
+    ),
+    "people in wide digits": (("sub-1_task-rest_bold.nii.gz", "sub-\uff11_task-rest_bold.nii.gz"), "one person or two"),
     "people of a site with other zeros": (
         ("sub-B07x1_task-rest_bold.nii.gz", "sub-B7x1_task-rest_bold.nii.gz"),
         "one person or two",

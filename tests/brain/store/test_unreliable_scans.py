@@ -228,6 +228,38 @@ def test_volumes_with_too_many_voxels_missing_are_refused_and_a_missing_frame_is
     assert store.index.n_frames[frame] == FRAMES - 1
 
 
+def frames(change: Callable[[np.ndarray], object]) -> Callable[[nib.Nifti1Image], nib.Nifti1Image]:
+    def changed(image: nib.Nifti1Image) -> nib.Nifti1Image:
+        values = np.array(image.dataobj)
+        change(values)
+        return with_data(image, values)
+
+    return changed
+
+
+NOT_MEASURED = {
+    "censored frames set to zero": (lambda v: v.__setitem__((..., [3, 8]), 0), [3, 8]),
+    "zeros at the end": (lambda v: v.__setitem__((..., slice(-5, None)), 0), list(range(FRAMES - 5, FRAMES))),
+    "one value everywhere": (lambda v: v.__setitem__((..., 6), 700), [6]),
+    "the last frame again": (
+        lambda v: v.__setitem__((..., slice(-4, None)), v[..., [-5]]),
+        [*range(FRAMES - 4, FRAMES)],
+    ),
+    "a frame twice": (lambda v: v.__setitem__((..., 9), v[..., 8]), [9]),
+}
+
+
+@pytest.mark.parametrize("name", NOT_MEASURED)
+def test_frames_that_were_not_measured_are_dropped_and_counted(name, tmp_path):
+    change, gone = NOT_MEASURED[name]
+    nib.save(frames(change)(scan()), tmp_path / "odd.nii.gz")
+    write(tmp_path, "odd.nii.gz")
+    for report, store, (key,) in store_both(tmp_path, tmp_path).values():
+        assert report.quarantine == []
+        assert np.setdiff1d(np.arange(FRAMES), store.frame_numbers(key)).tolist() == gone
+        assert report.n_dropped == len(gone)
+
+
 def test_a_constant_parcel_is_masked_and_nothing_becomes_infinite(tmp_path):
     nib.save(voxels(500, labels() == 3)(scan()), tmp_path / "odd.nii.gz")
     write(tmp_path, "odd.nii.gz")
