@@ -1,4 +1,4 @@
-"""The published scan encoders, one record each: BrainLM (two families), SwiFT, BrainMT; and tiny ones for a CPU."""
+"""The scan encoders, one record each: BrainLM (two families), SwiFT, BrainMT, tiny ones for a CPU, a filter bank."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from genebrain.brain.models.brainlm.weights import load_brainlm
 from genebrain.brain.models.brainmt.config import BrainMTConfig
 from genebrain.brain.models.brainmt.model import BrainMT
 from genebrain.brain.models.brainmt.weights import load_brainmt
+from genebrain.brain.models.filters import FilterBank, FilterBankConfig
 from genebrain.brain.models.parcel_input import UK_BIOBANK_TR, VIT_DIVISOR
 from genebrain.brain.models.swift.config import SwiFTConfig
 from genebrain.brain.models.swift.model import SwiFT
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 __all__ = ["SCAN_ENCODERS"]
 
 BRAINLM_FRAMES = 200
-TINY_SERIES, TINY_VOLUMES = 40, 20
+TINY_SERIES, TINY_VOLUMES, BANK_FRAMES = 40, 20, 100
 """Frames of a window of the tiny encoders: short, so that scans of a minute have a window."""
 
 _TINY: dict[str, Any] = {
@@ -92,6 +93,11 @@ def _tiny_brainmt(scans: InputShape) -> BrainMTConfig:
     return BrainMTConfig.improved(
         img_size=(y, x, z), num_frames=TINY_VOLUMES, stem_dim=4, width=8, depth=(2, 2), num_heads=4
     )
+
+
+def _bank(scans: InputShape) -> FilterBankConfig:
+    assert scans.n_parcels is not None
+    return FilterBankConfig(scans.n_parcels)
 
 
 def _load_brainlm(
@@ -172,3 +178,7 @@ SCAN_ENCODERS.add(
         face=BrainMTWindowEncoder, summaries=SUMMARIES, sign="patch_embed.conv_down.", load=_load_brainmt,
     ),
 )  # fmt: skip
+SCAN_ENCODERS.add(
+    "filters",
+    EncoderFamily("parcels", FilterBankConfig, FilterBank, _bank, tiny_frames=BANK_FRAMES, sign="log_scale"),
+)
