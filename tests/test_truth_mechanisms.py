@@ -24,7 +24,7 @@ LINES = {
     "delays": 0.68,
     "burden": 0.68,
 }
-"""Recall@1 of 500 test people in galleries of 64, after 1,000 to learn from; the upper end of its interval reaches it."""
+"""Recall@1 of 500 test people in galleries of 64, after 1,000 to learn from; its interval reaches it."""
 pytestmark = pytest.mark.truth
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from genebrain.brain.models.filters import FilterBank, FilterBankConfig
 from genebrain.brain.pretraining.halves import LEAST, StretchContrast
+from genebrain.brain.pretraining.report import MODEL, compare
 from genebrain.simulation.mechanisms.registry import Conditions
 from genebrain.simulation.mechanisms.sweeps import LOUDNESS, Sweeps, upward
 
@@ -122,3 +123,14 @@ def test_contrast_between_stretches_finds_the_shape() -> None:
         objective({"clips": clips}, torch.Generator()).loss.backward()
         steps.step()
     assert nearest() > max(0.8, before + 0.1)
+
+
+def test_the_report_speaks_of_partners_and_not_of_reconstruction() -> None:
+    objective = StretchContrast(bank())
+    clips = torch.stack([windows(5, 1), windows(5, 2)], dim=1)
+    outcome = objective({"clips": clips, "subject": torch.arange(5)}, torch.Generator(), compare=True)
+    values = {MODEL: outcome.loss, **outcome.trivial, **outcome.figures}
+    losses = {name: np.array([value.item()]) for name, value in values.items()}
+    found = compare(objective, losses, losses, None, origin="random weights")
+    assert found["partner_found_by_chance"] == pytest.approx(1 / 9)
+    assert "clip finds the other clip" in found["verdict"]
