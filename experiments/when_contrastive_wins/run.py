@@ -29,8 +29,9 @@ from sklearn.cluster import SpectralClustering
 
 from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
-from genebrain.brain.encoders.build import build_encoder
+from genebrain.brain.encoders.build import build_encoder, random_module
 from genebrain.brain.encoders.files import save_encoder
+from genebrain.brain.encoders.plain import PlainWindowEncoder
 from genebrain.brain.encoders.settings import EncoderSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
@@ -57,10 +58,12 @@ CLOSED = "closed form"
 load_plugins([str(HERE / "networks.py")])
 NONE, RESIDUAL = AlignmentSettings(train="none"), AlignmentSettings()
 CONNECTOME, DOSAGES = ConnectomeSide(), GeneSide(columns="dosages")
-NETWORKS = EncoderSide("networks", components=(16, 32, 64, "all"), batch=128)
+NETWORKS, FILTERS = (EncoderSide(name, components=(16, 32, 64, "all"), batch=128) for name in ("networks", "filters"))
 TUNED = TrainerSettings(max_epochs=30, patience=8, batch_size=256, encoder_learning_rate=1e-3)
 PRETRAINER = PretrainerSettings(learning_rate=3e-2, weight_decay=0, passes=1, validation_passes=1)
-STEPS, SURE = 600, 4.0
+PRETRAINERS = {"networks": (PRETRAINER, 600), "filters": (replace(PRETRAINER, batch_size=200), 150)}
+"""Settings and steps by encoder."""
+SURE = 4.0
 PATIENT = replace(TEXTBOOK_TRAINER, patience=60)
 METHODS: dict[str, tuple[BrainSide, AlignmentSettings, TrainerSettings]] = {
     CLOSED: (CONNECTOME, NONE, TrainerSettings()),
@@ -72,6 +75,9 @@ METHODS: dict[str, tuple[BrainSide, AlignmentSettings, TrainerSettings]] = {
     "networks, 16 clusters": (NETWORKS, NONE, TrainerSettings()),
     "networks, contrast": (NETWORKS, NONE, TrainerSettings()),
     "networks, contrast, tuned": (replace(NETWORKS, tuning="full"), RESIDUAL, TUNED),
+    "filters, random": (FILTERS, NONE, TrainerSettings()),
+    "filters, 32 random": (FILTERS, NONE, TrainerSettings()),
+    "filters, contrast": (FILTERS, NONE, TrainerSettings()),
     "brainlm, tuned": (EncoderSide("brainlm", size="tiny", tuning="full"), TEXTBOOK, TUNED),
 }
 PRETRAINED = "contrast"
@@ -90,15 +96,27 @@ def hits(gene: Any, brain: Any) -> Any:
     return np.mean([recalls(c, min(GALLERY, len(who)), [1])[0] for c in counts], axis=0)
 
 
-def pretrained(workspace: Workspace, path: Path, folder: Path, dividing: SplitSettings, seed: int) -> Path:
-    """The encoder after contrast between moments of the training people's scans, for about as many steps at any n."""
-    batches = max(1, round(len(workspace.cohort) * (1 - dividing.test - dividing.validation)) // PRETRAINER.batch_size)
-    epochs = -(-STEPS // batches)
+def pretrained(
+    encoder: str, workspace: Workspace, path: Path, folder: Path, dividing: SplitSettings, seed: int
+) -> Path:
+    """The encoder after contrast within scans of the training people, for about as many steps at any n."""
+    people = round(len(workspace.cohort) * (1 - dividing.test - dividing.validation))
+    trainer, steps = PRETRAINERS[encoder]
+    trainer = replace(trainer, batch_size=min(trainer.batch_size, people))
+    epochs = -(-steps // (people // trainer.batch_size))
     run = tasks.pretrain(
-        path, run=folder / "pretraining", seed=seed, brain=EncoderSide("networks"), split=dividing, workspace=workspace,
-        trainer=replace(PRETRAINER, max_epochs=epochs, patience=epochs), progress=False,
+        path, run=folder / f"{encoder}-pretraining", seed=seed, brain=EncoderSide(encoder), split=dividing,
+        workspace=workspace, trainer=replace(trainer, max_epochs=epochs, patience=epochs), progress=False,
     )  # fmt: skip
     return run / "encoder"
+
+
+def many_filters(n_parcels: int, filters: int, seed: int, folder: Path) -> Path:
+    """A larger bank with random filters: no gradient."""
+    small = build_encoder(EncoderSettings("filters"), n_parcels=n_parcels)
+    size = replace(small.size, config=replace(small.size.config, filters=filters))
+    bank = random_module("filters", size, seed)
+    return save_encoder(PlainWindowEncoder("filters", bank, size, f"{filters} random"), folder / f"{filters}-random")
 
 
 def clustered(path: Path, ids: Any, clusters: int, seed: int, folder: Path) -> Path:
@@ -136,7 +154,10 @@ def of_cohort(name: str, seed: int, people: int, methods: list[str], test: int, 
         brain, alignment, trainer = METHODS[method]
         start, run = time.process_time(), folder / method.replace(" ", "_")
         if PRETRAINED in method:
-            brain = replace(brain, path=str(pretrained(workspace, path, folder, dividing, seed)))
+            encoder = method.split(",")[0]
+            brain = replace(brain, path=str(pretrained(encoder, workspace, path, folder, dividing, seed)))
+        elif method == "filters, 32 random":
+            brain = replace(brain, path=str(many_filters(SHAPE["n_parcels"], 32, seed, folder)))
         elif method.endswith("clusters"):
             ids = set(workspace.cohort.table["participant_id"].iloc[split.training])
             brain = replace(brain, path=str(clustered(path, ids, int(method.split()[1]), seed, folder)))

@@ -72,7 +72,9 @@ def warnings(kinds: tuple[str, ...], used: str, reached: dict[str, float], serie
         found.append(
             f"None of the kinds of scan features that were tried ({', '.join(reached)}) finds more than a little in "
             f"cross-validation (best {max(reached.values()):.2f}, chance {chance:.2f}). This is how no relation looks, "
-            "and also one that neither these kinds nor the gene columns hold (products of variants, say)."
+            "and also one that neither these kinds nor the gene columns hold (products of variants, say). Events of a "
+            "shape in time are looked for by 'genebrain pretrain experiment=learned_filters' and 'genebrain fit "
+            "brain=filters brain.path=RUN/encoder'."
         )
     if not series.fits and "innovation" in {kind_of(part) for part in used.split(JOINED)}:
         lag = int(np.argmax(np.abs(series.autocorrelation)))

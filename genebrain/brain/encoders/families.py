@@ -140,7 +140,7 @@ class EncoderFamily:
 
 _HOME = "genebrain.brain.encoders.published"
 SCAN_ENCODERS: Registry[EncoderFamily] = Registry(
-    "scan encoder", dict.fromkeys(("brainlm", "brainlm_vit", "swift", "brainmt"), _HOME)
+    "scan encoder", dict.fromkeys(("brainlm", "brainlm_vit", "swift", "brainmt", "filters"), _HOME)
 )
 """Families by the names that ``brain.encoder`` takes; the names are known without loading the published ones."""
 

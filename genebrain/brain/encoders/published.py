@@ -1,4 +1,4 @@
-"""The published scan encoders, one record each: BrainLM (two families), SwiFT, BrainMT; and tiny ones for a CPU.
+"""The scan encoders, one record each: BrainLM (two families), SwiFT, BrainMT, tiny ones for a CPU, a filter bank.
 
 What needs torch is imported when it is called: settings ask a record for its sizes on every command line.
 """
@@ -16,6 +16,7 @@ from genebrain.brain.encoders.families import PATCH, SCAN_ENCODERS, EncoderFamil
 from genebrain.brain.encoders.settings import SUMMARIES
 from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
 from genebrain.brain.models.brainmt.config import BrainMTConfig
+from genebrain.brain.models.filters.config import FilterBankConfig
 from genebrain.brain.models.scaling import UK_BIOBANK_TR, VIT_DIVISOR
 from genebrain.brain.models.swift.config import PREFIX, SwiFTConfig
 from genebrain.common.types import UserError
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 __all__ = ["SCAN_ENCODERS"]
 
 BRAINLM_FRAMES = 200
-TINY_SERIES, TINY_VOLUMES = 40, 20
+TINY_SERIES, TINY_VOLUMES, BANK_FRAMES = 40, 20, 100
 """Frames of a window of the tiny encoders: short, so that scans of a minute have a window."""
 
 _TINY: dict[str, Any] = {
@@ -89,6 +90,11 @@ def _tiny_brainmt(scans: InputShape) -> BrainMTConfig:
     )
 
 
+def _bank(scans: InputShape) -> FilterBankConfig:
+    assert scans.n_parcels is not None
+    return FilterBankConfig(scans.n_parcels)
+
+
 def _late(name: str) -> Callable[..., Any]:
     """Class of this name, imported when it is called."""
 
@@ -98,9 +104,10 @@ def _late(name: str) -> Callable[..., Any]:
         from genebrain.brain.models.brainlm.image import ViTMAE
         from genebrain.brain.models.brainlm.region_time import BrainLM
         from genebrain.brain.models.brainmt.model import BrainMT
+        from genebrain.brain.models.filters.bank import FilterBank
         from genebrain.brain.models.swift.model import SwiFT
 
-        modules: tuple[type, ...] = (BrainLM, ViTMAE, SwiFT, BrainMT)
+        modules: tuple[type, ...] = (BrainLM, ViTMAE, SwiFT, BrainMT, FilterBank)
         faces = (RegionTimeWindowEncoder, PictureWindowEncoder, SwiFTWindowEncoder, BrainMTWindowEncoder)
         return {one.__name__: one for one in modules + faces}[name](*arguments)
 
@@ -196,5 +203,12 @@ SCAN_ENCODERS.add(
         published_window=lambda config: (config.num_frames, None),
         face=_late("BrainMTWindowEncoder"), summaries=SUMMARIES,
         sign="patch_embed.conv_down.", load=_load_brainmt,
+    ),
+)  # fmt: skip
+SCAN_ENCODERS.add(
+    "filters",
+    EncoderFamily(
+        reads="parcels", config=FilterBankConfig, module=_late("FilterBank"), tiny=_bank, tiny_frames=BANK_FRAMES,
+        sign="log_scale",
     ),
 )  # fmt: skip

@@ -28,7 +28,7 @@ class EncoderSettings:
     Attributes
     ----------
     encoder : str
-        brainlm, brainlm_vit, swift, brainmt, or one of a plugin.
+        brainlm, brainlm_vit, swift, brainmt, filters, or one of a plugin.
     path : str, optional
         Weights: published file or folder, or own; None: random weights, a control.
     size : str

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from genebrain.brain.pretraining.contrast import Ranks
-from genebrain.brain.pretraining.objectives import ClipContrast, Objective, Outcome
+from genebrain.brain.pretraining.objectives import Objective, Outcome
 from genebrain.brain.pretraining.schedule import learning_rate, parameter_groups
 from genebrain.brain.pretraining.trainer import OptimiserSettings
 
@@ -66,7 +66,7 @@ class PretrainModule(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         """Tell a contrastive objective its rank."""
-        if self.gather is not None and isinstance(self.objective, ClipContrast):
+        if self.gather is not None:
             self.objective.ranks = Ranks(self.gather, self.trainer.global_rank)
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:

@@ -64,11 +64,14 @@ class Objective(nn.Module, ABC):
         Clips of a scan that a batch must hold.
     alone : bool
         Whether a batch of one person has a loss.
+    ranks : Ranks
+        Where a contrast finds the rows of other processes.
     """
 
     encoder: nn.Module
     clips: int = 1
     alone: bool = True
+    ranks: Ranks = ALONE
 
     @abstractmethod
     def forward(self, batch: Batch, generator: torch.Generator, compare: bool = False) -> Outcome:
@@ -186,7 +189,6 @@ class ClipContrast(Objective):
         self.encoder, self.kind, self.augmentation = encoder, kind, augmentation
         self.temperature, self.local_reduction = temperature, local_reduction
         self.head = EmbeddingHead(encoder.hidden_size, features)
-        self.ranks: Ranks = ALONE
 
     def forward(self, batch: Batch, generator: torch.Generator, compare: bool = False) -> Outcome:
         """Loss over the pairs of the batch."""

@@ -1,9 +1,10 @@
-"""The objectives of the published scan encoders, one record each."""
+"""The objectives of the scan encoders of the package, one record each."""
 
 from __future__ import annotations
 
 from genebrain.brain.models.brainmt.model import BrainMT
 from genebrain.brain.models.swift.model import SwiFT
+from genebrain.brain.pretraining.halves import StretchContrast
 from genebrain.brain.pretraining.masked import MaskedFrames
 from genebrain.brain.pretraining.objectives import ClipContrast, MaskedPicture, MaskedSeries, Objective
 from genebrain.brain.pretraining.settings import OBJECTIVES, ObjectiveSettings, RegisteredObjective
@@ -27,3 +28,4 @@ OBJECTIVES.add("brainlm", RegisteredObjective(lambda module, s: MaskedSeries(mod
 OBJECTIVES.add("brainlm_vit", RegisteredObjective(lambda module, s: MaskedPicture(module, s.ratio(0.75), s.mode)))
 OBJECTIVES.add("brainmt", RegisteredObjective(_masked_frames))
 OBJECTIVES.add("swift", RegisteredObjective(_clip_contrast, ClipContrast.clips))
+OBJECTIVES.add("filters", RegisteredObjective(lambda module, _: StretchContrast(module), StretchContrast.clips))

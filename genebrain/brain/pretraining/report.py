@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genebrain.brain.pretraining.module import VALIDATION, PretrainModule
-from genebrain.brain.pretraining.objectives import ClipContrast
+from genebrain.brain.pretraining.objectives import Objective
 from genebrain.common.types import IntArray, Metrics
 from genebrain.evaluation.intervals import FamilyBootstrap, interval
 
@@ -40,7 +40,7 @@ def measure(module: PretrainModule, batches: Iterable[dict[str, Tensor]]) -> Los
 
 
 def compare(
-    objective: object, start: Losses, end: Losses, families: IntArray | None, *, origin: str, seed: int = 0
+    objective: Objective, start: Losses, end: Losses, families: IntArray | None, *, origin: str, seed: int = 0
 ) -> Metrics:
     """The numbers of a pretraining and a verdict in words.
 
@@ -55,7 +55,7 @@ def compare(
     origin : str
         What the weights were at the start, in words.
     """
-    if isinstance(objective, ClipContrast):
+    if not objective.alone:  # a contrast between people
         return _contrast(start, end, origin)
     guesses = {name: values for name, values in end.items() if name != MODEL}
     result: Metrics = {

