@@ -240,7 +240,8 @@ def _hint(key: str, known: list[str], choices: Mapping[str, list[str]]) -> str:
 
 @cache
 def _choice(group: str, choice: str) -> DictConfig:
-    found: DictConfig = hydra_compose(overrides=[f"+{group}={choice}"])[group]
+    with initialize(config_path=None, version_base="1.3"):
+        found: DictConfig = hydra_compose(overrides=[f"+{group}={choice}"])[group]
     return found
 
 
