@@ -63,24 +63,23 @@ def compose(verb: str, overrides: Iterable[str] = ()) -> DictConfig:
     parsed = _parse(overrides, problems)
     file = file_name(verb)
     choices = choices_of(file)
-    plain = _plain(file)
-    with initialize(config_path=None, version_base="1.3"):
-        group_overrides = [o for o in parsed if _is_group(o, choices, plain)]
-        good_groups = [o for o in group_overrides if _check_choice(o, choices, problems)]
-        chosen = [_choice_words(o) for o in good_groups]
-        base = hydra_compose(file, chosen) if chosen else plain
+    plain = _composed(file)
+    group_overrides = [o for o in parsed if _is_group(o, choices, plain)]
+    good_groups = [o for o in group_overrides if _check_choice(o, choices, problems)]
+    chosen = [_choice_words(o) for o in good_groups]
+    try:
+        base = _composed(file, *chosen)
         keys = [as_typed(o, base, getattr(genebrain, file)) for o in parsed if o not in group_overrides]
         good_keys = [o for o in keys if _check_key(o, base, choices, problems)]
-        try:
-            own = [o for o in good_keys if o.key_or_group in groups()]
-            words = [o.input_line or "" for o in good_keys if o not in own]
-            config = hydra_compose(file, [*chosen, *words]) if words or own else base.copy()
-            for option in own:  # Hydra would take the word for a choice of the group
-                OmegaConf.update(config, option.key_or_group, option.value())
-            mistyped = {o.key_or_group.split(".")[0] for o in keys if o not in good_keys}
-            problems += check(config, verb, good=plain, untried=mistyped)
-        except (HydraException, OmegaConfBaseException) as error:
-            problems.append(str(error))
+        own = [o for o in good_keys if o.key_or_group in groups()]
+        words = [o.input_line or "" for o in good_keys if o not in own]
+        config = (_composed(file, *chosen, *words) if words else base).copy()
+        for option in own:  # Hydra would take the word for a choice of the group
+            OmegaConf.update(config, option.key_or_group, option.value())
+        mistyped = {o.key_or_group.split(".")[0] for o in keys if o not in good_keys}
+        problems += check(config, verb, good=plain, untried=mistyped)
+    except (HydraException, OmegaConfBaseException) as error:
+        problems.append(str(error))
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
         raise UserError(f"the configuration of '{verb}' has {len(problems)} problem(s):\n{lines}")
@@ -91,7 +90,7 @@ def compose_choices(verb: str, overrides: Iterable[str] = ()) -> tuple[DictConfi
     """Configuration of a verb with the groups' choices of a command line; and the choice of every group."""
     file = file_name(verb)
     choices, problems = choices_of(file), list[str]()
-    plain = _plain(file)
+    plain = _composed(file)
     with initialize(config_path=None, version_base="1.3"):
         words = [o for o in _parse(overrides, []) if _is_group(o, choices, plain)]
         good = [_choice_words(o) for o in words if _check_choice(o, choices, problems)]
@@ -104,11 +103,11 @@ def compose_choices(verb: str, overrides: Iterable[str] = ()) -> tuple[DictConfi
 
 
 @cache
-def _plain(file: str) -> DictConfig:
-    """Configuration of a verb without overrides, never changed; files are read once in a process."""
+def _composed(file: str, *overrides: str) -> DictConfig:
+    """Configuration of a verb, never changed; made once in a process."""
     config_files.register(file)
     with initialize(config_path=None, version_base="1.3"):
-        return hydra_compose(file)
+        return hydra_compose(file, [*overrides])
 
 
 def check(config: DictConfig, verb: str, good: DictConfig | None = None, untried: Collection[str] = ()) -> list[str]:
@@ -241,7 +240,8 @@ def _hint(key: str, known: list[str], choices: Mapping[str, list[str]]) -> str:
 
 @cache
 def _choice(group: str, choice: str) -> DictConfig:
-    found: DictConfig = hydra_compose(overrides=[f"+{group}={choice}"])[group]
+    with initialize(config_path=None, version_base="1.3"):
+        found: DictConfig = hydra_compose(overrides=[f"+{group}={choice}"])[group]
     return found
 
 

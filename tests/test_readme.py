@@ -21,14 +21,19 @@ PAGES = [
 ]
 
 
+PATHS = re.compile(r"\b(run|out|store|input|genes|brains|participants|atlas|vcf|[a-z]+\.path)=[^\s\[]+")
+
+
 def commands() -> list[tuple[str, str]]:
-    found = []
+    """Commands of the pages by their page; one of those that differ in paths alone."""
+    found: dict[str, tuple[str, str]] = {}
     for page in PAGES:
         for line in page.read_text().splitlines():
             match = re.match(r"^genebrain (.+?)(?:\s+#.*)?$", line.strip())
             if match and "plugins=" not in line:  # those are composed with their plugins by test_contributing.py
-                found.append((page.name, match.group(1)))
-    return found
+                command = match.group(1)
+                found.setdefault(" ".join(PATHS.sub(r"\1=", command).split()), (page.name, command))
+    return list(found.values())
 
 
 @pytest.mark.parametrize(("page", "command"), commands())
