@@ -57,7 +57,8 @@ def read_known_answer(path: Path | str) -> dict[str, Any]:
     path = Path(path)
     try:
         answer = read_record(path)
-        if answer.get("checksum", own := _checksum(answer)) != own:
+        own = _checksum(answer)
+        if answer.get("checksum", None if "truth_checksum" in answer else own) != own:  # older files have neither
             raise ValueError("it did not stay as it was written")
         k, r2 = answer["k"], answer["r2"]
         if not (whole(k) and k >= 1 and number(r2) and 0 <= r2 < 1):
