@@ -9,14 +9,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from statsmodels.stats.multitest import multipletests
 
 from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns
 from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.closed_form.motifs.members import MOTIFS
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.evaluation.intervals import FamilyBootstrap, interval
-from genebrain.evaluation.nulls import deal, p_value
+from genebrain.evaluation.nulls import deal, false_discovery_rates, p_value
 
 DEALS_AT_ONCE = 20
 GENE_COLUMNS = ("window", "share", "r", "low", "high", "p", "q")
@@ -80,7 +79,7 @@ def gene_findings(
             "low": limits[:, 0],
             "high": limits[:, 1],
             "p": p,
-            "q": multipletests(p, method="fdr_bh")[1],
+            "q": false_discovery_rates(p),
         }
     )
     return found.sort_values(["p", "share"], ascending=[True, False], kind="stable", ignore_index=True)
