@@ -20,6 +20,6 @@ Two towers by hand, on random tensors:
 >>> bool(matched.float().mean() > 0.9)  # each genome finds its own brain: training people, learned by heart
 True
 
-One training step is three files: ``towers/pair.py`` (forward, loss), ``losses/infonce.py`` (the formula, dense and
+One training step is three files: ``module.py`` (forward, loss, log), ``losses/infonce.py`` (the formula, dense and
 tiled) and ``towers/`` (what a tower is). ``closed_form/`` is the start: regression from gene columns to brain latents.
 """

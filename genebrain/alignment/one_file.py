@@ -53,7 +53,7 @@ def save_model(model: AlignmentModel, path: Path | str) -> Path:
 
 
 def load_model(path: Path | str) -> AlignmentModel:
-    """Read a model written by :func:`save_model`; ``.towers`` is a torch module, where towers were trained.
+    """Read a model written by :func:`save_model`; ``.towers`` is the Lightning module, where one was trained.
 
     Raises
     ------

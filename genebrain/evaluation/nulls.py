@@ -149,12 +149,3 @@ def summary_of_null(null: NDArray[np.float64]) -> Metrics:
         "quantiles": {str(q): float(np.quantile(null, q)) for q in (0.025, 0.5, 0.975)},
         "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
     }
-
-
-def false_discovery_rates(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Benjamini-Hochberg q value of each p value: the share of false findings where all up to this p are taken."""
-    order = np.argsort(p)
-    raised = p[order] / (np.arange(1, len(p) + 1) / len(p))
-    q = np.empty_like(p)
-    q[order] = np.minimum.accumulate(raised[::-1])[::-1].clip(max=1)
-    return q

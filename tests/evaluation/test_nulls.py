@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import kstest
-from statsmodels.stats.multitest import multipletests
 
 from genebrain.common.types import UserError
-from genebrain.evaluation.nulls import deal, false_discovery_rates, mean_percentile, permutation_test
+from genebrain.evaluation.nulls import deal, mean_percentile, permutation_test
 from genebrain.evaluation.retrieval import evaluate_retrieval
 
 
@@ -116,9 +115,3 @@ def test_wrong_lengths_raise():
         permutation_test(gene, gene, strata=[1, 2, 3])
     with pytest.raises(UserError, match="at least 1 permutation"):
         permutation_test(gene, gene, n=0)
-
-
-@pytest.mark.parametrize("n", [1, 7, 200])
-def test_false_discovery_rates_are_those_of_statsmodels(n):
-    p = np.random.default_rng(n).uniform(size=n).round(2) + 1e-3
-    assert np.array_equal(false_discovery_rates(p), multipletests(p, method="fdr_bh")[1])

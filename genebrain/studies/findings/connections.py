@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtr
+from scipy.stats import false_discovery_control
 
 from genebrain.common.types import FloatArray, IntArray
-from genebrain.evaluation.nulls import false_discovery_rates
 
 CONNECTION_COLUMNS = ("parcel_1", "parcel_2", "r", "p", "q", "in_latents")
 
@@ -76,7 +76,7 @@ def connection_findings(
     found = pd.concat(rows, ignore_index=True)
     r = found["r"].to_numpy().clip(-1 + 1e-12, 1 - 1e-12)
     p = stdtr(freedom, -r * np.sqrt(freedom / (1 - r**2)))
-    found = found.assign(p=p, q=false_discovery_rates(p))
+    found = found.assign(p=p, q=false_discovery_control(p))
     return found.sort_values("p", kind="stable", ignore_index=True)[list(CONNECTION_COLUMNS)]
 
 

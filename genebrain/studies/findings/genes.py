@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 from numpy.typing import NDArray
 
 from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns
@@ -15,7 +16,7 @@ from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.closed_form.motifs.members import MOTIFS
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.evaluation.intervals import FamilyBootstrap, interval
-from genebrain.evaluation.nulls import deal, false_discovery_rates, p_value
+from genebrain.evaluation.nulls import deal, p_value
 
 DEALS_AT_ONCE = 20
 GENE_COLUMNS = ("window", "share", "r", "low", "high", "p", "q")
@@ -79,7 +80,7 @@ def gene_findings(
             "low": limits[:, 0],
             "high": limits[:, 1],
             "p": p,
-            "q": false_discovery_rates(p),
+            "q": false_discovery_control(p),
         }
     )
     return found.sort_values(["p", "share"], ascending=[True, False], kind="stable", ignore_index=True)
