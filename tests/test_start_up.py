@@ -125,3 +125,19 @@ def test_a_verb_imported_from_the_package_loads_no_torch_until_it_is_called():
         """
     )
     assert found == {"fit": []}
+
+
+def test_vectors_are_fitted_trained_and_judged_without_libraries_of_dna_models(tmp_path):
+    slow = ("transformers", "peft", "statsmodels")
+    found = loaded_after(
+        f"""
+        import numpy as np, genebrain
+        rng = np.random.default_rng(0)
+        genes = rng.normal(size=(60, 4))
+        trainer = genebrain.TrainerSettings(max_epochs=2, accelerator="cpu")
+        run = genebrain.fit(genes=genes, brains=genes + 0.2, trainer=trainer, run={str(tmp_path)!r}, progress=False)
+        genebrain.evaluate(run, progress=False, n_bootstrap=20, n_permutations=20)
+        found["end"] = [one for one in {slow} if one in sys.modules]
+        """
+    )
+    assert found == {"end": []}

@@ -21,8 +21,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
-from scipy.stats import ncx2
+from scipy.special import bdtr, chndtr
 
 RECALL_AT = (1, 5, 10)
 
@@ -111,7 +110,7 @@ def _probability_beaten(k: int, r2: float, n_draws: int, seed: int) -> NDArray[n
     rng = np.random.default_rng(seed)
     length = rng.chisquare(k, n_draws)
     distance = (1 - r2) * rng.noncentral_chisquare(k, (1 - r2) * length / r2)
-    probability = np.clip(ncx2.cdf(distance, k, length / r2), 0.0, 1.0)
+    probability = np.clip(chndtr(distance, k, length / r2), 0.0, 1.0)
     probability.setflags(write=False)
     return probability
 

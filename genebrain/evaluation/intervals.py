@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from genebrain.common.types import FloatArray, IntArray, Metrics
 
@@ -94,7 +94,7 @@ def rate_interval(
     spread = value * (1 - value)
     size = np.minimum(spread / np.maximum(draws.var(axis=0), 1e-300), n_subjects)
     size = np.where(inside, size, n_families)
-    z = norm.ppf((1 + LEVEL) / 2)
+    z = ndtri((1 + LEVEL) / 2)
     middle = value + z**2 / (2 * size)
     half = z * np.sqrt(spread / size + (z / (2 * size)) ** 2)
     scale = 1 + z**2 / size

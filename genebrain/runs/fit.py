@@ -38,9 +38,7 @@ from genebrain.sides.people import EncoderMaker, Subjects
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.readings import Readings
 from genebrain.sides.scans import BrainSide, EncoderSide
-from genebrain.sides.tuned.genomes import genome_encoder
-from genebrain.sides.tuned.save import save_tuned_scans
-from genebrain.sides.tuned.scans import scan_encoder
+from genebrain.sides.seen_scans import refuse_seen_people
 from genebrain.sides.vectors.genes import VectorGenes, refuse_trained
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace
@@ -166,9 +164,12 @@ def _fit(
             progress=progress,
         )
     fitted.save(folder.checkpoints)
-    trained = save_tuned_scans(fitted, experiment.brain, cohort, workspace.store, split.training, run)
-    if trained is not None and progress:
-        log.info(f"weights of the scan encoder: use them with brain.path={trained}")
+    if isinstance(experiment.brain, EncoderSide) and experiment.brain.trained:
+        from genebrain.sides.tuned.save import save_tuned_scans
+
+        trained = save_tuned_scans(fitted, experiment.brain, cohort, workspace.store, split.training, run)
+        if trained is not None and progress:
+            log.info(f"weights of the scan encoder: use them with brain.path={trained}")
     features, _ = workspace.brain_features(experiment.brain, split.training)
     write_tensors(folder.checkpoints / FEATURES, joined(features, fitted.brain_name).state())
     with replacing(run / "history.csv", private=False) as partial:
@@ -220,6 +221,8 @@ def gather_subjects(
     if pooling.trainable:
         common |= {"pooling": pooling, "table": workspace.table(read, pooling.token)}
     if genetics.tuning != "frozen":
+        from genebrain.sides.tuned.genomes import genome_encoder
+
         if not genetics.delta:
             log.warning(COMMON_SHIFT)
         blocks, _ = workspace.blocks(genetics, plain)
@@ -228,6 +231,8 @@ def gather_subjects(
             genetics, pooling, chunks, means, common.get("table"), experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip
     if isinstance(experiment.brain, EncoderSide) and experiment.brain.trained:
+        from genebrain.sides.tuned.scans import scan_encoder
+
         features, _ = workspace.brain_features(experiment.brain, training)
         tuned["brain"] = scan_encoder(
             experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]

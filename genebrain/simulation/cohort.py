@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +28,7 @@ from genebrain.simulation.mechanisms.registry import GeneticPart
 from genebrain.simulation.motion import READING
 from genebrain.simulation.scans import reliability
 from genebrain.simulation.second_cohort import draw_like, settings_like
-from genebrain.simulation.second_settings import SecondCohort
+from genebrain.simulation.second_settings import SecondCohort, second_settings
 from genebrain.simulation.settings import (
     DEFAULT_MECHANISM,
     DEFAULT_TIER,
@@ -70,7 +71,7 @@ def simulate_cohort(
     tr: float = 0.735,
     n_parcels: int = 80,
     like: Path | str | None = None,
-    second: SecondCohort | None = None,
+    second: SecondCohort | Mapping[str, Any] | None = None,
     **model: Any,
 ) -> Path:
     """Simulate a cohort, or return the one that stands there with the same settings.
@@ -113,7 +114,7 @@ def simulate_cohort(
         ``cohort.yaml`` of a simulated cohort whose causal truth this one shares, with other people of its population
         (:mod:`genebrain.simulation.second_cohort`). Genome, mechanism and tier are its; ``n_subjects``, ``n_frames``
         and ``tr`` at their defaults are its too.
-    second : SecondCohort, optional
+    second : SecondCohort or mapping of its fields, optional
         With ``like``: another scanner, ancestry mix or other allele frequencies.
     **model
         Fields of :class:`~genebrain.simulation.tiers.Tier` to change, such as ``h2=0.3``.
@@ -127,7 +128,7 @@ def simulate_cohort(
     UserError
         Impossible settings, a folder that holds something else, a disk that cannot be written.
     """
-    out = Path(out)
+    out, second = Path(out), second_settings(second)
     if genomes == REAL_GENOMES and n_subjects == DEFAULT_SUBJECTS:
         n_subjects = REAL_SUBJECTS
     settings = {
@@ -141,8 +142,8 @@ def simulate_cohort(
     if mechanism != DEFAULT_MECHANISM:
         settings |= {"mechanism": mechanism}
     if like is not None:
-        settings = settings_like(Path(like), settings, second or SecondCohort())
-    elif second is not None and second.changed():
+        settings = settings_like(Path(like), settings, second)
+    elif second.changed():
         raise UserError(
             f"{', '.join(second.changed())}: these belong to like=COHORT, a second cohort of the same truth"
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
-from genebrain.common.types import UserError
+from genebrain.common.types import UserError, built
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,22 @@ class SecondCohort:
         plain = SecondCohort()
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return [f"second.{name}={value}" for name, value in values.items() if value != getattr(plain, name)]
+
+
+def second_settings(given: SecondCohort | Mapping[str, Any] | None) -> SecondCohort:
+    """Settings from what a caller gives: them, a mapping of their fields, or nothing.
+
+    Raises
+    ------
+    UserError
+        An unknown field, or a value of another type.
+    """
+    if isinstance(given, SecondCohort):
+        return given
+    known = [one.name for one in fields(SecondCohort)]
+    if unknown := [str(name) for name in given or () if name not in known]:
+        raise UserError(f"second: no field {', '.join(unknown)}; there are {', '.join(known)}")
+    try:
+        return built(SecondCohort, dict(given or {}))
+    except ValueError as error:
+        raise UserError(f"second: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -98,6 +97,7 @@ def embed(
     from genebrain.sides.genes.rare import needs_split
     from genebrain.sides.vectors.cohorts import open_cohort
     from genebrain.sides.workspace import Workspace
+    from genebrain.tasks.told import embedded_in_words
 
     share = shard_of_run(shard)
     genetics, brain = genetics or GeneSide(), brain or ConnectomeSide()
@@ -112,7 +112,7 @@ def embed(
                 done["scan_embeddings"] = workspace.embed_scans(brain)
         except Waiting as others:
             done["waits_for"] = str(others)
-    print(json.dumps(done, indent=1))
+    print(embedded_in_words(done))
     return done
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pickle
 import stat
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pyarrow
 import pytest
 from pyarrow import parquet
+from scipy import sparse
 
 from genebrain.common.types import UserError
 from genebrain.common.vectors import read, read_vectors, windows_of, write_vectors
@@ -201,6 +204,42 @@ def test_other_files(tmp_path, monkeypatch):
     np.savez(tmp_path / "short.npz", ids=np.array(IDS[:2]), a=VALUES)
     with pytest.raises(UserError, match="2 ids for 3 rows"):
         read_vectors(tmp_path / "short.npz")
+
+
+@pytest.mark.parametrize(
+    ("ids", "ending"), [("participant_id", "parquet"), ("participant_id", "csv"), (None, "parquet")]
+)
+def test_the_index_that_pandas_writes_is_no_column_of_numbers(tmp_path, ids, ending):
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]}, index=["x", "y", "z"])
+    if ids:
+        frame = frame.reset_index(names=ids).sample(frac=1, random_state=3)  # an index of shuffled numbers
+    path = tmp_path / f"v.{ending}"
+    frame.to_parquet(path) if ending == "parquet" else frame.to_csv(path)
+    found = read_vectors(path)
+    assert found.columns == ["a", "b"]
+    assert dict(zip(found.ids, found.values[:, 0], strict=True)) == {"x": 1, "y": 2, "z": 3}
+
+
+def test_anndata_gives_people_and_windows(tmp_path, monkeypatch):
+    """The parts of an AnnData object that are read; the package itself is not among the requirements of the tests."""
+    data = SimpleNamespace(
+        X=sparse.csr_matrix(np.arange(12.0).reshape(3, 4)), obs_names=pd.Index(["c0", "c1", "c2"]),
+        var_names=pd.Index(["u", "v", "w", "x"]), obs=pd.DataFrame(index=["c0", "c1", "c2"]),
+        var=pd.DataFrame({"window": pd.Categorical(["G1", "G1", "G2", "G2"])}, index=["u", "v", "w", "x"]),
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "anndata", SimpleNamespace(read_h5ad=lambda _: data, __spec__=object()))
+    (tmp_path / "a.h5ad").write_text("")
+    found = read_vectors(tmp_path / "a.h5ad")
+    assert (found.ids, found.columns) == (["c0", "c1", "c2"], ["G1:0", "G1:1", "G2:0", "G2:1"])
+    assert np.array_equal(found.values, np.arange(12.0).reshape(3, 4))
+    data.obs["participant_id"], data.var, data.X = ["p", "p", "q"], data.var.drop(columns="window"), data.X.toarray()
+    (tmp_path / "b.h5ad").write_text("")
+    found = read_vectors(tmp_path / "b.h5ad")
+    assert (found.ids, found.columns) == (["p", "p", "q"], ["u", "v", "w", "x"])
+    data.X = None
+    (tmp_path / "c.h5ad").write_text("")
+    with pytest.raises(UserError, match="has no X"):
+        read_vectors(tmp_path / "c.h5ad")
 
 
 def test_anndata_is_named_where_it_is_not_installed(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -99,15 +100,19 @@ def test_a_window_that_fails_three_times_is_named_and_the_rest_is_kept(
     assert cohorts.contents(tmp_path) == alone
 
 
-def test_embed_in_shares_waits_for_what_others_must_do_first(cohort, alone, tmp_path, cuts_windows_anywhere):
+def test_embed_in_shares_waits_for_what_others_must_do_first(cohort, alone, tmp_path, cuts_windows_anywhere, capsys):
     first = tasks.embed(cohort, store=tmp_path, shard="1/2")
     assert first["waits_for"].startswith("scans: this job's shares are stored")
     assert "chunks" not in first
+    assert re.search(r"^waits_for +scans: this job's shares", capsys.readouterr().out, re.MULTILINE)
     assert tasks.embed(cohort, store=tmp_path, shard="2/2")["waits_for"].startswith("windows:")
     assert "chunks" in tasks.embed(cohort, store=tmp_path, shard="1/2")
     assert "chunks" in tasks.embed(cohort, store=tmp_path, shard="2/2")
     merged = tasks.embed(cohort, store=tmp_path)
     assert (merged["chunks"]["encoded"], merged["chunks"]["merged_parts"]) == (0, 2)
+    told = capsys.readouterr().out.splitlines()[-2:]
+    assert re.fullmatch(r"scans +(\d+) of \1 in the store, \1 of them from before; 0 left out .*", told[0])
+    assert re.fullmatch(r"chunks of DNA +\d+ distinct of [\d,]+; 0 encoded now .*, \d+ from before", told[1])
     assert cohorts.contents(tmp_path) == alone
 
 

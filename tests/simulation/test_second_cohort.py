@@ -155,6 +155,12 @@ def test_what_cannot_be_is_refused_together(pair, tmp_path):
         simulate_cohort(tmp_path / "x", seed=5, like=tmp_path)
     with pytest.raises(UserError, match=r"second\.gain=2: these belong to like=COHORT"):
         simulate_cohort(tmp_path / "x", seed=5, second=SecondCohort(gain=2))
+    with pytest.raises(UserError, match=r"second\.gain=2: these belong to like=COHORT"):
+        simulate_cohort(tmp_path / "x", seed=5, second={"gain": 2})
+    with pytest.raises(UserError, match=r"second: no field gian; there are gain, noise"):
+        simulate_cohort(tmp_path / "x", seed=5, second={"gian": 2})
+    with pytest.raises(UserError, match=r'second: noise="loud": a number is wanted'):
+        simulate_cohort(tmp_path / "x", seed=5, second={"noise": "loud"})
     with pytest.raises(UserError, match=r"second\.gain=0 must be above 0; second\.noise=-1"):
         SecondCohort(gain=0, noise=-1)
     real = simulate_cohort(tmp_path / "r", n_subjects=20, genomes="chr20_1000g", k=2, n_active=3, n_frames=40,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kurtosis
 
 from genebrain.common.types import BoolArray, FloatArray, IntArray
 
@@ -56,6 +55,8 @@ def first_order_fit(scans: Iterable[Scan], n_components: int = COMPONENTS) -> Fi
     ValueError
         No scan.
     """
+    from scipy.stats import kurtosis  # takes a second to import
+
     kept: list[tuple[NDArray[np.float64], BoolArray]] = []
     steps: list[float] = []
     parcels: BoolArray | None = None

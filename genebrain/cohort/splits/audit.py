@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2_contingency
 
 from genebrain.cohort.participants import Cohort
 from genebrain.common.types import IntArray, UserError
@@ -110,4 +109,6 @@ def _chi_square_p(table: IntArray) -> float | None:
     table = table[:, table.sum(axis=0) > 0]
     if min(table.shape) < 2:
         return None
+    from scipy.stats import chi2_contingency  # takes a second to import
+
     return float(chi2_contingency(table, correction=False).pvalue)

@@ -22,7 +22,9 @@ from genebrain.common.text_lines import text_lines
 from genebrain.common.types import FloatArray, UserError
 from genebrain.common.vectors.write import CHECKSUM, checksum_of
 
-ID_COLUMNS = ("participant_id", "id", "ids", "subject", "subject_id", "genotype_id", "IID", "eid", "__index_level_0__")
+INDEX = ("__index_level_0__", "Unnamed: 0")
+"""Names that the index of a frame has in a file of pandas: ids where nothing else is, and never numbers of people."""
+ID_COLUMNS = ("participant_id", "id", "ids", "subject", "subject_id", "genotype_id", "IID", "eid", *INDEX)
 LABELS = ("split", "session", "run", "site")
 """Columns of words that may stand beside the numbers; they are not read."""
 MOST_PACKED = 50
@@ -64,7 +66,8 @@ def read_vectors(path: Path | str) -> VectorTable:
         ``.parquet``, ``.tsv``, ``.csv``: a column ``participant_id`` (or ``id``) and one column per number; of parquet
         also columns of lists. ``.npz``: ``ids`` and one array ``[rows, columns]`` or ``[rows, windows, columns]``, and
         ``columns`` (or ``windows``) with names if wanted. ``.npy``: the array alone, ids in ``NAME.ids.tsv`` (or
-        ``.txt``) beside it. ``.h5ad``: ``obs_names`` and ``X``, where anndata is installed.
+        ``.txt``) beside it. ``.h5ad``: ``X``, ids in ``obs`` (a column ``participant_id``, or its names),
+        windows in a column ``window`` of ``var`` if there is one; where anndata is installed.
 
     Raises
     ------
@@ -132,7 +135,7 @@ def _parquet(path: Path) -> tuple[list[str], list[str], Any]:
     parts: list[Any] = []
     words: list[str] = []
     for name in table.column_names:
-        if name == key or name in LABELS:
+        if name == key or name in (*LABELS, *INDEX):
             continue
         column = table.column(name).combine_chunks()
         kind = column.type
@@ -167,7 +170,7 @@ def _text(path: Path) -> tuple[list[str], list[str], Any]:
     for part in table_parts(path, n_letters=_PART_LETTERS):
         key = _id_column(path, list(part.columns))
         ids += part[key].tolist()
-        names = [name for name in part.columns if name != key and name not in LABELS]
+        names = [name for name in part.columns if name != key and name not in (*LABELS, *INDEX)]
         cells = pd.Series(part[names].to_numpy(dtype=object).ravel(), dtype=str)
         block = as_numbers(cells)[0].reshape(len(part), len(names))
         wrong = np.isnan(block) & ~is_missing(cells).to_numpy().reshape(block.shape)
@@ -228,8 +231,16 @@ def _h5ad(path: Path) -> tuple[list[str], list[str], Any]:
             "install anndata, or write its X as parquet"
         )
     data = importlib.import_module("anndata").read_h5ad(path)
+    if data.X is None:
+        raise UserError(f"vectors: {path.name} has no X, where the numbers are looked for")
     dense = data.X.toarray() if hasattr(data.X, "toarray") else np.asarray(data.X)
-    return [str(one) for one in data.obs_names], [str(one) for one in data.var_names], dense
+    key = next((name for name in ID_COLUMNS if name in data.obs), None)
+    ids = data.obs_names if key is None else data.obs[key]
+    names = [str(one) for one in data.var_names]
+    if "window" in data.var:
+        place = data.var.groupby("window", observed=True).cumcount()
+        names = [f"{window}:{i}" for window, i in zip(data.var["window"], place, strict=True)]
+    return [str(one) for one in ids], names, dense
 
 
 def _named_columns(

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -77,10 +75,13 @@ def hub_folder(checkpoint: Checkpoint, revision: str | None, allow_download: boo
     UserError
         If it is not cached and must not be, or can not be, downloaded.
     """
+    import huggingface_hub as hub  # takes a second, and few need it
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
     revision = revision or checkpoint.revision
     try:
         return Path(
-            snapshot_download(
+            hub.snapshot_download(
                 checkpoint.hub_id,
                 revision=revision,
                 allow_patterns=["config.json", "*.safetensors", INDEX],

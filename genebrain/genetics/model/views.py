@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor
 
 from genebrain.common.types import UserError
 from genebrain.genetics.genome.reference import reverse_complement
-from genebrain.genetics.model.backbone import GeneratorBackbone
 from genebrain.genetics.model.options import Strand
 from genebrain.genetics.model.tokenizer import K
+
+if TYPE_CHECKING:
+    from genebrain.genetics.model.backbone import GeneratorBackbone
 
 
 @dataclass(frozen=True)

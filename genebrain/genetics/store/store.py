@@ -12,12 +12,12 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 
 from genebrain import __version__
@@ -291,7 +291,7 @@ def _write_provenance(folder: Path, reader: ChunkReader) -> None:
         "versions": {
             "genebrain": __version__,
             "torch": torch.__version__,
-            "transformers": transformers.__version__,
+            "transformers": version("transformers"),
         },
     }
     write_private(path, json.dumps(facts, indent=1).encode())

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import t as student
-from statsmodels.stats.multitest import multipletests
+from scipy.special import stdtr
+from scipy.stats import false_discovery_control
 
 from genebrain.common.types import FloatArray, IntArray
 
@@ -75,8 +75,8 @@ def connection_findings(
         )
     found = pd.concat(rows, ignore_index=True)
     r = found["r"].to_numpy().clip(-1 + 1e-12, 1 - 1e-12)
-    p = student.sf(r * np.sqrt(freedom / (1 - r**2)), freedom)
-    found = found.assign(p=p, q=multipletests(p, method="fdr_bh")[1])
+    p = stdtr(freedom, -r * np.sqrt(freedom / (1 - r**2)))
+    found = found.assign(p=p, q=false_discovery_control(p))
     return found.sort_values("p", kind="stable", ignore_index=True)[list(CONNECTION_COLUMNS)]
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 from numpy.typing import NDArray
-from statsmodels.stats.multitest import multipletests
 
 from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns
 from genebrain.alignment.closed_form.fit import ClosedForm
@@ -80,7 +80,7 @@ def gene_findings(
             "low": limits[:, 0],
             "high": limits[:, 1],
             "p": p,
-            "q": multipletests(p, method="fdr_bh")[1],
+            "q": false_discovery_control(p),
         }
     )
     return found.sort_values(["p", "share"], ascending=[True, False], kind="stable", ignore_index=True)

@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaModel
 
 from genebrain.common.types import UserError
-from genebrain.genetics.model import checkpoints as generator_checkpoints
 from genebrain.genetics.model.backbone import GeneratorBackbone, load_generator
 from genebrain.genetics.model.checkpoints import CHECKPOINTS
 
@@ -161,7 +160,7 @@ def test_weights_that_are_not_cached_are_explained_without_network(
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     offline = partial(huggingface_hub.snapshot_download, cache_dir=tmp_path)
-    monkeypatch.setattr(generator_checkpoints, "snapshot_download", offline)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     checkpoint = CHECKPOINTS["generator_v2_1.2b"]
     with pytest.raises(UserError, match=rf"{checkpoint.hub_id} at revision {checkpoint.revision} is not in"):
         cpu("generator_v2_1.2b", allow_download=allow_download)
@@ -174,7 +173,7 @@ def test_network_is_not_asked_unless_allowed(monkeypatch: pytest.MonkeyPatch, fo
         asked.append((hub_id, options["revision"], options["local_files_only"]))
         return str(folder)
 
-    monkeypatch.setattr(generator_checkpoints, "snapshot_download", record)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", record)
     for allowed in (False, True):
         with pytest.raises(UserError, match="choose the name that fits"):
             cpu("generator_v1_3b", revision="abc", allow_download=allowed)

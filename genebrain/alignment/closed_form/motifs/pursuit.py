@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from genebrain.alignment.closed_form.motifs.words import LETTERS, N_EXACT, POWERS, WORD, Word, codes, exact_word
 from genebrain.common.types import FloatArray, IntArray
@@ -80,7 +80,7 @@ def pursue(
     """
     settings = settings or PursuitSettings()
     search = _Search.of(exact, background, u, settings)
-    least = float(chi2.isf(settings.least, u.shape[1]))
+    least = float(chdtri(u.shape[1], settings.least))
     found: list[Word] = []
     rng = np.random.default_rng(0)
     while len(found) < settings.most:
