@@ -38,7 +38,6 @@ from genebrain.sides.people import EncoderMaker, Subjects
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.readings import Readings
 from genebrain.sides.scans import BrainSide, EncoderSide
-from genebrain.sides.seen_scans import refuse_seen_people
 from genebrain.sides.vectors.genes import VectorGenes, refuse_trained
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.sides.workspace import Workspace

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
 
 from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns
 from genebrain.alignment.closed_form.fit import ClosedForm
