@@ -115,6 +115,10 @@ def load(path: Path) -> dict[str, Any]:
         If the file is missing (the folder is not a run), damaged, too large, or names what is no settings class.
     """
     if not path.is_file():
+        if folds := sorted(path.parent.glob(f"fold-*/{path.name}")):
+            raise UserError(
+                f"{path.parent} holds {len(folds)} folds, each a run of its own: name one, {folds[0].parent}"
+            )
         raise UserError(f"{path.parent} is not a run folder: it has no {path.name}; make one with 'genebrain fit'")
     try:
         if path.stat().st_size > MOST_BYTES:

@@ -182,6 +182,8 @@ def refuse_others(wanted: Mapping[str, Any], found: Mapping[str, Any], run: Path
         if value is None or other is None or _same(value, other):
             continue
         shown = f"{value:g} and {other:g}" if isinstance(value, int | float) else ""
+        if isinstance(value, str):  # a digest: the same file shows the same letters anywhere
+            shown = f"checksums {value[:8]} and {other[:8]}"
         if key in ("columns", "brain_columns"):
             shown = f"{value['n']:,} and {other['n']:,}" if value["n"] != other["n"] else "other names"
         if key == "windows":

@@ -16,7 +16,7 @@ from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.common.types import UserError
 from genebrain.runs.fit import Experiment, load_fit
-from genebrain.runs.transfer import load_elsewhere
+from genebrain.runs.transfer import load_elsewhere, refuse_others
 from genebrain.sides.compact import compact, in_bases, place_bases
 from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
@@ -234,3 +234,10 @@ def test_vectors_of_a_second_cohort(tmp_path):
 def test_load_fit_still_reads_the_run(run):
     opened = genebrain.load_run(run)
     assert load_fit(run, opened.experiment, opened.workspace)[0].kept == "closed_form"
+
+
+def test_another_atlas_is_refused_with_both_checksums(tmp_path):
+    wanted, found = {"atlas": "0123456789ab", "time_step": 0.7}, {"atlas": "ba9876543210", "time_step": 2.0}
+    said = r"other atlas: checksums 01234567 and ba987654; other seconds between two frames: 0\.7 and 2$"
+    with pytest.raises(UserError, match=said):
+        refuse_others(wanted, found, tmp_path, "B")

@@ -78,6 +78,11 @@ def test_without_a_relation_the_permutation_says_so(tmp_path):
     assert metrics["permutation"]["p_free"] > 0.03
 
 
+def test_verbs_that_read_one_run_name_the_folds(run, tmp_path):
+    with pytest.raises(UserError, match=r"holds 3 folds, each a run of its own: name one, .*fold-0$"):
+        genebrain.export(run, tmp_path / "out")
+
+
 def test_what_cannot_be_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="holds 3 folds, not 4"):
         genebrain.fit(**people(150), run=run, split=SplitSettings(folds=4), alignment=CLOSED, progress=False)
