@@ -1,4 +1,4 @@
-"""What ``embed`` has done, in words."""
+"""Words and table for what `embed` did."""
 
 from __future__ import annotations
 
