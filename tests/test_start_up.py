@@ -127,8 +127,8 @@ def test_a_verb_imported_from_the_package_loads_no_torch_until_it_is_called():
     assert found == {"fit": []}
 
 
-def test_vectors_are_fitted_trained_and_judged_without_libraries_of_dna_models(tmp_path):
-    slow = ("transformers", "peft", "statsmodels")
+def test_vectors_are_fitted_trained_and_judged_without_adapters_and_statsmodels(tmp_path):
+    slow = ("peft", "statsmodels")
     found = loaded_after(
         f"""
         import numpy as np, genebrain

@@ -125,9 +125,9 @@ def test_the_map_names_the_winner_only_where_it_is_clear(contrast_map, tmp_path)
     assert (tmp_path / "map.png").stat().st_size > 1000
 
 
-def test_the_recipe_of_the_page_is_two_commands(networks):
+def test_the_recipes_of_the_page_are_two_commands_each(networks):
     lines = (FOLDER / "README.md").read_text().replace("\\\n", " ").splitlines()
     found = [line.split()[1:] for line in lines if line.startswith(("genebrain pretrain", "genebrain fit"))]
-    assert [verb for verb, *_ in found] == ["pretrain", "fit"]
+    assert [verb for verb, *_ in found] == ["pretrain", "fit"] * 2
     for verb, *words in found:
         assert config.compose(verb, [word for word in words if not word.startswith("plugins=")])
