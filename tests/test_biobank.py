@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from genebrain import config
+from tests.scripts import script
 
-spec = importlib.util.spec_from_file_location(
-    "biobank", Path(__file__).parents[1] / "experiments" / "biobank" / "run.py"
-)
-biobank = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(biobank)
+biobank = script("biobank/run.py")
 
 
 def rows():

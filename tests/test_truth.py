@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "experiments" / "known_answer" / "run.py"
+from tests.scripts import script
+
 pytestmark = pytest.mark.truth
 
 
 @pytest.fixture(scope="module")
 def judge():
-    spec = importlib.util.spec_from_file_location("known_answer_run", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.one
+    return script("known_answer/run.py").one
 
 
 @pytest.mark.parametrize(("tier", "floor"), [("smoke", 0.70), ("default", 0.58)])

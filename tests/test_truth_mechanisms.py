@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "experiments" / "known_answer" / "mechanisms.py"
+from tests.scripts import script
+
 LINES = {
     "hrf": 0.52,
     "oscillators": 0.62,
@@ -30,9 +29,7 @@ pytestmark = pytest.mark.truth
 
 @pytest.fixture(scope="module")
 def judged():
-    spec = importlib.util.spec_from_file_location("known_answer_mechanisms", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script("known_answer/mechanisms.py")
 
     def judge(name, seed, people, test, null=False):
         how = SimpleNamespace(genes="both", null=null, people=people, test=test, cca=False, cache=None)

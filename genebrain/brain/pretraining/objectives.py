@@ -197,11 +197,9 @@ class ClipContrast(Objective):
             raise ValueError(f"a pair has 2 clips, got {pairs.shape[1]}")
         first, second = (self._embed(pairs[:, i], generator) for i in (0, 1))
         logits, positive = pair_logits(first, second, self.temperature, subjects=batch.get("subject"), ranks=self.ranks)
-        found = (logits.argmax(dim=1) == positive).float().mean()
-        candidates = torch.isfinite(logits).sum(dim=1).float()
-        instance = functional.cross_entropy(logits, positive)
-        loss = logits.new_zeros(()) if self.kind == "local" else instance
-        trivial = {} if self.kind == "local" else {"all clips alike": candidates.log().mean()}
+        instance = partners_found(logits, positive)
+        loss = logits.new_zeros(()) if self.kind == "local" else instance.loss
+        trivial = {} if self.kind == "local" else instance.trivial
         if self.kind != "instance":
             again, partner = (self._embed(pairs[:, i], generator) for i in (0, 1))
             reduction = self.local_reduction
@@ -209,14 +207,24 @@ class ClipContrast(Objective):
             # Two anchors, each with its other view and the two views of the other clip.
             per_scan = math.log(3) * (len(pairs) if reduction == "sum" else 1)
             trivial["all clips alike"] = trivial.get("all clips alike", torch.zeros_like(loss)) + per_scan
-        figures = {"partner_found": found, "partner_found_by_chance": (1 / candidates).mean()}
-        return Outcome(loss, trivial if compare else {}, figures if compare else {})
+        return Outcome(loss, trivial, instance.figures) if compare else Outcome(loss)
 
     def _embed(self, clips: Tensor, generator: torch.Generator) -> Tensor:
         if self.augmentation is not None:
             with torch.no_grad():
                 clips = self.augmentation(clips, generator)
         return self.head(self.encoder(clips))
+
+
+def partners_found(logits: Tensor, positive: Tensor) -> Outcome:
+    """NT-Xent of the scores of :func:`pair_logits`, and how often a clip finds its partner."""
+    found = (logits.argmax(dim=1) == positive).float().mean()
+    candidates = torch.isfinite(logits).sum(dim=1).float()
+    return Outcome(
+        functional.cross_entropy(logits, positive),
+        {"all clips alike": candidates.log().mean()},
+        {"partner_found": found, "partner_found_by_chance": (1 / candidates).mean()},
+    )
 
 
 def _loss_of(result: Reconstruction) -> Tensor:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from genebrain.brain.models.brainmt.model import BrainMT
 from genebrain.brain.models.swift.model import SwiFT
-from genebrain.brain.pretraining.halves import StretchContrast
 from genebrain.brain.pretraining.masked import MaskedFrames
 from genebrain.brain.pretraining.objectives import ClipContrast, MaskedPicture, MaskedSeries, Objective
 from genebrain.brain.pretraining.settings import OBJECTIVES, ObjectiveSettings, RegisteredObjective
+from genebrain.brain.pretraining.stretches import StretchContrast
 from genebrain.common.types import UserError
 
 

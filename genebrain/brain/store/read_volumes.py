@@ -178,7 +178,7 @@ class Frames:
         sums: VoxelSums | None = None
         before: NDArray[Any] | None = None
         for t, stored in enumerate(self.scan.volumes()):
-            again, before = before is not None and np.array_equal(stored, before), np.array(stored)
+            again, before = before is not None and np.array_equal(stored, before), stored
             if again or not self.wanted[t]:
                 continue
             values = self._values(stored)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from genebrain.simulation.mechanisms.registry import (
     Floats,
     GeneticPart,
     Mechanism,
+    ScanModel,
     Streams,
     register_mechanism,
 )
@@ -53,6 +54,39 @@ class SparseMechanism(Mechanism):
         ]
         columns = np.ascontiguousarray(np.concatenate(found).T)
         return GeneticPart(genetic_values(columns, tier.k, tier.architecture, groups, rng["trait"], n), causal)
+
+
+class GroupMechanism(SparseMechanism):
+    """Base of the mechanisms in which each dimension of the trait acts on a group of parcels of its own.
+
+    Attributes
+    ----------
+    fewest_parcels : int
+        Of a group.
+    loudness : float
+        Scale of the trait in the scan model's own unit.
+    """
+
+    fewest_parcels: ClassVar[int]
+    loudness: ClassVar[float]
+
+    def scan_model(self, group: NDArray[np.int64], weight: Floats, tr: float) -> ScanModel:
+        """Maker of scans of ``group [parcels]`` (a dimension each) and ``weight [parcels]``."""
+        raise NotImplementedError
+
+    def brain(self, tier: Tier, settings: Mapping[str, Any], rng: np.random.Generator) -> BrainPart:
+        """Draw which parcels belong together."""
+        parcels = Parcels.of(settings["n_parcels"], rng)
+        n = len(parcels.points)
+        model = self.scan_model(rng.permutation(n) % tier.k, rng.uniform(0.7, 1.3, n), settings["tr"])
+        return BrainPart(model, parcels, np.zeros((tier.n_sites, n)), self.loudness)
+
+    def problems(self, tier: Tier, settings: Mapping[str, Any]) -> list[str]:
+        """Every group needs parcels."""
+        needed = self.fewest_parcels * tier.k
+        if settings["n_parcels"] >= needed:
+            return []
+        return [f"n_parcels={settings['n_parcels']} is too few: k={tier.k} groups need {needed}"]
 
 
 class ModeMechanism(Mechanism):

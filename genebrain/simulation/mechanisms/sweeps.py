@@ -6,17 +6,14 @@ no covariance, no power and no average over a scan tells them apart: only a filt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from genebrain.simulation.mechanisms.modes import SparseMechanism
-from genebrain.simulation.mechanisms.registry import BrainPart, Conditions, Floats, ScanModel, register_mechanism
-from genebrain.simulation.scans import Parcels
+from genebrain.simulation.mechanisms.modes import GroupMechanism
+from genebrain.simulation.mechanisms.registry import Conditions, Floats, ScanModel, register_mechanism
 from genebrain.simulation.tiers import Tier
 
 FRAMES = 12
@@ -71,23 +68,14 @@ class Sweeps(ScanModel):
 
 
 @register_mechanism
-class SweepsUpwards(SparseMechanism):
+class SweepsUpwards(GroupMechanism):
     """Sparse additive variants move the share of sweeps that run upwards."""
 
     name = "sweeps"
     summary = "sweeps of frequency; the trait in how many run upwards, which no covariance or power shows"
     tier = Tier(k=8, h2=0.8, rel=0.96, n_active=12, causal_per_dim=4)
+    fewest_parcels, loudness = FEWEST_PARCELS, LOUDNESS
 
-    def brain(self, tier: Tier, settings: Mapping[str, Any], rng: np.random.Generator) -> BrainPart:
-        """Draw which parcels belong together."""
-        parcels = Parcels.of(settings["n_parcels"], rng)
-        n = len(parcels.points)
-        model = Sweeps(rng.permutation(n) % tier.k, rng.uniform(0.7, 1.3, n))
-        return BrainPart(model, parcels, np.zeros((tier.n_sites, n)), LOUDNESS)
-
-    def problems(self, tier: Tier, settings: Mapping[str, Any]) -> list[str]:
-        """Every group needs parcels."""
-        needed = FEWEST_PARCELS * tier.k
-        if settings["n_parcels"] >= needed:
-            return []
-        return [f"n_parcels={settings['n_parcels']} is too few: k={tier.k} groups need {needed}"]
+    def scan_model(self, group: NDArray[np.int64], weight: Floats, tr: float) -> ScanModel:
+        """Groups of parcels with sweeps of their own."""
+        return Sweeps(group, weight)

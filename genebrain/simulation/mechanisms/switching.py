@@ -6,16 +6,13 @@ a group is coupled, odd ones how often it switches; the second leaves every cova
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.simulation.mechanisms.modes import SparseMechanism
-from genebrain.simulation.mechanisms.registry import BrainPart, Conditions, Floats, ScanModel, register_mechanism
-from genebrain.simulation.scans import Parcels
+from genebrain.simulation.mechanisms.modes import GroupMechanism
+from genebrain.simulation.mechanisms.registry import Conditions, Floats, ScanModel, register_mechanism
 from genebrain.simulation.tiers import Tier
 
 FEWEST_PARCELS = 4
@@ -76,23 +73,14 @@ class SwitchingGroups(ScanModel):
 
 
 @register_mechanism
-class Switching(SparseMechanism):
+class Switching(GroupMechanism):
     """Sparse additive variants move dwell times of connectivity states."""
 
     name = "switching"
     summary = "connectivity states that switch in time; the trait in their dwell times"
     tier = Tier(k=8, h2=0.8, rel=0.96, n_active=12, causal_per_dim=4)
+    fewest_parcels, loudness = FEWEST_PARCELS, LOUDNESS
 
-    def brain(self, tier: Tier, settings: Mapping[str, Any], rng: np.random.Generator) -> BrainPart:
-        """Draw which parcels belong together."""
-        parcels = Parcels.of(settings["n_parcels"], rng)
-        n = len(parcels.points)
-        model = SwitchingGroups(rng.permutation(n) % tier.k, rng.uniform(0.7, 1.3, n), settings["tr"])
-        return BrainPart(model, parcels, np.zeros((tier.n_sites, n)), LOUDNESS)
-
-    def problems(self, tier: Tier, settings: Mapping[str, Any]) -> list[str]:
-        """Every group needs parcels."""
-        needed = FEWEST_PARCELS * tier.k
-        if settings["n_parcels"] >= needed:
-            return []
-        return [f"n_parcels={settings['n_parcels']} is too few: k={tier.k} groups need {needed}"]
+    def scan_model(self, group: NDArray[np.int64], weight: Floats, tr: float) -> ScanModel:
+        """Groups of parcels that are coupled part of the time."""
+        return SwitchingGroups(group, weight, tr)

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from genebrain.brain.models.filters.bank import FilterBank
 from genebrain.brain.models.filters.config import FilterBankConfig
-from genebrain.brain.pretraining.halves import LEAST, StretchContrast
 from genebrain.brain.pretraining.report import MODEL, compare
+from genebrain.brain.pretraining.stretches import LEAST, StretchContrast
 from genebrain.simulation.mechanisms.registry import Conditions
 from genebrain.simulation.mechanisms.sweeps import LOUDNESS, Sweeps, upward
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from genebrain.brain.models.filters.bank import FilterBank
 from genebrain.brain.pretraining.contrast import pair_logits
-from genebrain.brain.pretraining.objectives import Batch, Objective, Outcome
+from genebrain.brain.pretraining.objectives import Batch, Objective, Outcome, partners_found
 
 LOGIT_SCALE, LEAST = 2.0, 1e-3
 
@@ -33,13 +33,8 @@ class StretchContrast(Objective):
         first, second = (self._embed(batch["clips"][:, i]) for i in (0, 1))
         scale = (self.logit_scale / 2).exp()
         logits, positive = pair_logits(scale * first, scale * second, 1.0, "dot", batch.get("subject"), self.ranks)
-        loss = functional.cross_entropy(logits, positive)
-        if not compare:
-            return Outcome(loss)
-        candidates = torch.isfinite(logits).sum(dim=1).float()
-        found = (logits.argmax(dim=1) == positive).float().mean()
-        figures = {"partner_found": found, "partner_found_by_chance": (1 / candidates).mean()}
-        return Outcome(loss, {"all clips alike": candidates.log().mean()}, figures)
+        outcome = partners_found(logits, positive)
+        return outcome if compare else Outcome(outcome.loss)
 
     def _embed(self, clips: Tensor) -> Tensor:
         found = self.encoder.peakedness(clips)
