@@ -14,7 +14,7 @@ import numpy as np
 from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.encoders.protocol import DNA_ENCODERS, GENERATORS
 from genebrain.genetics.haplotypes.policies import Policies, ReferenceMismatch, Symbolic, Unphased
-from genebrain.genetics.model.options import ReadingRules
+from genebrain.genetics.model.options import CHUNK_BP, ReadingRules
 from genebrain.sides.genes.encoder import ReadsDNA
 from genebrain.sides.genes.rare import RARE_BELOW, checked_rare
 from genebrain.sides.options import refuse_options_of_generator
@@ -67,7 +67,7 @@ class GeneSide(ReadingRules, ReadsDNA):
         0: all alleles are read.
     """
 
-    chunk_bp: int = 1500
+    chunk_bp: int = CHUNK_BP
     cut_origin: Literal["genome", "window"] = "genome"
     unphased: Unphased = "error"
     symbolic: Symbolic = "drop"

@@ -8,7 +8,7 @@ from typing import Any
 from genebrain.common.types import UserError
 from genebrain.simulation.genome.genomes import window_lengths
 from genebrain.simulation.genome.sources import REAL_GENOMES
-from genebrain.simulation.mechanisms import Mechanism, get_mechanism
+from genebrain.simulation.mechanisms import MECHANISMS, Mechanism
 from genebrain.simulation.tiers import Tier, get_tier
 from genebrain.simulation.traits import FEWEST_BASES_PER_DIMENSION, bases_wanted, variants_needed
 
@@ -22,7 +22,7 @@ DEFAULT_TIER, DEFAULT_MECHANISM = "smoke", "modes"
 
 def mechanism_of(settings: dict[str, Any]) -> Mechanism:
     """The mechanism that settings name."""
-    return get_mechanism(settings.get("mechanism", DEFAULT_MECHANISM))
+    return MECHANISMS[settings.get("mechanism", DEFAULT_MECHANISM)]
 
 
 def cohort_name(settings: dict[str, Any]) -> str:

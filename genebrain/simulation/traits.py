@@ -137,14 +137,14 @@ def genetic_values(
         )
     additive = _standardised(causal.astype(np.float64), n_fitted)
     if architecture == "dominance":
-        value = _mix(_dominance(causal, n_fitted), k, rng)
+        value = mixed(_dominance(causal, n_fitted), k, rng)
     elif architecture == "epistasis":
         half = n_variants // 2
         # Partners lie half the list apart, hence usually in different windows.
         products = _standardised(additive[:, :half] * additive[:, half : 2 * half], n_fitted)
-        value = _unit(_mix(additive, k, rng), n_fitted) + _unit(_mix(products, k, rng), n_fitted)
+        value = _unit(mixed(additive, k, rng), n_fitted) + _unit(mixed(products, k, rng), n_fitted)
     else:
-        value = _mix(additive, k, rng)
+        value = mixed(additive, k, rng)
     source = f"the {n_variants} causal variants of these {n_people} people"
     return whitened(value, groups, n_fitted, source, f"{bases_wanted(k, architecture)}, more people, or a smaller k")
 
@@ -186,7 +186,8 @@ def _dominance(causal: NDArray[np.integer], n_fitted: int | None) -> Floats:
     return _standardised(heterozygote - slope * dosage, n_fitted)
 
 
-def _mix(columns: Floats, k: int, rng: np.random.Generator) -> Floats:
+def mixed(columns: Floats, k: int, rng: np.random.Generator) -> Floats:
+    """Values ``[people, k]``: column j acts on dimension j mod k, with either sign and a weight of 0.5 to 1.5."""
     weights = np.zeros((columns.shape[1], k))
     variant = np.arange(len(weights))
     weights[variant, variant % k] = rng.choice([-1.0, 1.0], len(weights)) * rng.uniform(0.5, 1.5, len(weights))

@@ -37,6 +37,7 @@ from genebrain.genetics.haplotypes.common_alleles import AlleleMask
 from genebrain.genetics.haplotypes.dosages import dosages
 from genebrain.genetics.haplotypes.policies import NEVER_ON, Policies
 from genebrain.genetics.haplotypes.report import GenotypeReport
+from genebrain.genetics.model.options import CHUNK_BP
 
 __all__ = ["ChunkSet", "build_chunks", "content_fingerprint", "dosages", "stored_chunks"]
 
@@ -50,7 +51,7 @@ def build_chunks(
     windows: Sequence[Window],
     samples: Sequence[str],
     *,
-    chunk_bp: int = 1500,
+    chunk_bp: int = CHUNK_BP,
     cut_origin: CutOrigin = "genome",
     policies: Policies | None = None,
     mask: AlleleMask | None = None,
@@ -226,6 +227,6 @@ def content_fingerprint(
         **({"unphased_drawn": "by person"} if policies.unphased == "random" else {}),
         **({} if mask is None else {"mask": mask.digest}),
         "counting_rows": None if rows is None else [int(row) for row in rows],
-        "settings": {"chunk_bp": 1500, "cut_origin": "genome"} | settings,
+        "settings": {"chunk_bp": CHUNK_BP, "cut_origin": "genome"} | settings,
     }
     return hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=KEY_BYTES).hexdigest()

@@ -23,6 +23,7 @@ from genebrain.genetics.genotypes.source import GenotypeSource
 from genebrain.genetics.haplotypes.common_alleles import AlleleMask
 from genebrain.genetics.haplotypes.policies import Policies
 from genebrain.genetics.haplotypes.resolve import WindowAlleles, open_genotypes, resolve
+from genebrain.genetics.model.options import CHUNK_BP
 from genebrain.genetics.store.table_files import read_array, write_tensors
 
 KEY_BYTES = 16
@@ -60,7 +61,7 @@ class CutInputs:
     reference: Path | KeptLetters
     windows: Sequence[Window]
     samples: Sequence[str]
-    chunk_bp: int = 1500
+    chunk_bp: int = CHUNK_BP
     cut_origin: CutOrigin = "genome"
     policies: Policies = field(default_factory=Policies)
     mask: AlleleMask | None = None

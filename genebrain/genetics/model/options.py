@@ -17,6 +17,8 @@ Context = Literal["chunks", "yarn", "sliding_window"]
 ATTENTION: tuple[Attention, ...] = get_args(Attention)
 Strand = Literal["forward", "both_mean", "both_concat"]
 CONTEXT: tuple[Context, ...] = get_args(Context)
+CHUNK_BP = 1500
+"""Letters of a chunk where nothing else is said."""
 
 
 @dataclass(frozen=True)

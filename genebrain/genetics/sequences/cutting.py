@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genebrain.common.types import UserError
+from genebrain.genetics.model.options import CHUNK_BP
 from genebrain.genetics.model.tokenizer import FrameRule, K
 from genebrain.genetics.store.table_files import KEY_BYTES
 
@@ -44,7 +45,7 @@ class Cutting:
         than a chunk, an error there, is one chunk.
     """
 
-    chunk_bp: int = 1500
+    chunk_bp: int = CHUNK_BP
     overlap_bp: int = 0
     rule: FrameRule = "pad_right"
     parity: bool = False

@@ -74,9 +74,3 @@ class Delays(SparseMechanism):
         pattern = np.sqrt(n) * np.linalg.qr(rng.standard_normal((n, tier.k)))[0]
         model = DelayedSources(mixing, DELAY_S * pattern, settings["tr"])
         return BrainPart(model, parcels, np.zeros((tier.n_sites, n)), DELAY_S)
-
-    def problems(self, tier: Tier, settings: Mapping[str, Any]) -> list[str]:
-        """Every dimension needs a direction among the parcels."""
-        if tier.k <= settings["n_parcels"]:
-            return []
-        return [f"k={tier.k} is more than n_parcels={settings['n_parcels']}"]

@@ -55,6 +55,12 @@ class SparseMechanism(Mechanism):
         columns = np.ascontiguousarray(np.concatenate(found).T)
         return GeneticPart(genetic_values(columns, tier.k, tier.architecture, groups, rng["trait"], n), causal)
 
+    def problems(self, tier: Tier, settings: Mapping[str, Any]) -> list[str]:
+        """Every dimension needs a direction among the parcels."""
+        if tier.k <= settings["n_parcels"]:
+            return []
+        return [f"k={tier.k} is more than n_parcels={settings['n_parcels']}"]
+
 
 class GroupMechanism(SparseMechanism):
     """Base of the mechanisms in which each dimension of the trait acts on a group of parcels of its own.
@@ -116,7 +122,7 @@ class ModeMechanism(Mechanism):
 
 
 @register_mechanism
-class Modes(SparseMechanism, ModeMechanism):
+class Modes(ModeMechanism, SparseMechanism):
     """A few causal variants per dimension; the trait in the log innovation variance of connectome modes."""
 
     name = "modes"

@@ -95,12 +95,6 @@ class OscillatorMechanism(SparseMechanism):
         model = coupled_oscillators(parcels, tier.k, settings["tr"], rng)
         return BrainPart(model, parcels, np.zeros((tier.n_sites, settings["n_parcels"])), STRENGTH)
 
-    def problems(self, tier: Tier, settings: Mapping[str, Any]) -> list[str]:
-        """Every dimension needs a direction among the parcels."""
-        if tier.k <= settings["n_parcels"]:
-            return []
-        return [f"k={tier.k} is more than n_parcels={settings['n_parcels']}"]
-
 
 def coupled_oscillators(parcels: Parcels, k: int, tr: float, rng: np.random.Generator) -> Oscillators:
     """Oscillators on a synthetic connectome; each dimension has a pattern of its own over the parcels."""

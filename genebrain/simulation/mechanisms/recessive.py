@@ -9,7 +9,7 @@ from genebrain.simulation.genome.sources import Genomes
 from genebrain.simulation.mechanisms.modes import ModeMechanism
 from genebrain.simulation.mechanisms.registry import GeneticPart, Streams, register_mechanism
 from genebrain.simulation.tiers import Tier
-from genebrain.simulation.traits import choose_causal, whitened
+from genebrain.simulation.traits import choose_causal, mixed, whitened
 
 
 @register_mechanism
@@ -22,7 +22,7 @@ class Recessive(ModeMechanism):
 
     def genetics(self, source: Genomes, tier: Tier, groups: NDArray[np.int64], rng: Streams) -> GeneticPart:
         """Effects of either sign and a size of 0.5 to 1.5, as in ``modes``."""
-        n, wanted, k = source.n_fitted, tier.k * tier.causal_per_dim, tier.k
+        n, wanted = source.n_fitted, tier.k * tier.causal_per_dim
         causal = choose_causal((d[:, :n] for d in source.dosages), source.usable, wanted, rng["causal"])
         columns = []
         for window, dosages in enumerate(source.dosages):
@@ -31,8 +31,6 @@ class Recessive(ModeMechanism):
                 homozygous = (copies == 2).astype(np.float64)
                 homozygous -= homozygous[:n].mean()
                 columns.append(homozygous / max(homozygous[:n].std(), 1e-9))
-        own = np.arange(len(columns))
-        effects = np.zeros((len(columns), k))
-        effects[own, own % k] = rng["trait"].choice([-1.0, 1.0], len(own)) * rng["trait"].uniform(0.5, 1.5, len(own))
-        values = whitened(np.stack(columns, axis=1) @ effects, groups, n, f"homozygotes of {len(columns)} variants")
+        values = mixed(np.stack(columns, axis=1), tier.k, rng["trait"])
+        values = whitened(values, groups, n, f"homozygotes of {len(columns)} variants")
         return GeneticPart(values, causal)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from genebrain.common.types import UserError
+from genebrain.common.registry import Registry
 from genebrain.simulation.genome.sources import Genomes
 from genebrain.simulation.scans import Parcels
 from genebrain.simulation.tiers import Tier
@@ -129,32 +129,11 @@ class Mechanism:
         return []
 
 
-MECHANISMS: dict[str, Mechanism] = {}
+MECHANISMS: Registry[Mechanism] = Registry("mechanism")
 """All mechanisms by name."""
 
 
 def register_mechanism(kind: type[Mechanism]) -> type[Mechanism]:
-    """Enter a mechanism under its name (class decorator).
-
-    Raises
-    ------
-    ValueError
-        The name is taken.
-    """
-    if kind.name in MECHANISMS:
-        raise ValueError(f"there is a mechanism {kind.name!r} already: {type(MECHANISMS[kind.name]).__name__}")
-    MECHANISMS[kind.name] = kind()
+    """Enter a mechanism under its name (class decorator); a name that is taken is a ``UserError``."""
+    MECHANISMS.add(kind.name, kind())
     return kind
-
-
-def get_mechanism(name: str) -> Mechanism:
-    """Look a mechanism up.
-
-    Raises
-    ------
-    UserError
-        When there is none of this name.
-    """
-    if name not in MECHANISMS:
-        raise UserError(f"there is no mechanism `{name}`; choose one of: {', '.join(MECHANISMS)}")
-    return MECHANISMS[name]
