@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genebrain import stored_settings
-from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.splits.splits import Split, load_split
 from genebrain.common.reading import read_record
 from genebrain.common.run_folder import RunFolder, write_json
 from genebrain.common.types import IntArray, UserError
 from genebrain.runs.care.people import ALONE, PEOPLE, alone_gone, known_people, refuse_changed, rows_now, write_people
 from genebrain.runs.care.withdrawn import WITHDRAWN, take_alleles_of_then
-from genebrain.sides.connectome import ConnectomeSide
-from genebrain.sides.scans import BrainSide, EncoderSide
+from genebrain.sides.scans import BrainSide
 from genebrain.sides.vectors.brains import VectorBrain
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.vectors.kinds import GenomeSide
@@ -78,7 +76,7 @@ def _scans(brain: BrainSide, workspace: Workspace) -> str:
     if isinstance(brain, VectorBrain):
         return cohort.fingerprint
     more = [] if workspace.unpaired_inputs(brain) is None else [cohort.unpaired_scans]  # which brings them there
-    store = brain.scans(cohort, workspace.store) if isinstance(brain, EncoderSide) else _stored(brain, workspace)
+    store = brain.scans(cohort, workspace.store)
     known = store.index["sha256"]
     scans = hashlib.blake2b(digest_size=16)
     for key in [key for table in (cohort.scans, *more) for key in store.keys(table)]:
@@ -95,10 +93,6 @@ def _genomes(genetics: GenomeSide, workspace: Workspace, training: IntArray) -> 
         genomes.update(chunks.keys.tobytes())
         genomes.update(np.ascontiguousarray(chunks.index).tobytes())
     return genomes.hexdigest()
-
-
-def _stored(brain: ConnectomeSide, workspace: Workspace) -> ScanStore:
-    return ScanStore(brain.folder(workspace.store))
 
 
 def saved_split(run: Path, workspace: Workspace) -> Split:

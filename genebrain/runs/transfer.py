@@ -19,7 +19,6 @@ import pandas as pd
 
 from genebrain.alignment.model import AlignmentModel
 from genebrain.brain.connectome.stored_moments import values_of
-from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.splits import Split
 from genebrain.common.files import write_private
@@ -37,7 +36,7 @@ from genebrain.sides.brains.seen_scans import FILE, refuse_seen, save_seen
 from genebrain.sides.connectome import ConnectomeSide, person_scans
 from genebrain.sides.genes.elsewhere import genes_elsewhere, save_gene_coordinates
 from genebrain.sides.people import Subjects
-from genebrain.sides.scans import BrainSide, EncoderSide
+from genebrain.sides.scans import BrainSide
 from genebrain.sides.vectors.brains import VectorBrain
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.vectors.kinds import GenomeSide
@@ -79,7 +78,7 @@ def save_coordinates(experiment: Experiment, workspace: Workspace, split: Split,
         learned = np.concatenate([values[split.training], *(workspace.unpaired_inputs(brain) or ())])
         write_private(folder / FILE, "".join(f"{mark}\n" for mark in sorted(_marks(learned))).encode())
     else:
-        scans = _scan_store(brain, workspace)
+        scans = brain.scans(cohort, workspace.store)
         keys, table = person_scans(cohort, scans), cohort.scans
         known = [key for row in split.training for key in keys[row]]
         if getattr(brain, "unpaired", False):
@@ -207,15 +206,9 @@ def refuse_known(folder: Path, side: BrainSide, workspace: Workspace) -> None:
                 "result on them would be too good: leave them out (`exclude:` in cohort.yaml)"
             )
         return
-    scans = _scan_store(side, workspace)
+    scans = side.scans(cohort, workspace.store)
     keys = [key for person in person_scans(cohort, scans) for key in person]
     refuse_seen(folder, scans, cohort.scans, keys, where, "leave these people out (`exclude:` in cohort.yaml)")
-
-
-def _scan_store(side: ConnectomeSide | EncoderSide, workspace: Workspace) -> ScanStore:
-    if isinstance(side, EncoderSide):
-        return side.scans(workspace.cohort, workspace.store)
-    return ScanStore(side.folder(workspace.store))
 
 
 def _marks(values: FloatArray) -> list[str]:

@@ -134,22 +134,18 @@ class ConnectomeSide:
 
     def ingest(self, cohort: Cohort, store: Path, *, progress: bool = True) -> tuple[dict[str, Any], set[int]]:
         """Bring the scans into the store; returns counts, and the people with a usable scan."""
-        scans, report = self._filled(cohort.scans, cohort, store, progress)
-        keys = scans.keys(cohort.scans)
+        report = self._filled(cohort.scans, cohort, store, progress)
+        keys = self.scans(cohort, store).keys(cohort.scans)
         usable = {person for person, key in zip(cohort.scans["person"], keys, strict=True) if key is not None}
         return report.summary(), usable
 
-    def _filled(
-        self, table: pd.DataFrame, cohort: Cohort, store: Path, progress: bool
-    ) -> tuple[ScanStore, IngestReport]:
+    def _filled(self, table: pd.DataFrame, cohort: Cohort, store: Path, progress: bool) -> IngestReport:
         from genebrain.brain.store.fill import ingest_scans
-        from genebrain.brain.store.store import ScanStore
 
-        report = ingest_scans(
+        return ingest_scans(
             table, self.folder(store), atlas=cohort.atlas, cleaning=self.cleaning, min_frames=self.min_frames,
             short="skip", progress=progress,
         )  # fmt: skip
-        return ScanStore(self.folder(store)), report
 
     def inputs(
         self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True
@@ -159,9 +155,8 @@ class ConnectomeSide:
         Of very many people they are made when features are asked for, some people at a time.
         """
         from genebrain.brain.connectome.stored_moments import ManyScans
-        from genebrain.brain.store.store import ScanStore
 
-        scans = ScanStore(self.folder(store))
+        scans = self.scans(cohort, store)
         keys = person_scans(cohort, scans)
         if 8 * len(keys) * scans.shape[-1] ** 2 > KEPT:
             return ManyScans(scans, keys, _steps(scans), self.despikes, progress)
@@ -192,13 +187,20 @@ class ConnectomeSide:
                 f"brain.unpaired=true: everybody in the participants table of {cohort.name} who has scans has a genome "
                 "too, or a relative who has both: leave it out, or list people who have scans alone"
             )
-        (scans, _), keys = self._filled(table, cohort, store, progress), dict[int, list[str]]()
+        self._filled(table, cohort, store, progress)
+        scans, keys = self.scans(cohort, store), dict[int, list[str]]()
         for person, key in zip(table["person"], scans.keys(table), strict=True):
             if key is not None:
                 keys.setdefault(int(person), []).append(key)
         if not keys:
             raise UserError(f"brain.unpaired=true: none of {len(table)} scans of people without a genome can be used")
         return self.summaries(scans, list(keys.values()), progress=progress)
+
+    def scans(self, cohort: Cohort, store: Path) -> ScanStore:
+        """The store of the series."""
+        from genebrain.brain.store.store import ScanStore
+
+        return ScanStore(self.folder(store))
 
     def folder(self, store: Path) -> Path:
         """Where the series of the scans lie."""
@@ -293,7 +295,6 @@ def person_scans(cohort: Cohort, store: ScanStore) -> list[list[str]]:
     for person, key in zip(cohort.scans["person"], keys, strict=True):
         if key is not None:
             scans[person].append(key)
-    empty = sum(not one for one in scans)
-    if empty:
+    if empty := sum(not one for one in scans):
         raise UserError(f"{empty} of {len(cohort)} people have no usable scan in the store")
     return scans

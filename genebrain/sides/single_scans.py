@@ -16,7 +16,6 @@ import numpy as np
 
 from genebrain.brain.connectome.base import needed
 from genebrain.brain.encoders.embed import embed_windows, embeddings_folder
-from genebrain.brain.store.store import ScanStore
 from genebrain.cohort.participants import Cohort
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.sides.connectome import ConnectomeSide, person_scans
@@ -84,7 +83,7 @@ Numbers = tuple[IntArray, Iterator[tuple[Any, ...]]]
 
 
 def _moments(side: ConnectomeSide, cohort: Cohort, store: Path, training: IntArray, progress: bool) -> Numbers:
-    scans = ScanStore(side.folder(store))
+    scans = side.scans(cohort, store)
     person, blocks = _several(person_scans(cohort, scans), training)
     return person, (side.summaries(scans, keys, progress=progress) for keys in blocks)
 

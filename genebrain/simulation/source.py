@@ -70,3 +70,11 @@ class CohortSource:
             n_parcels=self.n_parcels,
             mechanism=self.mechanism,
         )
+
+
+Source = CohortSource | Path | str
+
+
+def path_of(cohort: Source) -> Path:
+    """Path of the ``cohort.yaml`` that a verb is given, simulated at first use where it is a recipe."""
+    return cohort.resolve() if isinstance(cohort, CohortSource) else Path(cohort)

@@ -13,7 +13,6 @@ from genebrain.alignment.closed_form.fit import ClosedFormSettings, fit_closed_f
 from genebrain.alignment.closed_form.latents import JOINED, kind_of
 from genebrain.alignment.model import AlignmentModel
 from genebrain.brain.connectome.first_order import LIMIT, FirstOrderFit, first_order_fit
-from genebrain.brain.store.store import ScanStore
 from genebrain.common.types import IntArray, Metrics
 from genebrain.evaluation.verdict import number
 from genebrain.sides.connectome import DEFAULT_KINDS, ConnectomeSide, person_scans
@@ -102,7 +101,7 @@ def _tried(side: ConnectomeSide, workspace: Workspace, subjects: Subjects, train
 
 
 def _series(side: ConnectomeSide, workspace: Workspace, training: IntArray) -> FirstOrderFit:
-    store = ScanStore(side.folder(workspace.store))
+    store = side.scans(workspace.cohort, workspace.store)
     keys: list[Any] = person_scans(workspace.cohort, store)
     some = [keys[row][0] for row in training[:: max(1, len(training) // LOOKED_AT)]]
     return first_order_fit((store.read(key), store.valid(key), store.frame_numbers(key)) for key in some)

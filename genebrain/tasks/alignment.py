@@ -18,7 +18,7 @@ from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.scans import BrainSide, EncoderSide
 from genebrain.sides.vectors.kinds import GenomeSide
-from genebrain.simulation.source import CohortSource
+from genebrain.simulation.source import Source, path_of
 from genebrain.studies.fold_runs import evaluate_folds, fit_folds
 from genebrain.tasks.second_cohort import CohortPlace, evaluate_elsewhere, refuse_out
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from genebrain.sides.workspace import Workspace
 else:
     Workspace = Any  # loading it costs seconds; the types of the options can be read without
-
-Source = CohortSource | Path | str
 
 
 def simulate(out: Path | str, **settings: Any) -> Path:
@@ -58,7 +56,7 @@ def check(
     with TemporaryDirectory() as folder:
         given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(folder))
         result = check_cohort(
-            _path(given.cohort),
+            path_of(given.cohort),
             most_scans=most_scans,
             progress=True,
             needs_time_step=given.brain.needs_time_step,
@@ -101,7 +99,7 @@ def embed(
 
     share = shard_of_run(shard)
     genetics, brain = genetics or GeneSide(), brain or ConnectomeSide()
-    workspace = Workspace(open_cohort(_path(cohort), genetics, brain), store)
+    workspace = Workspace(open_cohort(path_of(cohort), genetics, brain), store)
     done: Metrics = {}
     with using(engine, share):
         try:
@@ -175,7 +173,7 @@ def fit(
         )  # fmt: skip
         experiment.check()
         refuse_another(run, asdict(experiment), not_yet_known=["cohort"])  # before files of people are read
-        path = _path(given.cohort)
+        path = path_of(given.cohort)
         workspace = workspace or Workspace(open_sources(path, given), store, progress=progress)
         refuse_another_cohort(Path(run), path, workspace.cohort.fingerprint)
         if progress:
@@ -286,12 +284,8 @@ def ablate(
         given.genetics, given.brain, pooling or GenePooling(), alignment or AlignmentSettings(train="none"),
         trainer or TrainerSettings(), split or SplitSettings(), 0,
     )  # fmt: skip
-    workspace = Workspace(open_sources(_path(given.cohort), given), store)
+    workspace = Workspace(open_sources(path_of(given.cohort), given), store)
     return run_ablation(
         workspace, base, dict(ablation["arms"]) if arms is None else own_arms(arms), Path(run), list(seeds),
         reference=reference, gallery_size=gallery_size, jobs=jobs, fit=fit, evaluate=evaluate,
     )  # fmt: skip
-
-
-def _path(cohort: Source) -> Path:
-    return cohort.resolve() if isinstance(cohort, CohortSource) else Path(cohort)

@@ -9,10 +9,8 @@ from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.scans import BrainSide
 from genebrain.sides.vectors.kinds import GenomeSide
-from genebrain.simulation.source import CohortSource
+from genebrain.simulation.source import Source, path_of
 from genebrain.tasks.second_cohort import CohortPlace
-
-Source = CohortSource | Path | str
 
 
 def plan(
@@ -36,7 +34,7 @@ def plan(
 
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers}: at least 1 is wanted")
-    people = load_cohort(cohort.resolve() if isinstance(cohort, CohortSource) else Path(cohort))
+    people = load_cohort(path_of(cohort))
     tell((problem.message for problem in people.warnings), "warning: ")
     predicted, costs = plan_costs(people, genetics or GeneSide(), brain or ConnectomeSide(), workers=workers)
     if "report" in predicted and "sampled" not in predicted:

@@ -14,15 +14,13 @@ from genebrain.common.reading import read_record
 from genebrain.common.types import Metrics, UserError
 from genebrain.engines.settings import EngineSettings
 from genebrain.sides.scans import EncoderSide
-from genebrain.simulation.source import CohortSource
+from genebrain.simulation.source import Source, path_of
 
 if TYPE_CHECKING:
     from genebrain.runs.pretrain import Pretraining
     from genebrain.sides.workspace import Workspace
 else:
     Workspace = Any  # loading it costs seconds; the types of the options can be read without
-
-Source = CohortSource | Path | str
 
 
 def pretrain(
@@ -79,7 +77,7 @@ def pretrain(
             return _on_scans(choice, Path(input), atlas, parcel_coordinates, Path(run), store, probe, progress)
         if cohort is None:
             raise UserError("nothing to learn from: give a cohort, or input=FOLDER_OR_TABLE of scans")
-        path = _path(cohort)
+        path = path_of(cohort)
         workspace = workspace or Workspace(path, store, progress=progress)
         targets = (probe,) if isinstance(probe, str) else tuple(probe)
         if targets:
@@ -123,7 +121,7 @@ def probe(
 
     targets = (target,) if isinstance(target, str) else tuple(target)
     settings = ProbeSettings(targets, tuple(compare), random_seed, n_bootstrap, n_permutations)
-    workspace = workspace or Workspace(_path(cohort), store, progress=progress)
+    workspace = workspace or Workspace(path_of(cohort), store, progress=progress)
     metrics = probe_encoder(_encoder(brain), workspace, split or SplitSettings(), settings, seed=seed)
     if out is not None:
         write_json(Path(out), metrics)
@@ -163,10 +161,6 @@ def _tell(folder: Path, brain: EncoderSide, progress: bool) -> None:
     if progress:
         print(read_record(folder / "pretraining.json").get("verdict", ""))
         print(f"weights: use them with brain={brain.encoder} brain.path={folder / 'encoder'}")
-
-
-def _path(cohort: Source) -> Path:
-    return cohort.resolve() if isinstance(cohort, CohortSource) else Path(cohort)
 
 
 def _encoder(brain: EncoderSide | None) -> EncoderSide:

@@ -172,10 +172,8 @@ def _outcome(run: NamedRun, experiment: Experiment, counts: Mapping[str, int]) -
 
 def _usable(cohort: Cohort, brain: BrainSide, store: Path) -> Cohort:
     """Those with a usable scan in the store, as :meth:`Workspace.ingest` leaves them; no scan is read."""
-    from genebrain.brain.store.store import ScanStore
-
     if isinstance(brain, ConnectomeSide):
-        keys = ScanStore(brain.folder(store)).keys(cohort.scans)
+        keys = brain.scans(cohort, store).keys(cohort.scans)
         usable = [key is not None for key in keys]
     elif isinstance(brain, EncoderSide):
         bank = brain.bank(brain.shared(cohort, store), cohort, store)

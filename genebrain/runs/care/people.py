@@ -21,8 +21,7 @@ from genebrain.brain.store.store import ScanStore
 from genebrain.common.reading import contents_of, read_record
 from genebrain.common.run_folder import write_json
 from genebrain.common.types import FloatArray, IntArray, UserError
-from genebrain.sides.connectome import ConnectomeSide
-from genebrain.sides.scans import BrainSide, EncoderSide
+from genebrain.sides.scans import BrainSide
 from genebrain.sides.vectors.brains import VectorBrain
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.vectors.kinds import GenomeSide
@@ -162,7 +161,7 @@ def scan_marks(brain: BrainSide, workspace: Workspace) -> Iterable[tuple[str, st
     if isinstance(brain, VectorBrain):
         (values,) = brain.inputs(cohort, workspace.store, np.empty(0, np.int64))
         return _of_vectors(cohort.table["participant_id"], values)
-    return _stored(_store(brain, workspace), cohort.scans)
+    return _stored(brain.scans(cohort, workspace.store), cohort.scans)
 
 
 def _alone_marks(brain: BrainSide, workspace: Workspace) -> Iterable[tuple[str, str]]:
@@ -173,13 +172,7 @@ def _alone_marks(brain: BrainSide, workspace: Workspace) -> Iterable[tuple[str, 
     if isinstance(brain, VectorBrain):
         names = table.sort_values("person", kind="stable")["participant_id"].unique()
         return _of_vectors(names, unpaired[0])
-    return _stored(_store(brain, workspace), table)
-
-
-def _store(brain: ConnectomeSide | EncoderSide, workspace: Workspace) -> ScanStore:
-    if isinstance(brain, EncoderSide):
-        return brain.scans(workspace.cohort, workspace.store)
-    return ScanStore(brain.folder(workspace.store))
+    return _stored(brain.scans(workspace.cohort, workspace.store), table)
 
 
 def _of_vectors(names: Iterable[str], values: FloatArray) -> Iterable[tuple[str, str]]:

@@ -66,9 +66,7 @@ class EstimatorSide(ConnectomeSide):
         self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True
     ) -> tuple[PeopleSeries]:
         """The series of everybody's scans, read when they are asked for; ``training`` is not looked at."""
-        from genebrain.brain.store.store import ScanStore
-
-        scans = ScanStore(self.folder(store))
+        scans = self.scans(cohort, store)
         return (PeopleSeries(scans, person_scans(cohort, scans)),)
 
     def fit(self, inputs: tuple[PeopleSeries], rows: IntArray) -> dict[str, EstimatorFeature]:  # type: ignore[override]
