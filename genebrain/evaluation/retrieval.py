@@ -112,13 +112,12 @@ def recall_curve(
     genome_id: IntArray | None = None,
     gallery_size: int = 64,
     n_bootstrap: int = 1000,
-    seed: int = 0,
 ) -> Metrics:
     """Recall at every k up to ``gallery_size``, mean of both directions: lists k, recall, low, high."""
     gene, brain = check_embeddings(gene, brain)
     genome = _labels(genome_id, len(gene), "genome_id")
     _check_gallery(gallery_size, full_gallery(len(gene), genome), "the test set offers")
-    bootstrap = FamilyBootstrap(_labels(families, len(gene), "families"), n_bootstrap, seed)
+    bootstrap = FamilyBootstrap(_labels(families, len(gene), "families"), n_bootstrap)
     ks = list(range(1, gallery_size + 1))
     hits = [
         bootstrap.sums(recalls(rank_counts(*pair, genome), gallery_size, ks)) for pair in ((gene, brain), (brain, gene))

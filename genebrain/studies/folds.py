@@ -8,7 +8,6 @@ luck of who was there, and not that the models share most of their training peop
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def is_folded(run: Path) -> bool:
     return (run / FILE).is_file()
 
 
-def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., Run] = load_run) -> Metrics:
+def judge_folds(run: Path, settings: JudgementSettings) -> Metrics:
     """Judge all folds together; writes ``metrics.json`` and ``figures/`` beside them.
 
     Raises
@@ -69,11 +68,11 @@ def judge_folds(run: Path, settings: JudgementSettings, open_run: Callable[..., 
     if settings.split != "test":
         raise UserError(f"split={settings.split}: everybody is tested once in the folds of {run}; leave split out")
     verify_run(run, results=False)
-    first = open_run(fold_folder(run, 0))
+    first = load_run(fold_folder(run, 0))
     n_folds = first.experiment.split.folds or 1
     if (said := read_record(run / FILE).get("folds")) != n_folds:
         raise UserError(f"{run / FILE} says {said} folds, {fold_folder(run, 0)} is one of {n_folds}: restore a copy")
-    runs = [first, *(open_run(fold_folder(run, number)) for number in range(1, n_folds))]
+    runs = [first, *(load_run(fold_folder(run, number)) for number in range(1, n_folds))]
     folds = [_fold(one, settings) for one in runs]
     largest = min(full_gallery(len(fold.genome), fold.genome) for fold in folds)
     size = usual_gallery(settings.gallery_size, largest)

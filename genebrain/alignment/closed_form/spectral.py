@@ -118,14 +118,14 @@ def grouped_folds(families: IntArray, n_folds: int, seed: int) -> list[IntArray]
     return [np.flatnonzero(fold_of_family[member] == fold) for fold in range(n_folds)]
 
 
-def varimax(loadings: FloatArray, max_iterations: int = 200) -> FloatArray:
+def varimax(loadings: FloatArray) -> FloatArray:
     """Orthogonal ``R [dims, dims]`` that makes ``loadings [rows, dims] @ R`` sparse (Kaiser 1958)."""
     p, k = loadings.shape
     rotation = np.eye(k)
     if p == 0 or k < 2 or not np.any(loadings):
         return rotation
     previous = 0.0
-    for _ in range(max_iterations):
+    for _ in range(200):
         rotated = loadings @ rotation
         squares = rotated**2  # a third power takes twenty times as long as everything else here
         gradient = loadings.T @ (rotated * (squares - squares.mean(axis=0)))

@@ -137,30 +137,16 @@ class BeyondMoments(ConnectomeFeature):
     A subclass has :meth:`learn` and :meth:`features`, which get that alone.
     """
 
-    def fit(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
-        *more: Any,
-    ) -> Self:
-        """Learn from TRAINING people: the parcels that they share from the moments, all else from ``more``."""
+    def fit(self, C0: FloatArray, C1: FloatArray, *more: Any) -> Self:
+        """Learn from TRAINING people: shared parcels from the moments, the rest from what follows them."""
         self.fit_parcels(C0, C1)
-        self.learn(*more)
+        self.learn(*more[2:])
         return self
 
-    def transform(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
-        *more: Any,
-    ) -> Float32:
+    def transform(self, C0: FloatArray, C1: FloatArray, *more: Any) -> Float32:
         """Features of any people, float32 ``[people, columns]``."""
         self.fitted(C0.shape[-1])
-        return self.features(*more)
+        return self.features(*more[2:])
 
     def learn(self, *more: Any) -> None:
         """Learn from TRAINING people; :attr:`shared` is known."""

@@ -14,7 +14,7 @@ from genebrain.brain.connectome.base import ConnectomeFeature
 from genebrain.brain.connectome.missing_parcels import Float64
 from genebrain.brain.connectome.moments import Float32, scan_moments
 from genebrain.brain.store.store import ScanStore
-from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.common.types import FloatArray, UserError
 
 LARGEST = 1 - 1e-7
 
@@ -24,16 +24,12 @@ class Correlation(ConnectomeFeature):
 
     words = "connectome, correlations between parcels"
 
-    def fit(
-        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
-    ) -> Self:
-        """Learn which parcels the training subjects share. ``edges`` and ``frames`` are not needed."""
+    def fit(self, C0: FloatArray, C1: FloatArray, *more: Any) -> Self:
+        """Learn which parcels the training subjects share."""
         self.fit_parcels(C0, C1)
         return self
 
-    def transform(
-        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
-    ) -> Float32:
+    def transform(self, C0: FloatArray, C1: FloatArray, *more: Any) -> Float32:
         """Features of any subjects, float32 [n, P (P - 1) / 2]."""
         upper = np.triu_indices(int(self.fitted(C0.shape[-1]).used.sum()), k=1)
         features = np.empty((len(C0), len(upper[0])), np.float32)

@@ -45,7 +45,7 @@ class FirstOrderFit:
         return all(abs(r) <= LIMIT for r in self.autocorrelation)
 
 
-def first_order_fit(scans: Iterable[Scan], n_components: int = COMPONENTS) -> FirstOrderFit:
+def first_order_fit(scans: Iterable[Scan]) -> FirstOrderFit:
     """Fit one autoregression to all scans on their leading components, and look at what it leaves.
 
     Frames that do not follow one another are left out. Scans without all the parcels that the first one has are too.
@@ -75,7 +75,7 @@ def first_order_fit(scans: Iterable[Scan], n_components: int = COMPONENTS) -> Fi
     if not kept:
         raise ValueError("no scan to look at")
     covariance = np.mean([y.T @ y / len(y) for y, _ in kept], axis=0)
-    axes = np.linalg.eigh(covariance)[1][:, : -n_components - 1 : -1]
+    axes = np.linalg.eigh(covariance)[1][:, : -COMPONENTS - 1 : -1]
     projected = [(y @ axes, follows) for y, follows in kept]
     now = sum(y[1:][f].T @ y[:-1][f] for y, f in projected)
     past = sum(y[:-1][f].T @ y[:-1][f] for y, f in projected)

@@ -7,13 +7,13 @@ and is part of every covariance. Regressed out of every parcel, it takes with it
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from genebrain.brain.connectome.missing_parcels import Float64
 from genebrain.brain.connectome.tangent import Lag0Tangent, leading_components
-from genebrain.common.types import FloatArray, IntArray
+from genebrain.common.types import FloatArray
 
 TINY = 1e-9
 """Share of all power below which there is no global signal: it was taken out before."""
@@ -29,13 +29,11 @@ class WithoutGlobalSignal(Lag0Tangent):
     one_size = True
     words = "connectome, tangent space of the covariance without the global signal"
 
-    def fit(
-        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None = None, frames: IntArray | None = None
-    ) -> Self:
+    def fit(self, C0: FloatArray, C1: FloatArray, *more: Any) -> Self:
         """Learn parcels, basis and mean from TRAINING people."""
         used = self.fit_parcels(C0, C1).used.sum()
         total = np.zeros((used, used))
-        for _, c0, _, _ in self.batches(C0, C1, edges):
+        for _, c0, _, _ in self.batches(C0, C1, None):
             total += c0.sum(axis=0)
         self.basis = leading_components(total / len(C0), self.n_components)
         mean = self.basis.T @ total @ self.basis / len(C0)

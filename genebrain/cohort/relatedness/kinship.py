@@ -79,8 +79,8 @@ def hard_calls(dosage: NDArray[np.generic]) -> NDArray[np.int8]:
     return calls.astype(np.int8)
 
 
-def related_pairs(dosage: NDArray[np.generic], *, threshold: float = SECOND_DEGREE, block: int = 512) -> Pairs:
-    """Pairs of people whose KING-robust kinship is ``threshold`` or more, without holding the full matrix.
+def related_pairs(dosage: NDArray[np.generic], *, block: int = 512) -> Pairs:
+    """Pairs of people whose KING-robust kinship is `SECOND_DEGREE` or more, without holding the full matrix.
 
     ``dosage`` as in :func:`king_robust`; rows of the result are sorted by first, then second person.
     """
@@ -91,7 +91,7 @@ def related_pairs(dosage: NDArray[np.generic], *, threshold: float = SECOND_DEGR
         a = _Indicators(calls[top : top + block])
         for left in range(top, n, block):
             tile = _block(a, a if left == top else _Indicators(calls[left : left + block]))
-            rows, columns = np.nonzero(np.nan_to_num(tile, nan=-1.0) >= threshold)
+            rows, columns = np.nonzero(np.nan_to_num(tile, nan=-1.0) >= SECOND_DEGREE)
             upper = rows + top < columns + left
             rows, columns = rows[upper], columns[upper]
             found.append((rows + top, columns + left, tile[rows, columns]))

@@ -63,7 +63,7 @@ def write_figures(
         "recall": recall_bars(metrics),
         "retrieval_curve": retrieval_curve(metrics, curves),
         "null": null_distribution(metrics.get("permutation"), split),
-        "strata": stratum_bars(metrics.get("within_stratum"), split=split),
+        "strata": stratum_bars(metrics.get("within_stratum"), split),
         "similarity": None if gene is None or brain is None else similarity(gene, brain, strata, split),
         "history": training_curves(history or {}),
         "funnel": funnel_bars(funnel or {}),
@@ -172,9 +172,9 @@ def null_distribution(permutation: Metrics | None, split: str = "test") -> Figur
     return figure
 
 
-def stratum_bars(within: Metrics | None, min_cell: int = MIN_CELL, split: str = "test") -> Figure | None:
-    """Percentile rank inside each stratum of at least ``min_cell`` people."""
-    table = shown_strata(within, min_cell)
+def stratum_bars(within: Metrics | None, split: str) -> Figure | None:
+    """Percentile rank inside each stratum of at least `MIN_CELL` people."""
+    table = shown_strata(within)
     if within is None or not table:
         return None
     table = table[:MOST_STRATA]

@@ -13,6 +13,7 @@ from torch import Tensor
 from genebrain.genetics.model.encode import POOLINGS
 
 BATCH_TOKENS = 8192
+"""Most tokens of a batch, padding included; a longer string goes alone."""
 Read = Callable[[Tensor, Tensor], Tensor]
 """Ids int64 ``[batch, tokens]`` and mask of the real ones to hidden states ``[batch, tokens, hidden]``."""
 
@@ -22,7 +23,6 @@ def pooled_vectors(
     read: Read,
     hidden_size: int,
     pad: int,
-    batch_tokens: int = BATCH_TOKENS,
 ) -> dict[str, Tensor]:
     """Vectors float32 ``[strings, hidden_size]`` by pooling (last, mean, max).
 
@@ -34,12 +34,10 @@ def pooled_vectors(
     read : callable
     pad : int
         Id behind the end of shorter strings; masked.
-    batch_tokens : int
-        Most tokens of a batch, padding included; a longer string goes alone.
     """
     out = {name: torch.zeros(len(tokens), hidden_size) for name in POOLINGS}
     order = np.argsort([len(ids) for ids, _ in tokens], kind="stable")
-    for rows in _batches(order, [len(ids) for ids, _ in tokens], batch_tokens):
+    for rows in _batches(order, [len(ids) for ids, _ in tokens]):
         longest = max(len(tokens[row][0]) for row in rows)
         ids = np.full((len(rows), longest), pad, np.int64)
         mask, content = np.zeros(ids.shape, bool), np.zeros(ids.shape, bool)
@@ -64,10 +62,10 @@ def _pooled(hidden: Tensor, content: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _batches(order: NDArray[Any], lengths: Sequence[int], most: int) -> list[list[int]]:
+def _batches(order: NDArray[Any], lengths: Sequence[int]) -> list[list[int]]:
     batches: list[list[int]] = []
     for row in order.tolist():
-        if batches and (len(batches[-1]) + 1) * lengths[row] <= most:
+        if batches and (len(batches[-1]) + 1) * lengths[row] <= BATCH_TOKENS:
             batches[-1].append(row)
         else:
             batches.append([row])

@@ -111,9 +111,7 @@ def read_recovery_set(
     return RecoverySet(batch.ids, batch.sequences, labels, types, hygiene)
 
 
-def accuracy_table(
-    accuracy: FloatArray, baseline: FloatArray, types: Sequence[str], n_bp: int, seed: int = 0
-) -> pd.DataFrame:
+def accuracy_table(accuracy: FloatArray, baseline: FloatArray, types: Sequence[str], n_bp: int) -> pd.DataFrame:
     """Mean accuracy per type, then over all sequences, with intervals and chance levels.
 
     Parameters
@@ -136,7 +134,7 @@ def accuracy_table(
     for name in [*groups, OVERALL]:
         chosen = labels == name if name in groups else np.ones(len(labels), bool)
         values = np.asarray(accuracy, np.float64)[chosen]
-        bootstrap = FamilyBootstrap(np.arange(len(values)), seed=seed)
+        bootstrap = FamilyBootstrap(np.arange(len(values)))
         mean, draws = bootstrap.means(bootstrap.sums(values[None]))
         low, high = rate_interval(mean, draws, n_subjects=len(values) * n_bp, n_families=len(values))
         rows.append((name, len(values), mean[0], low[0], high[0], CHANCE, float(np.mean(baseline[chosen]))))

@@ -58,15 +58,13 @@ def check_sides(cohort: Cohort, genetics: Any = None, brain: Any = None) -> None
         raise UserError("; ".join(problems))
 
 
-def write_vector_cohort(
-    folder: Path, genes: Path | None, brains: Path | None, participants: Path | None = None, name: str = "vectors"
-) -> Path:
+def write_vector_cohort(folder: Path, genes: Path | None, brains: Path | None, participants: Path | None) -> Path:
     """Write a ``cohort.yaml`` that names files of vectors; returns its path. The same words leave the file as it is."""
     missing = [key for key, file in (("genes", genes), ("brains", brains)) if file is None]
     if missing:
         raise UserError(f"give {' and '.join(f'{key}=FILE' for key in missing)} too, or a cohort (cohort.path=...)")
     named = {"gene_vectors": genes, "brain_vectors": brains, "participants": participants}
-    content = {"name": name} | {key: str(Path(file).absolute()) for key, file in named.items() if file is not None}
+    content = {"name": "vectors"} | {key: str(Path(file).absolute()) for key, file in named.items() if file is not None}
     absent = [str(file) for file in named.values() if file is not None and not Path(file).is_file()]
     if absent:
         raise UserError(f"no such file: {', '.join(absent)}")

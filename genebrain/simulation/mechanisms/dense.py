@@ -35,7 +35,7 @@ class Dense(ModeMechanism):
         return GeneticPart(values, sites, columns / np.sqrt(p))
 
 
-def common_columns(source: Genomes, lowest_maf: float = LOWEST_MAF) -> tuple[Floats, list[tuple[int, int]]]:
+def common_columns(source: Genomes) -> tuple[Floats, list[tuple[int, int]]]:
     """Standardised dosages ``[people, variants]`` of frequent variants inside the windows, and which these are.
 
     Frequencies and scales are those of the people who are fitted (:attr:`Genomes.n_fitted`).
@@ -43,7 +43,7 @@ def common_columns(source: Genomes, lowest_maf: float = LOWEST_MAF) -> tuple[Flo
     columns, sites, n = [], [], source.n_fitted
     for window, (dosage, usable) in enumerate(zip(source.dosages, source.usable, strict=True)):
         share = dosage[:, :n].mean(axis=1) / 2
-        kept = np.flatnonzero((np.minimum(share, 1 - share) >= lowest_maf) & usable)
+        kept = np.flatnonzero((np.minimum(share, 1 - share) >= LOWEST_MAF) & usable)
         centred = dosage[kept] - 2 * share[kept, None]
         columns.append((centred / centred[:, :n].std(axis=1, keepdims=True)).T)
         sites += [(window, int(site)) for site in kept]

@@ -30,8 +30,7 @@ def gene_findings(
     families: IntArray,
     *,
     window: IntArray | None = None,
-    n: int = 1000,
-    seed: int = 0,
+    n: int,
 ) -> pd.DataFrame:
     """One row per window, the best first.
 
@@ -64,11 +63,11 @@ def gene_findings(
     parts, latents = _parts(closed, columns, observed, window, len(names))
     products = np.einsum("wnd,nd->wn", parts, latents)
     squares, power = np.einsum("wnd,wnd->wn", parts, parts), np.einsum("nd,nd->n", latents, latents)
-    boot = FamilyBootstrap(families, n, seed)
+    boot = FamilyBootstrap(families, n)
     means, draws = boot.means(boot.sums(np.concatenate([products, squares, power[None]])))
     w = len(names)
     r, drawn = _correlation(means[None], w)[0], _correlation(draws, w)
-    null = _dealt(parts, latents, families, n, seed)
+    null = _dealt(parts, latents, families, n)
     p = np.array([p_value(float(own), null[:, i]) for i, own in enumerate(products.sum(axis=1))])
     limits = np.array([interval(drawn[:, i]) for i in range(w)])
     weight = squares.sum(axis=1)
@@ -116,11 +115,9 @@ def _correlation(sums: NDArray[np.float64], w: int) -> NDArray[np.float64]:
     return np.divide(sums[:, :w], size, out=np.zeros_like(size), where=size > 1e-12)
 
 
-def _dealt(
-    parts: NDArray[np.float64], latents: NDArray[np.float64], families: IntArray, n: int, seed: int
-) -> NDArray[np.float64]:
+def _dealt(parts: NDArray[np.float64], latents: NDArray[np.float64], families: IntArray, n: int) -> NDArray[np.float64]:
     """The same sum of products with scans dealt to other families, ``[deals, windows]``."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     deals = deal(np.asarray(families), np.zeros(len(latents), np.int64), n, rng)
     flat = parts.reshape(len(parts), -1)
     found = [

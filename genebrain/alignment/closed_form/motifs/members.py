@@ -57,9 +57,8 @@ def motif_members(
     u: FloatArray,
     others: Sequence[Member],
     form: Form,
-    settings: PursuitSettings | None = None,
     *,
-    progress: bool = False,
+    progress: bool,
 ) -> tuple[MotifColumns | None, list[Member], dict[str, Any]]:
     """Members that read words beside allele counts; None and none where held-out people gain nothing.
 
@@ -80,12 +79,11 @@ def motif_members(
     exact, *alleles = blocks.sources[one.source]
     fitted = WindowColumns.fit(alleles, one.settings)
     beside = fitted.transform(alleles)
-    settings = settings or PursuitSettings()
     held_out: dict[str, FloatArray] = {}
     with tqdm(total=len(judge.left_out), desc="words", unit="fit", disable=not progress) as bar:
         for rows in judge.left_out:
             used = np.setdiff1d(np.arange(len(u)), rows)
-            words = pursue(exact[used], beside[used], u[used], settings)
+            words = pursue(exact[used], beside[used], u[used], PursuitSettings())
             columns = MotifColumns.of_words(words, counts_of(words, exact[used]), fitted)
             table = columns.transform([exact, *alleles]).astype(np.float64)
             posteriors = _posteriors(judge, table, u, rows, form)

@@ -57,14 +57,7 @@ class PursuitSettings:
     sweeps: int = 12
 
 
-def pursue(
-    exact: NDArray[np.generic],
-    background: FloatArray,
-    u: FloatArray,
-    settings: PursuitSettings | None = None,
-    *,
-    tick: Callable[[], object] = lambda: None,
-) -> list[Word]:
+def pursue(exact: NDArray[np.generic], background: FloatArray, u: FloatArray, settings: PursuitSettings) -> list[Word]:
     """Words in the order in which they were found.
 
     Parameters
@@ -75,10 +68,7 @@ def pursue(
         Allele counts, scaled as their effects are expected.
     u : float array [people, dims]
         Latents.
-    tick : callable
-        Called for every word.
     """
-    settings = settings or PursuitSettings()
     search = _Search.of(exact, background, u, settings)
     least = float(chdtri(u.shape[1], settings.least))
     found: list[Word] = []
@@ -90,7 +80,6 @@ def pursue(
             break
         found.append(best)
         search.take(best)
-        tick()
     return found
 
 

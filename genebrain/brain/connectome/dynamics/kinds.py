@@ -17,7 +17,7 @@ from genebrain.brain.connectome.dynamics.series import PeopleSeries, series_of
 from genebrain.brain.connectome.missing_parcels import Float64
 from genebrain.brain.connectome.moments import Float32
 from genebrain.brain.connectome.tangent import Lag0Tangent
-from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.common.types import FloatArray, UserError
 
 
 class DirectedCoupling(Lag0Tangent):
@@ -26,18 +26,12 @@ class DirectedCoupling(Lag0Tangent):
     one_size = True
     words = "which components run ahead of which, from one frame to the next"
 
-    def transform(
-        self,
-        C0: FloatArray,
-        C1: FloatArray,
-        edges: FloatArray | None = None,
-        frames: IntArray | None = None,
-    ) -> Float32:
+    def transform(self, C0: FloatArray, C1: FloatArray, *more: Any) -> Float32:
         """Features of any people, float32 ``[people, q (q - 1) / 2]``."""
         self.fitted(C0.shape[-1])
         one, other = np.triu_indices(self.basis.shape[1], 1)
         features = np.empty((len(C0), len(one)), np.float32)
-        for rows, _, c1, _ in self.batches(C0, C1, edges, self.basis):
+        for rows, _, c1, _ in self.batches(C0, C1, None, self.basis):
             led = self.whitening @ c1 @ self.whitening
             features[rows] = (led[:, one, other] - led[:, other, one]) / np.sqrt(2)
         return features

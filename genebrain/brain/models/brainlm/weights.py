@@ -19,7 +19,6 @@ from genebrain.brain.models.base import ScanEncoder
 from genebrain.brain.models.brainlm.config import BrainLMConfig, ViTMAEConfig
 from genebrain.brain.models.brainlm.image import ViTMAE
 from genebrain.brain.models.brainlm.region_time import BrainLM
-from genebrain.brain.models.parcel_input import ParcelInput
 from genebrain.brain.models.weight_files import differences, file_in, read_weight_file, table_of_tensors
 from genebrain.common.reading import read_record
 from genebrain.common.types import UserError
@@ -48,18 +47,14 @@ def detect_family(keys: Mapping[str, Any]) -> str:
     return found[0]
 
 
-def load_brainlm(
-    path: Path | str, contract: ParcelInput | None = None, *, config: Mapping[str, Any] | None = None
-) -> BrainLM | ViTMAE:
-    """An encoder in evaluation mode with the weights of a checkpoint.
+def load_brainlm(path: Path | str, *, config: Mapping[str, Any] | None = None) -> BrainLM | ViTMAE:
+    """An encoder in evaluation mode with the weights of a checkpoint; it has no contract yet.
 
     Parameters
     ----------
     path : path
         A folder with ``config.json`` and ``model.safetensors`` or ``pytorch_model.bin``, or a file of
         weights (``.safetensors``, ``.bin``, ``.pt``, ``.ckpt``) beside a ``config.json``.
-    contract : ParcelInput, optional
-        What the encoder shall ask of scans; without it only the masked pass runs.
     config : mapping, optional
         Content of ``config.json``, instead of the file.
 
@@ -83,9 +78,9 @@ def load_brainlm(
         raise UserError(f"{file} holds weights of the {family} family, but its configuration is of {found!r}")
     with torch.device("meta"):
         model: BrainLM | ViTMAE = (
-            BrainLM(BrainLMConfig.from_json(values), contract)
+            BrainLM(BrainLMConfig.from_json(values))
             if family == "region x time"
-            else ViTMAE(ViTMAEConfig.from_json(values), contract)
+            else ViTMAE(ViTMAEConfig.from_json(values))
         )
     load_weights(model, weights, str(file))
     return model.eval()
