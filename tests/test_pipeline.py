@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -163,29 +160,6 @@ def test_other_recipes_run_and_read_back(cohort, tmp_path, alignment, pooling):
     )  # fmt: skip
     found = tasks.evaluate(fitted, gallery_size=32, n_bootstrap=50, n_permutations=50, comparisons=(), progress=False)
     assert 0 <= found["retrieval"]["mean"]["recall@1"]["value"] <= 1
-
-
-@pytest.mark.slow  # test_tuned_pipeline.py breaks off a fit in the fast suite
-def test_a_killed_fit_ends_with_the_numbers_of_an_undisturbed_one(cohort, tmp_path):
-    options = [f"cohort.path={cohort}", "trainer.max_epochs=40", "trainer.patience=40", "alignment=textbook"]
-    assert genebrain("fit", *options, f"run={tmp_path / 'whole'}").returncode == 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "genebrain", "fit", *options, f"run={tmp_path / 'killed'}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    last = tmp_path / "killed" / "checkpoints" / "training" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
-        os.sched_yield()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert last.exists()
-    assert not (tmp_path / "killed" / "provenance.json").exists(), "it was over before it could be killed"
-    assert genebrain("fit", *options, f"run={tmp_path / 'killed'}").returncode == 0
-    whole, killed = (tmp_path / name / "checkpoints" / "towers.safetensors" for name in ("whole", "killed"))
-    assert whole.read_bytes() == killed.read_bytes()
-    histories = [pd.read_csv(tmp_path / name / "history.csv") for name in ("whole", "killed")]
-    pd.testing.assert_frame_equal(*histories)
 
 
 def test_an_ablation_pairs_its_arms_skips_what_is_done_and_never_encodes(cohort, run, tmp_path, monkeypatch):

@@ -11,16 +11,9 @@ import pytest
 from genebrain import config
 from genebrain.cli import VERBS, _first_of_sweep, _named_runs, main, named_first
 from genebrain.common.types import UserError
+from tests.test_docs import PAGES
 
 ROOT = Path(__file__).parent.parent
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "docs" / "doors").glob("*.md")),
-]
-
-
 PATHS = re.compile(r"\b(run|out|store|input|genes|brains|participants|atlas|vcf|[a-z]+\.path)=[^\s\[]+")
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, chndtr
 
-RECALL_AT = (1, 5, 10)
+from genebrain.evaluation.rank_metrics import RECALL_AT
 
 
 def bayes_ceiling(

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from genebrain.common.reading import read_record
 from genebrain.common.types import UserError
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("test", "validation")
 
@@ -31,18 +34,19 @@ def result_path(run: Path, name: str, split: str) -> Path:
     return plain if split == "test" else plain.with_name(f"{plain.stem}.{split}{plain.suffix}")
 
 
-def set_aside(metrics: Path, question: dict[str, Any]) -> Path | None:
-    """Rename a metrics file that answers another question (gallery, comparisons, ...); returns its new name.
+def set_aside(metrics: Path, question: dict[str, Any]) -> None:
+    """Rename a metrics file that answers another question (gallery, comparisons, ...), and say so.
 
     A file that cannot be read, or says nothing of its question, is set aside too.
     """
     if not metrics.exists():
-        return None
+        return
     try:
         before = read_record(metrics).get("question", {})
     except UserError:
         before = {}
     if before == json.loads(json.dumps(question)):
-        return None
+        return
     mark = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:8]
-    return metrics.replace(metrics.with_name(f"{metrics.stem}.{mark}{metrics.suffix}"))
+    kept = metrics.replace(metrics.with_name(f"{metrics.stem}.{mark}{metrics.suffix}"))
+    log.warning(f"note: {metrics.name} answered another question (other settings, or another version): now {kept.name}")

@@ -127,6 +127,8 @@ def _fit(
     record: Mapping[str, Any] | None,
     progress: bool,
 ) -> Path:
+    from genebrain.runs.transfer import save_coordinates  # it reads runs too
+
     run = folder.path
     with folder.stage("scans"):
         ingested = workspace.ingest(experiment.brain)
@@ -173,7 +175,7 @@ def _fit(
     write_tensors(folder.checkpoints / FEATURES, joined(features, fitted.brain_name).state())
     with replacing(run / "history.csv", private=False) as partial:
         pd.DataFrame(fitted.history).to_csv(partial, index=False)
-    _keep_coordinates(experiment, workspace, split, folder.checkpoints)
+    save_coordinates(experiment, workspace, split, folder.checkpoints)
     write_needs(run, experiment, workspace, split.training)
     cost, genotypes = workspace.genome_facts(experiment.genetics, split.training)
     folder.record(cost)
@@ -237,12 +239,6 @@ def gather_subjects(
             experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip
     return Subjects(tuned=tuned, **common)
-
-
-def _keep_coordinates(experiment: Experiment, workspace: Workspace, split: Split, folder: Path) -> None:
-    from genebrain.runs.transfer import save_coordinates  # it reads runs too
-
-    save_coordinates(experiment, workspace, split, folder)
 
 
 def told_rows(experiment: Experiment, subjects: Subjects, training: IntArray) -> dict[str, int]:

@@ -31,9 +31,11 @@ from genebrain.alignment.model import AlignmentModel
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings, TrainerSettings
 from genebrain.cohort.column_roles import confound_columns
 from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.runs.fit import Experiment
 from genebrain.runs.recipe import fit_alignment
 from genebrain.sides.people import Subjects
 from genebrain.sides.readings import Readings
+from genebrain.sides.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -57,21 +59,13 @@ class Arena:
         Features of everybody.
     train, validation, judged : int array
         Rows. No validation rows where these are judged.
-    table : DataFrame
-        Participants, for the confounds.
-    dosages : callable
-        Gives the dosage blocks of everybody; only called where asked for.
-    readings : float array, optional
-        Optimal readings of everybody's scans, of a simulated cohort that holds an effect.
-    genetic_values : float array, optional
-        True genetic values of everybody, of such a cohort.
-    seed : int
+    experiment, workspace
+        Of the run.
+    truth : dict of float arrays, optional
+        Optimal readings of everybody's scans (``u``) and true genetic values (``g``), of a simulated cohort that holds
+        an effect.
     folder : Path
         Scratch space for the arm that is trained by gradient.
-    progress : bool
-        Show the bars of the closed forms.
-    confounds : sequence of str or None
-        Columns of the table that the cohort names; None: by their usual names.
     """
 
     fitted: AlignmentModel
@@ -79,19 +73,21 @@ class Arena:
     train: IntArray
     validation: IntArray
     judged: IntArray
-    table: pd.DataFrame
-    dosages: Callable[[], list[FloatArray]]
-    readings: FloatArray | None
-    genetic_values: FloatArray | None
-    seed: int
+    experiment: Experiment
+    workspace: Workspace
+    truth: dict[str, FloatArray] | None
     folder: Path
-    progress: bool = False
-    confounds: Sequence[str] | None = None
 
     @property
     def training(self) -> IntArray:
         """Everybody that may be learned from."""
         return np.sort(np.concatenate([self.train, self.validation]))
+
+    @property
+    def confounds(self) -> FloatArray | None:
+        """Confounds of everybody; None when the participants table has none."""
+        cohort = self.workspace.cohort
+        return confound_matrix(cohort.table, self.training, cohort.own.confounds)
 
 
 def ridge_cca(arena: Arena) -> Vectors:
@@ -102,10 +98,8 @@ def ridge_cca(arena: Arena) -> Vectors:
 
 def confound_only(arena: Arena) -> Vectors | None:
     """Ridge CCA from confounds to the brain; None when the participants table has none."""
-    confounds = confound_matrix(arena.table, arena.training, arena.confounds)
-    if confounds is None:
-        return None
-    return _ridge(arena, confounds, _own_features(arena)[1])
+    confounds = arena.confounds
+    return None if confounds is None else _ridge(arena, confounds, _own_features(arena)[1])
 
 
 def dosage(arena: Arena) -> Vectors | None:
@@ -116,8 +110,9 @@ def dosage(arena: Arena) -> Vectors | None:
     closed = arena.fitted.closed_form
     if "dosages" in closed.alone:
         return closed_vectors(closed.of_family("dosages"), arena.subjects, arena.judged)
+    dosages = arena.workspace.dosage_blocks(arena.experiment.genetics)
     try:
-        return _closed_form(arena, arena.dosages(), arena.subjects.candidates, ColumnSettings(kind="dosages"))
+        return _closed_form(arena, dosages, arena.subjects.candidates, ColumnSettings(kind="dosages"))
     except TooManyColumnsError as error:
         log.warning(f"left out: the comparison dosage ({error})")
         return None
@@ -125,17 +120,17 @@ def dosage(arena: Arena) -> Vectors | None:
 
 def best_scan_reading(arena: Arena) -> Vectors | None:
     """The default recipe between the model's gene blocks and the optimal readings of the scans."""
-    if arena.readings is None:
+    if arena.truth is None:
         return None
-    return _closed_form(arena, arena.subjects.blocks, {"reading": arena.readings})
+    return _closed_form(arena, arena.subjects.blocks, {"reading": arena.truth["u"]})
 
 
 def best_gene_reading(arena: Arena) -> Vectors | None:
     """The default recipe between the true genetic values and the model's brain features."""
-    if arena.genetic_values is None:
+    if arena.truth is None:
         return None
     parts = {part: arena.subjects.brain[part] for part in arena.fitted.brain_name.split(JOINED)}
-    return _closed_form(arena, [arena.genetic_values], Readings(parts), ColumnSettings())
+    return _closed_form(arena, [arena.truth["g"]], Readings(parts), ColumnSettings())
 
 
 def textbook(arena: Arena) -> Vectors | None:
@@ -156,7 +151,7 @@ def textbook(arena: Arena) -> Vectors | None:
         TEXTBOOK,
         TEXTBOOK_TRAINER,
         arena.folder / "textbook",
-        seed=arena.seed,
+        seed=arena.experiment.seed,
         progress=False,
         closed=arena.fitted.closed_form,
     )
@@ -165,7 +160,7 @@ def textbook(arena: Arena) -> Vectors | None:
 
 def residualised(arena: Arena) -> Vectors | None:
     """The default recipe after regressing confounds out of both sides, coefficients from training people."""
-    confounds = confound_matrix(arena.table, arena.training, arena.confounds)
+    confounds = arena.confounds
     if confounds is None:
         return None
     rows, name = arena.training, arena.fitted.brain_name
@@ -239,11 +234,11 @@ def _closed_form(
         {name: values[rows] for name, values in brain.items()},
         arena.subjects.family[rows],
         genomes=arena.subjects.genome[rows],
-        seed=arena.seed,
+        seed=arena.experiment.seed,
         settings=ClosedFormSettings(
             columns=columns or ColumnSettings(item_width=arena.subjects.item_width), stack=True
         ),
-        progress=arena.progress,
+        progress=arena.workspace.progress,
     )
     judged = model.gene_columns(rows_of(blocks, arena.judged))
     return model.gene_vectors(judged), model.brain_vectors(brain[model.chosen["brain"]][arena.judged])
@@ -257,7 +252,7 @@ def _ridge(arena: Arena, columns: FloatArray, brain: FloatArray) -> Vectors:
     rows = arena.training
     people = arena.subjects
     model = fit_ridge_cca(
-        columns[rows], brain[rows], people.family[rows], seed=arena.seed, genomes=people.genome[rows]
+        columns[rows], brain[rows], people.family[rows], seed=arena.experiment.seed, genomes=people.genome[rows]
     )  # fmt: skip
     return model.gene_vectors(columns[arena.judged]), model.brain_vectors(brain[arena.judged])
 

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from genebrain.common.files import replacing
+from genebrain.evaluation.report.figures import save
+from genebrain.evaluation.report.style import new_figure
 
 
 def compare(results: pd.DataFrame, reference: str, metric: str) -> pd.DataFrame:
@@ -86,8 +85,7 @@ def markdown(table: pd.DataFrame, gallery_size: int, bounds: Mapping[str, float]
 
 def figure(table: pd.DataFrame, gallery_size: int, path: Path) -> None:
     """One dot with interval per arm, and the chance line."""
-    page = Figure(figsize=(7.2, 1.4 + 0.34 * len(table)), layout="constrained")
-    FigureCanvasAgg(page)
+    page = new_figure(7.2, 1.4 + 0.34 * len(table))
     axes = page.subplots()
     places = np.arange(len(table))
     low = table["low"].fillna(table["mean"]).to_numpy()
@@ -100,9 +98,7 @@ def figure(table: pd.DataFrame, gallery_size: int, path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, min(1.0, float(np.nanmax(high)) * 1.15))
     axes.set_xlabel(f"{table.attrs['metric']} among {gallery_size} candidates (dotted: chance; orange: reference)")
-    axes.spines[["top", "right"]].set_visible(False)
-    with replacing(path, private=False) as partial:
-        page.savefig(partial, format="png", dpi=160)
+    save(page, path)
 
 
 def _variance_of_mean(values: np.ndarray, overlap: float) -> float:

@@ -7,7 +7,6 @@ luck of who was there, and not that the models share most of their training peop
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,6 @@ from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.studies.baselines import COMPARISONS, Arena
 from genebrain.studies.judged import Judged, JudgementSettings, described, model_facts, strata_labels
 from genebrain.studies.known_answers import true_values
-
-log = logging.getLogger(__name__)
 
 FILE = "folds.json"
 POOLED = ("ridge_cca", "confound_only", "dosage")
@@ -109,8 +106,7 @@ def judge_folds(run: Path, settings: JudgementSettings) -> Metrics:
     metrics["verdict"] = verdict(metrics)
     gene, brain = folds[0].vectors["model"]
     with alone_in(run, "folder of folds"):
-        if kept := set_aside(run / "metrics.json", metrics["question"]):
-            log.warning(f"note: metrics.json answered another question: now {kept.name}")
+        set_aside(run / "metrics.json", metrics["question"])
         write_results(run, {"metrics.json": metrics, "funnel.json": cohort.funnel}, FILE)
         write_figures(
             run / "figures", metrics, gene=gene, brain=brain, strata=folds[0].strata, curves={}, history={},
@@ -122,12 +118,9 @@ def judge_folds(run: Path, settings: JudgementSettings) -> Metrics:
 def _fold(run: Run, settings: JudgementSettings) -> Fold:
     rows, cohort, split = run.rows("test"), run.cohort, run.split
     table = cohort.table.iloc[rows]
-    truth = true_values(cohort)
-    readings, genetic_values = (None, None) if truth is None else (truth["u"], truth["g"])
     arena = Arena(
-        run.fitted, run.subjects, split.train, split.validation, rows, cohort.table,
-        lambda: run.workspace.dosage_blocks(run.experiment.genetics), readings, genetic_values, run.experiment.seed,
-        run.path / "checkpoints" / "comparisons", run.progress, cohort.own.confounds,
+        run.fitted, run.subjects, split.train, split.validation, rows, run.experiment, run.workspace,
+        true_values(cohort), run.path / "checkpoints" / "comparisons",
     )  # fmt: skip
     vectors = {"model": run.fitted.vectors(run.subjects, rows)}
     for name in POOLED:

@@ -76,14 +76,12 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
         gene, brain = plain if fitted.kept == "closed_form" else fitted.vectors(subjects, rows)
         strata = strata_labels(cohort, rows, settings.strata)
         truth = true_values(cohort)
-        readings, genetic_values = (None, None) if truth is None else (truth["u"], truth["g"])
         arena = Arena(
-            fitted, subjects, split.train, choosing, rows, cohort.table,
-            lambda: workspace.dosage_blocks(experiment.genetics), readings, genetic_values, experiment.seed,
-            folder.checkpoints / "comparisons", workspace.progress, cohort.own.confounds,
+            fitted, subjects, split.train, choosing, rows, experiment, workspace, truth,
+            folder.checkpoints / "comparisons",
         )  # fmt: skip
         vectors = {"model": (gene, brain)}
-        asked = [name for name in settings.comparisons if name not in SIMULATED or readings is not None]
+        asked = [name for name in settings.comparisons if name not in SIMULATED or truth is not None]
         if isinstance(experiment.genetics, VectorGenes) and "dosage" in asked:
             log.warning("left out: the comparison dosage (genetics=vectors: there are no genotypes)")
             asked.remove("dosage")
@@ -126,10 +124,7 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
     metrics["cost"] = folder.cost()
     metrics["verdict"] = verdict(metrics)
     place = result_path(run, "metrics.json", settings.split)
-    if kept := set_aside(place, metrics["question"]):
-        log.warning(
-            f"note: {place.name} answered another question (other settings, or another version): now {kept.name}"
-        )
+    set_aside(place, metrics["question"])
     folder.write_result(place.name, metrics)
     shutil.rmtree(folder.checkpoints / "comparisons", ignore_errors=True)  # trained for this judgement alone
     history = {k: [row[k] for row in fitted.history] for k in (fitted.history[0] if fitted.history else ())}

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from genebrain.common.files import replacing
+from genebrain.evaluation.report.figures import save
+from genebrain.evaluation.report.style import new_figure
 
 MODEL, LEARNER, CEILING = "#0072b2", "#009e73", "0.45"
 
@@ -26,8 +25,7 @@ def learning_curve(results: pd.DataFrame, metric: str, path: Path) -> bool:
     table = curve_table(results, metric)
     if len(table) < 2:
         return False
-    page = Figure(figsize=(6.4, 4.2), layout="constrained")
-    FigureCanvasAgg(page)
+    page = new_figure(6.4, 4.2)
     axes = page.subplots()
     n = table["n_train"].to_numpy(dtype=float)
     axes.fill_between(n, table["low"], table["high"], color=MODEL, alpha=0.18, linewidth=0)
@@ -43,10 +41,8 @@ def learning_curve(results: pd.DataFrame, metric: str, path: Path) -> bool:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("people learned from (train and validation)")
     axes.set_ylabel(metric)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
-    with replacing(path, private=False) as partial:
-        page.savefig(partial, format="png", dpi=160)
+    save(page, path)
     return True
 
 

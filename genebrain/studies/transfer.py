@@ -6,7 +6,6 @@ the confounds of the second cohort retrieve of the model's own brain latents, cr
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,8 +32,6 @@ from genebrain.studies.judged import (
     model_facts,
     strata_labels,
 )
-
-log = logging.getLogger(__name__)
 
 FOLDS = 5
 
@@ -82,21 +79,14 @@ def judge_elsewhere(
     metrics["verdict"] = verdict(metrics)
     make_private(out)
     with alone_in(out, "folder of results"):
-        write_metrics(out, metrics, cohort.funnel)
+        set_aside(out / "metrics.json", metrics["question"])
+        write_results(out, {"metrics.json": metrics, "funnel.json": cohort.funnel})
         write_figures(
             out / "figures", metrics, gene=gene, brain=brain, strata=strata, history={},
             curves={name: who.curve(*pair) for name, pair in vectors.items()},
             funnel={k: v for k, v in cohort.funnel.items() if isinstance(v, int)},
         )  # fmt: skip
     return metrics
-
-
-def write_metrics(out: Path, metrics: Metrics, funnel: dict[str, Any]) -> None:
-    """Write metrics and funnel into a folder; metrics that answer another question are kept beside them."""
-    place = out / "metrics.json"
-    if kept := set_aside(place, metrics["question"]):
-        log.warning(f"note: {place.name} answered another question: now {kept.name}")
-    write_results(out, {place.name: metrics, "funnel.json": funnel})
 
 
 def confound_latents(

@@ -60,18 +60,12 @@ def opened_elsewhere(
     run: Path, experiment: Any, cohort: Path, store: Path | str | None, *, progress: bool
 ) -> tuple[Any, Any]:
     """Experiment and workspace for the cohort at this path, its scans read."""
-    from genebrain.sides.vectors.brains import VectorBrain
-    from genebrain.sides.vectors.cohorts import open_cohort
-    from genebrain.sides.vectors.genes import VectorGenes
+    from genebrain.sides.vectors.cohorts import open_cohort, without_file
     from genebrain.sides.workspace import Workspace
 
-    # Files of vectors that the sides name belong to the cohort of the run.
-    sides = [
-        replace(side, path=None) if isinstance(side, VectorGenes | VectorBrain) else side
-        for side in (experiment.genetics, experiment.brain)
-    ]
-    experiment = replace(experiment, genetics=sides[0], brain=sides[1])
-    workspace = Workspace(open_cohort(cohort, *sides), store, progress=progress)
+    genetics, brain = without_file(experiment.genetics), without_file(experiment.brain)
+    experiment = replace(experiment, genetics=genetics, brain=brain)
+    workspace = Workspace(open_cohort(cohort, genetics, brain), store, progress=progress)
     workspace.ingest(experiment.brain)
     return experiment, workspace
 

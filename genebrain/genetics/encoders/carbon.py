@@ -154,11 +154,7 @@ class CarbonEncoder:
                 f"(genetics.chunk_bp={6 * (most - 1)} at most)"
             )
         read = [(ids - KEPT, ids > END) for ids in tokens]
-        return pooled_vectors(read, self._read, self.hidden_size, UNKNOWN - KEPT)
-
-    def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
-        found = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device, torch.int64))
-        return found.last_hidden_state
+        return pooled_vectors(read, self.model, self.device, self.hidden_size, UNKNOWN - KEPT)
 
 
 def dna_weights(files: list[Path], expected: dict[str, torch.Size], dtype: torch.dtype) -> dict[str, Tensor]:

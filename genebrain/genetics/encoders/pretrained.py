@@ -157,11 +157,7 @@ class PretrainedEncoder:
                 f"{self.folder} reads {self.max_tokens:,} tokens, and {letters:,} letters are {longest:,}: make chunks "
                 f"shorter, such as genetics.chunk_bp={fitting}"
             )
-        return pooled_vectors(tokens, self._read, self.hidden_size, self.tokenizer.pad)
-
-    def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
-        found = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device, torch.int64))
-        return found.last_hidden_state
+        return pooled_vectors(tokens, self.model, self.device, self.hidden_size, self.tokenizer.pad)
 
     def _learned_positions(self) -> int | None:
         """Positions of a model that has a vector for each; None where they are computed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,12 @@ from genebrain.genetics.model.encode import POOLINGS
 
 BATCH_TOKENS = 8192
 """Most tokens of a batch, padding included; a longer string goes alone."""
-Read = Callable[[Tensor, Tensor], Tensor]
-"""Ids int64 ``[batch, tokens]`` and mask of the real ones to hidden states ``[batch, tokens, hidden]``."""
 
 
 def pooled_vectors(
     tokens: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]],
-    read: Read,
+    model: Any,
+    device: torch.device,
     hidden_size: int,
     pad: int,
 ) -> dict[str, Tensor]:
@@ -31,7 +30,8 @@ def pooled_vectors(
     tokens : sequence of (ids, content)
         Of each string; ``content`` is True at tokens that stand for letters. Marks are read and not pooled; a string
         without content is pooled over all its tokens.
-    read : callable
+    model : PreTrainedModel
+        Called with ids int64 ``[batch, tokens]`` and the mask of the real ones.
     pad : int
         Id behind the end of shorter strings; masked.
     """
@@ -46,7 +46,8 @@ def pooled_vectors(
             ids[place, : len(own)], mask[place, : len(own)] = own, True
             content[place, : len(own)] = letters if letters.any() else True
         with torch.inference_mode():
-            hidden = read(torch.from_numpy(ids), torch.from_numpy(mask)).float().cpu()
+            read = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device, torch.int64)
+            hidden = model(input_ids=read[0], attention_mask=read[1]).last_hidden_state.float().cpu()
         for name, values in _pooled(hidden, torch.from_numpy(content)).items():
             out[name][rows] = values
     return out

@@ -14,13 +14,11 @@ from genebrain.cohort.participants import Cohort
 from genebrain.common.types import FloatArray, UserError
 from genebrain.common.vectors import table_of
 from genebrain.runs.embed_scans import ScanSource
-from genebrain.runs.embed_vectors import genome_vectors as given_genomes
-from genebrain.runs.embed_vectors import scan_vectors as given_scans
-from genebrain.runs.new_people import genomes, scans
+from genebrain.runs.new_people import genomes, scans, vectors
 from genebrain.runs.new_people.genomes import NewGenomes, is_genotypes
 from genebrain.runs.transfer import load_elsewhere
 from genebrain.sides.vectors.brains import VectorBrain
-from genebrain.sides.vectors.cohorts import open_cohort
+from genebrain.sides.vectors.cohorts import open_cohort, without_file
 from genebrain.sides.vectors.genes import VectorGenes
 from genebrain.sides.workspace import Workspace
 
@@ -36,7 +34,7 @@ def embedded_genomes(run: Run, source: Any, ids: Sequence[str] | None, reference
             cohort = _of_vectors(experiment, path)
             table, values = experiment.genetics.read(cohort)
             source = pd.DataFrame(values, columns=table.columns, index=cohort.table["participant_id"])
-        return given_genomes(run.path, experiment, run.model, table_of(source, ids, "genome vectors"))
+        return vectors.genome_vectors(run.path, experiment, run.model, table_of(source, ids, "genome vectors"))
     path = cohort_path(source)
     if path is not None:
         people = NewGenomes.of_cohort(open_cohort(path, experiment.genetics, None))
@@ -65,7 +63,7 @@ def embedded_scans(
             (values,) = experiment.brain.inputs(cohort, Path(), cohort.table.index.to_numpy()[:0])
             columns = experiment.brain.read(cohort).columns
             source = pd.DataFrame(values, columns=columns, index=cohort.table["participant_id"])
-        return given_scans(run.path, experiment, run.model, table_of(source, ids, "brain vectors"))
+        return vectors.scan_vectors(run.path, experiment, run.model, table_of(source, ids, "brain vectors"))
     if path is not None:
         people = open_cohort(path, None, experiment.brain)
         store = store or people.folder / "store"
@@ -96,11 +94,7 @@ def cohort_path(source: Any) -> Path | None:
 
 
 def _of_vectors(experiment: Any, path: Path) -> Cohort:
-    sides = [
-        replace(side, path=None) if isinstance(side, VectorGenes | VectorBrain) else side
-        for side in (experiment.genetics, experiment.brain)
-    ]
-    return open_cohort(path, *sides)
+    return open_cohort(path, without_file(experiment.genetics), without_file(experiment.brain))
 
 
 def _picked(people: NewGenomes, wanted: list[str]) -> NewGenomes:

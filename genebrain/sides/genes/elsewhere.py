@@ -102,13 +102,12 @@ def genes_elsewhere(
     if isinstance(gene, VectorGenes):
         return read(gene, None)
 
-    def words() -> Any:
-        return counts_in(workspace.chunks(gene), read_windows(workspace.cohort.windows))
-
     cohort = workspace.cohort
     samples = cohort.table["genotype_id"].tolist()
     people = OtherGenotypes(cohort.genotypes, read_windows(cohort.windows), samples, f"cohort {cohort.name}")
-    return genes_in_coordinates(gene, folder, people, read, words)
+    return genes_in_coordinates(
+        gene, folder, people, read, lambda: counts_in(workspace.chunks(gene), read_windows(workspace.cohort.windows))
+    )
 
 
 def genes_in_coordinates(

@@ -159,10 +159,10 @@ class GeneFeatures(KeptWork):
             table = self.alleles(gene, training)
             dosages = dosage_sources(table, gene.frequencies)
 
-        def words() -> Any:
-            return counts_in(self.chunks(gene), read_windows(self.cohort.windows))
-
-        return gene_blocks(gene, embeddings, dosages, widths, words), next(iter(widths.values()), None)
+        blocks = gene_blocks(
+            gene, embeddings, dosages, widths, lambda: counts_in(self.chunks(gene), read_windows(self.cohort.windows))
+        )
+        return blocks, next(iter(widths.values()), None)
 
     def read_chunks(self, gene: GenomeSide, training: IntArray | None = None) -> ChunkSet:
         """Chunks that the encoder reads, under all masks together; the index is that of the first mask."""

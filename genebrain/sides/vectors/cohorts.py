@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ def vector_files(genetics: Any, brain: Any) -> dict[str, Path]:
     if isinstance(brain, VectorBrain) and brain.path is not None:
         files["brain_vectors"] = Path(brain.path)
     return files
+
+
+def without_file(side: Any) -> Any:
+    """The side for another cohort: a file of vectors that it names belongs to the cohort of the run."""
+    return replace(side, path=None) if isinstance(side, VectorGenes | VectorBrain) else side
 
 
 def open_cohort(path: Path | str, genetics: Any, brain: Any) -> Cohort:

@@ -11,20 +11,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from genebrain.alignment.losses.infonce import InfoNCE, _TiledLogSumExp, dense_infonce
 from genebrain.alignment.losses.relations import Relations
-
-
-def random_batch(n: int, d: int = 5, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    x, y = torch.randn(2, n, d, dtype=torch.float64, generator=generator)
-    return (
-        x.requires_grad_(),
-        y.requires_grad_(),
-        torch.tensor([0.4], dtype=torch.float64, requires_grad=True),
-    )
+from tests.alignment.losses.batches import random_batch
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -10,22 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from genebrain.alignment.losses.siglip import SigLIP
+from tests.alignment.losses.batches import random_batch
 
 
 def dense(x: Tensor, y: Tensor, log_scale: Tensor, bias: Tensor, genome: Tensor, ignored: Tensor) -> Tensor:
     sign = torch.where(genome[:, None] == genome, 1.0, -1.0).double()
     losses = -functional.logsigmoid(sign * (log_scale.exp() * x @ y.T + bias))
     return losses.masked_fill(ignored, 0.0).sum() / len(x)
-
-
-def random_batch(n: int, d: int = 5, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    x, y = torch.randn(2, n, d, dtype=torch.float64, generator=generator)
-    return (
-        x.requires_grad_(),
-        y.requires_grad_(),
-        torch.tensor([0.4], dtype=torch.float64, requires_grad=True),
-    )
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from genebrain.alignment.model import AlignmentModel
-from genebrain.alignment.towers.towers import tower_vectors
 from genebrain.cohort.tables.problems import Problems
 from genebrain.cohort.tables.vectors import check_gene_vectors, check_scan_vectors
 from genebrain.common.run_folder import read_json
 from genebrain.common.tensor_files import read_arrays
-from genebrain.common.types import FloatArray, UserError
+from genebrain.common.types import UserError
 from genebrain.common.vectors import VectorTable
 from genebrain.runs.fit import Experiment
+from genebrain.runs.new_people.genomes import scored
 from genebrain.runs.saved_features import FEATURES
 from genebrain.runs.transfer import COORDINATES, named_columns
 from genebrain.sides.vectors.brains import VectorBrain
@@ -41,11 +40,8 @@ def genome_vectors(run: Path, experiment: Experiment, model: AlignmentModel, tab
     check_gene_vectors(table, problems)
     problems.raise_errors("genome vectors")
     blocks, _ = blocks_of(table, table.values, experiment.pooling)
-    columns = model.closed_form.gene_columns(blocks)
-    if model.kept == "closed_form":
-        return _frame(table.ids, model.closed_form.gene_vectors(columns))
-    assert model.towers is not None
-    return _frame(table.ids, tower_vectors(model.towers.gene_tower, torch.from_numpy(columns)))
+    closed = model.closed_form
+    return scored(model, closed.gene_columns(blocks), closed.gene_vectors, "gene_tower", table.ids)
 
 
 def scan_vectors(run: Path, experiment: Experiment, model: AlignmentModel, table: VectorTable) -> pd.DataFrame:
@@ -74,10 +70,7 @@ def scan_vectors(run: Path, experiment: Experiment, model: AlignmentModel, table
     name = str(model.closed_form.chosen["brain"])
     features = experiment.brain.restore(name, read_arrays(run / "checkpoints" / FEATURES)).transform(means)
     people = [str(ids[i]) for i in order]
-    if model.kept == "closed_form":
-        return _frame(people, model.closed_form.brain_vectors(features))
-    assert model.towers is not None
-    return _frame(people, tower_vectors(model.towers.brain_tower, torch.from_numpy(features)))
+    return scored(model, features, model.closed_form.brain_vectors, "brain_tower", people)
 
 
 def _same_columns(run: Path, key: str, side: str, table: VectorTable) -> None:
@@ -92,7 +85,3 @@ def _same_columns(run: Path, key: str, side: str, table: VectorTable) -> None:
             f"the {found['n']:,} {side} vectors' columns have other names or another order than those that the model "
             "was fitted on"
         )
-
-
-def _frame(ids: list[str], values: FloatArray) -> pd.DataFrame:
-    return pd.DataFrame(values, index=ids, columns=[f"v{i}" for i in range(values.shape[1])])
