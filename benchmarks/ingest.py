@@ -23,9 +23,10 @@ import numpy as np
 import pandas as pd
 
 from genebrain.brain.store.journal import array_path
+from genebrain.brain.store.read_parcels import ReadingOptions
 from genebrain.brain.store.read_volumes import VolumeOptions
 from genebrain.brain.store.scan_table import read_scan_table
-from genebrain.brain.store.store import ScanStore, fill_store, ingest_scans
+from genebrain.brain.store.store import ScanStore, fill_store
 
 SHAPE, FRAMES, LABELS = (32, 38, 32), 120, 100
 ROUNDS = 2
@@ -58,13 +59,15 @@ def make_scans(folder: Path, n: int) -> tuple[pd.DataFrame, Path]:
 CHILD = """
 import json, pathlib, resource, sys, time
 from joblib.externals.loky import get_reusable_executor
-from genebrain.brain.store.store import ingest_scans
+from pathlib import Path
+from genebrain.brain.store.read_parcels import ReadingOptions
+from genebrain.brain.store.store import fill_store
 from genebrain.brain.store.scan_table import read_scan_table
 table, atlas, out, jobs = sys.argv[1:]
 table = read_scan_table(table)
 before = resource.getrusage(resource.RUSAGE_SELF)
 start = time.perf_counter()
-report = ingest_scans(table, out, atlas=atlas, jobs=int(jobs), progress=False)
+report = fill_store(table, out, ReadingOptions(atlas=Path(atlas)), jobs=int(jobs), progress=False)
 assert report.n_stored == len(table)
 if int(jobs) > 1:
     get_reusable_executor().shutdown(wait=True)
@@ -144,7 +147,7 @@ def main(n_scans: int = 1000) -> list[str]:
             np.save(folder / f"wide{i}.npy", np.random.default_rng(i).normal(size=(490, 424)).astype(np.float32))
             lines.append(f"{i}\twide{i}.npy\t0.735")
         wide.write_text("\n".join(lines))
-        ingest_scans(read_scan_table(wide), folder / "wide", progress=False)
+        fill_store(read_scan_table(wide), folder / "wide", ReadingOptions(), progress=False)
         for words, store, length, n in (
             (f"parcels, 50 x {LABELS}", parcels, 50, 4000),
             ("parcels, 200 x 424", ScanStore(folder / "wide"), 200, 2000),

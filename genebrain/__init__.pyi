@@ -46,6 +46,7 @@ from .genetics.finetuning.settings import TableSettings as TableSettings
 from .genetics.finetuning.settings import TokenSettings as TokenSettings
 from .genetics.finetuning.settings import TrainingSettings as TrainingSettings
 from .genetics.model.options import ModelOptions as ModelOptions, ReadingRules as ReadingRules
+from .genetics.haplotypes.policies import GenotypeRules as GenotypeRules
 from .runs.fit import Experiment as Experiment
 from .sides.connectome import ConnectomeSide as ConnectomeSide
 from .sides.estimators.registry import SCAN_ESTIMATORS as SCAN_ESTIMATORS

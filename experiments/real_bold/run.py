@@ -37,8 +37,9 @@ from genebrain.brain.pretraining.data import LookDataset, LookModule
 from genebrain.brain.pretraining.loop import make_module, train
 from genebrain.brain.pretraining.settings import ObjectiveSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
+from genebrain.brain.store.read_parcels import ReadingOptions
 from genebrain.brain.store.scan_table import read_scan_table
-from genebrain.brain.store.store import ScanStore, ingest_scans
+from genebrain.brain.store.store import ScanStore, fill_store
 from genebrain.brain.windows.bank import WindowBank
 from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.brain.windows.random_windows import RandomWindows
@@ -86,7 +87,7 @@ def make_store(folder: Path, work: Path) -> tuple[ScanStore, pd.DataFrame, list[
                 rows.append(f"{cohort}{person}\t{name}\t{path}\t{TR[cohort] or 'n/a'}")
     (work / "scans.tsv").write_text("\n".join(rows) + "\n")
     table = read_scan_table(work / "scans.tsv")
-    ingest_scans(table, work / "store", progress=False)
+    fill_store(table, work / "store", ReadingOptions(), progress=False)
     store = ScanStore(work / "store")
     return store, table, [str(key) for key in store.keys(table)]
 

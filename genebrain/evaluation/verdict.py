@@ -111,7 +111,7 @@ def judge(metrics: Metrics) -> Verdict:
         )
     if p_free is None:
         return Verdict("open", f"Above chance: {score}, but no permutation test was made.")
-    possible = _possible(mean, metrics)
+    possible = _possible(metrics)
     if p_stratified is None:
         caveat = "Without strata, site and ancestry remain possible causes."
         return Verdict("open", f"Above chance: {score}{possible} ({tests}). {caveat}")
@@ -171,7 +171,7 @@ def _above_ceiling(mean: Metrics, metrics: Metrics) -> str:
     return f"more than three standard errors above the ceiling of {number(top)}"
 
 
-def _possible(mean: Metrics, metrics: Metrics) -> str:
+def _possible(metrics: Metrics) -> str:
     share = share_of_possible(metrics)
     if share is None or share <= 0:
         return ""

@@ -136,10 +136,8 @@ def load_elsewhere(run: Path, experiment: Experiment, workspace: Workspace) -> t
         Another build, windows, atlas, number of parcels or columns, time step; people that the model has learned from;
         a run of an older version or with a part that knows its own people only.
     """
-    reason, folder = not_transferable(experiment), run / "checkpoints"
-    if reason:
-        raise UserError(f"the model of {run} reads its own cohort only: {reason}")
-    refuse_old(run)
+    refuse_own_only(run, experiment)
+    folder = run / "checkpoints"
     workspace.ingest(experiment.brain)
     refuse_others(read_json(folder / COORDINATES), coordinates(experiment, workspace), run, workspace.cohort.name)
     refuse_known(folder, experiment.brain, workspace)
@@ -156,8 +154,10 @@ def load_elsewhere(run: Path, experiment: Experiment, workspace: Workspace) -> t
     return model, subjects
 
 
-def refuse_old(run: Path) -> None:
-    """Refuse a run that did not keep what other people need."""
+def refuse_own_only(run: Path, experiment: Experiment) -> None:
+    """Refuse a run whose model cannot read other people, or that did not keep what they need."""
+    if reason := not_transferable(experiment):
+        raise UserError(f"the model of {run} reads its own cohort only: {reason}")
     if not (run / "checkpoints" / COORDINATES).is_file():
         raise UserError(
             f"{run} was fitted by an older version, which did not keep how other people are read: fit it again in "

@@ -140,12 +140,11 @@ class ConnectomeSide:
         return report.summary(), usable
 
     def _filled(self, table: pd.DataFrame, cohort: Cohort, store: Path, progress: bool) -> IngestReport:
-        from genebrain.brain.store.fill import ingest_scans
+        from genebrain.brain.store.fill import fill_store
+        from genebrain.brain.store.read_parcels import ReadingOptions
 
-        return ingest_scans(
-            table, self.folder(store), atlas=cohort.atlas, cleaning=self.cleaning, min_frames=self.min_frames,
-            short="skip", progress=progress,
-        )  # fmt: skip
+        options = ReadingOptions(atlas=cohort.atlas, cleaning=self.cleaning, min_frames=self.min_frames)
+        return fill_store(table, self.folder(store), options, short="skip", progress=progress)
 
     def inputs(
         self, cohort: Cohort, store: Path, training: IntArray, *, progress: bool = True

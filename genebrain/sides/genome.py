@@ -13,7 +13,7 @@ import numpy as np
 
 from genebrain.common.types import FloatArray, UserError
 from genebrain.genetics.encoders.protocol import DNA_ENCODERS, GENERATORS
-from genebrain.genetics.haplotypes.policies import Policies, ReferenceMismatch, Symbolic, Unphased
+from genebrain.genetics.haplotypes.policies import GenotypeRules, Policies
 from genebrain.genetics.model.options import CHUNK_BP, ReadingRules
 from genebrain.sides.genes.encoder import ReadsDNA
 from genebrain.sides.genes.rare import RARE_BELOW, checked_rare
@@ -31,10 +31,11 @@ Columns = Literal["auto", "both", "embeddings", "dosages", "both+motifs", "dosag
 
 
 @dataclass(frozen=True)
-class GeneSide(ReadingRules, ReadsDNA):
+class GeneSide(ReadingRules, GenotypeRules, ReadsDNA):
     """Which DNA encoder reads which pieces of the genome, under which policies.
 
-    Options of the encoder and of how it reads a chunk: :class:`genebrain.ReadsDNA`, :class:`genebrain.ReadingRules`.
+    Options of the encoder, of how it reads a chunk, and of odd genotypes: :class:`genebrain.ReadsDNA`,
+    :class:`genebrain.ReadingRules`, :class:`genebrain.GenotypeRules`.
 
     Parameters
     ----------
@@ -42,14 +43,6 @@ class GeneSide(ReadingRules, ReadsDNA):
         Bases per chunk, a multiple of 6; longer chunks cost more tokens: 1.5 kb needs 8 times fewer than 12 kb.
     cut_origin : {"genome", "window"}
         Cuts at multiples of ``chunk_bp`` of the genome (so that cohorts share chunks), or of the window.
-    unphased : {"error", "as_written", "random"}
-        Heterozygous genotypes without phase; random draws are seeded.
-    symbolic : {"drop", "error"}
-        Records such as <DEL>.
-    reference_mismatch : {"error", "report"}
-        REF differs from the FASTA.
-    missing_threshold : float
-        A window of a subject with a larger share of missing genotypes is masked.
     delta : bool
         Cohorts: subtract the vector of the reference chunk of the same place, so 0 where a person carries the
         reference. The vectors themselves are stored once, whether or not they are subtracted.
@@ -69,10 +62,6 @@ class GeneSide(ReadingRules, ReadsDNA):
 
     chunk_bp: int = CHUNK_BP
     cut_origin: Literal["genome", "window"] = "genome"
-    unphased: Unphased = "error"
-    symbolic: Symbolic = "drop"
-    reference_mismatch: ReferenceMismatch = "error"
-    missing_threshold: float = 0.1
     delta: bool = False
     tuning: Tuning = "frozen"
     lora: LoraSettings = field(default_factory=LoraSettings)
@@ -147,12 +136,7 @@ class GeneSide(ReadingRules, ReadsDNA):
         return EmbedOptions(**{one.name: getattr(self, one.name) for one in fields(ReadingRules)})
 
     def _policies(self) -> Policies:
-        return Policies(
-            unphased=self.unphased,
-            symbolic=self.symbolic,
-            reference_mismatch=self.reference_mismatch,
-            missing_threshold=self.missing_threshold,
-        )
+        return Policies(**{field.name: getattr(self, field.name) for field in fields(GenotypeRules)})
 
     def chunk_inputs(self, cohort: Cohort) -> dict[str, Any]:
         """Arguments of :func:`~genebrain.genetics.chunks.build.build_chunks` for the people of a cohort."""

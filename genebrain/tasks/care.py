@@ -129,9 +129,9 @@ def _list(store: Path, parts: list[Any], runs: list[Any]) -> list[dict[str, Any]
 
 
 def _verify(store: Path, parts: list[Any], progress: bool) -> list[dict[str, Any]]:
-    from genebrain.runs.care.verify import verify_store
+    from genebrain.runs.care.verify import verify_parts
 
-    found = verify_store(store, parts, progress=progress)
+    found = verify_parts(parts, progress=progress)
     print(f"{store}: {found.files:,} files in {len(parts)} parts were read to their end")
     if found.without:
         print(f"note: without a checksum (of an older version, or not finished): {', '.join(found.without)}")

@@ -44,7 +44,7 @@ def evaluate_elsewhere(
     from genebrain.studies.judgement import judge_run
     from genebrain.studies.transfer import judge_elsewhere
 
-    experiment, workspace = opened_elsewhere(run, experiment, cohort, store, progress=progress)
+    experiment, workspace = opened_elsewhere(experiment, cohort, store, progress=progress)
     if out is not None:
         if is_same(run, workspace):
             raise UserError(f"{cohort} is the cohort that {run} was fitted on: leave out= away")
@@ -56,9 +56,7 @@ def evaluate_elsewhere(
     return judge_run(run, experiment, workspace, settings)
 
 
-def opened_elsewhere(
-    run: Path, experiment: Any, cohort: Path, store: Path | str | None, *, progress: bool
-) -> tuple[Any, Any]:
+def opened_elsewhere(experiment: Any, cohort: Path, store: Path | str | None, *, progress: bool) -> tuple[Any, Any]:
     """Experiment and workspace for the cohort at this path, its scans read."""
     from genebrain.sides.vectors.cohorts import open_cohort, without_file
     from genebrain.sides.workspace import Workspace

@@ -103,7 +103,7 @@ def _opened(
     opened = load_run(run, store=store, progress=progress)
     if place is None:
         return opened, None
-    experiment, workspace = opened_elsewhere(opened.path, opened.experiment, Path(place), store, progress=progress)
+    experiment, workspace = opened_elsewhere(opened.experiment, Path(place), store, progress=progress)
     if is_own(opened.path, experiment, workspace):
         return load_run(run, cohort=place, store=store, progress=progress), None
     return opened, Path(place)

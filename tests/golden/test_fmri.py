@@ -18,9 +18,10 @@ from genebrain.brain.images.cleaning import Cleaning, clean
 from genebrain.brain.images.nifti import open_image
 from genebrain.brain.models.scaling import CohortScaling
 from genebrain.brain.parcels.series import usable_part
+from genebrain.brain.store.read_parcels import ReadingOptions
 from genebrain.brain.store.read_volumes import VolumeOptions
 from genebrain.brain.store.scan_table import read_scan_table, repetition_time
-from genebrain.brain.store.store import ScanStore, fill_store, ingest_scans
+from genebrain.brain.store.store import ScanStore, fill_store
 from genebrain.common.types import UserError
 from tests.oracles.parcel_scaling import robust_scale
 from tests.oracles.volume_scaling import normalise_volumes
@@ -137,8 +138,12 @@ def test_scrubbed_scans_go_through_the_store_with_their_gaps(tmp_path):
     table = read_scan_table(FOLDER / "bids")
     settings = dict(case["masker"])
     cleaning = Cleaning(load_confounds=case["load_confounds"], **settings)
-    report = ingest_scans(
-        table, tmp_path / "store", atlas=FOLDER / case["atlas"], cleaning=cleaning, jobs=1, progress=False
+    report = fill_store(
+        table,
+        tmp_path / "store",
+        ReadingOptions(atlas=FOLDER / case["atlas"], cleaning=cleaning),
+        jobs=1,
+        progress=False,
     )
     assert report.n_stored == len(MANIFEST["bold"])
     assert report.n_with_gaps == len(MANIFEST["bold"])  # the first frame is dropped everywhere

@@ -22,21 +22,19 @@ from genebrain.brain.connectome.dynamics.kinds import Coherence, DirectedCouplin
 from genebrain.brain.connectome.moments import (
     Moments,
     ScanSummary,
-    lag_moments,
     scan_moments,
     stack_moments,
     subject_moments,
 )
 from genebrain.brain.connectome.side_by_side import SideBySide
 from genebrain.brain.connectome.spectrum import LogSpectrum
-from genebrain.brain.connectome.stored_moments import ComponentProjection, moments_from_store, summaries_from_store
+from genebrain.brain.connectome.stored_moments import moments_from_store, summaries_from_store
 from genebrain.brain.connectome.tangent import InnovationTangent, Lag0Tangent, innovation_covariance
 from genebrain.brain.connectome.without_global import WithoutGlobalSignal
 
 __all__ = [
     "FEATURES",
     "Coherence",
-    "ComponentProjection",
     "Correlation",
     "DirectedCoupling",
     "Envelopes",
@@ -49,7 +47,6 @@ __all__ = [
     "SideBySide",
     "WithoutGlobalSignal",
     "innovation_covariance",
-    "lag_moments",
     "moments_from_store",
     "register_kind",
     "scan_moments",

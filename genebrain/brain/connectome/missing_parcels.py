@@ -9,7 +9,6 @@ subjects were filled is counted, never silent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,12 +63,6 @@ class SharedParcels:
         pairs = np.maximum(sums.pairs[np.ix_(keep, keep)], 1)
         return cls(used, sums.C0[np.ix_(keep, keep)] / pairs, sums.C1[np.ix_(keep, keep)] / pairs)
 
-    @overload
-    def apply(self, C0: FloatArray, C1: FloatArray, edges: FloatArray) -> tuple[Float64, Float64, Float64, int]: ...
-    @overload
-    def apply(
-        self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None
-    ) -> tuple[Float64, Float64, Float64 | None, int]: ...
     def apply(
         self, C0: FloatArray, C1: FloatArray, edges: FloatArray | None
     ) -> tuple[Float64, Float64, Float64 | None, int]:

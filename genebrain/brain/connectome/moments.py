@@ -45,10 +45,8 @@ class Moments(NamedTuple):
     frames: NDArray[np.int64]
 
 
-def lag_moments(
-    series: FloatArray, valid: BoolArray | None = None, frame_numbers: IntArray | None = None
-) -> tuple[Float32, Float32]:
-    """Lag-0 and lag-1 covariance of one scan, demeaned and divided by ONE scalar rms.
+def scan_moments(series: FloatArray, valid: BoolArray | None = None, frame_numbers: IntArray | None = None) -> Moments:
+    """Lag-0 and lag-1 covariance of one scan, demeaned and divided by ONE scalar rms, with its edge frames.
 
     Parcels are not z-scored: their relative variances carry information about the person, the unit of the
     scanner does not.
@@ -65,21 +63,15 @@ def lag_moments(
 
     Returns
     -------
-    C0, C1
-        float32 [parcels, parcels] each; ``C1[i, j]`` is the mean of ``y_i(t) y_j(t-1)``. The mean diagonal of
-        ``C0`` over valid parcels is 1.
+    Moments
+        With ``n = 1``; ``C1[0, i, j]`` is the mean of ``y_i(t) y_j(t-1)``. The mean diagonal of ``C0`` over valid
+        parcels is 1.
 
     Raises
     ------
     ValueError
         Fewer than 3 frames, no consecutive frames, no variance, or values that are not finite.
     """
-    moments = scan_moments(series, valid, frame_numbers)
-    return moments.C0[0], moments.C1[0]
-
-
-def scan_moments(series: FloatArray, valid: BoolArray | None = None, frame_numbers: IntArray | None = None) -> Moments:
-    """:func:`lag_moments` of one scan with the edge frames, as :class:`Moments` with ``n = 1``."""
     series = np.asarray(series)
     if series.ndim != 2 or len(series) < 3:
         raise ValueError(f"series must be [frames >= 3, parcels], got shape {series.shape}")

@@ -1,8 +1,6 @@
 """Lag moments of a cohort from a scan store, one scan in memory at a time.
 
-One subject per entry, several scans of a person pooled. Two ways: :func:`moments_from_store` keeps ``[n, P, P]``
-matrices (80 parcels: 51 kB a person); :class:`ComponentProjection` learns the leading components of the training
-mean in a first pass and keeps only ``[n, q, q]`` in the second (424 parcels and q = 25: 5 kB a person instead of 1.4
+One subject per entry, several scans of a person pooled: ``[n, P, P]`` matrices (80 parcels: 51 kB a person; 424: 1.4
 MB).
 """
 
@@ -10,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +18,6 @@ from genebrain.brain.connectome.band_powers import N_BANDS, band_powers
 from genebrain.brain.connectome.base import needed
 from genebrain.brain.connectome.despiking import despiked
 from genebrain.brain.connectome.dynamics.series import PeopleSeries
-from genebrain.brain.connectome.missing_parcels import Float64, ParcelSums, SharedParcels
 from genebrain.brain.connectome.moments import (
     Float32,
     Moments,
@@ -29,7 +26,6 @@ from genebrain.brain.connectome.moments import (
     stack_moments,
     subject_moments,
 )
-from genebrain.brain.connectome.tangent import leading_components
 from genebrain.common.types import BoolArray, IntArray
 from genebrain.common.words import no_bar
 
@@ -187,65 +183,3 @@ def _subjects(store: ReadsScans, keys: Keys, progress: bool = False) -> Iterator
         yield subject_moments(
             [scan_moments(store.read(key), store.valid(key), store.frame_numbers(key)) for key in scans]
         )
-
-
-@dataclass(frozen=True)
-class ComponentProjection:
-    """The leading components of the training subjects' mean covariance.
-
-    Features made of projected moments equal those made of the full ones with the same ``n_components``:
-    ``InnovationTangent(None)`` on :meth:`apply` is ``InnovationTangent(q)`` on :func:`moments_from_store`.
-
-    Attributes
-    ----------
-    shared
-        Parcels used, and the means that fill gaps.
-    basis
-        float64 [shared parcels, q].
-    """
-
-    shared: SharedParcels
-    basis: Float64
-
-    @classmethod
-    def fit(
-        cls, store: ReadsScans, training_keys: Keys, n_components: int, *, progress: bool = False
-    ) -> ComponentProjection:
-        """First pass, over TRAINING subjects only."""
-        sums: ParcelSums | None = None
-        for one in _subjects(store, training_keys, progress):
-            sums = sums or ParcelSums(one.C0.shape[-1])
-            sums.add(one.C0, one.C1)
-        if sums is None:
-            raise ValueError("no training subject was given")
-        shared = SharedParcels.from_sums(sums)
-        return cls(shared, leading_components(shared.C0, n_components))
-
-    def apply(self, store: ReadsScans, keys: Keys, *, progress: bool = False) -> Moments:
-        """Second pass: moments of any subjects on the components, float32 ``[n, q, q]``."""
-        return stack_moments((self._project(one) for one in _subjects(store, keys, progress)), len(keys))
-
-    def _project(self, one: Moments) -> Moments:
-        C0, C1, edges, _ = self.shared.apply(one.C0, one.C1, one.edges)
-        V = self.basis
-        return Moments(
-            (V.T @ C0 @ V).astype(np.float32),
-            (V.T @ C1 @ V).astype(np.float32),
-            (edges @ V).astype(np.float32),
-            one.frames,
-        )
-
-    def state(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Everything that was learned, as plain arrays for a checkpoint."""
-        return {
-            "used": self.shared.used.astype(np.uint8),
-            "mean_C0": self.shared.C0,
-            "mean_C1": self.shared.C1,
-            "basis": self.basis,
-        }
-
-    @classmethod
-    def from_state(cls, state: dict[str, np.ndarray[Any, Any]]) -> Self:
-        """Rebuild from :meth:`state`."""
-        used = np.asarray(state["used"]).astype(bool)
-        return cls(SharedParcels(used, state["mean_C0"], state["mean_C1"]), np.asarray(state["basis"]))

@@ -25,7 +25,7 @@ def make_module(
     return PretrainModule(
         objective.build(encoder, seed),
         encoder.prepare,
-        settings.optimiser,
+        settings,
         steps=steps,
         seed=seed,
         gather=gather_with_gradient if objective.negatives == "all_ranks" else None,

@@ -27,16 +27,18 @@ class OptimiserSettings:
     warmup: float = 0.05
     weight_decay: float = 0.01
 
-    def __post_init__(self) -> None:
-        if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.warmup < 1:
-            raise UserError(
-                f"optimiser: learning_rate={self.learning_rate:g} must be above 0, weight_decay={self.weight_decay:g} "
-                f"not below, warmup={self.warmup:g} in [0, 1)"
-            )
+    def optimiser_problems(self) -> list[str]:
+        """What cannot be, in words."""
+        if self.learning_rate > 0 and self.weight_decay >= 0 and 0 <= self.warmup < 1:
+            return []
+        return [
+            f"optimiser: learning_rate={self.learning_rate:g} must be above 0, weight_decay={self.weight_decay:g} "
+            f"not below, warmup={self.warmup:g} in [0, 1)"
+        ]
 
 
 @dataclass(frozen=True)
-class PretrainerSettings(DeviceSettings):
+class PretrainerSettings(DeviceSettings, OptimiserSettings):
     """Settings of the training loop.
 
     Parameters
@@ -51,12 +53,6 @@ class PretrainerSettings(DeviceSettings):
         Random looks at every training person per epoch.
     validation_passes : int
         Fixed looks at every validation person.
-    learning_rate : float
-        Peak, reached after the warm-up; then a cosine over all steps.
-    warmup : float
-        Share of all optimiser steps.
-    weight_decay : float
-        Not of norms, biases, positions, class tokens and state decays.
     gradient_clip : float
         Largest norm of the gradient; 0: none.
     accumulate : int
@@ -72,30 +68,18 @@ class PretrainerSettings(DeviceSettings):
     batch_size: int = 32
     passes: int = 4
     validation_passes: int = 2
-    learning_rate: float = 1e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.01
     gradient_clip: float = 1.0
     accumulate: int = 1
     recompute: bool = False
     workers: int = 0
 
     def __post_init__(self) -> None:
-        problems = self.device_problems()
+        problems = self.device_problems() + self.optimiser_problems()
         for key, least in (
             ("max_epochs", 1), ("patience", 1), ("batch_size", 2), ("passes", 1), ("validation_passes", 1),
             ("accumulate", 1), ("workers", 0), ("gradient_clip", 0),
         ):  # fmt: skip
             if getattr(self, key) < least:
                 problems.append(f"trainer.{key}={getattr(self, key)} must be at least {least}")
-        try:
-            _ = self.optimiser
-        except UserError as error:
-            problems.append(str(error))
         if problems:
             raise UserError("; ".join(problems))
-
-    @property
-    def optimiser(self) -> OptimiserSettings:
-        """Learning rate, warm-up and decay."""
-        return OptimiserSettings(self.learning_rate, self.warmup, self.weight_decay)

@@ -5,22 +5,17 @@ Reads a store, writes one page (mode 0600: carpets show single scans) without id
 
 from __future__ import annotations
 
-import base64
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from genebrain.brain.quality.figures import LARGE_FD, SHORT_MINUTES, figures
 from genebrain.brain.quality.numbers import ScanQuality, scan_quality
 from genebrain.common.files import write_private
+from genebrain.evaluation.report.html import data_url, png, template
 
-TEMPLATE = "page.html.jinja"
 MANY_LOST = 0.5
 """Share of a recording below which what is left of it is worth a sentence."""
 
@@ -55,20 +50,13 @@ def write_scan_report(
 
 def render(quality: ScanQuality) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(
+    return template(Path(__file__).parent).render(
         quality=quality,
         cards=_cards(quality),
         points=_points(quality),
         steps=_steps(quality.scans.tr),
         settings=_settings(quality.settings),
-        figures={name: _embedded(figure) for name, figure in figures(quality).items()},
+        figures={name: data_url(png(figure)) for name, figure in figures(quality).items()},
     )
 
 
@@ -148,11 +136,3 @@ def _settings(settings: dict[str, Any]) -> list[tuple[str, str]]:
             value = (" x " if key == "box" else ", ").join(map(str, value))
         rows.append((key.replace("_", " "), str(value) if value not in (None, "") else "none"))
     return rows
-
-
-def _embedded(figure: Figure) -> str:
-    """A figure as a data URL."""
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -18,12 +18,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from genebrain.brain.images.atlas import Strategy
-from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.store.job import Record, ScanJob, ScanOptions
 from genebrain.brain.store.journal import Journal, array_path, claim_folder, scan_keys
 from genebrain.brain.store.parcel_names import quarantine_other_names
-from genebrain.brain.store.read_parcels import ReadingOptions
 from genebrain.brain.store.report import IngestReport, commonest_reasons, lasting, report_of
 from genebrain.brain.store.spread import read_by_jobs, read_scans
 from genebrain.common.alone import waiting_for
@@ -31,58 +28,6 @@ from genebrain.common.files import StorageError, make_private, write_private
 from genebrain.common.types import UserError
 from genebrain.common.words import counted, told
 from genebrain.engines.run import CLAIMS, Engine, current
-
-
-def ingest_scans(
-    table: pd.DataFrame,
-    out_folder: Path | str,
-    *,
-    atlas: Path | str | None = None,
-    cleaning: Cleaning | None = None,
-    strategy: Strategy = "mean",
-    use_masks: bool = False,
-    largest_loss: float = 0.05,
-    min_frames: int = 30,
-    min_seconds: float = 0.0,
-    short: Literal["error", "skip", "keep"] = "error",
-    jobs: int | None = None,
-    progress: bool = True,
-) -> IngestReport:
-    """Read every scan of a table into a store.
-
-    Parameters
-    ----------
-    table
-        As :func:`genebrain.brain.store.scan_table.read_scan_table` returns it.
-    out_folder
-        Made if it does not exist. May hold an interrupted or an older ingest with the same settings.
-    atlas
-        Label image; needed as soon as the table lists images.
-    cleaning, strategy, use_masks, largest_loss
-        See :class:`~genebrain.brain.images.cleaning.Cleaning` and :class:`~genebrain.brain.images.atlas.Atlas`.
-    min_frames, min_seconds, short
-        A scan below either limit is an error at the end, left out and reported, or kept.
-    jobs
-        Worker processes of this machine; by default the engine in use reads (:mod:`genebrain.engines`). Small tables of
-        parcel series are read in this process.
-    progress
-        Whether to show a bar with rate and time left.
-
-    Raises
-    ------
-    UserError
-        See :func:`fill_store`.
-    """
-    options = ReadingOptions(
-        atlas=None if atlas is None else Path(atlas),
-        strategy=strategy,
-        largest_loss=largest_loss,
-        use_masks=use_masks,
-        cleaning=cleaning or Cleaning(),
-        min_frames=min_frames,
-        min_seconds=min_seconds,
-    )
-    return fill_store(table, out_folder, options, short=short, jobs=jobs, progress=progress)
 
 
 def fill_store(
@@ -98,8 +43,17 @@ def fill_store(
 
     Parameters
     ----------
-    table, out_folder, short, jobs, progress
-        See :func:`ingest_scans`.
+    table
+        As :func:`genebrain.brain.store.scan_table.read_scan_table` returns it.
+    out_folder
+        Made if it does not exist. May hold an interrupted or an older ingest with the same settings.
+    short
+        A scan below the limits of ``options`` is an error at the end, left out and reported, or kept.
+    jobs
+        Worker processes of this machine; by default the engine in use reads (:mod:`genebrain.engines`). Small tables of
+        parcel series are read in this process.
+    progress
+        Whether to show a bar with rate and time left.
     options
         :class:`~genebrain.brain.store.read_parcels.ReadingOptions` for parcels,
         :class:`~genebrain.brain.store.read_volumes.VolumeOptions` for volumes.

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from genebrain.brain.store.fill import fill_store, ingest_scans
+from genebrain.brain.store.fill import fill_store
 from genebrain.brain.store.job import Record
 from genebrain.brain.store.journal import INDEX, SETTINGS, array_path, matched_keys, read_records, scan_keys
 from genebrain.brain.store.report import IngestReport
@@ -24,7 +24,7 @@ from genebrain.common.hashing import sha256
 from genebrain.common.reading import read_npy, read_record
 from genebrain.common.types import BoolArray, UserError
 
-__all__ = ["IngestReport", "ScanStore", "fill_store", "ingest_scans"]
+__all__ = ["IngestReport", "ScanStore", "fill_store"]
 
 COMMON = ("n_frames", "tr", "recorded", "missing_voxels", "mean_fd", "moved")
 MOST_OPEN = {"parcels": 16_384, "volumes": 64}
@@ -42,7 +42,7 @@ OWN = {
 
 
 class ScanStore:
-    """Read access to a folder that :func:`fill_store` (or :func:`ingest_scans`) has filled.
+    """Read access to a folder that :func:`fill_store` has filled.
 
     Parameters
     ----------

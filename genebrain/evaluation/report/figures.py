@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from genebrain.common.files import replacing
@@ -20,6 +19,7 @@ from genebrain.common.types import FloatArray, IntArray, Metrics
 from genebrain.evaluation.disclosure import MIN_CELL, shown_strata
 from genebrain.evaluation.ranks import check_embeddings
 from genebrain.evaluation.report.comparisons import colour_of
+from genebrain.evaluation.report.html import png
 from genebrain.evaluation.report.run_figures import funnel_bars, training_curves
 from genebrain.evaluation.report.style import COLOURS, PALETTE, new_figure, pretty
 from genebrain.evaluation.verdict import judged_people, number
@@ -74,9 +74,8 @@ def write_figures(
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all."""
-    FigureCanvasAgg(figure)
     with replacing(path, private=False) as partial:
-        figure.savefig(partial, format="png", dpi=160)
+        partial.write_bytes(png(figure))
     return path
 
 

@@ -7,16 +7,10 @@ no network and no scripts. What is missing is said on the page. Computes no resu
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from genebrain.common.checksums import verify_run
 from genebrain.common.files import replacing
@@ -27,12 +21,12 @@ from genebrain.evaluation.disclosure import MIN_CELL, shown_count, shown_strata
 from genebrain.evaluation.limits import limits, older_judgement
 from genebrain.evaluation.model_choices import gene_sets, model_choices
 from genebrain.evaluation.report.comparisons import glossary
+from genebrain.evaluation.report.html import data_url, png, template
 from genebrain.evaluation.report.run_figures import funnel_bars, training_curves
 from genebrain.evaluation.report.style import pretty
 from genebrain.evaluation.result_files import result_path
 from genebrain.evaluation.verdict import judge, judged_people, number, share_of_possible
 
-TEMPLATE = "page.html.jinja"
 HEADINGS = {
     "shared": "Genome and brain match, also within strata",
     "open": "Above chance, not settled",
@@ -59,16 +53,11 @@ def write_report(run_folder: str | Path, split: str = "test") -> Path:
     """
     folder = Path(run_folder)
     verify_run(folder)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(rate=rate, measured=measured, pretty=pretty, p=number, count=shown_count)
+    layout = template(
+        Path(__file__).parent, rate=rate, measured=measured, pretty=pretty, p=number, count=shown_count
+    )  # fmt: skip
     with contents_of(result_path(folder, "metrics.json", split), "judge the run again (genebrain evaluate)"):
-        page = environment.get_template(TEMPLATE).render(context(folder, split))
+        page = layout.render(context(folder, split))
     path = result_path(folder, "report.html", split)
     sweep_output(path)
     with replacing(path, private=False) as partial:
@@ -84,11 +73,11 @@ def context(folder: Path, split: str = "test") -> dict[str, Any]:
     funnel = _json(folder / "funnel.json")
     history = _history(folder / "history.csv")
     figures = {
-        path.stem: _embed(path.read_bytes()) for path in sorted(result_path(folder, "figures", split).glob("*.png"))
+        path.stem: data_url(path.read_bytes()) for path in sorted(result_path(folder, "figures", split).glob("*.png"))
     }
     for name, figure in (("history", training_curves(history)), ("funnel", funnel_bars(funnel))):
         if name not in figures and figure is not None:
-            figures[name] = _embed(_png(figure))
+            figures[name] = data_url(png(figure))
     config = folder / "config.yaml"
     model = {k: v for k, v in (metrics.get("model") or {}).items() if k != "arms"}
     arms = (metrics.get("model") or {}).get("arms") or {}
@@ -239,14 +228,3 @@ def _full_gallery(metrics: Metrics) -> dict[str, Any] | None:
     if not full or "mean" not in full:
         return None
     return {"gallery_size": full.get("gallery_size", metrics["n_subjects"]), "mean": full["mean"]}
-
-
-def _png(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160)
-    return buffer.getvalue()
-
-
-def _embed(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

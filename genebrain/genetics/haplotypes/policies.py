@@ -30,14 +30,14 @@ _CHOICES = {
 
 
 @dataclass(frozen=True)
-class Policies:
+class GenotypeRules:
     """What to do with genotypes that do not say plainly what the two haplotypes are.
 
-    Attributes
+    Parameters
     ----------
     unphased : {"error", "as_written", "random"}
         Heterozygous genotypes without phase. ``0/0`` and ``1/1`` are always fine. ``random`` draws the order
-        from ``seed``, the id of the person and the place of the record.
+        from a seed, the id of the person and the place of the record.
     missing_threshold : float
         Missing alleles count as reference; a window of a subject with a larger share of records that miss an
         allele is masked (0..1).
@@ -46,14 +46,18 @@ class Policies:
         other alleles of the record stand. ``<*>`` and ``<NON_REF>`` mean what nobody was seen to carry.
     reference_mismatch : {"error", "report"}
         REF differs from the FASTA. ``report`` uses the record as it is.
-    seed : int
-        Only for ``unphased="random"``.
     """
 
     unphased: Unphased = "error"
     missing_threshold: float = 0.1
     symbolic: Symbolic = "drop"
     reference_mismatch: ReferenceMismatch = "error"
+
+
+@dataclass(frozen=True)
+class Policies(GenotypeRules):
+    """The rules, checked, with the ``seed`` of ``unphased="random"``; all others are of :class:`GenotypeRules`."""
+
     seed: int = 0
 
     def __post_init__(self) -> None:

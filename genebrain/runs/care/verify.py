@@ -52,7 +52,7 @@ class Findings:
         return True
 
 
-def verify_store(store: Path, parts: list[Part], *, progress: bool = True) -> Findings:
+def verify_parts(parts: list[Part], *, progress: bool) -> Findings:
     """Read every file of these parts and compare its checksum."""
     found = Findings()
     check = {INDEXES: _index, TABLES: _table, SCANS: _scans, EMBEDDINGS: _embeddings}

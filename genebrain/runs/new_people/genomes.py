@@ -41,9 +41,8 @@ from genebrain.runs.transfer import (
     COORDINATES,
     LETTERS,
     gene_coordinates,
-    not_transferable,
-    refuse_old,
     refuse_others,
+    refuse_own_only,
 )
 from genebrain.sides.compact import in_bases
 from genebrain.sides.genes.elsewhere import OtherGenotypes, genes_in_coordinates
@@ -131,10 +130,8 @@ def genome_vectors(
     side = experiment.genetics
     if not isinstance(side, GeneSide):
         raise UserError(f"{run} was fitted on vectors of genomes: give vectors of the new people, not genotypes")
-    reason, folder = not_transferable(experiment), run / "checkpoints"
-    if reason:
-        raise UserError(f"the model of {run} reads its own cohort only: {reason}")
-    refuse_old(run)
+    refuse_own_only(run, experiment)
+    folder = run / "checkpoints"
     wanted = read_json(folder / COORDINATES)
     if people.cohort is not None:
         refuse_others(_of_genomes(wanted), gene_coordinates(side, people.cohort), run, people.cohort.name)

@@ -24,9 +24,8 @@ from genebrain.runs.transfer import (
     COORDINATES,
     brain_coordinates,
     brain_features,
-    not_transferable,
-    refuse_old,
     refuse_others,
+    refuse_own_only,
 )
 from genebrain.sides.vectors.brains import VectorBrain
 from genebrain.sides.workspace import Workspace
@@ -80,9 +79,7 @@ def scan_vectors(
     side = experiment.brain
     if isinstance(side, VectorBrain):
         raise UserError(f"{run} was fitted on vectors of scans: give vectors of the new people, not scans")
-    if reason := not_transferable(experiment):
-        raise UserError(f"the model of {run} reads its own cohort only: {reason}")
-    refuse_old(run)
+    refuse_own_only(run, experiment)
     known = read_json(run / "checkpoints" / COORDINATES)
     wanted = {key: known[key] for key in BRAIN_KEYS if key in known}
     with TemporaryDirectory(prefix="genebrain-new-people-") as folder:

@@ -59,10 +59,7 @@ def _controls(
     who = Judged(table["family"].to_numpy(np.int64), table["genome"].to_numpy(np.int64), settings.n_bootstrap, size)
     place = folder.path / "controls"
     place.mkdir(exist_ok=True)
-    setting = Setting(
-        fitted, subjects, split.training, split.test, experiment, workspace, place, settings.n_shuffles,
-        workspace.progress,
-    )  # fmt: skip
+    setting = Setting(fitted, subjects, split.training, split.test, experiment, workspace, place)
     model = who.retrieval(*fitted.vectors(subjects, split.test))["mean"]
     found: Metrics = {
         "question": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()},
@@ -149,7 +146,7 @@ def _shuffled(setting: Setting, who: Judged, settings: ControlSettings) -> Metri
     path = setting.folder / "shuffled_pairs.tsv"
     rows = _kept(path, who.gallery_size)
     for number in tqdm(
-        range(settings.n_shuffles), "refits", unit="refit", disable=no_bar(setting.progress), leave=False
+        range(settings.n_shuffles), "refits", unit="refit", disable=no_bar(setting.workspace.progress), leave=False
     ):
         if number in rows:
             continue

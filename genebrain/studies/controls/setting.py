@@ -55,7 +55,6 @@ class Setting:
         To read the genomes in another way.
     folder : Path
         Where work that is long is kept.
-    n_shuffles : int
     """
 
     fitted: AlignmentModel
@@ -65,8 +64,6 @@ class Setting:
     experiment: Experiment
     workspace: Workspace
     folder: Path
-    n_shuffles: int = 20
-    progress: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -79,7 +76,7 @@ class Setting:
         settings = replace(self.experiment.alignment, start="closed_form", train="none")
         closed = fit_recipe(
             subjects, self.training if rows is None else rows, settings, self.experiment.seed,
-            progress=self.progress if progress is None else progress,
+            progress=self.workspace.progress if progress is None else progress,
         )  # fmt: skip
         return AlignmentModel(settings, closed).vectors(subjects, self.judged)
 

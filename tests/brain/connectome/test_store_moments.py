@@ -1,4 +1,4 @@
-"""Moments of a cohort from a store: pooling of scans, gaps, and the two-pass way for many parcels."""
+"""Moments of a cohort from a store: pooling of scans, and gaps."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from genebrain.brain.connectome.features import (
-    ComponentProjection,
-    InnovationTangent,
     moments_from_store,
     scan_moments,
     subject_moments,
@@ -57,17 +55,3 @@ def test_gaps_and_masks_of_the_store_are_used(store):
     got = moments_from_store(store, ["k3", "k5"])
     assert not got.C0[0, 4].any()
     assert got.frames[1].tolist() == [119, 117]
-
-
-def test_two_passes_give_the_features_of_one(store):
-    keys = list(store.series)
-    train = keys[:30]
-    full = moments_from_store(store, keys)
-    whole = InnovationTangent(4).fit(*(a[:30] for a in full))
-    projection = ComponentProjection.fit(store, train, 4)
-    small = projection.apply(store, keys)
-    assert small.C0.shape == (40, 4, 4)
-    two_pass = InnovationTangent(None).fit(*(a[:30] for a in small))
-    np.testing.assert_allclose(two_pass.transform(*small), whole.transform(*full), atol=2e-3)
-    restored = ComponentProjection.from_state(projection.state()).apply(store, keys[30:])
-    np.testing.assert_array_equal(restored.C0, small.C0[30:])

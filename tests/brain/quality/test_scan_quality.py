@@ -16,9 +16,10 @@ from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.images.motion import framewise_displacement, motion_facts
 from genebrain.brain.quality.numbers import scan_quality
 from genebrain.brain.quality.page import write_scan_report
+from genebrain.brain.store.read_parcels import ReadingOptions
 from genebrain.brain.store.read_volumes import VolumeOptions
 from genebrain.brain.store.scan_table import read_scan_table
-from genebrain.brain.store.store import ScanStore, fill_store, ingest_scans
+from genebrain.brain.store.store import ScanStore, fill_store
 from genebrain.cli import main
 from genebrain.common.types import UserError
 
@@ -58,7 +59,7 @@ def pictures(page: str) -> list[bytes]:
 
 def test_the_folder_of_a_cohort_names_its_people_with_sub_and_its_store_without(cohort, tmp_path):
     table = read_scan_table(cohort / "scans.tsv")
-    ingest_scans(table, tmp_path / "store", atlas=cohort / "atlas.nii.gz", progress=False, jobs=1)
+    fill_store(table, tmp_path / "store", ReadingOptions(atlas=cohort / "atlas.nii.gz"), progress=False, jobs=1)
     named = table.assign(participant_id="sub-" + table.participant_id)
     assert scan_quality(tmp_path / "store", named).n_people == 6
     with pytest.raises(UserError, match="none of the scans"):
@@ -68,7 +69,7 @@ def test_the_folder_of_a_cohort_names_its_people_with_sub_and_its_store_without(
 def test_report_of_parcels(cohort, tmp_path):
     table = read_scan_table(cohort / "scans.tsv")
     atlas = cohort / "atlas.nii.gz"
-    ingest_scans(table, tmp_path / "store", atlas=atlas, progress=False, jobs=1)
+    fill_store(table, tmp_path / "store", ReadingOptions(atlas=atlas), progress=False, jobs=1)
     quality = scan_quality(tmp_path / "store", table, atlas)
     assert (quality.n_listed, quality.n_people, len(quality.scans)) == (6, 6, 5)
     assert list(quality.failed.values()) == [1]
@@ -112,7 +113,9 @@ def test_after_scrubbing_the_page_says_whose_motion_it_shows_and_who_lost_most_o
         fill_store(table, tmp_path / "s", VolumeOptions(box=(8, 8, 8), fd_threshold=0.5, min_frames=1), **how)
     else:
         still = Cleaning(fd_threshold=0.5)
-        ingest_scans(table, tmp_path / "s", atlas=cohort / "atlas.nii.gz", cleaning=still, min_frames=1, **how)
+        fill_store(
+            table, tmp_path / "s", ReadingOptions(atlas=cohort / "atlas.nii.gz", cleaning=still, min_frames=1), **how
+        )
     page = write_scan_report(tmp_path / "s", tmp_path / "scans.html", table=table).read_text()
     assert "2 scans with a mean displacement above 0.5 mm" in page
     assert "frames above 0.5 mm are left out here" in page
@@ -135,10 +138,10 @@ def test_report_of_volumes_without_table_or_motion(cohort, tmp_path):
 
 
 def test_the_verb_writes_the_page_beside_the_store(cohort, tmp_path, capsys):
-    ingest_scans(
+    fill_store(
         read_scan_table(cohort / "scans.tsv"),
         tmp_path / "store" / "scans",
-        atlas=cohort / "atlas.nii.gz",
+        ReadingOptions(atlas=cohort / "atlas.nii.gz"),
         progress=False,
         jobs=1,
     )
@@ -157,7 +160,7 @@ def test_dropped_frames_are_gaps_in_the_carpet(tmp_path):
     np.save(tmp_path / "a.npy", series)
     (tmp_path / "scans.tsv").write_text("participant_id\tpath\ttr\n1\ta.npy\t2\n")
     table = read_scan_table(tmp_path / "scans.tsv")
-    ingest_scans(table, tmp_path / "store", progress=False)
+    fill_store(table, tmp_path / "store", ReadingOptions(), progress=False)
     (carpet,) = scan_quality(tmp_path / "store", table).carpets
     assert np.isnan(carpet.values).all(axis=0).nonzero()[0].tolist() == [5, 6]
     assert carpet.values.shape == (6, 50)
@@ -165,7 +168,7 @@ def test_dropped_frames_are_gaps_in_the_carpet(tmp_path):
 
 def test_another_atlas_or_another_table_is_refused(cohort, tmp_path):
     table = read_scan_table(cohort / "scans.tsv")
-    ingest_scans(table, tmp_path / "store", atlas=cohort / "atlas.nii.gz", progress=False, jobs=1)
+    fill_store(table, tmp_path / "store", ReadingOptions(atlas=cohort / "atlas.nii.gz"), progress=False, jobs=1)
     nib.save(nib.Nifti1Image(np.ones((2, 2, 2), np.int16), np.eye(4)), tmp_path / "other.nii.gz")
     with pytest.raises(UserError, match="not the atlas that the store was filled with"):
         scan_quality(tmp_path / "store", table, tmp_path / "other.nii.gz")
@@ -178,7 +181,7 @@ def test_reasons_that_differ_in_numbers_only_are_one(cohort, tmp_path):
     for i, size in ((1, 900), (2, 1200)):
         path = cohort / f"secret{i}.nii.gz"
         path.write_bytes(path.read_bytes()[: size * 10])
-    ingest_scans(table, tmp_path / "store", atlas=cohort / "atlas.nii.gz", progress=False, jobs=1)
+    fill_store(table, tmp_path / "store", ReadingOptions(atlas=cohort / "atlas.nii.gz"), progress=False, jobs=1)
     assert sorted(scan_quality(tmp_path / "store", table).failed.values()) == [1, 2]
 
 
@@ -192,5 +195,5 @@ def test_motion_is_read_from_the_usual_columns_and_may_lack(tmp_path):
     assert motion_facts(tmp_path / "none.tsv") == {}
     np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(40, 3)))
     (tmp_path / "scans.tsv").write_text("participant_id\tpath\n1\ta.npy\n")
-    ingest_scans(read_scan_table(tmp_path / "scans.tsv"), tmp_path / "store", progress=False)
+    fill_store(read_scan_table(tmp_path / "scans.tsv"), tmp_path / "store", ReadingOptions(), progress=False)
     assert ScanStore(tmp_path / "store").index.mean_fd.isna().all()

@@ -14,9 +14,10 @@ import torch
 
 from genebrain.brain.images.orientation import Turn
 from genebrain.brain.images.volume_scaling import block_mean
+from genebrain.brain.store.read_parcels import ReadingOptions
 from genebrain.brain.store.read_volumes import VolumeOptions
 from genebrain.brain.store.scan_table import read_scan_table
-from genebrain.brain.store.store import ScanStore, fill_store, ingest_scans
+from genebrain.brain.store.store import ScanStore, fill_store
 from genebrain.common.types import UserError
 from tests.oracles.volume_scaling import normalise_volumes, scale_volumes
 
@@ -270,7 +271,7 @@ def test_two_processes_resumption_and_privacy(folder, tmp_path):
     with pytest.raises(UserError, match=r"other settings .*box"):
         fill(table, tmp_path / "one", box=(12, 12, 12))
     with pytest.raises(UserError, match=r"other settings .*kind"):
-        ingest_scans(table, tmp_path / "one", progress=False)
+        fill_store(table, tmp_path / "one", ReadingOptions(), progress=False)
     provenance = json.loads((tmp_path / "one" / "provenance.json").read_text())
     assert provenance["report"]["shape"] == list(SHAPE)
     assert provenance["settings"]["order"][-1] == "float16"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genebrain.brain.store.fill import ingest_scans
+from genebrain.brain.store.fill import fill_store
+from genebrain.brain.store.read_parcels import ReadingOptions
 from genebrain.brain.store.report import worth_telling
 from genebrain.brain.store.scan_table import read_scan_table
 from genebrain.cli import main
@@ -65,7 +66,7 @@ def test_a_name_that_no_file_can_have_is_said(words, tmp_path, monkeypatch, caps
 def test_scans_with_the_numbers_of_another_are_told(place):
     (place / "d.npy").write_bytes((place / "a.npy").read_bytes())
     table = read_scan_table(written(place, ["a.npy", "deep/b.npy", "d.npy"]))
-    report = ingest_scans(table, place / "store", min_frames=10, min_seconds=0, progress=False).summary()
+    report = fill_store(table, place / "store", ReadingOptions(min_frames=10, min_seconds=0), progress=False).summary()
     assert report["n_copies"] == 1
     assert worth_telling(report) == [
         "1 of 3 scans hold the very numbers of another one: is a file there under two names?"
