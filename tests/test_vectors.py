@@ -413,14 +413,17 @@ def test_every_command_of_the_page_runs(people, tmp_path, monkeypatch):
     page = (Path(__file__).parent.parent / "docs" / "vectors.md").read_text()
     lines = [line.removeprefix("genebrain ") for line in page.splitlines() if line.startswith("genebrain ")]
     # Genotypes and simulated cohorts: tests/runs/test_new_people.py and tests/simulation/test_second_cohort.py.
-    simulated = re.compile("vcf=|new_scans|^simulate ")
+    simulated = re.compile("^simulate ")
     lines = [line for line in lines if not simulated.search(line)]
-    assert len(lines) == 10
+    assert len(lines) == 4
+    given = "genes=genes.parquet brains=brains.npz participants=participants.tsv"
+    first = [f"check {given}", f"fit {given} run=runs/mine", "evaluate run=runs/mine", "report run=runs/mine"]
+    last = ["evaluate run=runs/mine cohort.path=B/cohort.yaml out=runs/mine-on-B", "report run=runs/mine-on-B"]
     quick = {
         "fit": ["trainer.max_epochs=2"],
         "evaluate": ["n_bootstrap=40", "n_permutations=40", "comparisons=[confound_only]"],
     }
-    for line in lines:
+    for line in [*first, *lines, *last]:
         verb, *words = [word.replace("=ID", "=p0009") for word in line.split()]
         assert main([verb, *words, *quick.get(verb, [])]) == 0, line
     assert (tmp_path / "runs/mine/report.html").is_file()

@@ -30,7 +30,7 @@ from genebrain.training.steps import EpochBar, History, Patience, SeedSteps, mak
 
 if dist.is_available():
     # Its default arguments keep the process group of the moment for ever, so it is imported before there is one.
-    pass
+    import torch.distributed.nn.functional  # noqa: F401
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
