@@ -187,10 +187,12 @@ def _keep_command(verb: str, arguments: Mapping[str, Any], words: Sequence[str])
     if verb not in KEPT or arguments.get("out") is not None or not folder.is_dir() or not first_rank("stdout"):
         return
     from genebrain.common.files import write_private  # numpy: too slow for a page of help
+    from genebrain.common.leftovers import sweep_output
 
     log = folder / "commands.log"  # read and written anew: nothing goes through a link
     typed = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {shlex.join(['genebrain', *words])}\n"
     with suppress(OSError, UserError):
+        sweep_output(log)
         write_private(
             log, (log.read_bytes() if log.is_file() and not log.is_symlink() else b"") + typed.encode()
         )  # it names paths

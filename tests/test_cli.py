@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from genebrain import cli, tasks
+from genebrain.common.leftovers import writer
 from genebrain.common.types import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -151,7 +152,9 @@ def test_what_was_typed_is_kept_in_the_run_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "_call", lambda verb, arguments: None)
     run = tmp_path / "a run"
     run.mkdir()
+    (run / f".commands.log.{writer().partition('-')[0]}-{2**22 + 1}-01234567.tmp").touch()  # of a killed process
     assert cli.main(["fit", f"run={run}", "seed=3"]) == 0
+    assert [path.name for path in run.iterdir()] == ["commands.log"]
     assert cli.main(["evaluate", f"run={run}", f"out={tmp_path}", "cohort.path=B/cohort.yaml"]) == 0  # not judged here
     assert cli.main(["report", f"run={run}"]) == 0
     first, second = (run / "commands.log").read_text().splitlines()

@@ -18,12 +18,14 @@ from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.cli import main
 from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import UserError
+from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 from genebrain.simulation.cohort import simulate_cohort
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 150, "n_parcels": 30, "n_genomewide": 200}
 QUICK = TrainerSettings(max_epochs=6, patience=6)
+LAG0 = ConnectomeSide("lag0")
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +157,7 @@ def test_shuffled_scans_give_chance(cohort, tmp_path):
 )  # fmt: skip
 def test_other_recipes_run_and_read_back(cohort, tmp_path, alignment, pooling):
     fitted = tasks.fit(
-        cohort, run=tmp_path / "run", alignment=alignment, pooling=pooling,
+        cohort, run=tmp_path / "run", brain=LAG0, alignment=alignment, pooling=pooling,
         trainer=TrainerSettings(max_epochs=2, patience=2), progress=False,
     )  # fmt: skip
     found = tasks.evaluate(fitted, gallery_size=32, n_bootstrap=50, n_permutations=50, comparisons=(), progress=False)
@@ -164,9 +166,10 @@ def test_other_recipes_run_and_read_back(cohort, tmp_path, alignment, pooling):
 
 def test_an_ablation_pairs_its_arms_skips_what_is_done_and_never_encodes(cohort, run, tmp_path, monkeypatch):
     arms = {"mean": {"pooling": {"chunk": "mean"}}, "flatten": {"pooling": {"chunk": "flatten"}}}
+    one = {"jobs": 1, "brain": LAG0}
     tasks.embed(cohort, seed=1)  # another split masks other alleles
     monkeypatch.setattr("genebrain.genetics.store.store.encode_batches", None)
-    table = tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0, 1), gallery_size=32, jobs=1)
+    table = tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0, 1), gallery_size=32, **one)
     results = pd.read_csv(table)
     assert len(results) == 4
     assert results["error"].isna().all()
@@ -176,7 +179,7 @@ def test_an_ablation_pairs_its_arms_skips_what_is_done_and_never_encodes(cohort,
     assert (tmp_path / "grid" / "comparison.png").stat().st_size > 10_000
     cell = tmp_path / "grid" / "cells" / "00-seed0" / "metrics.json"
     before = cell.stat().st_mtime_ns
-    tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0, 1), gallery_size=32, jobs=1)
+    tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0, 1), gallery_size=32, **one)
     assert cell.stat().st_mtime_ns == before
 
 
@@ -225,7 +228,7 @@ def test_a_grid_has_one_gallery_and_refuses_one_that_does_not_fit_before_any_fit
     with pytest.raises(UserError, match=r"gallery_size=64.*test set of seed 0 \(36 people\)"):
         tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0,), gallery_size=64, split=small)
     assert not (tmp_path / "grid").exists()
-    table = tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0,), split=small, jobs=1)
+    table = tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0,), split=small, jobs=1, brain=LAG0)
     assert pd.read_csv(table)["gallery_size"].tolist() == [36]
     assert "among 36 candidates (chance 0.028)" in (tmp_path / "grid" / "comparison.md").read_text()
 

@@ -127,17 +127,22 @@ def test_a_verb_imported_from_the_package_loads_no_torch_until_it_is_called():
     assert found == {"fit": []}
 
 
-def test_vectors_are_fitted_trained_and_judged_without_adapters_and_statsmodels(tmp_path):
-    slow = ("peft", "statsmodels")
+def test_vectors_are_fitted_trained_and_judged_without_adapters_and_the_closed_form_without_lightning(tmp_path):
+    slow, training = ("peft", "statsmodels"), ("pytorch_lightning", "torchmetrics", "transformers")
     found = loaded_after(
         f"""
         import numpy as np, genebrain
         rng = np.random.default_rng(0)
         genes = rng.normal(size=(60, 4))
         trainer = genebrain.TrainerSettings(max_epochs=2, accelerator="cpu")
-        run = genebrain.fit(genes=genes, brains=genes + 0.2, trainer=trainer, run={str(tmp_path)!r}, progress=False)
+        closed = genebrain.AlignmentSettings(train="none")
+        pair = {{"genes": genes, "brains": genes + 0.2, "progress": False}}
+        run = genebrain.fit(alignment=closed, run={str(tmp_path / "a")!r}, **pair)
+        genebrain.evaluate(run, comparisons=(), progress=False, n_bootstrap=20, n_permutations=20)
+        found["closed form"] = [one for one in {training} if one in sys.modules]
+        run = genebrain.fit(trainer=trainer, run={str(tmp_path / "b")!r}, **pair)
         genebrain.evaluate(run, progress=False, n_bootstrap=20, n_permutations=20)
         found["end"] = [one for one in {slow} if one in sys.modules]
         """
     )
-    assert found == {"end": []}
+    assert found == {"closed form": [], "end": []}

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from genebrain.alignment.closed_form.column_sets import Blocks, rows_of
 from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.losses.temperature import LogitScale
-from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings
 from genebrain.alignment.towers.closed_form_heads import torch_heads
 from genebrain.alignment.towers.projector import Projector
@@ -29,6 +28,9 @@ from genebrain.common.tensor_files import read_arrays, read_tensors, write_tenso
 from genebrain.common.types import FloatArray, IntArray, UserError, built
 from genebrain.training.adapters import ParameterReport
 from genebrain.training.tuned_encoder import tuned_encoders
+
+if TYPE_CHECKING:  # Lightning takes seconds to import, and a closed form needs none of it
+    from genebrain.alignment.module import AlignmentModule
 
 
 class People(Protocol):
@@ -169,7 +171,7 @@ def _refuse_other_sizes(path: Path, projector: ProjectorSettings, state: Mapping
         raise UserError(f"{path} is damaged: no tensor of towers.safetensors has {' or '.join(wrong)}; {AGAIN}")
 
 
-TowerBuilder = Callable[[AlignmentSettings, ClosedForm], AlignmentModule]
+TowerBuilder: TypeAlias = "Callable[[AlignmentSettings, ClosedForm], AlignmentModule]"
 
 
 def untrained_towers(
@@ -213,6 +215,7 @@ def build_towers(
 def _towers_on_features(
     settings: AlignmentSettings, closed: ClosedForm, gene: Tensor, brain: Tensor, pooled: Any
 ) -> AlignmentModule:
+    from genebrain.alignment.module import AlignmentModule
 
     def body(features: Tensor) -> tuple[Standardiser, Projector]:
         standardiser = Standardiser(features.shape[1])

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -32,17 +32,18 @@ from genebrain.alignment.closed_form.latents import JOINED
 from genebrain.alignment.closed_form.motifs.members import MOTIFS
 from genebrain.alignment.closed_form.told import told_choices, with_weight
 from genebrain.alignment.model import AlignmentModel, untrained_towers
-from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
-from genebrain.alignment.train import TrainingResult, train
 from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.evaluation.rank_metrics import recall_at_1_of_each
 from genebrain.evaluation.retrieval import full_gallery
 from genebrain.sides.connectome import ConnectomeSide
-from genebrain.sides.pairs import PairedDataModule
 from genebrain.sides.people import Subjects
 from genebrain.sides.scans import BrainSide
 from genebrain.sides.workspace import Workspace
+
+if TYPE_CHECKING:
+    from genebrain.alignment.module import AlignmentModule
+    from genebrain.alignment.train import TrainingResult
 
 log = logging.getLogger(__name__)
 
@@ -237,6 +238,9 @@ def _train(
     progress: bool,
     epochs: int | None = None,
 ) -> tuple[AlignmentModule, TrainingResult]:
+    from genebrain.alignment.train import train
+    from genebrain.sides.pairs import PairedDataModule
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         towers = subjects.start_towers(settings, closed, train_rows)

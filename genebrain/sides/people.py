@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,15 +17,17 @@ from torch import Tensor, nn
 from genebrain.alignment.closed_form.column_sets import Blocks
 from genebrain.alignment.closed_form.fit import ClosedForm
 from genebrain.alignment.model import build_towers, untrained_towers
-from genebrain.alignment.module import AlignmentModule
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.alignment.towers.standardiser import Standardiser
 from genebrain.alignment.towers.towers import PooledChunks
 from genebrain.common.types import FloatArray, IntArray
-from genebrain.sides.pairs import PairDataset
 from genebrain.sides.pooling import GenePooling
 from genebrain.sides.readings import Readings
 from genebrain.sides.single_scans import SingleScans
+
+if TYPE_CHECKING:
+    from genebrain.alignment.module import AlignmentModule
+    from genebrain.sides.pairs import PairDataset
 
 EncoderMaker = Callable[[ClosedForm, IntArray], nn.Module]
 """From a fitted closed form and the rows of the training people to an encoder that starts at its own base."""
@@ -113,6 +115,8 @@ class Subjects:
 
     def pairs(self, closed: ClosedForm) -> PairDataset:
         """Rows of training and validation: all people, and behind them single scans, with the genome of the person."""
+        from genebrain.sides.pairs import PairDataset
+
         brain, person = self.brain_input(closed), torch.arange(len(self.genome))
         if self.scans is not None and len(self.scans.person):
             brain = torch.cat([brain, torch.from_numpy(self.scans.brain[closed.chosen["brain"]])])

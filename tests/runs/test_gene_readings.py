@@ -16,6 +16,7 @@ from genebrain.alignment.settings import AlignmentSettings
 from genebrain.common.types import UserError
 from genebrain.evaluation.verdict import verdict
 from genebrain.runs.transfer import load_elsewhere
+from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genes.elsewhere import saved_alleles
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.workspace import Workspace
@@ -23,6 +24,7 @@ from genebrain.simulation.cohort import simulate_cohort
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 150, "n_parcels": 30, "n_genomewide": 200}
 CLOSED = AlignmentSettings(train="none")
+LAG0 = ConnectomeSide("lag0")
 JUDGE = {"n_bootstrap": 40, "n_permutations": 40, "progress": False}
 
 AT_CHANCE = {"recall@1": {"value": 0.02, "ci": [0.0, 0.05]}}
@@ -36,7 +38,7 @@ def cohort(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(cohort: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "both"
-    tasks.fit(cohort, run=folder, alignment=CLOSED, progress=False)
+    tasks.fit(cohort, run=folder, brain=LAG0, alignment=CLOSED, progress=False)
     tasks.evaluate(folder, comparisons=("confound_only", "dosage", "best_gene_reading"), **JUDGE)
     tasks.report(folder)
     return folder

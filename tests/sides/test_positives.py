@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from genebrain import config, tasks
+from genebrain.alignment import train as training
 from genebrain.alignment.settings import AlignmentSettings, ProjectorSettings, TrainerSettings
 from genebrain.brain.connectome.features import moments_from_store
 from genebrain.brain.store.store import ScanStore
@@ -171,13 +172,13 @@ def test_the_refit_reads_scans_of_validation_people_too(tmp_path, monkeypatch):
     noise = rng.normal(size=(40, 6)).astype(np.float32)
     scans = SingleScans(person, {"embedding": brain[person] + noise})
     subjects = Subjects([genes], {"embedding": brain}, np.arange(150), np.arange(150), scans=scans)
-    seen, train = [], recipe.train
+    seen, train = [], training.train
 
     def recorded(module, data, *rest, **more):
         seen.append((data.train_rows, data.validation_rows))
         return train(module, data, *rest, **more)
 
-    monkeypatch.setattr(recipe, "train", recorded)
+    monkeypatch.setattr(training, "train", recorded)
     approve = recipe._approve
     monkeypatch.setattr(recipe, "_approve", lambda *given: {**approve(*given), "approved": True})
     rows = np.arange(140)

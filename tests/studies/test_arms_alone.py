@@ -11,6 +11,7 @@ import pytest
 from genebrain import tasks
 from genebrain.alignment.settings import TrainerSettings
 from genebrain.common.types import UserError
+from genebrain.sides.connectome import ConnectomeSide
 from genebrain.studies import ablation
 from tests.directed_cohort import directed
 
@@ -24,6 +25,7 @@ ARMS = {
 }
 KEPT = ("closed_form.safetensors", "brain_features.safetensors", "towers.safetensors", "model.json")
 QUICK = TrainerSettings(max_epochs=2, patience=2, loggers=())
+KINDS = ConnectomeSide(kind=("lag0", "innovation"))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,9 @@ def cohort(tmp_path_factory) -> Path:
 def grid(cohort: Path, run: Path, names: list[str]) -> dict[str, dict]:
     """Results and checkpoints by arm of one grid, computed in a process that has computed nothing yet."""
     ablation._workspace.cache_clear()
-    tasks.ablate(cohort, {"arms": {name: ARMS[name] for name in names}}, run=run, seeds=(1,), jobs=1, trainer=QUICK)
+    tasks.ablate(
+        cohort, {"arms": {name: ARMS[name] for name in names}}, run=run, seeds=(1,), jobs=1, trainer=QUICK, brain=KINDS
+    )
     return {name: cell(run / "cells" / f"{number:02d}-seed1") for number, name in enumerate(names)}
 
 

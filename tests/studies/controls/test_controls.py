@@ -13,6 +13,7 @@ from genebrain import tasks
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.common.types import UserError
 from genebrain.genetics.encoders.kmers import KmerCounts
+from genebrain.sides.connectome import ConnectomeSide
 from genebrain.simulation.cohort import simulate_cohort
 from genebrain.studies.controls import run as controls_run
 
@@ -24,7 +25,8 @@ QUICK = {"n_bootstrap": 100, "n_permutations": 99, "progress": False}
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("controls")
     cohort = simulate_cohort(folder / "c", n_subjects=180, seed=11, **SMALL)
-    return tasks.fit(cohort, run=folder / "run", alignment=AlignmentSettings(train="none"), progress=False)
+    side = ConnectomeSide("lag0", components=("all",))  # fourteen refits below
+    return tasks.fit(cohort, run=folder / "run", brain=side, alignment=AlignmentSettings(train="none"), progress=False)
 
 
 @pytest.fixture(scope="module")
