@@ -60,7 +60,9 @@ def register(file: str) -> None:
     """Give Hydra the file of a verb and all choices of its groups, filled."""
     store = ConfigStore.instance()
     if file not in _registered:
-        store.store(name=file, node=_filled_parts(_read(config_folder() / f"{file}.yaml")))
+        parts = _read(config_folder() / f"{file}.yaml")
+        whole = {key: filled(value) if isinstance(value, Mapping) else value for key, value in parts.items()}
+        store.store(name=file, node=whole)
         _registered.add(file)
     for group in set(groups_of(file)) - _registered:
         for path in sorted((config_folder() / group).glob("*.yaml")):
@@ -108,10 +110,6 @@ def first_comment(path: Path) -> str:
     """What a choice is, in the first comment of its file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return next((line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line), "")
-
-
-def _filled_parts(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: filled(value) if isinstance(value, Mapping) else value for key, value in content.items()}
 
 
 def _over(whole: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

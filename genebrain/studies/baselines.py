@@ -109,7 +109,8 @@ def dosage(arena: Arena) -> Vectors | None:
     """
     closed = arena.fitted.closed_form
     if "dosages" in closed.alone:
-        return closed_vectors(closed.of_family("dosages"), arena.subjects, arena.judged)
+        columns = closed.gene_columns(rows_of(arena.subjects.blocks, arena.judged))
+        return scored(closed.of_family("dosages"), columns, arena.subjects, arena.judged)
     dosages = arena.workspace.dosage_blocks(arena.experiment.genetics)
     try:
         return _closed_form(arena, dosages, arena.subjects.candidates, ColumnSettings(kind="dosages"))
@@ -214,13 +215,8 @@ def confound_matrix(table: pd.DataFrame, training: IntArray, named: Sequence[str
     return ((matrix - center)[:, kept] / spread[kept]).astype(np.float32)
 
 
-def closed_vectors(closed: ClosedForm, subjects: Subjects, rows: IntArray) -> Vectors:
-    """Score vectors of these rows by a closed form."""
-    return scored(closed, closed.gene_columns(rows_of(subjects.blocks, rows)), subjects, rows)
-
-
 def scored(closed: ClosedForm, columns: FloatArray, subjects: Subjects, rows: IntArray) -> Vectors:
-    """The same where the gene columns of these rows are known."""
+    """Score vectors of these rows by a closed form; ``columns`` are their gene columns."""
     return closed.gene_vectors(columns), closed.brain_vectors(subjects.brain[str(closed.chosen["brain"])][rows])
 
 

@@ -12,11 +12,11 @@ import torch
 import genebrain
 from genebrain.genetics.finetuning.folds import optimiser_for, parameter_line
 from genebrain.genetics.finetuning.predictor import HeadSettings
-from genebrain.genetics.finetuning.recipe import BaseModel, Recipe, make_module, trained_share
+from genebrain.genetics.finetuning.recipe import BaseModel, Recipe, make_module
 from genebrain.genetics.finetuning.train import TrainingSettings
 from genebrain.genetics.model.weights import WeightSource
 from genebrain.simulation.cohort import simulate_cohort
-from genebrain.training.adapters import LoraSettings
+from genebrain.training.adapters import LoraSettings, count_parameters
 
 SMALL = {"n_windows": 2, "window_bp": 6000, "n_frames": 60, "n_parcels": 30, "n_genomewide": 100}
 
@@ -69,4 +69,4 @@ def test_parameters_are_counted_without_weights(task, tuning, reads):
     optimiser = optimiser_for(task, tuning, training)
     real = make_module(base, recipe, values, outputs, np.arange(4), optimiser, 0)
     assert len(reads) == 1
-    assert line == str(trained_share(real))
+    assert line == str(count_parameters(real))

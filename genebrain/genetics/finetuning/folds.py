@@ -39,10 +39,11 @@ from genebrain.genetics.finetuning.metrics import (
 from genebrain.genetics.finetuning.module import OptimiserSettings, known_metric
 from genebrain.genetics.finetuning.predictor import SequencePredictor
 from genebrain.genetics.finetuning.prepare import FinetuningSet
-from genebrain.genetics.finetuning.recipe import BaseModel, EmptyModel, Recipe, make_module, trained_share
+from genebrain.genetics.finetuning.recipe import BaseModel, EmptyModel, Recipe, make_module
 from genebrain.genetics.finetuning.saved import save_finetuned
 from genebrain.genetics.finetuning.settings import TokenSettings, TrainingSettings
 from genebrain.genetics.finetuning.train import train_fold, trained_weights
+from genebrain.training.adapters import count_parameters
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def parameter_line(base: BaseModel, recipe: Recipe, data: FinetuningSet, trainin
     outputs = 2 if recipe.task == "causal_lm" else len(data.labels.names)
     optimiser = optimiser_for(recipe.task, recipe.tuning, training)
     return str(
-        trained_share(make_module(empty, recipe, data.labels.values, outputs, data.folds[0].train, optimiser, 0))
+        count_parameters(make_module(empty, recipe, data.labels.values, outputs, data.folds[0].train, optimiser, 0))
     )  # fmt: skip
 
 

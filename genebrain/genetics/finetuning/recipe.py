@@ -25,7 +25,7 @@ from genebrain.genetics.model.language_model import GeneratorLanguageModel, load
 from genebrain.genetics.model.loaded import build_empty, identity
 from genebrain.genetics.model.options import ModelOptions
 from genebrain.genetics.model.weights import TINY, WeightSource, find_weights
-from genebrain.training.adapters import ParameterReport, add_adapters, count_parameters
+from genebrain.training.adapters import add_adapters
 from genebrain.training.settings import TUNINGS, LoraSettings
 
 
@@ -143,11 +143,6 @@ def make_module(
     _tune(backbone.model, backbone.model, recipe, seed)
     predictor = SequencePredictor(backbone, recipe.head, outputs, seed)
     return _trainable(PredictionModule(predictor, recipe.task, targets, train, optimiser))
-
-
-def trained_share(module: FinetuningModule) -> ParameterReport:
-    """Trained and all parameters."""
-    return count_parameters(module)
 
 
 def _trainable(module: FinetuningModule) -> FinetuningModule:

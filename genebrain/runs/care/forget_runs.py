@@ -146,7 +146,7 @@ def mend_run(plan: Plan, *, progress: bool) -> Outcome:
     redo = run / REDO
     if not redo.exists() and not (plan.mendable and len(plan.rows)):
         if len(plan.rows):  # cannot be read without them: what it holds of them goes all the same
-            _remove_results(run, plan.counts)
+            _apply(run, {}, _results(run, plan.counts))
         return plan.outcome
     refuse_links(run)
     with alone_in(run, "run folder"):
@@ -239,10 +239,6 @@ def _results(run: Path, counts: Mapping[str, int]) -> list[str]:
     if counts["validation"] or counts["train"]:
         gone += [p.name for p in run.iterdir() if ".validation" in p.name]
     return sorted(name for name in gone if (run / name).exists())
-
-
-def _remove_results(run: Path, counts: Mapping[str, int]) -> None:
-    _apply(run, {}, _results(run, counts))
 
 
 def _apply(run: Path, write: Mapping[str, str], delete: list[str]) -> None:

@@ -70,7 +70,8 @@ def load_brainlm(path: Path | str, *, config: Mapping[str, Any] | None = None) -
         left over or differ in shape (all three listed).
     """
     file = file_in(Path(path))
-    values = dict(config) if config is not None else _read_config(file.parent / "config.json")
+    advice = "weights need their config.json beside them: restore it from a copy, or fetch both again"
+    values = dict(config) if config is not None else read_record(file.parent / "config.json", advice)
     weights = read_weights(file)
     family = detect_family(weights)
     _, _, model_type = FAMILIES[family]
@@ -128,7 +129,3 @@ def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     if prefix and all(key.startswith(prefix) for key in weights):
         return {key.removeprefix(prefix): value for key, value in weights.items()}
     return weights
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    return read_record(path, "weights need their config.json beside them: restore it from a copy, or fetch both again")
