@@ -148,8 +148,10 @@ class GeneFeatures(KeptWork):
             for one, frequency in zip(self.masked(gene, training), gene.frequencies or (0.0,), strict=True):
                 source = source_of("embeddings", frequency)
                 blocks, widths[source] = self.blocks(one, pooling)
-                missing = missing or told_missing(list(blocks))
-                embeddings[source] = mapped(blocks, whole)  # type: ignore[assignment]
+                told = told_missing(blocks)
+                missing = missing or told
+                # What lacks nothing is not looked at as a whole, so that people can be made some at a time.
+                embeddings[source] = mapped(blocks, whole) if told else blocks  # type: ignore[assignment]
                 if isinstance(blocks, MadeBlocks):  # of a large cohort the chunks of every mask are too much to keep
                     self._forget("chunks")
         if missing:
