@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from genebrain.brain.connectome.features import moments_from_store
+from genebrain.brain.connectome.base import needed
 from genebrain.brain.connectome.token_connectivity import TokenTangent
 from genebrain.brain.encoders.base import WindowEncoder
 from genebrain.brain.encoders.build import build_encoder
@@ -54,6 +54,11 @@ EPOCHS = 20
 TR = {QUERIES: 0.72, TEACHERS: None}
 """Seconds: of the Connectome Project's protocol (the files do not say it), and unknown."""
 
+CONNECTOMES = (
+    "innovation-15", "innovation-25", "innovation-40", "innovation-all", "lag0-15", "lag0-25", "lag0-40",
+    "without_global-25", "spectrum", "directed-25", "coherence", "envelopes", "correlation",
+)  # fmt: skip
+"""All candidates of ``brain=connectome`` by default, and two readings beside them."""
 SUMMARIES: dict[Summary, str] = {"own": "", "connectivity": ", connectivity of tokens"}
 
 Embed = Callable[[ScanStore, Sequence[str], Sequence[str]], NDArray[np.floating]]
@@ -93,14 +98,15 @@ def make_store(folder: Path, work: Path) -> tuple[ScanStore, pd.DataFrame, list[
 
 
 def connectome(name: str) -> Embed:
-    """The connectome tower's features, one of its candidates (``innovation-40``, ...)."""
+    """The connectome tower's features, one of its candidates (``innovation-40``, ``coherence``, ...)."""
     kind, _, components = name.partition("-")
 
     def embed(store: ScanStore, learn: Sequence[str], scans: Sequence[str]) -> NDArray[np.floating]:
-        side = ConnectomeSide(kind, (int(components) if components.isdigit() else "all",))
-        moments = moments_from_store(store, [*learn, *scans])
-        (feature,) = side.fit(moments, np.arange(len(learn))).values()
-        return feature.transform(*moments)[len(learn) :]
+        sizes = {"": None, "all": ("all",)}
+        side = ConnectomeSide(kind, sizes[components] if components in sizes else (int(components),))
+        found = side.summaries(store, [*learn, *scans], progress=False)
+        (feature,) = side.fit(found, np.arange(len(learn))).values()
+        return feature.transform(*needed(feature, found))[len(learn) :]
 
     return embed
 
@@ -163,10 +169,7 @@ def pretrain(built: WindowEncoder, bank: WindowBank, learn: Sequence[str], epoch
 
 def embedders(folder: Path) -> dict[str, Embed | str]:
     """Name of a row -> how scans become vectors, or why they cannot."""
-    found: dict[str, Embed | str] = {
-        name: connectome(name)
-        for name in ("innovation-15", "innovation-25", "innovation-40", "innovation-all", "lag0-40", "correlation")
-    }
+    found: dict[str, Embed | str] = {name: connectome(name) for name in CONNECTOMES}
     for name, published in (("brainlm", "13m"), ("brainlm_vit", "111m")):
         for summary, words in SUMMARIES.items():
             found[f"{name}_tiny, random weights{words}"] = encoder(folder, name, summary=summary)
@@ -216,7 +219,11 @@ def main(folder: Path) -> list[str]:
             if isinstance(embed, str):
                 rows.append(f"| {embedder} | {embed} | | | |")
                 continue
-            got = split_half(embed, store, table, keys)
+            try:
+                got = split_half(embed, store, table, keys)
+            except UserError as error:
+                rows.append(f"| {embedder} | {error} | | | |")
+                continue
             rows.append(
                 f"| {embedder} | {got['first_to_second']}/{got['people']} | {got['second_to_first']}/{got['people']} "
                 f"| {got['within']:.2f} | {got['between']:.2f} |"

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
-from genebrain.common.types import FloatArray, IntArray
+import numpy as np
+
+from genebrain.common.types import BoolArray, FloatArray, IntArray
 
 
 class MadeBlocks(Sequence[FloatArray]):
@@ -18,14 +20,22 @@ class MadeBlocks(Sequence[FloatArray]):
     Parameters
     ----------
     make : function
-        Number of a window -> its block.
+        Number of a window, and rows of people or None for everybody -> the block of these people.
     people : int
     widths : sequence of int
         Width of each block.
+    lacking : bool array, optional
+        ``[people, windows]``, whose block has no values; None: to be seen in the blocks.
     """
 
-    def __init__(self, make: Callable[[int], FloatArray], people: int, widths: Sequence[int]) -> None:
-        self._make, self.people, self.widths = make, people, list(widths)
+    def __init__(
+        self,
+        make: Callable[[int, IntArray | None], FloatArray],
+        people: int,
+        widths: Sequence[int],
+        lacking: BoolArray | None = None,
+    ) -> None:
+        self._make, self.people, self.widths, self.lacking = make, people, list(widths), lacking
 
     def __len__(self) -> int:
         return len(self.widths)
@@ -39,20 +49,36 @@ class MadeBlocks(Sequence[FloatArray]):
             return [self[one] for one in range(*number.indices(len(self)))]
         if not -len(self) <= number < len(self):
             raise IndexError(number)
-        return self._make(number % len(self))
+        return self._make(number % len(self), None)
 
     def mapped(self, change: Callable[[FloatArray], FloatArray]) -> MadeBlocks:
-        """Changed blocks of the same shapes."""
-        return MadeBlocks(lambda number: change(self[number]), self.people, self.widths)
+        """Changed blocks of the same shapes; a change sees everybody."""
+
+        def make(number: int, rows: IntArray | None) -> FloatArray:
+            block = change(self[number])
+            return block if rows is None else block[rows]
+
+        return MadeBlocks(make, self.people, self.widths)
 
     def rows(self, rows: IntArray) -> MadeBlocks:
-        """Of some people only."""
-        return MadeBlocks(lambda number: self[number][rows], len(rows), self.widths)
+        """Of some people only: no block of the others is made."""
+
+        def make(number: int, some: IntArray | None) -> FloatArray:
+            return self._make(number, rows if some is None else rows[some])
+
+        return MadeBlocks(make, len(rows), self.widths, None if self.lacking is None else self.lacking[rows])
 
 
 def widths(blocks: Sequence[FloatArray]) -> list[int]:
     """Width of every block, made or not."""
     return blocks.widths if isinstance(blocks, MadeBlocks) else [block.shape[1] for block in blocks]
+
+
+def lacking(blocks: Sequence[FloatArray]) -> BoolArray:
+    """Who lacks which window, ``[people, windows]``."""
+    if isinstance(blocks, MadeBlocks) and blocks.lacking is not None:
+        return blocks.lacking
+    return np.stack([np.isnan(block).any(axis=1) for block in blocks], axis=1)
 
 
 def people(blocks: Sequence[FloatArray]) -> list[int]:

@@ -112,11 +112,14 @@ class GenePooling:
             widths = [self._parts(rows.shape[1], int(count))[1].out_features for count in n_chunks]
             if 4 * len(index) * sum(widths) > KEPT:
 
-                def made(window: int) -> FloatArray:
+                def made(window: int, people: IntArray | None) -> FloatArray:
                     one = slice(window, window + 1)
-                    return self._joined(rows, index[:, :, one], n_chunks[one])[0]
+                    return self._joined(
+                        rows, index[:, :, one] if people is None else index[people, :, one], n_chunks[one]
+                    )[0]
 
-                return MadeBlocks(made, len(index), widths)
+                lacking = np.stack([(index[:, :, w, :n] < 0).all(axis=(1, 2)) for w, n in enumerate(n_chunks)], axis=1)
+                return MadeBlocks(made, len(index), widths, lacking)
         return self._joined(rows, index, n_chunks)
 
     def _parts(self, hidden: int, count: int) -> tuple[Any, DiploidPooling]:

@@ -1,4 +1,7 @@
-"""A hundred single flipped bits in every kind of file that a number depends on: the same numbers, or a sentence."""
+"""A hundred single flipped bits in every kind of file that a number depends on: the same numbers, or a sentence.
+
+A changed id in a table of the cohort is a person who has left: they are counted, and the sentence is a note.
+"""
 
 from __future__ import annotations
 
@@ -227,7 +230,7 @@ def flip(path: Path, rng: np.random.Generator) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("scene", "kind"), KINDS)
-def test_flipped_bits_are_told_or_change_nothing(base, tmp_path, scene, kind):
+def test_flipped_bits_are_told_or_change_nothing(base, tmp_path, scene, kind, caplog):
     rng, case, told = np.random.default_rng(KINDS.index((scene, kind))), SCENES[scene], 0
     restore(base, tmp_path, case.folders, None)
     wanted = case.read(tmp_path)
@@ -236,12 +239,15 @@ def test_flipped_bits_are_told_or_change_nothing(base, tmp_path, scene, kind):
         files = sorted(path for path in tmp_path.glob(kind) if path.stat().st_size)
         path = files[int(rng.integers(len(files)))]
         what = f"flip {number}, {flip(path, rng)}"
+        caplog.clear()
         try:
             found = case.read(tmp_path)
         except UserError:
             told += 1
         else:
-            assert found == wanted, f"{what}: other numbers, and nothing was said"
+            fewer = kind == "c/scans.tsv" and "people in the fit, and gone since" in caplog.text
+            told += fewer
+            assert found == wanted or fewer, f"{what}: other numbers, and nothing was said"
         restore(base, tmp_path, case.folders, path)
     print(f"{scene}, {kind}: {told} of {FLIPS} told, the others changed no number")
 

@@ -118,6 +118,15 @@ def test_other_scans_or_genomes_of_the_same_people_are_refused(place):
         tasks.evaluate(place / "run", **JUDGE)
 
 
+def test_a_lost_window_is_told_whoever_left(place):
+    windows = place / "c" / "windows.bed"
+    windows.write_text("".join(windows.read_text().splitlines(keepends=True)[:1]))
+    for gone in ([], people(place / "c/cohort.yaml")[:1]):
+        exclude(place / "c/cohort.yaml", [*gone, *people(place / "c/cohort.yaml")[-KEPT_OUT:]])
+        with pytest.raises(UserError, match="holds 1 windows, and the run was fitted on 2"):
+            vectors(place / "run")
+
+
 def test_marks_hold_no_id_and_are_the_owner_s(place):
     file = place / "run" / PEOPLE
     assert file.stat().st_mode & 0o077 == 0

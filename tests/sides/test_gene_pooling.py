@@ -7,7 +7,7 @@ import pytest
 
 from genebrain.alignment.closed_form.column_sets import mapped, row_counts, rows_of
 from genebrain.alignment.closed_form.columns import ColumnSettings, WindowColumns
-from genebrain.alignment.made_blocks import MadeBlocks
+from genebrain.alignment.made_blocks import MadeBlocks, lacking
 from genebrain.common.types import UserError
 from genebrain.sides import pooling
 from genebrain.sides.pooling import GenePooling
@@ -109,6 +109,11 @@ def test_blocks_of_a_large_cohort_are_made_when_asked_for(cohort, chunk, monkeyp
     with pytest.raises(IndexError):
         made[3]
     rows = np.array([5, 0, 3])
+    np.testing.assert_array_equal(lacking(made), lacking(kept))
+    np.testing.assert_array_equal(lacking(made.rows(rows)), lacking(kept)[rows])
+    assert lacking(kept).any()
+    for one, other in zip(made.rows(rows).rows(np.array([2, 2, 0])), kept, strict=True):
+        np.testing.assert_array_equal(one, other[[3, 3, 5]])
     few = [rows_of(mapped(blocks, lambda block: np.nan_to_num(block) + 1), rows) for blocks in (made, kept)]
     assert row_counts(few[0]) == row_counts(few[1]) == {f"window {w}": 3 for w in range(3)}
     for one, other in zip(*few, strict=True):
@@ -117,6 +122,19 @@ def test_blocks_of_a_large_cohort_are_made_when_asked_for(cohort, chunk, monkeyp
     for settings in (ColumnSettings(rotate=False, power=0.5, item_width=width), ColumnSettings()):
         fits = [WindowColumns.fit(blocks, settings) for blocks in (made, kept)]
         np.testing.assert_array_equal(fits[0].transform(made), fits[1].transform(kept))
-    other_width = MadeBlocks(lambda number: kept[0], 6, [block.shape[1] + 1 for block in kept])
+    other_width = MadeBlocks(lambda number, rows: kept[0], 6, [block.shape[1] + 1 for block in kept])
     with pytest.raises(ValueError, match="fitted on windows of widths"):
         fits[0].transform(other_width)
+
+
+def test_of_some_people_nothing_of_the_others_is_made():
+    asked = []
+
+    def make(window, rows):
+        asked.append(None if rows is None else rows.tolist())
+        return np.zeros((6 if rows is None else len(rows), 2), np.float32)
+
+    blocks = MadeBlocks(make, 6, [2, 2])
+    list(blocks.rows(np.array([4, 1, 3])).rows(np.array([1, 2])))
+    list(blocks.mapped(np.negative).rows(np.array([4])))
+    assert asked == [[1, 3], [1, 3], None, None], "what changes a block sees everybody"

@@ -155,9 +155,11 @@ class AlleleTable:
         """Dosages of the alleles that vary at a frequency, ``[subjects, alleles]`` per window."""
         return [self.block(frequency, window) for window in range(len(self.alleles))]
 
-    def block(self, frequency: float, window: int) -> NDArray[np.float32]:
-        """The same of one window."""
-        return self._known(window, [a.varies(frequency) for a in self.alleles[window]])
+    def block(
+        self, frequency: float, window: int, people: NDArray[np.integer[Any]] | None = None
+    ) -> NDArray[np.float32]:
+        """The same of one window, of everybody or of some people."""
+        return self._known(window, [a.varies(frequency) for a in self.alleles[window]], people)
 
     def burden(self, frequency: float) -> list[NDArray[np.float32]]:
         """Copies of alleles that are rare at a frequency, all together, ``[subjects, 1]`` per window."""
@@ -166,8 +168,11 @@ class AlleleTable:
             self.rare[:, [w]] + np.nansum(self._known(w, which), axis=1, keepdims=True) for w, which in enumerate(rarer)
         ]
 
-    def _known(self, window: int, which: list[bool]) -> NDArray[np.float32]:
-        block = self.dosages[window][:, which]
+    def _known(
+        self, window: int, which: list[bool], people: NDArray[np.integer[Any]] | None = None
+    ) -> NDArray[np.float32]:
+        whole = self.dosages[window]
+        block = (whole if people is None else whole[people])[:, which]
         return np.where(block == UNKNOWN, np.float32(np.nan), block.astype(np.float32))
 
 

@@ -114,10 +114,21 @@ class GeneFeatures(KeptWork):
             save_alleles(path, table)
 
     def take_alleles(self, gene: GeneSide, training: IntArray, alleles: list[list[Allele]]) -> None:
-        """Take these alleles as the common ones, in the place of what would be counted on training people."""
-        cohort = self.cohort
+        """Take these alleles as the common ones, in the place of what would be counted on training people.
+
+        Raises
+        ------
+        UserError
+            They are of another number of windows.
+        """
+        cohort, windows = self.cohort, read_windows(self.cohort.windows)
+        if len(windows) != len(alleles):
+            raise UserError(
+                f"{cohort.windows} holds {len(windows)} windows, and the run was fitted on {len(alleles)}: restore the "
+                "file, or fit again in another folder (run=)"
+            )
         samples = cohort.table["genotype_id"].tolist()
-        table, _, _ = dosages_of(cohort.genotypes, read_windows(cohort.windows), samples, alleles)
+        table, _, _ = dosages_of(cohort.genotypes, windows, samples, alleles)
         self._kept[_key(gene, training)] = table
 
     def masked(self, gene: GenomeSide, training: IntArray) -> list[GenomeSide]:
@@ -148,8 +159,10 @@ class GeneFeatures(KeptWork):
             for one, frequency in zip(self.masked(gene, training), gene.frequencies or (0.0,), strict=True):
                 source = source_of("embeddings", frequency)
                 blocks, widths[source] = self.blocks(one, pooling)
-                missing = missing or told_missing(list(blocks))
-                embeddings[source] = mapped(blocks, whole)  # type: ignore[assignment]
+                told = told_missing(blocks)
+                missing = missing or told
+                # What lacks nothing is not looked at as a whole, so that people can be made some at a time.
+                embeddings[source] = mapped(blocks, whole) if told else blocks  # type: ignore[assignment]
                 if isinstance(blocks, MadeBlocks):  # of a large cohort the chunks of every mask are too much to keep
                     self._forget("chunks")
         if missing:

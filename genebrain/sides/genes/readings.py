@@ -23,7 +23,7 @@ import numpy as np
 from genebrain.alignment.closed_form.column_sets import Blocks, ColumnSet, GeneBlocks
 from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.motifs.members import MOTIFS
-from genebrain.alignment.made_blocks import MadeBlocks
+from genebrain.alignment.made_blocks import MadeBlocks, lacking
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.sides.pooling import KEPT
 
@@ -139,7 +139,7 @@ def filled(block: FloatArray, training: IntArray) -> tuple[FloatArray, FloatArra
 
 def told_missing(blocks: Sequence[FloatArray]) -> str:
     """How many windows of people have no embedding, in words; empty where all have."""
-    missing = np.stack([np.isnan(block).any(axis=1) for block in blocks], axis=1)
+    missing = lacking(blocks)
     if not missing.any():
         return ""
     people, nobody = int(missing.any(axis=1).sum()), int(missing.all(axis=0).sum())

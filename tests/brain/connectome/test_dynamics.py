@@ -162,7 +162,7 @@ def test_networks_are_found_and_missing_parcels_are_left_out_or_filled(cohort: l
 
 def test_scans_that_are_too_short_are_refused_by_name_and_a_slow_scan_is_read() -> None:
     _, short = summary([grouped(seed)[:8] for seed in range(12)])
-    with pytest.raises(UserError, match="long enough"):
+    with pytest.raises(UserError, match="frames and parcels enough"):
         FEATURES["coherence"]().fit(*short)
     for tr in (0.4, 3.0, 10.0):
         assert np.isfinite(network_statistics(grouped(1)[:30], np.ones(PARCELS, bool), tr, GROUP)).all()

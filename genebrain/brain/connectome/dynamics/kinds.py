@@ -52,7 +52,7 @@ class NetworkFeature(BeyondMoments):
         found = self._statistics(series_of(series))
         known = np.isfinite(found)
         if not known.any():
-            raise UserError("no scan is long enough, or has parcels enough, to see networks in time")
+            raise UserError("no scan has a time step (tr), frames and parcels enough to see networks in time")
         self.mean = np.where(known, found, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 
     def _statistics(self, series: PeopleSeries) -> Float64:
