@@ -59,10 +59,10 @@ KEPT = ("fit", "evaluate", "controls", "report", "ablate", "pretrain")
 FIRST_WORD = {"store": "action", "forget": "ids"}
 """Option that the first word after a verb fills, where it is no ``key=value``."""
 
-# What the user, not the program, must mend: no room, no permission.
 NAME_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
 """Of a path that cannot be one, or is a file where a folder is wanted, or the other way round."""
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What the user, not the program, must mend: no room, no permission."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
