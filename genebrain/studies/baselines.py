@@ -189,7 +189,7 @@ def check_comparisons(names: list[str]) -> None:
         raise UserError(f"comparisons {', '.join(unknown)} do not exist; use {', '.join(COMPARISONS)}")
 
 
-def confound_matrix(table: pd.DataFrame, training: IntArray, named: Sequence[str] | None = None) -> FloatArray | None:
+def confound_matrix(table: pd.DataFrame, training: IntArray, named: Sequence[str] | None) -> FloatArray | None:
     """Confounds as standardised columns ``[people, columns]``: categories as indicators, missing values as mean.
 
     Includes the squares of age and age x sex, and the ancestry components of the table. Categories and means are

@@ -51,7 +51,7 @@ def test_confounds_are_those_that_are_named(small):
     filled = np.where(np.isnan(iq), np.nanmean(iq), iq)
     assert np.allclose(matrix[:, 0], (filled - filled.mean()) / filled.std(), atol=1e-5)
     assert matrix.shape == (24, 3)  # iq; missing and right beside left
-    assert confound_matrix(cohort.table, rows).shape[1] == 2  # age and its square, by the usual names
+    assert confound_matrix(cohort.table, rows, None).shape[1] == 2  # age and its square, by the usual names
     assert strata_columns(cohort.table, cohort.own.strata) == ["handedness"]
     text = check_cohort(small.write()).text
     assert "columns taken as confounds: iq (2 unknown), handedness (1 unknown); as strata: handedness" in text

@@ -56,7 +56,7 @@ def one_genome(setting: Setting) -> Vectors:
 
 def covariates(setting: Setting) -> Vectors | None:
     """Site, ancestry, age, sex, motion in the place of genomes."""
-    confounds = confound_matrix(setting.table, setting.training)
+    confounds = confound_matrix(setting.table, setting.training, setting.workspace.cohort.own.confounds)
     if confounds is None:
         setting.notes.append("covariates: the participants table has none")
         return None

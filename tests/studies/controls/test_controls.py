@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,9 @@ from genebrain.alignment.settings import AlignmentSettings
 from genebrain.common.types import UserError
 from genebrain.genetics.encoders.kmers import KmerCounts
 from genebrain.sides.connectome import ConnectomeSide
+from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
+from genebrain.studies.controls import kinds
 from genebrain.studies.controls import run as controls_run
 
 SMALL = {"n_windows": 4, "window_bp": 6000, "n_frames": 120, "n_parcels": 16, "n_genomewide": 100}
@@ -112,3 +116,22 @@ def test_counts_of_words_are_those_counted_by_hand() -> None:
     for row, text in zip(values, texts, strict=True):
         expected = [sum(text[i : i + 4] == word for i in range(len(text))) for word in KmerCounts.words]
         np.testing.assert_array_equal(row, expected)
+
+
+def test_covariates_are_those_that_the_cohort_names(run: Path, tmp_path: Path) -> None:
+    """Two values for two people each are no site: age alone is read where ``confounds: [age]`` says so."""
+    seen = []
+
+    def blocks(matrices):
+        seen.extend(matrices)
+
+    workspace = Workspace(run.parent / "c/cohort.yaml", progress=False)
+    rows = np.arange(100)
+    for named in (None, ["age"]):
+        cohort = replace(workspace.cohort, own=replace(workspace.cohort.own, confounds=named))
+        setting = SimpleNamespace(
+            table=cohort.table, training=rows, workspace=SimpleNamespace(cohort=cohort), notes=[],
+            with_blocks=blocks, refit=lambda subjects: None,
+        )  # fmt: skip
+        kinds.covariates(setting)
+    assert seen[0].shape[1] > seen[1].shape[1] == 2  # age and its square
