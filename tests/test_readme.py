@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,11 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert "recall@1" in capsys.readouterr().out
+
+
+def test_make_says_which_python_is_missing(tmp_path):
+    words = ["make", "-C", str(ROOT), "env", "PYTHON=python3.99", f"VENV={tmp_path / 'none'}"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no python3.99 here; name a Python from 3.11 on: make env PYTHON=python3" in done.stdout
+    assert not list(tmp_path.iterdir())
