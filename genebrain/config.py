@@ -181,7 +181,8 @@ def _check_choice(override: Override, choices: Mapping[str, list[str]], problems
     if choice in choices[group]:
         return True
     problems.append(
-        f"no choice '{choice}' in group '{group}'{nearest(choice, choices[group])} ({', '.join(choices[group])})"
+        f"no choice '{choice}' in group '{group}'{nearest(choice, choices[group])} ({', '.join(choices[group])}; your "
+        f"own: --config-dir=FOLDER with FOLDER/{group}/NAME.yaml)"
     )
     return False
 

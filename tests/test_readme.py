@@ -31,7 +31,8 @@ def commands() -> list[tuple[str, str]]:
     for page in PAGES:
         for line in page.read_text().splitlines():
             match = re.match(r"^genebrain (.+?)(?:\s+#.*)?$", line.strip())
-            if match and "plugins=" not in line:  # those are composed with their plugins by test_contributing.py
+            # Those are composed with their plugins by test_contributing.py, and with their folders by test_config.py.
+            if match and "plugins=" not in line and "--config-dir=" not in line:
                 command = match.group(1)
                 found.setdefault(" ".join(PATHS.sub(r"\1=", command).split()), (page.name, command))
     return list(found.values())

@@ -220,6 +220,9 @@ def test_bars_show_windows_fits_and_sweeps_and_only_where_asked_for(
     np.testing.assert_array_equal(quiet.coefficients, shown.coefficients)
     fit_closed_form(*small(), settings=replace(settings, modes=("ridge",)), progress=True)
     assert "sweep" not in capsys.readouterr().err
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    fit_closed_form(*small(), settings=settings, progress=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_key_that_interrupts_ends_the_fit_between_two_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
