@@ -177,6 +177,8 @@ def _call(verb: str, arguments: dict[str, Any]) -> Any:
     from genebrain import config, tasks
     from genebrain.common.leftovers import sweep_output
 
+    if verb in READS_RUNS and not Path(str(arguments["run"])).exists():  # before seconds of imports
+        raise UserError(f"there is no run folder {arguments['run']}; make one with 'genebrain fit'")
     if out := arguments.get("out"):
         sweep_output(Path(out))
     return getattr(tasks, config.file_name(verb))(**arguments)

@@ -87,6 +87,8 @@ def test_all_mistakes_are_reported_together_with_suggestions():
         (["brain.max_epochs=3"], "did you mean 'trainer.max_epochs'?"),
         (["brian.kind=lag0"], "did you mean 'brain.kind'"),
         (["seed.x=3"], "no option 'seed.x'"),
+        (["confounds=[age]"], "no option 'confounds'; it is a key of cohort.yaml"),
+        (["progress=false"], "TQDM_DISABLE=1 in front"),
     ],
 )
 def test_a_misspelt_option_is_compared_with_what_may_stand_in_its_place(words, hint):
