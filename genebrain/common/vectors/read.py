@@ -67,8 +67,9 @@ def read_vectors(path: Path | str) -> VectorTable:
         ``.parquet``, ``.tsv``, ``.csv``: a column ``participant_id`` (or ``id``) and one column per number; of parquet
         also columns of lists. ``.npz``: ``ids`` and one array ``[rows, columns]`` or ``[rows, windows, columns]``, and
         ``columns`` (or ``windows``) with names if wanted. ``.npy``: the array alone, ids in ``NAME.ids.tsv`` (or
-        ``.txt``) beside it, as ``embed-scans`` writes them. ``.h5ad``: ``X``, ids in ``obs`` (a column ``participant_id``, or its names),
-        windows in a column ``window`` of ``var`` if there is one; where anndata is installed.
+        ``.txt``) beside it, as ``embed-scans`` writes them. ``.h5ad``: ``X``, ids in ``obs`` (a column
+        ``participant_id``, or its names), windows in a column ``window`` of ``var`` if there is one; where anndata is
+        installed.
 
     Raises
     ------
