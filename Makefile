@@ -16,6 +16,7 @@ help:  ## show this help
 env: $(STAMP)  ## make .venv with everything (once; again when pyproject.toml changes)
 
 $(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || command -v $(PYTHON) > /dev/null || { echo "no $(PYTHON) here; name a Python from 3.11 on: make env PYTHON=python3"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"

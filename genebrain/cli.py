@@ -136,11 +136,12 @@ def _run(verb: str, rest: list[str]) -> int:
         os.getcwd()
     except OSError as error:
         raise UserError("the folder in which this is called is not there any more: go to another one") from error
-    from genebrain import config
+    from genebrain import config, config_files
 
     show_messages()
     if verb not in VERBS:
         raise UserError(f"no such verb{nearest(verb, VERBS)} (verbs: {', '.join(VERBS)})")
+    own, rest = config_files.take_folders(rest)
     if {"-h", "--help"} & set(rest):
         from genebrain.help_pages import help_page
 
@@ -154,7 +155,7 @@ def _run(verb: str, rest: list[str]) -> int:
         return _sweep(verb, [r for r in rest if r not in ("-m", "--multirun")], config)
     arguments = config.build(config.compose(verb, rest))
     _call(verb, arguments)
-    _keep_command(verb, arguments, [verb, *(f"plugins=[{one}]" for one in plugins), *rest])
+    _keep_command(verb, arguments, [verb, *own, *(f"plugins=[{one}]" for one in plugins), *rest])
     return 0
 
 
@@ -176,6 +177,8 @@ def _call(verb: str, arguments: dict[str, Any]) -> Any:
     from genebrain import config, tasks
     from genebrain.common.leftovers import sweep_output
 
+    if verb in READS_RUNS and not Path(str(arguments["run"])).exists():  # before seconds of imports
+        raise UserError(f"there is no run folder {arguments['run']}; make one with 'genebrain fit'")
     if out := arguments.get("out"):
         sweep_output(Path(out))
     return getattr(tasks, config.file_name(verb))(**arguments)
@@ -280,7 +283,7 @@ def _overview() -> str:
     lines = "\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items())
     return (
         "genebrain aligns genomes with brain scans and says honestly whether the alignment is real.\n\n"
-        f"usage: genebrain VERB [key=value ...] [plugins=[my_module]]\n\n{lines}\n\n"
+        f"usage: genebrain VERB [key=value ...] [plugins=[my_module]] [--config-dir=FOLDER]\n\n{lines}\n\n"
         "genebrain VERB --help explains a verb and its options. Start with: genebrain fit"
     )
 

@@ -29,6 +29,12 @@ from genebrain.config_files import groups
 from genebrain.training.own_parts import typed_parts
 from genebrain.typed_words import as_typed
 
+OF_COHORTS = (
+    "columns", "confounds", "strata", "max_mean_fd", "exclude", "genotype_filter", "min_r2", "genotypes", "reference",
+    "windows", "scans", "kinship", "genomewide",
+)  # fmt: skip
+"""Keys of ``cohort.yaml`` that somebody may look for on the command line."""
+
 __all__ = ["build", "check", "choices_of", "compose", "file_name", "groups", "nearest"]
 
 
@@ -181,7 +187,8 @@ def _check_choice(override: Override, choices: Mapping[str, list[str]], problems
     if choice in choices[group]:
         return True
     problems.append(
-        f"no choice '{choice}' in group '{group}'{nearest(choice, choices[group])} ({', '.join(choices[group])})"
+        f"no choice '{choice}' in group '{group}'{nearest(choice, choices[group])} ({', '.join(choices[group])}; your "
+        f"own: --config-dir=FOLDER with FOLDER/{group}/NAME.yaml)"
     )
     return False
 
@@ -228,6 +235,10 @@ def _hint(key: str, known: list[str], choices: Mapping[str, list[str]]) -> str:
     if not prefix:
         if verbs := config_files.verbs_with(key):
             return f"; it belongs to {', '.join(verbs)}"
+        if key in OF_COHORTS:
+            return "; it is a key of cohort.yaml"
+        if key == "progress":
+            return "; TQDM_DISABLE=1 in front of the command leaves bars out"
         return nearest(key, dict.fromkeys([*known, *choices]))
     group, rest = parts[0], ".".join(parts[1:])
     if others := [choice for choice in choices.get(group, ()) if rest in _dotted(_choice(group, choice))]:

@@ -4,25 +4,31 @@ The YAML files hold what differs from the defaults of the settings dataclasses; 
 (``_target_: genebrain.GeneSide``) gets all other fields from it here, before Hydra sees it. So an option is typed once,
 as a field with its line in the docstring, and every file, override and sweep knows it. ``_hidden_`` lists fields that
 mean nothing for a choice (``cleaning.low_pass`` for encoders of volumes): there they are no options. Files whose names
-begin with an underscore are shared parts, not choices.
+begin with an underscore are shared parts, not choices. A user's own choices lie in a folder of the same form
+(``FOLDER/brain/mine.yaml``), named by ``--config-dir=FOLDER``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from genebrain import stored_settings
 from genebrain.common.types import UserError
+from genebrain.common.words import nearest
 from genebrain.stored_settings import TARGET
 
 HIDDEN = "_hidden_"
 _registered: set[str] = set()
+_own: list[Path] = []
+"""Folders of the user's own choices."""
 
 
 def config_folder() -> Path:
@@ -34,13 +40,55 @@ def config_folder() -> Path:
     raise UserError(f"the configuration files are missing: looked in {package} and {package.parent}")
 
 
+def take_folders(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Make choices known of ``--config-dir=FOLDER`` or ``--config-dir FOLDER``; returns these words, and all others."""
+    own, others, rest = list[str](), list[str](), iter(words)
+    for word in rest:
+        name, _, folder = word.partition("=")
+        if name == "--config-dir":
+            folder = folder or next(rest, "")
+            add_folder(Path(folder))
+            own.append(f"{name}={folder}")
+        else:
+            others.append(word)
+    return own, others
+
+
+def add_folder(folder: Path) -> None:
+    """Take choices of groups from a folder of the user's own, ``GROUP/CHOICE.yaml``.
+
+    Raises
+    ------
+    UserError
+        There is no such folder or no choice in it, a group is unknown, or a choice has the name of one of the package.
+    """
+    known, files = groups(), sorted(folder.glob("*/*.yaml"))
+    if not files:
+        raise UserError(
+            f"--config-dir={folder}: no choice of a group lies there; write one as {folder}/brain/NAME.yaml"
+        )
+    for file in files:
+        group = file.parent.name
+        if group not in known:
+            raise UserError(f"{file}: no group '{group}'{nearest(group, known)} ({', '.join(known)})")
+        if file.stem in known[group]:
+            raise UserError(f"{file}: {group}={file.stem} is a choice of the package; give it another name")
+    _own.append(folder)
+    _registered.difference_update(file.parent.name for file in files)
+
+
 def groups() -> dict[str, list[str]]:
     """Config groups and their choices, e.g. ``{"pooling": ["components", "mean", ...]}``."""
     return {
-        folder.name: sorted(file.stem for file in folder.glob("*.yaml") if not file.stem.startswith("_"))
+        folder.name: sorted(name for name in files_of(folder.name) if not name.startswith("_"))
         for folder in sorted(config_folder().iterdir())
         if folder.is_dir()
     }
+
+
+def files_of(group: str) -> dict[str, Path]:
+    """Files of a group by their names, shared parts among them."""
+    return {file.stem: file for folder in (config_folder(), *_own) for file in sorted((folder / group).glob("*.yaml"))}
 
 
 def groups_of(file: str) -> list[str]:
@@ -65,7 +113,7 @@ def register(file: str) -> None:
         store.store(name=file, node=whole)
         _registered.add(file)
     for group in set(groups_of(file)) - _registered:
-        for path in sorted((config_folder() / group).glob("*.yaml")):
+        for path in files_of(group).values():
             package = "_global_" if "@package _global_" in path.read_text(encoding="utf-8") else None
             store.store(group=group, name=path.stem, node=filled(_read(path)), package=package)
         _registered.add(group)
@@ -122,6 +170,10 @@ def _over(whole: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    content = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(content, dict)
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no options: write them as NAME: VALUE")
     return {str(key): value for key, value in content.items()}

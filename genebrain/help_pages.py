@@ -46,7 +46,7 @@ def help_page(verb: str, summary: str, overrides: list[str]) -> str:
     for group, known in choices.items():
         lines += ["", f"group {group}= one of:"]
         for choice in known:
-            about = config_files.first_comment(file.parent / group / f"{choice}.yaml")
+            about = config_files.first_comment(config_files.files_of(group)[choice])
             lines.append(f"  {choice:<24} {about}")
         if group in content and isinstance(content[group], dict) and TARGET in content[group]:
             lines.append(f"  options with {group}={chosen[group]}:")

@@ -111,6 +111,8 @@ def test_a_sweep_for_slurm_says_what_is_missing_before_any_work(monkeypatch, ext
 
 def test_a_sweep_over_finished_runs_asks_each_of_them_and_tells_who_failed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    for one in "abc":
+        (tmp_path / "runs" / one).mkdir(parents=True)
     asked = []
 
     def export(run, out, **_):
@@ -122,7 +124,15 @@ def test_a_sweep_over_finished_runs_asks_each_of_them_and_tells_who_failed(tmp_p
     assert cli.main(["export", "-m", "run=runs/a,runs/b,runs/c", "out=v"]) == 2
     assert asked == [(f"runs/{one}", f"v/run-runs_{one}") for one in "abc"]
     assert "run-runs_b: runs/b is not finished" in capsys.readouterr().err
-    assert not (tmp_path / "runs" / "a").exists()
+    assert not list((tmp_path / "runs" / "a").iterdir())
+
+
+@pytest.mark.parametrize("verb", cli.READS_RUNS)
+def test_a_run_that_is_not_there_is_told_before_anything_is_imported(verb, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tasks, verb, lambda **_: pytest.fail("work has begun"))
+    assert cli.main([verb, "run=runs/frist"]) == 2
+    assert "there is no run folder runs/frist; make one with 'genebrain fit'" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_gone_is_a_sentence(tmp_path, monkeypatch, capsys):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from genebrain import config, stored_settings
+from genebrain import config, config_files, stored_settings
 from genebrain.cli import VERBS
 from genebrain.common.types import UserError
+from genebrain.help_pages import help_page
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
 
@@ -82,6 +87,8 @@ def test_all_mistakes_are_reported_together_with_suggestions():
         (["brain.max_epochs=3"], "did you mean 'trainer.max_epochs'?"),
         (["brian.kind=lag0"], "did you mean 'brain.kind'"),
         (["seed.x=3"], "no option 'seed.x'"),
+        (["confounds=[age]"], "no option 'confounds'; it is a key of cohort.yaml"),
+        (["progress=false"], "TQDM_DISABLE=1 in front"),
     ],
 )
 def test_a_misspelt_option_is_compared_with_what_may_stand_in_its_place(words, hint):
@@ -153,3 +160,65 @@ def test_words_of_other_command_lines_are_answered_with_what_to_type():
     assert "a cohort is named by cohort.path=my/cohort.yaml" in str(error.value)
     assert "options have no dashes here: run=VALUE" in str(error.value)
     assert "quote values" in str(error.value)
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(config_files, "_own", [])
+    folder = tmp_path / "mine"
+    (folder / "brain").mkdir(parents=True)
+    (folder / "brain" / "no_global.yaml").write_text("# My words.\n_target_: genebrain.ConnectomeSide\nkind: lag0\n")
+    return folder
+
+
+def test_choices_of_a_folder_of_ones_own_are_choices(own_folder):
+    own, rest = config_files.take_folders(["--config-dir", str(own_folder), "brain=no_global", "seed=3"])
+    assert (own, rest) == ([f"--config-dir={own_folder}"], ["brain=no_global", "seed=3"])
+    built = config.build(config.compose("fit", [*rest, "brain.shrinkage=0.2"]))
+    assert (built["brain"].kind, built["brain"].shrinkage, built["seed"]) == ("lag0", 0.2, 3)
+    page = help_page("fit", "words", ["brain=no_global"])
+    assert "My words." in page
+    assert re.search(r"brain.kind=lag0 ", page)
+
+
+def test_the_folder_of_the_documents_works_as_they_say(tmp_path, monkeypatch):
+    monkeypatch.setattr(config_files, "_own", [])
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
+    (block,) = re.findall(r"```bash\n(mkdir -p my_choices.*?)```", text, re.DOTALL)
+    lines, commands = block.split("genebrain fit", 1)[0], re.findall(r"^genebrain fit (.*)$", block, re.MULTILINE)
+    subprocess.run(["bash", "-ec", lines], check=True)
+    _, words = config_files.take_folders(shlex.split(commands[0]))
+    assert config.build(config.compose("fit", words))["brain"].kind == "without_global"
+    built = config.build(config.compose("fit", ["experiment=paper", "pooling=mean"]))
+    assert (built["seed"], built["brain"].kind, built["alignment"].train) == (7, "without_global", "none")
+    assert commands[1].startswith("-m --config-dir=my_choices experiment=paper pooling=components,mean ")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("brian/mine.yaml", "kind: lag0", "no group 'brian'; did you mean 'brain'"),
+        ("brain/connectome.yaml", "kind: lag0", "brain=connectome is a choice of the package"),
+        ("mine.yaml", "kind: lag0", "no choice of a group lies there"),
+        ("brain/broken.yaml", "kind: [lag0", "broken.yaml cannot be read"),
+        ("brain/words.yaml", "- lag0", "holds no options"),
+        ("brain/code.yaml", "_target_: os.system", "is not a settings class"),
+    ],
+)
+def test_a_folder_of_choices_that_cannot_be_is_a_sentence(tmp_path, monkeypatch, file, text, words):
+    monkeypatch.setattr(config_files, "_own", [])
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(text)
+
+    def compose() -> None:
+        config_files.take_folders([f"--config-dir={tmp_path}"])
+        config.compose("fit", [f"brain={Path(file).stem}"])
+
+    with pytest.raises(UserError, match=words):
+        compose()
+
+
+def test_a_choice_that_is_not_there_says_where_ones_own_would_lie():
+    with pytest.raises(UserError, match=r"--config-dir=FOLDER with FOLDER/brain/NAME\.yaml"):
+        config.compose("fit", ["brain=mine"])

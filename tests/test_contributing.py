@@ -95,7 +95,7 @@ def test_every_block_is_short_and_is_run():
         assert len(text.splitlines()) < 30, name
 
 
-@pytest.mark.parametrize("command", re.findall(r"^genebrain fit (.+)$", PAGE, re.MULTILINE))
+@pytest.mark.parametrize("command", re.findall(r"^genebrain fit (.+plugins=.+)$", PAGE, re.MULTILINE))
 def test_the_commands_beside_them_go_together(command, plugins):
     words = command.split()
     (named,) = [word for word in words if word.startswith("plugins=")]

@@ -5,10 +5,16 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import genebrain
+from genebrain import tasks
 from genebrain.messages import RANKS, show_messages
+from genebrain.tasks import pretraining
 
 log = logging.getLogger("genebrain.somewhere")
 
@@ -43,3 +49,21 @@ def test_a_program_hears_warnings_only_unless_it_asks() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout == ""
     assert told.stderr.splitlines() == ["left out", "INFO:genebrain.somewhere:asked"]
+
+
+def test_verbs_of_several_ranks_speak_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = np.random.default_rng(0).normal(size=(60, 3))
+    asked: dict[str, Any] = {"genes": shared, "brains": shared, "run": tmp_path / "run"}
+    asked["alignment"] = genebrain.AlignmentSettings(train="none")
+    tasks.fit(**asked, progress=False)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    capsys.readouterr()
+    tasks.fit(**asked)
+    pretraining._tell(tmp_path / "not written yet", genebrain.EncoderSide(), True)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    tasks.fit(**asked)
+    told = capsys.readouterr().out
+    assert told.count("columns taken") == told.count("fitted ") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ def commands() -> list[tuple[str, str]]:
     for page in PAGES:
         for line in page.read_text().splitlines():
             match = re.match(r"^genebrain (.+?)(?:\s+#.*)?$", line.strip())
-            if match and "plugins=" not in line:  # those are composed with their plugins by test_contributing.py
+            # Those are composed with their plugins by test_contributing.py, and with their folders by test_config.py.
+            if match and "plugins=" not in line and "--config-dir=" not in line:
                 command = match.group(1)
                 found.setdefault(" ".join(PATHS.sub(r"\1=", command).split()), (page.name, command))
     return list(found.values())
@@ -77,3 +79,11 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert "recall@1" in capsys.readouterr().out
+
+
+def test_make_says_which_python_is_missing(tmp_path):
+    words = ["make", "-C", str(ROOT), "env", "PYTHON=python3.99", f"VENV={tmp_path / 'none'}"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no python3.99 here; name a Python from 3.11 on: make env PYTHON=python3" in done.stdout
+    assert not list(tmp_path.iterdir())

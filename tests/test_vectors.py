@@ -90,7 +90,7 @@ def test_what_is_exported_is_private_and_explained(exported):
     assert "dot product" in said["genome.parquet"]
 
 
-def test_search_ranks_by_score_and_knows_the_own_scan(run, capsys, tmp_path):
+def test_search_ranks_by_score_and_knows_the_own_scan(cohort, run, capsys, tmp_path):
     opened = genebrain.load_run(run)
     scores = opened.vectors("test").scores
     person = scores.index[3]
@@ -101,7 +101,11 @@ def test_search_ranks_by_score_and_knows_the_own_scan(run, capsys, tmp_path):
     assert reverse["participant_id"].tolist() == scores[person].nlargest(4).index.tolist()
     tasks.search(run, genome=person, k=2, out=tmp_path / "found.tsv", progress=False)
     assert len(pd.read_csv(tmp_path / "found.tsv", sep="\t")) == 2
-    assert person not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert person not in told
+    assert "the 2 best of the test people, readable" in told
+    tasks.search(run, vcf=cohort.parent / "genotypes.vcf.gz", k=2, out=tmp_path / "found.tsv", progress=False)
+    assert "the 2 best of the test people for each of 150, readable" in capsys.readouterr().out
     for wrong in ({}, {"genome": person, "scan": person}, {"genome": "nobody"}, {"genome": person, "k": 0}):
         with pytest.raises(UserError):
             opened.search(**wrong)
@@ -459,3 +463,10 @@ def test_a_used_run_folder_is_refused_before_people_are_read(people, tmp_path, m
     with pytest.raises(UserError, match=r"1 setting\(s\) differ: seed: 0 -> 1\); choose another run="):
         tasks.fit(run=run, seed=1, alignment=CLOSED, progress=False, **given)
     assert sorted(path for path in run.rglob("*")) == before
+
+
+def test_arrays_without_ids_must_have_a_row_for_each_person(people, tmp_path):
+    genes, brains = np.zeros((100, 3)), np.zeros((120, 4))
+    with pytest.raises(UserError, match=r"genes has 100 rows and brains 120: without ids"):
+        tasks.fit(genes=genes, brains=brains, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

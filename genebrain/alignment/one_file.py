@@ -61,6 +61,8 @@ def load_model(path: Path | str) -> AlignmentModel:
         No such file, not one of ours, or one that was changed.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: a file of save_model is wanted; genebrain.load_run reads a run")
     tensors, header = read_arrays(path), read_metadata(path)
     if HEADER not in header:
         raise UserError(f"{path} holds no fitted model; write one with genebrain.save_model(run.model, FILE)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Iterable, Mapping
 
@@ -18,8 +19,12 @@ def told(reasons: Mapping[str, int]) -> str:
 
 
 def no_bar(progress: object = True) -> bool:
-    """Whether a progress bar is left out: not wanted, or neither terminal nor notebook, where it would fill a log."""
-    return not progress or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    """Whether a progress bar is left out: not wanted, or neither terminal nor notebook, where it would fill a log.
+
+    tqdm itself would read ``TQDM_DISABLE`` only where nothing else is said.
+    """
+    wanted = progress and os.environ.get("TQDM_DISABLE", "") in ("", "0")
+    return not wanted or not (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -60,6 +60,7 @@ class GenePooling:
         }  # fmt: skip
         wrong = [
             f"pooling.{level}={getattr(self, level)}: use one of {', '.join(names)}"
+            + (" (plugins=[...] adds your own)" if level in ("chunk", "window") else "")
             for level, names in allowed.items()
             if getattr(self, level) not in names
         ]

@@ -13,6 +13,7 @@ from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import Metrics, UserError
 from genebrain.common.vectors.kinds import VectorInput
 from genebrain.engines.settings import EngineSettings
+from genebrain.messages import first_rank
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.pooling import GenePooling
@@ -176,14 +177,14 @@ def fit(
         path = path_of(given.cohort)
         workspace = workspace or Workspace(open_sources(path, given), store, progress=progress)
         refuse_another_cohort(Path(run), path, workspace.cohort.fingerprint)
-        if progress:
+        if progress and first_rank("stdout"):
             people = workspace.cohort
             strata = strata_columns(people.table, people.own.strata)
             print(roles_in_words(column_roles(people.table, strata, people.own.confounds)))
         record = {**kept_places(Path(run), cohort=path, store=workspace.store), "experiment": experiment}
         with using(engine):
             folder = run_fit(experiment, workspace, Path(run), record=record, progress=progress)
-    if progress:
+    if progress and first_rank("stdout"):
         print(f"fitted {folder}; judge it with: genebrain evaluate run={folder}")
     return folder
 
@@ -240,7 +241,8 @@ def evaluate(
     if progress:
         print(roles_in_words(metrics["columns"]))
         print(terminal_table(metrics))
-        print(f"{metrics['verdict']}\nas a page: genebrain report run={run if place is None or out is None else out}")
+        page = f"run={run if place is None or out is None else out}" + ("" if split == "test" else f" split={split}")
+        print(f"{metrics['verdict']}\nas a page: genebrain report {page}")
     return metrics
 
 

@@ -13,6 +13,7 @@ from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.reading import read_record
 from genebrain.common.types import Metrics, UserError
 from genebrain.engines.settings import EngineSettings
+from genebrain.messages import first_rank
 from genebrain.sides.scans import EncoderSide
 from genebrain.simulation.source import Source, path_of
 
@@ -87,7 +88,7 @@ def pretrain(
         record = {**kept_places(Path(run), cohort=path, store=workspace.store), "pretraining": choice}
         folder = run_pretraining(choice, workspace, Path(run), record=record, progress=progress)
     _tell(folder, choice.brain, progress)
-    if targets:
+    if targets and first_rank():
         from genebrain.common.run_folder import write_json
         from genebrain.studies.probing import ProbeSettings, probe_encoder, table
 
@@ -158,7 +159,7 @@ def _on_scans(
 
 
 def _tell(folder: Path, brain: EncoderSide, progress: bool) -> None:
-    if progress:
+    if progress and first_rank("stdout"):
         print(read_record(folder / "pretraining.json").get("verdict", ""))
         print(f"weights: use them with brain={brain.encoder} brain.path={folder / 'encoder'}")
 

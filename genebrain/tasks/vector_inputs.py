@@ -55,6 +55,8 @@ def sources_of(
     UserError
         A side of vectors without a cohort for the other one, or inputs that are no table.
     """
+    if ids is None:
+        _same_rows(genes, brains)
     own_cohort = cohort is not None and not (isinstance(cohort, CohortSource) and cohort.path is None)
     folder = run / FOLDER
     gene_file = None if genes is None else _file(genes, folder, "genes", ids)
@@ -87,6 +89,17 @@ def sources_of(
 def open_sources(path: Path, given: Sources) -> Cohort:
     """The cohort as the two sides mean it."""
     return open_cohort(path, given.genetics, given.brain)
+
+
+def _same_rows(genes: Any, brains: Any) -> None:
+    """Refuse arrays of different lengths: without ids, row i of both is one person."""
+    if any(one is None or isinstance(one, str | Path | pd.DataFrame) for one in (genes, brains)):
+        return
+    if len(genes) != len(brains):
+        raise UserError(
+            f"genes has {len(genes):,} rows and brains {len(brains):,}: without ids, row i of both must be one person. "
+            "Give data frames whose index says who each row is"
+        )
 
 
 def _absolute(side: Any) -> Any:

@@ -83,7 +83,9 @@ def search(
     else:
         write_table(table, Path(out))
         whose = f"{split} people" if second is None else "second cohort"
-        print(f"wrote {out}: the {len(table)} best of the {whose}, readable by you alone")
+        queries = 1 if "query" not in table else table["query"].nunique()
+        each = f" for each of {queries:,}" if queries > 1 else ""
+        print(f"wrote {out}: the {len(table) // max(queries, 1)} best of the {whose}{each}, readable by you alone")
     return table
 
 

@@ -105,7 +105,9 @@ class EpochBar(Callback):
         self.bar.update()
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Close the bar."""
+        """Close the bar; where training ended early, its last epoch is the end."""
+        if trainer.should_stop:
+            self.bar.total = self.bar.n
         self.bar.close()
 
 

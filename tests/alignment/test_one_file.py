@@ -35,6 +35,8 @@ def test_a_model_comes_back_from_one_file(tmp_path, how):
         genebrain.load_model(tmp_path / "changed")
     with pytest.raises(UserError, match="is a folder; name a file"):
         genebrain.save_model(run.model, tmp_path)
+    with pytest.raises(UserError, match=r"is a folder: .*load_run reads a run"):
+        genebrain.load_model(tmp_path / "run")
     model = genebrain.load_model(path)
     assert model.settings == run.model.settings
     gene, brain = model.vectors(run.subjects, run.rows())

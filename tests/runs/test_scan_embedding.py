@@ -18,6 +18,7 @@ from genebrain.brain.encoders.files import read_encoder, save_encoder
 from genebrain.brain.encoders.settings import EncoderSettings
 from genebrain.brain.windows.policy import WindowPolicy
 from genebrain.common.types import UserError
+from genebrain.common.vectors import read_vectors
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.scans import EncoderSide
 
@@ -70,6 +71,12 @@ def test_a_tree_of_scans_becomes_embeddings_of_every_encoder(name, bids, atlas, 
             assert file.stat().st_mode & 0o077 == 0, f"{file} may be read by others"
             if file.name != "names.tsv":
                 assert not any(i.encode() in file.read_bytes() for i in ids), f"{file} names a participant"
+    for level in ("subjects", "scans"):
+        read = read_vectors(out / f"{level}.npy")
+        assert set(read.ids) == ids
+    assert np.allclose(read.values[0], scans[0])
+    person = dict(zip(tables["names"]["scan"], tables["names"]["participant_id"], strict=True))
+    assert read.ids == [person[scan] for scan in tables["scans"]["scan"]]
     provenance = json.loads((out / "provenance.json").read_text())
     if name != "connectome":
         assert "a control, not a published model" in provenance["brain"]["weights"]

@@ -88,7 +88,7 @@ def test_windows_pool_over_those_that_exist(cohort, window):
 
 
 def test_all_wrong_levels_are_named_together():
-    with pytest.raises(UserError, match=r"(?s)token=middle.*chunk=meen.*window=all"):
+    with pytest.raises(UserError, match=r"(?s)token=middle.*chunk=meen.*plugins=\[\.\.\.\] adds.*window=all"):
         GenePooling(token="middle", chunk="meen", window="all")
 
 

@@ -123,10 +123,12 @@ def test_nothing_of_validation_people_reaches_the_model_that_they_judge(run, coh
     assert np.abs(features.brain[chosen][split.validation] - subjects.brain[chosen][split.validation]).max() > 0.1
 
 
-def test_each_split_has_files_and_words_of_its_own(run, tmp_path):
+def test_each_split_has_files_and_words_of_its_own(run, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "run")
     test = (copy / "metrics.json").read_bytes()
-    judged = tasks.evaluate(copy, split="validation", comparisons=("ridge_cca", "textbook", "residualised"), **JUDGE)
+    named = ("ridge_cca", "textbook", "residualised")
+    judged = tasks.evaluate(copy, split="validation", comparisons=named, **{**JUDGE, "progress": True})
+    assert capsys.readouterr().out.endswith(f"genebrain report run={copy} split=validation\n")
     assert (copy / "metrics.json").read_bytes() == test
     assert json.loads((copy / "metrics.validation.json").read_text()) == judged
     assert judged["split"] == "validation"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as lightning
@@ -15,6 +16,7 @@ from genebrain.alignment.settings import TrainerSettings
 from genebrain.brain.pretraining.trainer import PretrainerSettings
 from genebrain.common.types import UserError
 from genebrain.genetics.finetuning.settings import TrainingSettings
+from genebrain.training import steps
 from genebrain.training.settings import DeviceSettings
 from genebrain.training.trainer import BEST, Watch, train_resumably
 
@@ -133,3 +135,13 @@ def test_more_devices_than_there_are(monkeypatch):
     assert not TrainerSettings(accelerator="cpu", devices=8).on_gpu()
     with pytest.raises(UserError, match=r"devices=8.*shows 2 GPUs.*devices=auto"):
         TrainerSettings(devices=8).on_gpu()
+
+
+def test_a_bar_of_a_training_that_ended_early_is_at_its_end(monkeypatch, capsys):
+    monkeypatch.setattr(steps, "no_bar", lambda: False)
+    bar, trainer = steps.EpochBar("loss", "loss"), SimpleNamespace(max_epochs=9, current_epoch=0, callback_metrics={})
+    for trainer.should_stop, words in ((True, "100%|"), (False, "11%|")):
+        bar.on_train_start(trainer, None)
+        bar.on_train_epoch_end(trainer, None)
+        bar.on_train_end(trainer, None)
+        assert words in capsys.readouterr().err.split("\r")[-1]

@@ -207,7 +207,7 @@ def fit_priors(
     sparse = [mode for mode in ("row", "entry") if mode in modes or "entry" in modes]
     if sparse and u.shape[1] and judge.x.shape[1]:
         most = SWEEPS + ("entry" in sparse) * (ROUNDS * SHORT_SWEEPS + SWEEPS)
-        with tqdm(total=most, desc=" and ".join(sparse), unit="sweep", disable=no_bar(progress)) as bar:
+        with tqdm(total=most, desc=" and ".join(sparse), unit="sweep", leave=False, disable=no_bar(progress)) as bar:
             posteriors["row"] = fit_sparse(data, ridge.mean, shared=True, tick=bar.update)
             if "entry" in sparse:
                 posteriors["entry"] = fit_entry(data, posteriors["row"], tick=bar.update)

@@ -114,7 +114,7 @@ class WindowColumns:
         settings = settings or ColumnSettings()
         _check(blocks, settings)
         fit_block = _fit_components if settings.kind == "components" else _fit_dosages
-        shown = tqdm(blocks, "gene columns", unit="window", disable=no_bar(progress))
+        shown = tqdm(blocks, "gene columns", unit="window", leave=False, disable=no_bar(progress))
         pieces = [fit_block(b, settings) for b in shown]
         if settings.power and settings.kind == "components":
             pieces = _mean_variance_one(pieces, blocks)

@@ -72,7 +72,7 @@ def fit_ridge(data: RegressionData, *, progress: bool = False) -> Posterior:
     """Exact posterior under a Gaussian prior; its variance per dimension maximises the evidence on a grid."""
     fits, p, k = data.xu.shape
     mean, predictive = np.zeros((fits, p, k)), np.zeros((fits, k))
-    for f in tqdm(range(fits), "ridge", unit="fit", disable=no_bar(progress)):
+    for f in tqdm(range(fits), "ridge", unit="fit", leave=False, disable=no_bar(progress)):
         path = data.ridge_path(f)
         n, total = data.n[f], np.diag(data.uu[f])
         penalty = RIDGE_GRID * n

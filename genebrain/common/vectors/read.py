@@ -20,6 +20,7 @@ import pandas as pd
 from genebrain.common.table_files import as_numbers, is_missing, table_parts
 from genebrain.common.text_lines import text_lines
 from genebrain.common.types import FloatArray, UserError
+from genebrain.common.vectors.embedded import KEYS, people_of
 from genebrain.common.vectors.write import CHECKSUM, checksum_of
 
 INDEX = ("__index_level_0__", "Unnamed: 0")
@@ -66,8 +67,9 @@ def read_vectors(path: Path | str) -> VectorTable:
         ``.parquet``, ``.tsv``, ``.csv``: a column ``participant_id`` (or ``id``) and one column per number; of parquet
         also columns of lists. ``.npz``: ``ids`` and one array ``[rows, columns]`` or ``[rows, windows, columns]``, and
         ``columns`` (or ``windows``) with names if wanted. ``.npy``: the array alone, ids in ``NAME.ids.tsv`` (or
-        ``.txt``) beside it. ``.h5ad``: ``X``, ids in ``obs`` (a column ``participant_id``, or its names),
-        windows in a column ``window`` of ``var`` if there is one; where anndata is installed.
+        ``.txt``) beside it, as ``embed-scans`` writes them. ``.h5ad``: ``X``, ids in ``obs`` (a column
+        ``participant_id``, or its names), windows in a column ``window`` of ``var`` if there is one; where anndata is
+        installed.
 
     Raises
     ------
@@ -216,7 +218,8 @@ def _npy(path: Path) -> tuple[list[str], list[str], Any]:
         raise UserError(f"vectors: {path.name} needs a list of ids, one a line, in {wanted} beside it")
     lines = [line.split("\t")[0].strip() for line in text_lines(ids) if line.strip()]
     columns, values = _named_columns(path, values)
-    return lines[1:] if lines and lines[0] in ID_COLUMNS else lines, columns, values
+    rows = lines[1:] if lines and lines[0] in (*ID_COLUMNS, *KEYS) else lines
+    return people_of(path.parent, rows), columns, values
 
 
 def _ids_beside(path: Path) -> Path | None:

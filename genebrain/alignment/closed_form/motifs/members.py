@@ -19,6 +19,7 @@ from genebrain.alignment.closed_form.motifs.pursuit import PursuitSettings, purs
 from genebrain.alignment.closed_form.motifs.words import counts_of
 from genebrain.alignment.closed_form.regression_data import Form
 from genebrain.common.types import FloatArray
+from genebrain.common.words import no_bar
 
 MOTIFS = "motifs"
 """Name of the family, of its source and of its set."""
@@ -80,7 +81,7 @@ def motif_members(
     fitted = WindowColumns.fit(alleles, one.settings)
     beside = fitted.transform(alleles)
     held_out: dict[str, FloatArray] = {}
-    with tqdm(total=len(judge.left_out), desc="words", unit="fit", disable=not progress) as bar:
+    with tqdm(total=len(judge.left_out), desc="words", unit="fit", leave=False, disable=no_bar(progress)) as bar:
         for rows in judge.left_out:
             used = np.setdiff1d(np.arange(len(u)), rows)
             words = pursue(exact[used], beside[used], u[used], PursuitSettings())

@@ -49,7 +49,8 @@ def blocks_of(counts: np.ndarray, dosages: np.ndarray) -> GeneBlocks:
 
 def fit(counts: np.ndarray, dosages: np.ndarray, u: np.ndarray) -> ClosedForm:
     settings = ClosedFormSettings(dimensions=(K,), modes=("ridge",))
-    return fit_closed_form(blocks_of(counts, dosages), {"scan": u}, np.arange(len(u)), settings=settings)
+    blocks = blocks_of(counts, dosages)
+    return fit_closed_form(blocks, {"scan": u}, np.arange(len(u)), settings=settings, progress=True)
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +79,10 @@ def test_acting_words_are_found_up_to_letters_that_few_people_carry() -> None:
     assert likeness([name_of(word) for word in words[:2]], counts) > 0.9
 
 
-def test_without_an_effect_no_word_joins_a_stack() -> None:
+def test_without_an_effect_no_word_joins_a_stack(capsys: pytest.CaptureFixture[str]) -> None:
     counts, dosages, u = cohort(3, effect=0.0)
     model = fit(counts, dosages, u)
+    assert capsys.readouterr().err == "", "bars would fill a log file"
     assert not model.chosen[MOTIFS]["approved"]
     assert isinstance(model.columns, SetColumns)
     assert all(one.family != MOTIFS for one in model.columns.sets)
