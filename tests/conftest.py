@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,15 @@ def golden() -> Path:
 def _messages_as_on_the_command_line() -> None:
     """What the package says goes to the streams that ``capsys`` reads."""
     show_messages()
+
+
+@pytest.fixture(autouse=True)
+def _no_log_of_a_sweep_stays() -> Iterator[None]:
+    """Hydra gives a sweep a log of its own, whose streams are closed when its test is over."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    yield
+    for handler in [one for one in root.handlers if one not in before]:
+        if type(handler) in (logging.StreamHandler, logging.FileHandler):
+            root.removeHandler(handler)
+    root.setLevel(level)
