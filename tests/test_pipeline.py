@@ -225,7 +225,7 @@ def test_more_variants_than_the_closed_form_handles_cost_one_comparison_not_the_
 def test_a_grid_has_one_gallery_and_refuses_one_that_does_not_fit_before_any_fit(cohort, run, tmp_path):
     arms = {"mean": {"pooling": {"chunk": "mean"}}}
     small = SplitSettings(test=0.1)
-    with pytest.raises(UserError, match=r"gallery_size=64.*test set of seed 0 \(36 people\)"):
+    with pytest.raises(UserError, match=r"arm 'mean': gallery_size=64.*test set of seed 0 \(36 people\)"):
         tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0,), gallery_size=64, split=small)
     assert not (tmp_path / "grid").exists()
     table = tasks.ablate(cohort, {"arms": arms}, run=tmp_path / "grid", seeds=(0,), split=small, jobs=1, brain=LAG0)

@@ -67,9 +67,7 @@ def own_arms(given: Mapping[str, Any] | Path | str) -> dict[str, Any]:
         text = read_text(Path(given), "name a YAML file of arms")
         try:
             if twice := repeated_keys(yaml.compose(text, yaml.SafeLoader)):
-                raise UserError(
-                    f"arms={given}: {', '.join(twice)}: there more than once, and only the last would be read"
-                )
+                raise UserError(f"arms={given}: {', '.join(twice)}: there more than once; only the last would be read")
             given = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise UserError(f"arms={given} is no YAML file: {error}") from error
@@ -214,11 +212,13 @@ def _refuse_older(cells: list[Cell], run: Path) -> None:
 
 def _gallery(asked: int | None, cohort: Cohort, cells: list[Cell]) -> int:
     """One gallery for all cells: recalls among different numbers of candidates cannot be compared."""
-    splits = {(cell.experiment.split, cell.seed) for cell in cells}
-    sizes = [
-        fitting_gallery(asked, cohort, split.make(cohort, seed).test, f"test set of seed {seed}")
-        for split, seed in sorted(splits, key=lambda one: (str(one[0]), one[1]))
-    ]
+    arms = {(cell.experiment.split, cell.seed): cell.arm for cell in reversed(cells)}
+    sizes = list[int]()
+    for (split, seed), arm in sorted(arms.items(), key=str):
+        try:
+            sizes.append(fitting_gallery(asked, cohort, split.make(cohort, seed).test, f"test set of seed {seed}"))
+        except UserError as error:
+            raise UserError(f"arm '{arm}': {error}") from error
     return min(sizes)
 
 
