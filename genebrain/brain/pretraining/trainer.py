@@ -27,6 +27,10 @@ class OptimiserSettings:
     warmup: float = 0.05
     weight_decay: float = 0.01
 
+    def __post_init__(self) -> None:
+        if problems := self.optimiser_problems():
+            raise UserError("; ".join(problems))
+
     def optimiser_problems(self) -> list[str]:
         """What cannot be, in words."""
         if self.learning_rate > 0 and self.weight_decay >= 0 and 0 <= self.warmup < 1:
