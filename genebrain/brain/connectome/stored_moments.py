@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from genebrain.brain.connectome.band_powers import N_BANDS, band_powers
@@ -105,7 +106,9 @@ def summaries_from_store(
             seconds[row] = np.nansum(lengths)
             yield subject_moments(moments)
 
-    stacked = stack_moments(subjects(), len(keys))
+    # Tables of one scan are small: on a busy machine the threads of BLAS wait ten times longer than they compute.
+    with threadpool_limits(1, user_api="blas"):
+        stacked = stack_moments(subjects(), len(keys))
     each = [[entry] if isinstance(entry, str) else list(entry) for entry in keys]
     series = PeopleSeries(store, each, known, np.nan if known else USUAL_TR, despike)
     return ScanSummary(*stacked, np.stack(pooled), seconds, series)
@@ -149,8 +152,9 @@ class ManyScans:
         starts = range(0, len(self), AT_A_TIME)
         for start in tqdm(starts, desc="scans", unit=f"{AT_A_TIME} people", disable=no_bar(self.progress)):
             some = self._summary(range(len(self))[start : start + AT_A_TIME], powers=powers)
-            for name, feature in features.items():
-                parts[name].append(feature.transform(*needed(feature, some)))
+            with threadpool_limits(1, user_api="blas"):
+                for name, feature in features.items():
+                    parts[name].append(feature.transform(*needed(feature, some)))
         return {name: np.concatenate(parts.pop(name)) for name in features}
 
     def _summary(self, rows: Sequence[int], **asked: bool) -> ScanSummary:
