@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from genebrain.brain.connectome import stored_moments
 from genebrain.brain.connectome.base import needed
 from genebrain.brain.connectome.dynamics.networks import network_labels, network_statistics
 from genebrain.brain.connectome.features import FEATURES, summaries_from_store
@@ -197,3 +199,16 @@ def test_a_scan_of_unknown_time_step_is_not_read_as_if_it_had_the_usual_one(coho
     assert feature.report["subjects_filled"] == 1
     feature.fit(*nobody).transform(*nobody)
     assert feature.report["subjects_filled"] == 0  # nobody's is known: only the order counts
+
+
+def test_tables_of_single_scans_are_made_with_one_thread(cohort: list[np.ndarray], monkeypatch) -> None:
+    threads, made = [], stored_moments.scan_moments
+
+    def seen(*given):
+        threads.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+        return made(*given)
+
+    monkeypatch.setattr(stored_moments, "scan_moments", seen)
+    with threadpool_limits(2, user_api="blas"):
+        summary(cohort[:4])
+    assert set(threads) == {1}
