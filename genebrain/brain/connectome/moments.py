@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from genebrain.brain.connectome.dynamics.series import PeopleSeries
 from genebrain.common.types import BoolArray, FloatArray, IntArray
@@ -140,17 +141,19 @@ def subject_moments(scans: Sequence[Moments]) -> Moments:
 def stack_moments(subjects: Iterable[Moments], n: int) -> Moments:
     """Collect ``n`` one-subject moments into one :class:`Moments`, padding ``edges`` with zero rows.
 
-    Takes an iterable and writes into arrays made once, so that a cohort is never held twice.
+    Takes an iterable and writes into arrays made once, so that a cohort is never held twice. It is gone through with
+    one thread of BLAS: tables of one scan are small, and on a busy machine threads wait ten times as long as they work.
     """
     C0 = C1 = None
     edges: list[Float32] = []
     frames = np.zeros((n, 2), np.int64)
-    for row, one in enumerate(subjects):
-        if C0 is None or C1 is None:
-            P = one.C0.shape[-1]
-            C0, C1 = np.empty((n, P, P), np.float32), np.empty((n, P, P), np.float32)
-        C0[row], C1[row], frames[row] = one.C0[0], one.C1[0], one.frames[0]
-        edges.append(one.edges[0])
+    with threadpool_limits(1, user_api="blas"):
+        for row, one in enumerate(subjects):
+            if C0 is None or C1 is None:
+                P = one.C0.shape[-1]
+                C0, C1 = np.empty((n, P, P), np.float32), np.empty((n, P, P), np.float32)
+            C0[row], C1[row], frames[row] = one.C0[0], one.C1[0], one.frames[0]
+            edges.append(one.edges[0])
     if C0 is None or C1 is None or len(edges) != n:
         raise ValueError(f"{n} subjects announced, {len(edges)} given")
     padded = np.zeros((n, 2, max(e.shape[1] for e in edges), C0.shape[-1]), np.float32)

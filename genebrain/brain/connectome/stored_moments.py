@@ -106,9 +106,7 @@ def summaries_from_store(
             seconds[row] = np.nansum(lengths)
             yield subject_moments(moments)
 
-    # Tables of one scan are small: on a busy machine the threads of BLAS wait ten times longer than they compute.
-    with threadpool_limits(1, user_api="blas"):
-        stacked = stack_moments(subjects(), len(keys))
+    stacked = stack_moments(subjects(), len(keys))
     each = [[entry] if isinstance(entry, str) else list(entry) for entry in keys]
     series = PeopleSeries(store, each, known, np.nan if known else USUAL_TR, despike)
     return ScanSummary(*stacked, np.stack(pooled), seconds, series)

@@ -210,5 +210,8 @@ def test_tables_of_single_scans_are_made_with_one_thread(cohort: list[np.ndarray
 
     monkeypatch.setattr(stored_moments, "scan_moments", seen)
     with threadpool_limits(2, user_api="blas"):
-        summary(cohort[:4])
+        store, _ = summary(cohort[:4])
+        in_summaries = len(threads)
+        stored_moments.moments_from_store(store, list(store.series))
+    assert len(threads) == 2 * in_summaries
     assert set(threads) == {1}
