@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,7 @@ def genome_vectors(run: Path, experiment: Experiment, model: AlignmentModel, tab
         raise UserError(
             f"{run} reads genotypes: put new people into a cohort, and call 'genebrain evaluate run= cohort.path= out='"
         )
-    _same_columns(run, "columns", "genome", table)
-    problems = Problems()
-    check_gene_vectors(table, problems)
-    problems.raise_errors("genome vectors")
+    _refuse_unfit(run, "columns", "genome", table, check_gene_vectors)
     blocks, _ = blocks_of(table, table.values, experiment.pooling)
     closed = model.closed_form
     return scored(model, closed.gene_columns(blocks), closed.gene_vectors, "gene_tower", table.ids)
@@ -56,10 +54,7 @@ def scan_vectors(run: Path, experiment: Experiment, model: AlignmentModel, table
         raise UserError(
             f"{run} reads scans: put new people into a cohort, and call 'genebrain evaluate run= cohort.path= out='"
         )
-    _same_columns(run, "brain_columns", "brain", table)
-    problems = Problems()
-    check_scan_vectors(table, problems)
-    problems.raise_errors("brain vectors")
+    _refuse_unfit(run, "brain_columns", "brain", table, check_scan_vectors)
     ids, person = np.unique(table.ids, return_inverse=True)
     first = np.full(len(ids), len(table))
     np.minimum.at(first, person, np.arange(len(table)))
@@ -73,7 +68,10 @@ def scan_vectors(run: Path, experiment: Experiment, model: AlignmentModel, table
     return scored(model, features, model.closed_form.brain_vectors, "brain_tower", people)
 
 
-def _same_columns(run: Path, key: str, side: str, table: VectorTable) -> None:
+def _refuse_unfit(
+    run: Path, key: str, side: str, table: VectorTable, check: Callable[[VectorTable, Problems], object]
+) -> None:
+    """Refuse other columns than those of the fit, and what ``check`` finds in the rows."""
     wanted: dict[str, Any] = read_json(run / "checkpoints" / COORDINATES)[key]
     found = named_columns(table.columns)
     if found["n"] != wanted["n"]:
@@ -85,3 +83,6 @@ def _same_columns(run: Path, key: str, side: str, table: VectorTable) -> None:
             f"the {found['n']:,} {side} vectors' columns have other names or another order than those that the model "
             "was fitted on"
         )
+    problems = Problems()
+    check(table, problems)
+    problems.raise_errors(f"{side} vectors")
