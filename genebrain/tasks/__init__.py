@@ -9,8 +9,8 @@ hyphen is a function and a file with an underscore: ``embed-scans`` is ``tasks.e
 ``configs/embed_scans.yaml``.
 """
 
-from genebrain.tasks.alignment import ablate, check, embed, evaluate, fit, report, simulate
-from genebrain.tasks.before import plan, power
+from genebrain.tasks.alignment import ablate, embed, evaluate, fit, report, simulate
+from genebrain.tasks.before import check, plan, power
 from genebrain.tasks.care import forget, store
 from genebrain.tasks.controls import compare, controls
 from genebrain.tasks.finetuning import finetune

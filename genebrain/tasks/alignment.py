@@ -1,11 +1,10 @@
-"""The verbs of an alignment study: simulate, check, embed, fit, evaluate, report, ablate."""
+"""The verbs of an alignment study: simulate, embed, fit, evaluate, report, ablate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
@@ -36,40 +35,6 @@ def simulate(out: Path | str, **settings: Any) -> Path:
     path = simulate_cohort(Path(out), **settings)
     print(f"wrote {path}")
     return path
-
-
-def check(
-    cohort: Source,
-    genetics: GenomeSide | None = None,
-    brain: BrainSide | None = None,
-    split: SplitSettings | None = None,
-    seed: int = 0,
-    most_scans: int | None = 50,
-    genes: VectorInput | None = None,
-    brains: VectorInput | None = None,
-    participants: VectorInput | None = None,
-) -> None:
-    """Print every problem of a cohort and its funnel; raises UserError when a problem forbids a run."""
-    from genebrain.cohort.checks.check import check_cohort
-    from genebrain.sides.vectors.cohorts import vector_files
-    from genebrain.tasks.vector_inputs import sources_of
-
-    with TemporaryDirectory() as folder:
-        given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(folder))
-        result = check_cohort(
-            path_of(given.cohort),
-            most_scans=most_scans,
-            progress=True,
-            needs_time_step=given.brain.needs_time_step,
-            unphased=given.genetics.unphased,
-            seed=seed,
-            vectors=vector_files(given.genetics, given.brain),
-            **(split or SplitSettings()).arguments(),
-        )
-    print(result.text)
-    if not result.ok:
-        count = len(result.problems.errors)
-        raise UserError(f"{count} problem{'s' * (count > 1)} must be mended before a run (listed above)")
 
 
 def embed(
@@ -133,6 +98,7 @@ def fit(
     participants: VectorInput | None = None,
     ids: Sequence[str] | None = None,
     engine: EngineSettings | None = None,
+    report: bool = False,
 ) -> Path:
     """Train an alignment and leave it in the run folder. A killed run goes on when called again.
 
@@ -146,6 +112,9 @@ def fit(
         which row i of both arrays is one person.
     engine : EngineSettings, optional
         Who reads scans and encodes DNA that the store does not hold yet; the training itself runs here.
+    report : bool
+        Judge the run and write its page at once, as :func:`evaluate` and :func:`report` do; left to these where several
+        processes train.
 
     Returns
     -------
@@ -153,11 +122,12 @@ def fit(
         The run folder: ``config.yaml``, ``split.json``, ``checkpoints/``, ``history.csv``, ``provenance.json``.
     """
     if split is not None and split.folds is not None and split.fold is None:
-        return fit_folds(
+        folder = fit_folds(
             fit, Path(run), split, cohort=cohort, seed=seed, genetics=genetics, brain=brain, pooling=pooling,
             alignment=alignment, trainer=trainer, store=store, workspace=workspace, progress=progress, genes=genes,
             brains=brains, participants=participants, ids=ids,
         )  # fmt: skip
+        return _to_the_page(folder, None, progress) if report else folder
     from genebrain.cohort.column_roles import column_roles, roles_in_words, strata_columns
     from genebrain.common.run_folder import refuse_another, refused_leaves_nothing
     from genebrain.engines.run import using
@@ -165,6 +135,7 @@ def fit(
     from genebrain.runs.places import kept_places, refuse_another_cohort
     from genebrain.sides.workspace import Workspace
     from genebrain.tasks.vector_inputs import open_sources, sources_of
+    from genebrain.training.collectives import world_size
 
     with refused_leaves_nothing(run):
         given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(run), ids)
@@ -184,8 +155,17 @@ def fit(
         record = {**kept_places(Path(run), cohort=path, store=workspace.store), "experiment": experiment}
         with using(engine):
             folder = run_fit(experiment, workspace, Path(run), record=record, progress=progress)
+    if report and world_size() == 1:
+        return _to_the_page(folder, workspace, progress)
     if progress and first_rank("stdout"):
         print(f"fitted {folder}; judge it with: genebrain evaluate run={folder}")
+    return folder
+
+
+def _to_the_page(folder: Path, workspace: Workspace | None, progress: bool) -> Path:
+    """Judge a run and write its page; returns its folder."""
+    evaluate(folder, workspace=workspace, progress=progress)
+    report(folder)
     return folder
 
 

@@ -1,16 +1,53 @@
-"""Verbs to ask before the work: what it will cost, and which effect it can show."""
+"""Verbs to ask before the work: what is wrong with a cohort, what it will cost, and which effect it can show."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from genebrain.cohort.splits.settings import SplitSettings
 from genebrain.common.types import Metrics, UserError
+from genebrain.common.vectors.kinds import VectorInput
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.scans import BrainSide
 from genebrain.sides.vectors.kinds import GenomeSide
 from genebrain.simulation.source import Source, path_of
 from genebrain.tasks.second_cohort import CohortPlace
+
+
+def check(
+    cohort: Source,
+    genetics: GenomeSide | None = None,
+    brain: BrainSide | None = None,
+    split: SplitSettings | None = None,
+    seed: int = 0,
+    most_scans: int | None = 50,
+    genes: VectorInput | None = None,
+    brains: VectorInput | None = None,
+    participants: VectorInput | None = None,
+) -> None:
+    """Print every problem of a cohort and its funnel; raises UserError when a problem forbids a run."""
+    from genebrain.cohort.checks.check import check_cohort
+    from genebrain.sides.vectors.cohorts import vector_files
+    from genebrain.tasks.vector_inputs import sources_of
+
+    with TemporaryDirectory() as folder:
+        given = sources_of(cohort, genetics, brain, genes, brains, participants, Path(folder))
+        result = check_cohort(
+            path_of(given.cohort),
+            most_scans=most_scans,
+            progress=True,
+            needs_time_step=given.brain.needs_time_step,
+            unphased=given.genetics.unphased,
+            seed=seed,
+            vectors=vector_files(given.genetics, given.brain),
+            **(split or SplitSettings()).arguments(),
+        )
+    print(result.text)
+    if not result.ok:
+        count = len(result.problems.errors)
+        raise UserError(f"{count} problem{'s' * (count > 1)} must be mended before a run (listed above)")
 
 
 def plan(

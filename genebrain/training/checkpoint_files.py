@@ -6,6 +6,8 @@ a copy that a full disk cuts. Torch writes a CRC-32 beside every tensor, but doe
 
 from __future__ import annotations
 
+import math
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from genebrain.common.files import replacing
@@ -27,7 +30,35 @@ _UNREADABLE = (
 
 
 class Checkpoints(ModelCheckpoint):
-    """Which epochs are kept; what it says of them holds no absolute path, which would name users."""
+    """Which epochs are kept; what it says of them holds no absolute path, which would name users.
+
+    Parameters
+    ----------
+    seconds_between : float
+        An epoch that ends sooner after the last one written is not written, unless it is the last: where epochs take
+        a tenth of a second, writing each costs as much as training.
+    **how
+        Of Lightning's class.
+    """
+
+    def __init__(self, seconds_between: float = 0.0, **how: Any) -> None:
+        super().__init__(**how)
+        self._seconds_between = seconds_between
+        self._written = -math.inf
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the epoch if it is time; all ranks do as the first."""
+        if self._seconds_between and not self._is_last(trainer):
+            soon = time.monotonic() - self._written < self._seconds_between
+            if trainer.strategy.broadcast(soon):
+                return
+        super().on_train_epoch_end(trainer, pl_module)
+        self._written = time.monotonic()
+
+    @staticmethod
+    def _is_last(trainer: Trainer) -> bool:
+        """Whether training ends with this epoch; Lightning asks those that write after those that stop."""
+        return trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
 
     @property
     def state_key(self) -> str:

@@ -1,7 +1,7 @@
 """The one training loop: Lightning with early stopping, so that a killed run ends like an undisturbed one.
 
-Every epoch leaves ``last.ckpt`` in the folder and training goes on from it; ``best.ckpt`` is the best epoch by a
-monitored number; Ctrl-C reaches the caller. Settings say on what to train; what this machine lacks is refused before
+Epochs leave ``last.ckpt`` in the folder, one every few seconds at most, and training goes on from it; ``best.ckpt`` holds
+the weights of the best epoch by a monitored number; Ctrl-C reaches the caller. Settings say on what to train; what this machine lacks is refused before
 a model is read.
 """
 
@@ -33,6 +33,8 @@ if dist.is_available():
     import torch.distributed.nn.functional  # noqa: F401
 
 BEST, LAST = "best.ckpt", "last.ckpt"
+SECONDS_BETWEEN = 3.0
+"""Between two ``last.ckpt``: what a killed training may have to do again."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def train_resumably(
     Raises
     ------
     KeyboardInterrupt
-        After Ctrl-C, with the checkpoint of the last whole epoch kept.
+        After Ctrl-C, with the last checkpoint kept.
     """
     gpu = settings.on_gpu()
     history = History()
@@ -120,11 +122,11 @@ def train_resumably(
     sweep(folder)
     often: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
     if watch:
-        # The best epoch, and every epoch: the first of the two writes only when an epoch is the best so far.
-        best = Checkpoints(filename="best", monitor=watch.monitor, mode=watch.mode, **often)
-        kept = [best, Checkpoints(filename="last", **often)]
+        # Weights of the best epoch, each time that there is a better one; and where training goes on.
+        best = Checkpoints(filename="best", monitor=watch.monitor, mode=watch.mode, save_weights_only=True, **often)
+        kept = [best, Checkpoints(SECONDS_BETWEEN, filename="last", **often)]
     else:
-        kept = [Checkpoints(filename="best", save_last=True, **often)]
+        kept = [Checkpoints(SECONDS_BETWEEN, filename="best", save_last=True, **often)]
     callbacks: list[Callback] = [SeedSteps(seed), history, *kept]
     if watch:
         callbacks.append(Patience(watch.monitor, mode=watch.mode, patience=watch.patience))

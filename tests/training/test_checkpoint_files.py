@@ -10,7 +10,7 @@ import torch
 
 from genebrain.common.files import StorageError
 from genebrain.common.types import UserError
-from genebrain.training import checkpoint_files
+from genebrain.training import checkpoint_files, trainer
 from genebrain.training.checkpoint_files import WholeCheckpoints, read_training
 from genebrain.training.trainer import BEST, LAST, Watch, train_resumably
 from tests.training.test_lightning_trainer import CPU, Line, Points
@@ -20,6 +20,11 @@ SHORT = Watch("validation_loss", "max", 3, "validation loss")  # the loss falls:
 
 def train(module, folder, epochs, watch=SHORT):
     return train_resumably(module, Points(), folder, CPU, seed=3, max_epochs=epochs, watch=watch, progress=False)
+
+
+@pytest.fixture(autouse=True)
+def every_epoch(monkeypatch):
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 0.0)
 
 
 class Killed(Exception):  # noqa: N818 - stands for SIGKILL: nothing after it runs
@@ -49,6 +54,24 @@ def test_training_goes_on_from_the_last_epoch_and_not_from_the_best(tmp_path):
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
     assert found.load_best(resumed) == expected.load_best(whole) == 1
+
+
+def test_epochs_that_follow_each_other_at_once_are_not_all_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN", 1000.0)
+    whole, seen = Line(), []
+    expected = train(whole, tmp_path / "a", 20)
+    assert read_training(tmp_path / "a" / LAST)["epoch"] == 3, "the last one is always written"
+    with pytest.raises(Killed):
+        train(Line(stop_at(10)), tmp_path / "b", 20)
+    assert read_training(tmp_path / "b" / LAST)["epoch"] == 0
+    resumed = Line(seen.append)
+    assert train(resumed, tmp_path / "b", 20).history == expected.history
+    assert seen[0] == 4, "one epoch of four steps was written"
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+    seen.clear()
+    assert train(Line(seen.append), tmp_path / "b", 20).history == expected.history
+    assert seen == []
 
 
 def test_a_training_that_was_over_is_not_trained_again(tmp_path):
