@@ -66,7 +66,8 @@ def forget_people(
     outcomes: list[Outcome] = []
     for plan in plans:
         outcomes.append(plan.outcome if dry_run else mend_run(plan, progress=progress))
-    mended = [plan.run for plan in plans if plan.mendable and not dry_run]
+    # Of a dry run those that stay as they are: the others will need chunk indexes that are not there yet.
+    mended = [plan.run for plan in plans if plan.mendable and not (dry_run and plan.changes)]
     for place in stores:
         for what, n in forget_in_store(place, cohort, who.scans, mended, dry_run=dry_run, progress=progress).items():
             counts[what] = counts.get(what, 0) + n

@@ -79,6 +79,11 @@ class Plan:
     counts: dict[str, int] = field(default_factory=dict)
     scans: pd.DataFrame = field(default_factory=pd.DataFrame)
 
+    @property
+    def changes(self) -> bool:
+        """Whether something of the run will be written."""
+        return bool(len(self.rows)) or (self.run.path / REDO).exists()
+
 
 def planned(run: NamedRun, participants: frozenset[str], scans: pd.DataFrame) -> Plan:
     """Look at a run and say what is to be done; nothing is changed."""

@@ -206,11 +206,16 @@ def test_people_who_withdrew_are_gone_and_the_others_read_as_before(place, capsy
 
 def test_dry_run_changes_nothing(place):
     withdraw(place, [3])
+    tasks.fit(place / "c/cohort.yaml", run=place / "runs/later", brain=LAG0, **QUICK)  # knows nothing of them
     before = {f: f.read_bytes() for f in place.rglob("*") if f.is_file()}
     done = forget(place, dry_run=True)
     assert done["scans"] == 1
+    indexes = sum(part["kind"] == "letters of genomes" for part in parts(place))
+    assert 0 < done["chunk_indexes"] < indexes, "the new run's are kept"
     after = {f: f.read_bytes() for f in place.rglob("*") if f.is_file() and not f.name.startswith(".")}
     assert after == {f: content for f, content in before.items() if not f.name.startswith(".")}
+    for name, count in forget(place).items():  # as announced; chunks are not counted in advance
+        assert name not in done or done[name] == count, name
 
 
 def test_whoever_is_still_read_or_unknown_stops_it(place):
