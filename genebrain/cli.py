@@ -265,6 +265,8 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
         *[o for o in overrides if reads or not o.startswith("run=")],
     ]
     hydra.main(config_path=None, config_name=config.file_name(verb), version_base="1.3")(job)()
+    if reads and here:
+        shutil.rmtree(swept, ignore_errors=True)  # Hydra's notes: what was found lies in the runs
     return 2 if failed else 0
 
 

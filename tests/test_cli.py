@@ -125,6 +125,7 @@ def test_a_sweep_over_finished_runs_asks_each_of_them_and_tells_who_failed(tmp_p
     assert asked == [(f"runs/{one}", f"v/run-runs_{one}") for one in "abc"]
     assert "run-runs_b: runs/b is not finished" in capsys.readouterr().err
     assert not list((tmp_path / "runs" / "a").iterdir())
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["a", "b", "c"], "nothing is left of Hydra"
 
 
 @pytest.mark.parametrize("verb", cli.READS_RUNS)

@@ -17,7 +17,7 @@ class CohortPlace:
     Parameters
     ----------
     path : str, optional
-        A ``cohort.yaml``; None: the one that was used before.
+        A ``cohort.yaml``; None: that of the run, where a run is named.
     """
 
     path: str | None = None

@@ -185,6 +185,8 @@ def stratum_bars(within: Metrics | None, split: str) -> Figure | None:
         low, high = value["ci"]
         ax.hlines(place, low, high, color=COLOURS["ink"], linewidth=1.3)
         ax.plot(value["value"], place, "o", color=COLOURS["model"] if place == 0 else COLOURS["baseline"])
+        # Beside the axis: near 1 an interval is narrower than its point.
+        ax.text(1.04, place, f"{value['value']:.3f} ({low:.3f} to {high:.3f})", va="center", fontsize=8, clip_on=False)
     ax.axvline(0.5, color=COLOURS["chance"], linestyle=":")
     ax.set_yticks(range(len(rows)), [name for name, _ in rows])
     ax.invert_yaxis()
