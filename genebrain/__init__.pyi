@@ -5,14 +5,13 @@
 # verbs
 from .tasks.alignment import (
     ablate as ablate,
-    check as check,
     embed as embed,
     evaluate as evaluate,
     fit as fit,
     report as report,
     simulate as simulate,
 )
-from .tasks.before import plan as plan, power as power
+from .tasks.before import check as check, plan as plan, power as power
 from .tasks.controls import controls as controls
 from .tasks.controls import compare as compare
 from .tasks.care import forget as forget, store as store

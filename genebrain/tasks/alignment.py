@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from genebrain.alignment.settings import AlignmentSettings, TrainerSettings
 from genebrain.cohort.splits.settings import SplitSettings
-from genebrain.common.types import Metrics, UserError
+from genebrain.common.types import Metrics
 from genebrain.common.vectors.kinds import VectorInput
 from genebrain.engines.settings import EngineSettings
 from genebrain.messages import first_rank

@@ -1,8 +1,8 @@
 """The one training loop: Lightning with early stopping, so that a killed run ends like an undisturbed one.
 
-Epochs leave ``last.ckpt`` in the folder, one every few seconds at most, and training goes on from it; ``best.ckpt`` holds
-the weights of the best epoch by a monitored number; Ctrl-C reaches the caller. Settings say on what to train; what this machine lacks is refused before
-a model is read.
+Epochs leave ``last.ckpt`` in the folder, one every few seconds at most, and training goes on from it; ``best.ckpt``
+holds the weights of the best epoch by a monitored number; Ctrl-C reaches the caller. Settings say on what to train;
+what this machine lacks is refused before a model is read.
 """
 
 from __future__ import annotations
