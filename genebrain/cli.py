@@ -213,18 +213,7 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
     fixed = [o.partition("=")[0] for o, single in zip(own, singles, strict=True) if o == single]
     checked = config.compose(verb, singles)
     launcher = next((o for o in overrides if o.startswith("hydra/launcher=")), "hydra/launcher=basic")
-    if "submitit" in launcher and not find_spec("hydra_plugins.hydra_submitit_launcher"):
-        raise UserError(f"{launcher} needs the launcher of SLURM: pip install 'genebrain[slurm]'")
-    if launcher.endswith("submitit_slurm") and not shutil.which("srun"):
-        raise UserError(
-            f"{launcher}: this machine has no SLURM (no srun on PATH); type it on a login node of a cluster"
-        )
-    devices = checked.get("trainer", {}).get("devices", 1)
-    if devices not in (1, "1", "auto") and "submitit" not in launcher:
-        raise UserError(
-            f"a sweep (-m) with trainer.devices={devices} would start every combination once per device: use "
-            "hydra/launcher=submitit_slurm with one task per device, or sweep with trainer.devices=1"
-        )
+    _refuse_launcher(launcher, checked.get("trainer", {}).get("devices", 1))
     folder, reads = Path(str(checked.get("run", f"runs/{verb}"))), verb in READS_RUNS
     swept = folder.parent / f".sweep-{verb}" if reads else folder
     here, failed = launcher == "hydra/launcher=basic", list[str]()
@@ -268,6 +257,21 @@ def _sweep(verb: str, overrides: list[str], config: Any) -> int:
     if reads and here:
         shutil.rmtree(swept, ignore_errors=True)  # Hydra's notes: what was found lies in the runs
     return 2 if failed else 0
+
+
+def _refuse_launcher(launcher: str, devices: Any) -> None:
+    """Say before any work that a launcher is not here, or starts combinations in another number than is meant."""
+    if "submitit" in launcher and not find_spec("hydra_plugins.hydra_submitit_launcher"):
+        raise UserError(f"{launcher} needs the launcher of SLURM: pip install 'genebrain[slurm]'")
+    if launcher.endswith("submitit_slurm") and not shutil.which("srun"):
+        raise UserError(
+            f"{launcher}: this machine has no SLURM (no srun on PATH); type it on a login node of a cluster"
+        )
+    if devices not in (1, "1", "auto") and "submitit" not in launcher:
+        raise UserError(
+            f"a sweep (-m) with trainer.devices={devices} would start every combination once per device: use "
+            "hydra/launcher=submitit_slurm with one task per device, or sweep with trainer.devices=1"
+        )
 
 
 def _own_place(out: Path, name: str) -> Path:
