@@ -22,6 +22,7 @@ from typing import Any
 from genebrain.common.registry import load_plugins
 from genebrain.common.types import UserError
 from genebrain.common.words import nearest
+from genebrain.engines.cores import wait_politely
 from genebrain.messages import first_rank, show_messages
 
 VERBS = {
@@ -67,6 +68,7 @@ STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.E
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code (0 done, 2 something the user can mend, 130 interrupted)."""
+    wait_politely()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["help"] and arguments[1:2]:
         arguments = [*arguments[1:], "--help"]
