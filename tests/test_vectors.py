@@ -106,6 +106,16 @@ def test_search_ranks_by_score_and_knows_the_own_scan(cohort, run, capsys, tmp_p
     assert "the 2 best of the test people, readable" in told
     tasks.search(run, vcf=cohort.parent / "genotypes.vcf.gz", k=2, out=tmp_path / "found.tsv", progress=False)
     assert "the 2 best of the test people for each of 150, readable" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "found.tsv", sep="\t")
+    # People of a genotype file are called as there: here never as in the participants table.
+    names = opened.cohort.table.set_index("participant_id")["genotype_id"]
+    assert not set(names) & set(names.index)
+    assert table["own"].tolist() == (names[table["participant_id"]].to_numpy() == table["query"].to_numpy()).tolist()
+    assert table["own"].sum() > 5
+    learned = opened.ids("train")[0]
+    assert "own" not in opened.search(genome=learned, k=2), (
+        "somebody who is not among the scans that are looked through"
+    )
     for wrong in ({}, {"genome": person, "scan": person}, {"genome": "nobody"}, {"genome": person, "k": 0}):
         with pytest.raises(UserError):
             opened.search(**wrong)
@@ -463,6 +473,22 @@ def test_a_used_run_folder_is_refused_before_people_are_read(people, tmp_path, m
     with pytest.raises(UserError, match=r"1 setting\(s\) differ: seed: 0 -> 1\); choose another run="):
         tasks.fit(run=run, seed=1, alignment=CLOSED, progress=False, **given)
     assert sorted(path for path in run.rglob("*")) == before
+
+
+def test_a_frame_says_itself_who_its_rows_are(people, tmp_path):
+    """``ids=`` beside a frame names the rows of the array; both in one order or not."""
+    ids, order = people["ids"], np.random.default_rng(4).permutation(160)
+    frame, given = pd.DataFrame(people["genes"], index=ids), {"alignment": CLOSED, "progress": False}
+    plain = genebrain.fit(genes=people["genes"], brains=people["brains"], ids=ids, run=tmp_path / "a", **given)
+    names = [ids[row] for row in order]
+    mixed = genebrain.fit(genes=frame, brains=people["brains"][order], ids=names, run=tmp_path / "b", **given)
+    one, two = (genebrain.load_run(run).vectors("all").scores for run in (plain, mixed))
+    pd.testing.assert_frame_equal(one, two)
+    counted = pd.DataFrame(people["genes"])  # rows are only counted: here the ids belong to it
+    again = genebrain.fit(genes=counted, brains=people["brains"], ids=ids, run=tmp_path / "c", **given)
+    pd.testing.assert_frame_equal(one, genebrain.load_run(again).vectors("all").scores)
+    with pytest.raises(UserError, match="say themselves who is who"):
+        genebrain.fit(genes=frame, brains=frame, ids=names, run=tmp_path / "d", **given)
 
 
 def test_arrays_without_ids_must_have_a_row_for_each_person(people, tmp_path):

@@ -261,7 +261,8 @@ class Run:
         -------
         DataFrame
             ``rank``, ``participant_id``, ``score`` (under ``score=llr`` the log-likelihood ratio of same against other
-            person), ``own``: whether it is the one who was looked for. With vectors of new people ``query`` in front.
+            person: 0 speaks for neither), ``own``: whether it is the one who was looked for, left out where that is
+            nobody of the gallery. With vectors of new people ``query`` in front.
         """
         if (genome is None) == (scan is None):
             raise UserError("give genome=ID to look for scans, or scan=ID to look for genomes")
@@ -269,11 +270,13 @@ class Run:
             raise UserError(f"k={k}: at least 1 is wanted")
         side: Literal["genome", "brain"] = "genome" if genome is not None else "brain"
         wanted = genome if genome is not None else scan
-        if gallery is None:
+        if own_gallery := gallery is None:
             found = self.vectors(split)
             gallery = pd.DataFrame(found.brain if side == "genome" else found.genome, index=found.ids)
         if isinstance(wanted, pd.DataFrame):
-            return ranked(wanted, gallery, k)
+            table = self.cohort.table
+            called = dict(zip(table["participant_id"], table["genotype_id"].astype(str), strict=True))
+            return ranked(wanted, gallery, k, called if own_gallery and side == "genome" else None)
         row = row_of(str(wanted), self.ids("all"))
         query = getattr(PeopleVectors([], *self.fitted.vectors(self.subjects, np.array([row]))), side)
         return ranked(pd.DataFrame(query, index=self.ids("all")[row : row + 1]), gallery, k).drop(columns="query")

@@ -49,15 +49,19 @@ def tidy_table(runs: Sequence[Path], split: str = "test") -> pd.DataFrame:
             "judge them first (genebrain evaluate run=...)"
         )
     rows: list[dict[str, Any]] = []
+    sets: dict[str, str] = {}
     for name, run in zip(names_of(runs), runs, strict=True):
         verify_run(run)
         metrics = read_record(result_path(run, "metrics.json", split))
         with contents_of(result_path(run, "metrics.json", split), AGAIN):
+            marks = sorted(_marks(run, split, metrics))
+            test_set = next((sets[mark] for mark in marks if mark in sets), marks[0])
+            sets |= dict.fromkeys(marks, test_set)
             about = {
                 "run": name,
                 "cohort": (metrics.get("cohort") or {}).get("name", ""),
                 "people": judged_people(metrics),
-                "test_set": _mark(run, split, metrics),
+                "test_set": test_set,
                 "n": metrics["n_subjects"],
                 "gallery_size": metrics["gallery_size"],
             }
@@ -148,15 +152,29 @@ def names_of(runs: Sequence[Path]) -> list[str]:
     raise UserError("a run is named twice")
 
 
-def _mark(run: Path, split: str, metrics: Metrics) -> str:
-    """What the judged people are known by, without naming anybody: their rows in a cohort of a fingerprint."""
-    about: Any = [metrics.get("cohort"), metrics["n_subjects"], str(run.resolve())]
-    saved = run / "split.json"
-    if saved.is_file() and judged_people(metrics) != "second-cohort":
-        content = read_record(saved)
-        about = [content.get("fingerprint"), content.get(split)]
-    elif (metrics.get("cohort") or {}).get("fingerprint"):
-        about = metrics["cohort"]["fingerprint"]
+def _marks(run: Path, split: str, metrics: Metrics) -> set[str]:
+    """What the judged people are known by, without naming anybody; runs that share one have judged the same people.
+
+    Their rows in a cohort of a fingerprint, and, for runs on other files of one side, the other side of these people.
+    """
+    from genebrain.runs.care.people import PEOPLE, read_people
+
+    if (run / "split.json").is_file() and judged_people(metrics) != "second-cohort":
+        content = read_record(run / "split.json")
+        rows = content.get(split)
+        found = {_digest([content.get("fingerprint"), rows])}
+        if (run / PEOPLE).is_file() and isinstance(rows, list):
+            people = read_people(run)
+            names = list(people.genomes)
+            if max(rows, default=-1) < len(names):
+                for side in (people.genomes, people.scans):
+                    found.add(_digest(sorted(side[names[row]] for row in rows)))
+        return found
+    cohort = metrics.get("cohort") or {}
+    return {_digest(cohort.get("fingerprint") or [cohort, metrics["n_subjects"], str(run.resolve())])}
+
+
+def _digest(about: Any) -> str:
     return hashlib.blake2b(json.dumps(about).encode(), digest_size=4).hexdigest()
 
 

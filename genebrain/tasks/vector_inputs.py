@@ -17,6 +17,7 @@ from genebrain.cohort.participants import Cohort
 from genebrain.common.files import make_private, write_private
 from genebrain.common.types import UserError
 from genebrain.common.vectors import VectorInput, table_of, write_vectors
+from genebrain.common.vectors.given import names_rows
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
 from genebrain.sides.scans import BrainSide
@@ -57,6 +58,8 @@ def sources_of(
     """
     if ids is None:
         _same_rows(genes, brains)
+    elif all(one is None or names_rows(one) for one in (genes, brains)):
+        raise UserError("ids= names the rows of arrays; the frames and files that are given say themselves who is who")
     own_cohort = cohort is not None and not (isinstance(cohort, CohortSource) and cohort.path is None)
     folder = run / FOLDER
     gene_file = None if genes is None else _file(genes, folder, "genes", ids)
@@ -93,7 +96,7 @@ def open_sources(path: Path, given: Sources) -> Cohort:
 
 def _same_rows(genes: Any, brains: Any) -> None:
     """Refuse arrays of different lengths: without ids, row i of both is one person."""
-    if any(one is None or isinstance(one, str | Path | pd.DataFrame) for one in (genes, brains)):
+    if any(one is None or names_rows(one) for one in (genes, brains)):
         return
     if len(genes) != len(brains):
         raise UserError(

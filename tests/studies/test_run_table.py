@@ -20,7 +20,7 @@ from genebrain.common.types import UserError
 from genebrain.sides.vectors.cohorts import open_cohort
 from genebrain.studies.ablation import own_arms
 from genebrain.studies.learning_curve import curve_table, learning_curve
-from genebrain.studies.run_table import latex, names_of
+from genebrain.studies.run_table import latex, names_of, tidy_table
 
 CLOSED = AlignmentSettings(train="none")
 JUDGE = {"n_bootstrap": 40, "n_permutations": 40, "progress": False, "comparisons": ["confound_only"]}
@@ -80,6 +80,18 @@ def test_the_same_people_and_other_galleries_are_told(runs, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "galleries of 16, 50 candidates" in out
     assert "the same people were judged in all runs" in out
+
+
+def test_other_vectors_of_one_side_are_still_the_same_people(runs, tmp_path):
+    given = people(150)
+    given["brains"] = given["brains"] * 2 + 1
+    same = genebrain.fit(**given, run=tmp_path / "scaled", alignment=CLOSED, progress=False)
+    other = genebrain.fit(**people(150, seed=3), run=tmp_path / "others", alignment=CLOSED, progress=False)
+    for run in (same, other):
+        tasks.evaluate(run, **JUDGE)
+    marks = tidy_table([runs[0], same, other]).groupby("run")["test_set"].first()
+    assert marks["one"] == marks["scaled"], "the same genes of the same rows"
+    assert marks["others"] != marks["one"], "the same ids, and other people"
 
 
 def test_the_command_line_takes_plain_names(runs, tmp_path, capsys):

@@ -64,7 +64,7 @@ def calibrate(ghat: FloatArray, u: FloatArray, s: FloatArray) -> Calibration:
 def llr_vectors(
     ghat: FloatArray | None, u: FloatArray | None, s: FloatArray, calibration: Calibration
 ) -> tuple[FloatArray | None, FloatArray | None]:
-    """Gene and brain vectors whose dot product is the calibrated LLR (up to a constant shared by all pairs).
+    """Gene and brain vectors whose dot product is the calibrated LLR: 0 speaks neither for one person nor for two.
 
     Parameters
     ----------
@@ -78,13 +78,16 @@ def llr_vectors(
     Returns
     -------
     gene, brain : arrays [people, dims + 2]
-        ``[slope*ghat/sqrt(s'), -|slope*ghat|^2/s'/2, 1]`` and ``[u/sqrt(s'), 1, -sum u^2 (1/s' - 1/variance)/2]``.
+        ``[slope*ghat/sqrt(s'), (sum log(variance/s') - |slope*ghat|^2/s')/2, 1]`` and
+        ``[u/sqrt(s'), 1, -sum u^2 (1/s' - 1/variance)/2]``, with ``s'`` after inflation.
     """
     c, noise = calibration.slope, calibration.inflation * s
     gene = brain = None
     if ghat is not None:
         scaled = c * ghat / np.sqrt(noise)
-        norm = -0.5 * np.sum(scaled**2, axis=1, keepdims=True)
+        # The ratio of the two densities' heights, alike for all pairs: it ranks nobody, and gives zero its meaning.
+        height = float(np.sum(np.log(calibration.variance / noise))) * float(c > 0)
+        norm = 0.5 * (height - np.sum(scaled**2, axis=1, keepdims=True))
         gene = np.concatenate([scaled, norm, np.ones_like(norm)], axis=1)
     if u is not None:
         scaled = u / np.sqrt(noise)

@@ -23,7 +23,8 @@ def table_of(given: VectorInput, ids: Sequence[str] | None = None, name: str = "
         File; frame with ids as index or in a column ``participant_id``; array ``[rows, columns]`` or ``[rows, windows,
         columns]``.
     ids : sequence of str, optional
-        Of the rows of an array; ``row0``, ``row1``... without them.
+        Of the rows of an array; ``row0``, ``row1``... without them. A frame says itself who its rows are, unless it
+        only counts them.
     name : str
         What it is, for messages.
 
@@ -42,7 +43,7 @@ def table_of(given: VectorInput, ids: Sequence[str] | None = None, name: str = "
         words = [str(c) for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])]
         if words:
             raise UserError(f"{name}: {len(words)} columns hold words and not numbers: {', '.join(words[:5])}")
-        people = [str(one) for one in (frame.index if ids is None else ids)]
+        people = [str(one) for one in (frame.index if ids is None or names_rows(given) else ids)]
         return checked(Path(name), people, [str(one) for one in frame.columns], frame.to_numpy(dtype=np.float64))
     array: Any = np.asarray(given)
     if array.dtype.kind not in "fiub" or array.ndim not in (2, 3):
@@ -55,3 +56,11 @@ def table_of(given: VectorInput, ids: Sequence[str] | None = None, name: str = "
         columns = [f"w{w}:{i}" for w in range(array.shape[1]) for i in range(array.shape[2])]
     people = [f"row{i}" for i in range(len(array))] if ids is None else [str(one) for one in ids]
     return checked(Path(name), people, columns, array.reshape(len(array), -1))
+
+
+def names_rows(given: VectorInput | None) -> bool:
+    """Whether vectors say who each row is: a file, a frame with ids; an array or a frame that counts rows does not."""
+    if isinstance(given, pd.DataFrame):
+        counted = isinstance(given.index, pd.RangeIndex) and not any(name in given.columns for name in ID_COLUMNS)
+        return not counted
+    return isinstance(given, str | Path)

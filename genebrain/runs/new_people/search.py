@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,23 @@ from genebrain.common.types import FloatArray, IntArray, UserError
 from genebrain.evaluation.ranks import rank_counts
 
 
-def ranked(queries: pd.DataFrame, gallery: pd.DataFrame, k: int) -> pd.DataFrame:
+def ranked(
+    queries: pd.DataFrame, gallery: pd.DataFrame, k: int, called: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """The ``k`` rows of a gallery that score best with each query; equal scores in the order of the gallery.
 
     Parameters
     ----------
     queries, gallery : DataFrame
         Score vectors of the two sides, ids as index.
+    called : mapping, optional
+        What people of the gallery are called in the genotypes, by ``participant_id``.
 
     Returns
     -------
     DataFrame
-        ``query``, ``rank``, ``participant_id``, ``score``, ``own`` (same id), query by query.
+        ``query``, ``rank``, ``participant_id``, ``score``, ``own`` (same person), query by query; ``own`` only where
+        somebody who asks is in the gallery.
 
     Raises
     ------
@@ -40,16 +46,18 @@ def ranked(queries: pd.DataFrame, gallery: pd.DataFrame, k: int) -> pd.DataFrame
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     names, asked = [str(one) for one in gallery.index], [str(one) for one in queries.index]
     found = [[names[column] for column in row] for row in best]
-    n = best.shape[1]
-    return pd.DataFrame(
+    n, called = best.shape[1], called or {}
+    table = pd.DataFrame(
         {
             "query": np.repeat(asked, n),
             "rank": np.tile(np.arange(1, n + 1), len(asked)),
             "participant_id": [name for row in found for name in row],
             "score": np.take_along_axis(scores, best, axis=1).ravel(),
-            "own": [name == who for who, row in zip(asked, found, strict=True) for name in row],
+            "own": [who in (name, called.get(name)) for who, row in zip(asked, found, strict=True) for name in row],
         }
     )
+    known = {*names, *(called[name] for name in names if name in called)}
+    return table if known.intersection(asked) else table.drop(columns="own")
 
 
 def row_of(wanted: str, everybody: list[str]) -> int:

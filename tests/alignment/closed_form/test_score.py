@@ -23,8 +23,7 @@ def test_dot_product_is_the_log_likelihood_ratio() -> None:
     _, brain = llr_vectors(None, u, s, calibration)
     together = norm.logpdf(u[None], 0.7 * ghat[:, None], np.sqrt(1.1 * s)).sum(axis=-1)
     apart = norm.logpdf(u, 0.0, np.sqrt(1.3)).sum(axis=-1)
-    difference = gene @ brain.T - (together - apart)
-    np.testing.assert_allclose(difference, difference[0, 0], atol=1e-12)
+    np.testing.assert_allclose(gene @ brain.T, together - apart, atol=1e-12)
 
 
 def test_no_slope_no_ranking() -> None:
@@ -56,3 +55,18 @@ def test_nothing_observed_gives_no_slope(shape: tuple[int, int]) -> None:
 
 def test_unit_rows_keep_zero_rows() -> None:
     np.testing.assert_allclose(unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0.0, 0.0]])
+
+
+def test_zero_speaks_for_neither() -> None:
+    """Against strangers a likelihood ratio is 1 on average, and its logarithm is that of the two densities."""
+    rng, n, s = np.random.default_rng(5), 4000, np.array([0.3, 0.6, 0.9])
+    ghat = rng.normal(size=(n, 3)) * np.sqrt(1 - s)
+    u = ghat + rng.normal(size=(n, 3)) * np.sqrt(s)
+    calibration = calibrate(ghat, u, np.broadcast_to(s, u.shape))
+    gene, brain = llr_vectors(ghat, u, s, calibration)
+    scores = gene @ brain.T
+    strangers = np.exp(scores[~np.eye(n, dtype=bool)])
+    assert np.mean(strangers) == pytest.approx(1, abs=0.1)
+    truth = norm.logpdf(u, ghat, np.sqrt(s)).sum(axis=1) - norm.logpdf(u).sum(axis=1)
+    assert np.diag(scores) == pytest.approx(truth, abs=0.35)
+    assert np.mean(np.diag(scores)) == pytest.approx(truth.mean(), abs=0.02)
