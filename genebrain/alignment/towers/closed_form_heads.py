@@ -40,6 +40,7 @@ class LikelihoodRatioForm(nn.Module):
 
     multiplier: Tensor
     weight: Tensor
+    height: Tensor
 
     def __init__(self, closed: ClosedForm, side: str) -> None:
         super().__init__()
@@ -50,12 +51,14 @@ class LikelihoodRatioForm(nn.Module):
         curvature = (1.0 / noise - 1.0 / calibration.variance) * float(calibration.slope > 0)
         self.register_buffer("multiplier", (slope / noise.sqrt()).float())
         self.register_buffer("weight", curvature.float())
+        height = torch.log(calibration.variance / noise).sum() * float(calibration.slope > 0)
+        self.register_buffer("height", height.float(), persistent=False)  # older checkpoints do not hold it
 
     def forward(self, latent: Tensor) -> Tensor:
         """Vectors whose dot product with the other side's is the score."""
         scaled = latent * self.multiplier
         if self.side == "gene":
-            norm = -0.5 * scaled.square().sum(dim=1, keepdim=True)
+            norm = 0.5 * (self.height - scaled.square().sum(dim=1, keepdim=True))
             return torch.cat([scaled, norm, torch.ones_like(norm)], dim=1)
         norm = -0.5 * (latent.square() @ self.weight)[:, None]
         return torch.cat([scaled, torch.ones_like(norm), norm], dim=1)
