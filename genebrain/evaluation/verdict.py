@@ -87,7 +87,7 @@ def judge(metrics: Metrics) -> Verdict:
         if p_stratified is not None and p_stratified <= LEVEL:
             tests = _tests(p_free, p_stratified)
             return Verdict("open", f"Unclear: {score}; only the permutation within strata finds it ({tests}).")
-        tested = "" if p_free is None else f", permutation p = {number(p_free)}"
+        tested = "" if p_free is None else f", permutation p of the percentile rank = {number(p_free)}"
         return Verdict("chance", f"Not distinguishable from chance: {score}{tested}.")
     excess = _above_ceiling(mean, metrics)
     if excess:

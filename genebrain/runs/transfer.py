@@ -21,6 +21,7 @@ from genebrain.alignment.model import AlignmentModel
 from genebrain.brain.connectome.stored_moments import values_of
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.splits.splits import Split
+from genebrain.cohort.tables.problems import named
 from genebrain.common.files import write_private
 from genebrain.common.hashing import content_digest
 from genebrain.common.run_folder import read_json, write_json
@@ -184,7 +185,8 @@ def refuse_others(wanted: Mapping[str, Any], found: Mapping[str, Any], run: Path
         if isinstance(value, str):  # a digest: the same file shows the same letters anywhere
             shown = f"checksums {value[:8]} and {other[:8]}"
         if key in ("columns", "brain_columns"):
-            shown = f"{value['n']:,} and {other['n']:,}" if value["n"] != other["n"] else "other names"
+            shown = f"{value['n']:,} and {other['n']:,}" if value["n"] != other["n"] else "other names or another order"
+            shown += " (columns are known by their names; arrays without names have v0, v1...)"
         if key == "windows":
             common = sum(one in other for one in value)
             shown = f"{len(value)} and {len(other)}, {common} the same"
@@ -199,11 +201,13 @@ def refuse_known(folder: Path, side: BrainSide, workspace: Workspace) -> None:
     if isinstance(side, VectorBrain):
         (values,) = side.inputs(cohort, workspace.store, np.empty(0, np.int64))
         known = set((folder / FILE).read_text().split())
-        shared = sum(mark in known for mark in _marks(values))
+        names = cohort.table["participant_id"]
+        shared = [str(name) for name, mark in zip(names, _marks(values), strict=True) if mark in known]
         if shared:
             raise UserError(
-                f"{shared} of {len(cohort)} people of {where} were learned from when {folder.parent} was fitted, so a "
-                "result on them would be too good: leave them out (`exclude:` in cohort.yaml)"
+                f"{len(shared)} of {len(cohort)} people of {where} were learned from when {folder.parent} was fitted, "
+                "so a result on them would be too good: leave them out (`exclude:` in cohort.yaml names a file, one id a "
+                f"line): {named(shared)}"
             )
         return
     scans = side.scans(cohort, workspace.store)

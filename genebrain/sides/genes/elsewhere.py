@@ -162,12 +162,19 @@ def _dosages(gene: GeneSide, people: OtherGenotypes, table: AlleleTable) -> dict
             f"none of the {wanted:,} alleles that the model reads is in the genotypes of {people.name}: other "
             "variants were called, or the letters are written in another way (left-align and split both files alike)"
         )
-    if absent or unknown:
-        log.warning(
-            f"note: {absent:,} of {wanted:,} alleles that the model reads are not in the genotypes of "
-            f"{people.name} and count as not carried; {unknown:,} that people carry are unknown to it or were rare "
-            "among its training people, and are read as the major allele"
+    notes = []
+    if absent:
+        notes.append(
+            f"{absent:,} of {wanted:,} alleles that the model reads are not in the genotypes of {people.name} and "
+            "count as not carried"
         )
+    if unknown:
+        notes.append(
+            f"{unknown:,} alleles that people of {people.name} carry are unknown to the model or were rare among its "
+            "training people, and are read as the major allele"
+        )
+    if notes:
+        log.warning(f"note: {'; '.join(notes)}")
     return dosage_sources(whole, gene.frequencies)
 
 
