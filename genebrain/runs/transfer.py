@@ -206,8 +206,8 @@ def refuse_known(folder: Path, side: BrainSide, workspace: Workspace) -> None:
         if shared:
             raise UserError(
                 f"{len(shared)} of {len(cohort)} people of {where} were learned from when {folder.parent} was fitted, "
-                "so a result on them would be too good: leave them out (`exclude:` in cohort.yaml names a file, one id a "
-                f"line): {named(shared)}"
+                "so a result on them would be too good: leave them out (`exclude:` in cohort.yaml names a file, one id "
+                f"a line): {named(shared)}"
             )
         return
     scans = side.scans(cohort, workspace.store)
