@@ -8,6 +8,7 @@ every exact match, finds more of them, and makes no two names of a file equal. K
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,16 @@ def _number(name: str) -> str:
     return name.lstrip("0") or "0"
 
 
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _whole(name: str) -> str:
+    return name.removesuffix(".0")
+
+
 RULES: tuple[tuple[str, Rename, Rename], ...] = (
+    ("letters with marks are one sign in one file and two in the other", _composed, _composed),
     ("the `sub-` prefix was ignored", _without_sub, _without_sub),
     ("genotype names are FID_IID, IID was used", _same, _individual_id),
     ("table ids are FID_IID, IID was used", _individual_id, _same),
@@ -77,6 +87,7 @@ RULES: tuple[tuple[str, Rename, Rename], ...] = (
 )
 HINTS: tuple[tuple[str, Rename, Rename], ...] = (
     ("leading zeros differ (an id column was read as a number somewhere)", _number, _number),
+    ("one file has .0 behind each number (an id column was read as a number somewhere)", _whole, _whole),
     ("upper and lower case differ", str.lower, str.lower),
 )
 

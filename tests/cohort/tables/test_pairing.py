@@ -19,6 +19,7 @@ names = st.lists(st.text("abAB01_-", min_size=1, max_size=6), min_size=1, max_si
         (["A_1", "B_2"], ["A_1_A_1", "B_2_B_2"], [0, 1], 0),
         (["F1_7", "F2_8"], ["8", "7"], [1, 0], 0),
         (["sub-7"], ["F_7"], [0], 0),
+        (["J\u00fcrgen", "Ann"], ["Ann", "Ju\u0308rgen"], [1, 0], 1),  # one letter with a mark, or letter and mark
         (["x"], ["y"], [-1], 0),
     ],
 )
@@ -26,7 +27,13 @@ def test_rules_find_the_partner(wanted, available, rows, n_exact):
     match = match_names(wanted, available)
     assert match.rows.tolist() == rows
     assert match.n_exact == n_exact
-    assert bool(match.rule) == (n_exact == 0 and rows != [-1])
+    assert bool(match.rule) == (n_exact < len(rows) and rows != [-1])
+
+
+def test_numbers_that_became_fractions_are_a_hint():
+    match = match_names(["1.0", "2.0"], ["1", "2"])
+    assert match.n_matched == 0
+    assert "2 instead of 0 would match if one file has .0 behind each number" in match.hint
 
 
 def test_an_exact_match_is_never_given_up_for_a_rule():
