@@ -142,28 +142,39 @@ class ManyScans:
             self._last[rows.tobytes()] = self._summary(rows.tolist(), progress=self.progress)
         return self._last[rows.tobytes()]
 
-    def transform(self, features: Mapping[str, Any]) -> dict[str, Float32]:
-        """Values of everybody by feature, ``[people, columns]``."""
+    def transform(self, features: Mapping[str, Any], rows: IntArray | None = None) -> dict[str, Float32]:
+        """Values by feature, ``[people, columns]``; NaN of people who are not among ``rows`` (None: everybody)."""
         self._last.clear()
         powers = any(getattr(feature, "powers_needed", True) for feature in features.values())
-        parts: dict[str, list[Float32]] = {name: [] for name in features}
-        starts = range(0, len(self), AT_A_TIME)
-        for start in tqdm(starts, desc="scans", unit=f"{AT_A_TIME} people", disable=no_bar(self.progress)):
-            some = self._summary(range(len(self))[start : start + AT_A_TIME], powers=powers)
+        found: dict[str, Float32] = {}
+        for some, summary in self.parts(np.arange(len(self)) if rows is None else rows, powers=powers):
             with threadpool_limits(1, user_api="blas"):
                 for name, feature in features.items():
-                    parts[name].append(feature.transform(*needed(feature, some)))
-        return {name: np.concatenate(parts.pop(name)) for name in features}
+                    values = feature.transform(*needed(feature, summary))
+                    if name not in found:
+                        found[name] = np.full((len(self), values.shape[1]), np.nan, np.float32)
+                    found[name][some] = values
+        return found
+
+    def parts(self, rows: IntArray, *, powers: bool = False) -> Iterator[tuple[IntArray, ScanSummary]]:
+        """What features are made of, of some of these people after the others, and who they are."""
+        starts = range(0, len(rows), AT_A_TIME)
+        for start in tqdm(starts, desc="scans", unit=f"{AT_A_TIME} people", disable=no_bar(self.progress)):
+            some = rows[start : start + AT_A_TIME]
+            yield some, self._summary(some.tolist(), powers=powers)
 
     def _summary(self, rows: Sequence[int], **asked: bool) -> ScanSummary:
         keys = [self.keys[row] for row in rows]
         return summaries_from_store(self.store, keys, self.steps, despike=self.despike, **asked)
 
 
-def values_of(features: Mapping[str, Any], inputs: Any) -> dict[str, Any]:
-    """Values of everybody by feature, from what a side reads of their scans."""
+def values_of(features: Mapping[str, Any], inputs: Any, rows: IntArray | None = None) -> dict[str, Any]:
+    """Values of everybody by feature, from what a side reads of their scans.
+
+    Of very many people only those of ``rows`` where these are named; the values of the others are NaN.
+    """
     if isinstance(inputs, ManyScans):
-        return inputs.transform(features)
+        return inputs.transform(features, rows)
     return {name: feature.transform(*needed(feature, inputs)) for name, feature in features.items()}
 
 
