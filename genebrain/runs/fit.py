@@ -197,7 +197,7 @@ def gather_subjects(
 ) -> Subjects:  # fmt: skip
     """Features of everybody; what is fitted is fitted on ``training``, of scans ``later`` only where asked for.
 
-    Scans of a large cohort are read of ``people`` alone where these are named.
+    Scans of a large cohort are read of ``people`` alone.
     """
     cohort, pooling, genetics = workspace.cohort, experiment.pooling, experiment.genetics
 
@@ -265,10 +265,7 @@ def told_rows(experiment: Experiment, subjects: Subjects, training: IntArray) ->
 def load_fit(
     run: Path, experiment: Experiment, workspace: Workspace, *, alone: bool = False
 ) -> tuple[AlignmentModel, Subjects, Split]:
-    """Read a fitted run back, with the features it was fitted on.
-
-    ``alone``: of a large cohort the scans of the test people and of those whom features were fitted on are enough.
-    """
+    """Read a fitted run back, with its features; ``alone``: of a large cohort those of test people are enough."""
     workspace.ingest(experiment.brain)
     split = own_split(run, experiment, workspace)
     withdrawn = withdrawn_from(run, experiment, split)
@@ -283,8 +280,8 @@ def load_fit(
     learners = workspace.learners(experiment.brain, split.training) if alone else split.training
     people = np.union1d(split.test, learners) if alone else None
     values = read_features(
-        run, experiment.brain, inputs, closed, split.training, withdrawn, subjects.unpaired, of=people, learners=learners
-    )  # fmt: skip
+        run, experiment.brain, inputs, closed, split.training, withdrawn, subjects.unpaired, people, learners
+    )
     if (run / WITHDRAWN).exists() or any((split.gone or {}).values()):
         then = blocks_of_then(run, experiment, workspace, model, subjects.blocks, split.training)
         subjects = replace(subjects, blocks=then)

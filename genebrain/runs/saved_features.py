@@ -44,7 +44,6 @@ def read_features(
     training: IntArray,
     withdrawn: int = 0,
     unpaired: Mapping[str, FloatArray] = MappingProxyType({}),
-    *,
     of: IntArray | None = None,
     learners: IntArray | None = None,
 ) -> dict[str, FloatArray]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from genebrain.alignment.closed_form import spectral
 from genebrain.alignment.closed_form.spectral import BlockTridiagonal, RidgePath
+from genebrain.alignment.large_tables import add_products, large_tables, mirror
 from genebrain.common.types import FloatArray, IntArray
 
 SINGLE_FROM = 2048
@@ -59,6 +60,7 @@ class RegressionData(ABC):
     uu: FloatArray
     n: FloatArray
     kept: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    at_once: ClassVar[int | None] = None  # fits whose tables are reduced side by side at most; None: one per core
 
     @property
     @abstractmethod
@@ -111,16 +113,21 @@ class Moments(RegressionData):
     def of_subsets(cls, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> Moments:
         """One fit per entry of ``left_out``, its rows subtracted: nobody is summed twice where these do not overlap."""
         p = x.shape[1]
-        xx, whole = np.zeros((len(left_out), p, p)), np.zeros((p, p))  # stacked tables would be there twice
+        xx = np.zeros((len(left_out), p, p))  # stacked tables would be there twice
         apart, rest = _parts(len(x), left_out)
-        for fit, rows in [*enumerate(left_out), (-1, rest)]:
-            for _, doubles in in_doubles(x, rows):
-                part = doubles.T @ doubles
-                if fit >= 0:
-                    xx[fit] -= part
-                if fit < 0 or apart:
-                    whole += part
-        xx += whole
+        spare = next((fit for fit, rows in enumerate(left_out) if not len(rows)), None)
+        whole = np.zeros((p, p)) if spare is None else xx[spare]
+        with large_tables():
+            for table, rows in [*zip(xx, left_out, strict=True), (whole, rest)]:
+                for _, doubles in in_doubles(x, rows):
+                    add_products(table, doubles)
+        others = [table for fit, table in enumerate(xx) if fit != spare]
+        for table in others if apart else ():
+            whole += table
+        for table in others:
+            np.subtract(whole, table, out=table)
+        for table in xx:
+            mirror(table)
         return cls(*_sums(x, u, left_out), xx)
 
     def of_latents(self, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> Moments:
@@ -175,6 +182,7 @@ class PeopleRows(RegressionData):
     x: FloatArray
     u: FloatArray
     left_out: Sequence[IntArray]
+    at_once: ClassVar[int | None] = 1  # each takes people out of the rows and of the table
 
     @classmethod
     def of_subsets(cls, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> PeopleRows:

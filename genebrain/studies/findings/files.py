@@ -113,9 +113,11 @@ def _connections(
     n_families: int,
 ) -> pd.DataFrame | None:
     inputs = workspace.brain_inputs(brain, training) if isinstance(brain, ConnectomeSide) else None
+    parts: Iterable[tuple[IntArray, FloatArray]]
     if isinstance(inputs, ManyScans):  # of a large cohort training people whom features are fitted on are enough
         training = workspace.learners(brain, training)
-        parts: Iterable[tuple[IntArray, FloatArray]] = ((some, one.C0) for some, one in inputs.parts(np.concatenate([training, rows])))
+        people = np.concatenate([training, rows])
+        parts = ((some, summary.C0) for some, summary in inputs.parts(people))
     elif (covariances := getattr(inputs, "C0", None)) is not None:
         parts = [(np.arange(len(covariances)), covariances)]
     else:  # an estimator of the user reads the series
