@@ -72,7 +72,7 @@ def in_bases(table: FloatArray, index: IntArray, bases: FloatArray) -> tuple[Flo
 
 def _rows_of_places(index: IntArray, size: int) -> list[IntArray]:
     """Distinct rows of a table of ``size`` rows at each place, window by window."""
-    found = []
+    found: list[IntArray] = []
     for w in range(index.shape[2]):
         for here in _places(index[:, :, w]):
             seen = np.zeros(size + 1, bool)  # marked, not sorted; -1 marks the last

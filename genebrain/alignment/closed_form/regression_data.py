@@ -114,9 +114,8 @@ class Moments(RegressionData):
         """One fit per entry of ``left_out``, its rows subtracted: nobody is summed twice where these do not overlap."""
         p = x.shape[1]
         xx = np.zeros((len(left_out), p, p))  # stacked tables would be there twice
-        apart, rest = _parts(len(x), left_out)
-        spare = next((fit for fit, rows in enumerate(left_out) if not len(rows)), None)
-        whole = np.zeros((p, p)) if spare is None else xx[spare]
+        (apart, rest), spare = _parts(len(x), left_out), [*map(len, left_out), 0].index(0)  # a fit on everybody
+        whole = xx[spare] if spare < len(xx) else np.zeros((p, p))
         with large_tables():
             for table, rows in [*zip(xx, left_out, strict=True), (whole, rest)]:
                 for _, doubles in in_doubles(x, rows):
