@@ -10,6 +10,7 @@ import pytest
 from genebrain import stored_settings, tasks
 from genebrain.alignment.closed_form.told import told_choices
 from genebrain.alignment.settings import AlignmentSettings
+from genebrain.brain.connectome import stored_moments
 from genebrain.common.run_folder import read_json
 from genebrain.runs.fit import load_fit
 from genebrain.sides.brains import features
@@ -34,6 +35,22 @@ def many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "SOME", 60)
     monkeypatch.setattr("genebrain.sides.connectome.KEPT", 0)
     monkeypatch.setattr("genebrain.brain.connectome.stored_moments.AT_A_TIME", 40)
+
+
+def test_several_processes_make_the_same_features(many: None, cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    side = ConnectomeSide(kind=("innovation", "spectrum", "coherence"), components=(5,))
+    rows = np.arange(0, 150, 2)
+    inputs = Workspace(cohort, progress=False).brain_inputs(side, rows)
+    monkeypatch.setattr(stored_moments, "BLOCKS_OF_A_WORKER", 100)
+    fitted, here = Workspace(cohort, progress=False).brain_features(side, rows)
+    covariances = dict((int(some[0]), values) for some, values in inputs.covariances(rows))
+    monkeypatch.setattr(stored_moments, "BLOCKS_OF_A_WORKER", 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    for name, values in inputs.transform(fitted, rows).items():
+        np.testing.assert_array_equal(values[rows], here[name][rows])
+        assert np.isnan(np.delete(values, rows, axis=0)).all()  # nobody else's scans were read
+    for some, values in inputs.covariances(rows):
+        np.testing.assert_array_equal(values, covariances[int(some[0])])
 
 
 @pytest.mark.parametrize("side", [EVERYTHING, ConnectomeSide(kind="innovation", components=(5, "all"))])

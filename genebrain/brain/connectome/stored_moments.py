@@ -6,8 +6,11 @@ MB).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +43,8 @@ USUAL_TR = 0.735
 
 AT_A_TIME = 500
 """People whose moments are held together where there are very many."""
+BLOCKS_OF_A_WORKER = 4
+"""Blocks of so many people that a process of its own must have to do, at least: it needs seconds to start."""
 
 
 class ReadsScans(Protocol):
@@ -55,6 +60,10 @@ class ReadsScans(Protocol):
 
     def frame_numbers(self, scan_key: str) -> NDArray[np.int64]:
         """Positions of the frames in the recording [frames]."""
+        ...
+
+    def only(self, scan_keys: Iterable[str]) -> ReadsScans:
+        """With these scans alone, for another process."""
         ...
 
 
@@ -147,25 +156,64 @@ class ManyScans:
         self._last.clear()
         powers = any(getattr(feature, "powers_needed", True) for feature in features.values())
         found: dict[str, Float32] = {}
-        for some, summary in self.parts(np.arange(len(self)) if rows is None else rows, powers=powers):
-            with threadpool_limits(1, user_api="blas"):
-                for name, feature in features.items():
-                    values = feature.transform(*needed(feature, summary))
-                    if name not in found:
-                        found[name] = np.full((len(self), values.shape[1]), np.nan, np.float32)
-                    found[name][some] = values
+        people = np.arange(len(self)) if rows is None else rows
+        known = all(type(one).__module__.startswith("genebrain.") for one in features.values())
+        for some, parts in self.each(people, partial(_values, features), powers=powers, alone=not known):
+            for name, values in parts.items():
+                if name not in found:
+                    found[name] = np.full((len(self), values.shape[1]), np.nan, np.float32)
+                found[name][some] = values
         return found
 
-    def parts(self, rows: IntArray, *, powers: bool = False) -> Iterator[tuple[IntArray, ScanSummary]]:
-        """What features are made of, of some of these people after the others, and who they are."""
-        starts = range(0, len(rows), AT_A_TIME)
-        for start in tqdm(starts, desc="scans", unit=f"{AT_A_TIME} people", disable=no_bar(self.progress)):
-            some = rows[start : start + AT_A_TIME]
-            yield some, self._summary(some.tolist(), powers=powers)
+    def covariances(self, rows: IntArray) -> Iterator[tuple[IntArray, Float32]]:
+        """Covariances of some of these people after the others ``[some, P, P]``, and who they are."""
+        return self.each(rows, _covariances)
+
+    def each(
+        self, rows: IntArray, work: Callable[[ScanSummary], Any], *, powers: bool = False, alone: bool = False
+    ) -> Iterator[tuple[IntArray, Any]]:
+        """Who some of these people are after the others, and what ``work`` makes of their summary.
+
+        On several cores, unless it must stay in this process (``alone``: other processes do not know a plugin).
+        """
+        blocks = [rows[start : start + AT_A_TIME] for start in range(0, len(rows), AT_A_TIME)]
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = min(cores, len(blocks) // BLOCKS_OF_A_WORKER)
+        if workers < 2 or alone:
+            made = (work(self._summary(block.tolist(), powers=powers)) for block in blocks)
+        else:
+            from joblib import Parallel, delayed
+
+            asked = ([self.keys[row] for row in block.tolist()] for block in blocks)
+            made = Parallel(workers, return_as="generator")(
+                delayed(_worked)(
+                    work, self.store.only(chain.from_iterable(keys)), keys, self.steps, self.despike, powers
+                )
+                for keys in asked
+            )
+        shown = tqdm(blocks, desc="scans", unit=f"{AT_A_TIME} people", disable=no_bar(self.progress))
+        yield from zip(shown, made, strict=True)
 
     def _summary(self, rows: Sequence[int], **asked: bool) -> ScanSummary:
         keys = [self.keys[row] for row in rows]
         return summaries_from_store(self.store, keys, self.steps, despike=self.despike, **asked)
+
+
+def _worked(
+    work: Callable[[ScanSummary], Any], store: ReadsScans, keys: Keys, steps: Mapping[str, float], *asked: bool
+) -> Any:
+    """The work of :meth:`ManyScans.each` in a process of its own."""
+    despike, powers = asked
+    return work(summaries_from_store(store, keys, steps, despike=despike, powers=powers))
+
+
+def _values(features: Mapping[str, Any], summary: ScanSummary) -> dict[str, Float32]:
+    with threadpool_limits(1, user_api="blas"):
+        return {name: feature.transform(*needed(feature, summary)) for name, feature in features.items()}
+
+
+def _covariances(summary: ScanSummary) -> Float32:
+    return summary.C0
 
 
 def values_of(features: Mapping[str, Any], inputs: Any, rows: IntArray | None = None) -> dict[str, Any]:

@@ -116,8 +116,7 @@ def _connections(
     parts: Iterable[tuple[IntArray, FloatArray]]
     if isinstance(inputs, ManyScans):  # of a large cohort training people whom features are fitted on are enough
         training = workspace.learners(brain, training)
-        people = np.concatenate([training, rows])
-        parts = ((some, summary.C0) for some, summary in inputs.parts(people))
+        parts = inputs.covariances(np.concatenate([training, rows]))
     elif (covariances := getattr(inputs, "C0", None)) is not None:
         parts = [(np.arange(len(covariances)), covariances)]
     else:  # an estimator of the user reads the series
