@@ -43,7 +43,7 @@ def test_several_processes_make_the_same_features(many: None, cohort: Path, monk
     inputs = Workspace(cohort, progress=False).brain_inputs(side, rows)
     monkeypatch.setattr(stored_moments, "BLOCKS_OF_A_WORKER", 100)
     fitted, here = Workspace(cohort, progress=False).brain_features(side, rows)
-    covariances = dict((int(some[0]), values) for some, values in inputs.covariances(rows))
+    covariances = {int(some[0]): values for some, values in inputs.covariances(rows)}
     monkeypatch.setattr(stored_moments, "BLOCKS_OF_A_WORKER", 1)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     for name, values in inputs.transform(fitted, rows).items():
