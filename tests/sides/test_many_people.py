@@ -12,7 +12,10 @@ from genebrain.alignment.closed_form.told import told_choices
 from genebrain.alignment.settings import AlignmentSettings
 from genebrain.brain.connectome import stored_moments
 from genebrain.common.run_folder import read_json
+from genebrain.common.tensor_files import read_arrays, write_tensors
+from genebrain.common.types import UserError
 from genebrain.runs.fit import load_fit
+from genebrain.runs.saved_features import FEATURES
 from genebrain.sides.brains import features
 from genebrain.sides.brains.features import some_families
 from genebrain.sides.connectome import DEFAULT_KINDS, ConnectomeSide
@@ -86,6 +89,35 @@ def test_few_people_race_nothing(cohort: Path, tmp_path: Path) -> None:
     chosen = read_json(run / "checkpoints" / "model.json")["closed_form"]["chosen"]
     assert "race" not in chosen
     assert set(chosen["kinds"]) == set(DEFAULT_KINDS)
+
+
+def test_of_many_people_the_judged_are_read_alone_and_judged_alike(
+    many: None, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _fitted(cohort, tmp_path / "run", Workspace(cohort, progress=False))
+    experiment = stored_settings.load(run / "config.yaml")["experiment"]
+    judged = {"n_bootstrap": 20, "n_permutations": 20, "progress": False}
+    found = []
+    for comparisons in ((), ("ridge_cca",)):
+        found.append(tasks.evaluate(run, comparisons=comparisons, **judged))
+    for part in ("retrieval", "gallery_full", "permutation", "findings"):
+        assert found[0][part] == found[1][part], part
+    workspace = Workspace(cohort, progress=False)
+    fitted, subjects, split = load_fit(run, experiment, workspace, alone=True)
+    values = subjects.brain[fitted.brain_name]
+    read = np.union1d(split.test, workspace.learners(experiment.brain, split.training))
+    assert len(read) < len(values)
+    np.testing.assert_array_equal(np.flatnonzero(np.isfinite(values).all(axis=1)), read)
+    # Some training people are enough to see that the features are others.
+    path = run / "checkpoints" / FEATURES
+    state = read_arrays(path)
+    for key in state:
+        if key.endswith(("basis", "whitening")):
+            state[key] = np.ascontiguousarray(state[key][:, ::-1] * 1.3)
+    write_tensors(path, state)
+    (run / "checksums.json").unlink()
+    with pytest.raises(UserError, match="are not those that its model was fitted with"):
+        load_fit(run, experiment, Workspace(cohort, progress=False), alone=True)
 
 
 def test_kinds_that_lose_on_some_people_are_not_made_of_all(
