@@ -48,7 +48,6 @@ def test_several_processes_make_the_same_features(many: None, cohort: Path, monk
     fitted, here = Workspace(cohort, progress=False).brain_features(side, rows)
     covariances = {int(some[0]): values for some, values in inputs.covariances(rows)}
     monkeypatch.setattr(stored_moments, "BLOCKS_OF_A_WORKER", 1)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     for name, values in inputs.transform(fitted, rows).items():
         np.testing.assert_array_equal(values[rows], here[name][rows])
         assert np.isnan(np.delete(values, rows, axis=0)).all()  # nobody else's scans were read

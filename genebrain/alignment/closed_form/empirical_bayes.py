@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import expit
 from tqdm import tqdm
 
-from genebrain.alignment.closed_form.regression_data import RegressionData, Residual
+from genebrain.alignment.closed_form.regression_data import PeopleRows, RegressionData, Residual
 from genebrain.alignment.closed_form.spectral import varimax
 from genebrain.alignment.large_tables import side_by_side
 from genebrain.common.types import FloatArray, IntArray
@@ -34,6 +34,8 @@ SWEEPS = 60
 """Sweeps over the columns at most; a fit that moves no more ends before."""
 ROUNDS, SHORT_SWEEPS = 5, 6
 """Rotations that ``entry`` tries before its last fit, and the sweeps in between."""
+ABREAST, LARGE = 4, 2**28
+"""Fits that are reduced side by side at most; one after the other where rows of people have more bytes."""
 BLOCK = 32
 """Columns whose steps reach the others together."""
 FULL_SWEEP_EVERY = 5
@@ -73,7 +75,9 @@ def fit_ridge(data: RegressionData, *, progress: bool = False) -> Posterior:
     """Exact posterior under a Gaussian prior; its variance per dimension maximises the evidence on a grid."""
     fits, p, k = data.xu.shape
     mean, predictive = np.zeros((fits, p, k)), np.zeros((fits, k))
-    found = side_by_side(lambda f: _ridge_of(data, f), range(fits), data.at_once)
+    # Of rows of people each fit takes its own out, and a table of all of them.
+    most = 1 if isinstance(data, PeopleRows) and data.x.nbytes > LARGE else ABREAST
+    found = side_by_side(lambda f: _ridge_of(data, f), range(fits), most)
     for f, one in enumerate(tqdm(found, "ridge", fits, unit="fit", leave=False, disable=no_bar(progress))):
         mean[f], predictive[f] = one
     every, unturned = np.broadcast_to(1.0, mean.shape), np.broadcast_to(np.eye(k), (fits, k, k))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -60,7 +60,6 @@ class RegressionData(ABC):
     uu: FloatArray
     n: FloatArray
     kept: dict[str, Any] = field(default_factory=dict, kw_only=True)
-    at_once: ClassVar[int | None] = None  # fits whose tables are reduced side by side at most; None: one per core
 
     @property
     @abstractmethod
@@ -181,7 +180,6 @@ class PeopleRows(RegressionData):
     x: FloatArray
     u: FloatArray
     left_out: Sequence[IntArray]
-    at_once: ClassVar[int | None] = 1  # each takes people out of the rows and of the table
 
     @classmethod
     def of_subsets(cls, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> PeopleRows:

@@ -6,7 +6,6 @@ MB).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +31,7 @@ from genebrain.brain.connectome.moments import (
 )
 from genebrain.common.types import BoolArray, IntArray
 from genebrain.common.words import no_bar
+from genebrain.engines.run import current
 
 Keys = Sequence[str | Sequence[str]]
 """One entry per subject: a scan key, or all the keys of that subject."""
@@ -174,11 +174,10 @@ class ManyScans:
     ) -> Iterator[tuple[IntArray, Any]]:
         """Who some of these people are after the others, and what ``work`` makes of their summary.
 
-        On several cores, unless it must stay in this process (``alone``: other processes do not know a plugin).
+        By the processes of the engine, unless it must stay in this one (``alone``: others do not know a plugin).
         """
         blocks = [rows[start : start + AT_A_TIME] for start in range(0, len(rows), AT_A_TIME)]
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = min(cores, len(blocks) // BLOCKS_OF_A_WORKER)
+        workers = min(current().settings.workers, len(blocks) // BLOCKS_OF_A_WORKER)
         if workers < 2 or alone:
             made = (work(self._summary(block.tolist(), powers=powers)) for block in blocks)
         else:
