@@ -6,7 +6,7 @@ through windows one after the other needs one of them at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -136,7 +136,7 @@ class MadeBlocks(Sequence[FloatArray]):
         return MadeBlocks(make, len(rows), self.widths, lacking, None if self._sums is None else sums)
 
 
-def in_sums(blocks: Sequence[FloatArray], item_width: int | None) -> Sequence[FloatArray] | Iterator[PairSums]:
+def in_sums(blocks: Sequence[FloatArray], item_width: int | None) -> Iterable[FloatArray | PairSums]:
     """Blocks as the sums that they are where their items are taken one by one, or as they are."""
     found = blocks.sums() if isinstance(blocks, MadeBlocks) and item_width else None
     return blocks if found is None else found
