@@ -5,6 +5,8 @@ Small products take one thread: several would wait for one another most of the t
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -53,6 +55,12 @@ def side_by_side(work: Callable[[Given], Made], given: Iterable[Given], most: in
         return
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(work, given)
+
+
+def give_back() -> None:
+    """Give memory that is free inside this process back to the system, where the C library can: large tables follow."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def add_products(table: FloatArray, rows: FloatArray) -> None:

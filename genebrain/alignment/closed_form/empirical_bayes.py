@@ -71,20 +71,23 @@ class Posterior:
         )
 
 
-def fit_ridge(data: RegressionData, *, progress: bool = False) -> Posterior:
-    """Exact posterior under a Gaussian prior; its variance per dimension maximises the evidence on a grid."""
+def fit_ridge(data: RegressionData, *, again: bool = False, progress: bool = False) -> Posterior:
+    """Exact posterior under a Gaussian prior; its variance per dimension maximises the evidence on a grid.
+
+    ``again``: reduced tables are kept for other latents beside them.
+    """
     fits, p, k = data.xu.shape
     mean, predictive = np.zeros((fits, p, k)), np.zeros((fits, k))
     # Of rows of people each fit takes its own out, and a table of all of them.
     most = 1 if isinstance(data, PeopleRows) and data.x.nbytes > LARGE else ABREAST
-    found = side_by_side(lambda f: _ridge_of(data, f), range(fits), most)
+    found = side_by_side(lambda f: _ridge_of(data, f, again), range(fits), most)
     for f, one in enumerate(tqdm(found, "ridge", fits, unit="fit", leave=False, disable=no_bar(progress))):
         mean[f], predictive[f] = one
     every, unturned = np.broadcast_to(1.0, mean.shape), np.broadcast_to(np.eye(k), (fits, k, k))
     return Posterior(mean, predictive, every, unturned)
 
 
-def _ridge_of(data: RegressionData, f: int) -> tuple[FloatArray, FloatArray]:
+def _ridge_of(data: RegressionData, f: int, again: bool) -> tuple[FloatArray, FloatArray]:
     """Coefficients and predictive variance of one fit."""
     path = data.ridge_path(f)
     n, total = data.n[f], np.diag(data.uu[f])
@@ -96,6 +99,8 @@ def _ridge_of(data: RegressionData, f: int) -> tuple[FloatArray, FloatArray]:
     no_signal = evidence.max(axis=1) <= -0.5 * n * np.log(np.maximum(total, 1e-300) / n)
     noise = np.where(no_signal, total, rss[np.arange(len(total)), best]) / n
     used = {one: path.used(penalty[one]) for one in np.unique(best[~no_signal])}
+    if not again:
+        data.kept.pop(f"reduced {f}", None)
     degrees = np.array([used.get(one, 0.0) for one in np.where(no_signal, -1, best)])
     return path.coefficients(np.where(no_signal, np.inf, penalty[best])), noise * (1.0 + degrees / n)
 

@@ -27,7 +27,7 @@ from genebrain.alignment.closed_form.score import Calibration
 from genebrain.alignment.closed_form.spectral import grouped_folds, projected
 from genebrain.alignment.closed_form.stacking import best_of_kinds, led_latents, readings_of
 from genebrain.alignment.closed_form.told import told_choices
-from genebrain.alignment.large_tables import small_products
+from genebrain.alignment.large_tables import give_back, small_products
 from genebrain.common.types import FloatArray, IntArray, built
 
 __all__ = ["ClosedForm", "ClosedFormSettings", "TooManyColumnsError", "fit_closed_form"]
@@ -250,8 +250,10 @@ def _led(
     form = form_for(size, budget)
     if form is PeopleRows and size.of_rows > budget:
         raise TooManyColumnsError(too_many_columns(size, budget, len(gene_blocks), settings.columns))
+    judge = Judge(table(0), genomes, folds, settings)
+    give_back()  # what columns were made of
     lead, judge, cv, tried = led_latents(
-        Judge(table(0), genomes, folds, settings), table, rivals_of(columns), brain_candidates, most, form, unpaired,
+        judge, table, rivals_of(columns), brain_candidates, most, form, unpaired,
         progress=progress,
     )  # fmt: skip
     if lead and isinstance(columns, SetColumns):
