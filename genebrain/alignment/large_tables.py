@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -26,18 +27,21 @@ STRIP = 512
 """Rows and columns of a table that are turned together."""
 
 _allowed: ContextVar[int] = ContextVar("cores", default=1)
+_crew: ContextVar[ThreadPoolExecutor | None] = ContextVar("crew", default=None)
 
 
 @contextmanager
 def small_products() -> Iterator[None]:
     """One thread of BLAS inside; as many as there were before for what asks for them here."""
     before = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
-    token = _allowed.set(max(before, _allowed.get()))
-    try:
-        with threadpool_limits(1, user_api="blas"):
+    cores = max(before, _allowed.get())
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores) as crew:
+        allowed, shared = _allowed.set(cores), _crew.set(crew if cores > 1 else None)
+        try:
             yield
-    finally:
-        _allowed.reset(token)
+        finally:
+            _allowed.reset(allowed)
+            _crew.reset(shared)
 
 
 @contextmanager
@@ -55,6 +59,17 @@ def side_by_side(work: Callable[[Given], Made], given: Iterable[Given], most: in
         return
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(work, given)
+
+
+def in_parts(work: Callable[[slice], object], n: int) -> None:
+    """Do some work on parts of a range of ``n``, one part per core, side by side."""
+    crew = _crew.get()
+    if crew is None:
+        work(slice(0, n))
+        return
+    edges = [n * one // _allowed.get() for one in range(_allowed.get() + 1)]
+    for _ in crew.map(work, [slice(*edge) for edge in pairwise(edges) if edge[0] < edge[1]]):
+        pass
 
 
 def give_back() -> None:

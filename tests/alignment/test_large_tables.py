@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from genebrain.alignment.large_tables import add_products, large_tables, mirror, side_by_side, small_products
+from genebrain.alignment.large_tables import (
+    add_products,
+    give_back,
+    in_parts,
+    large_tables,
+    mirror,
+    side_by_side,
+    small_products,
+)
 
 
 def blas_threads() -> int:
@@ -51,3 +59,22 @@ def test_work_side_by_side_comes_back_in_its_order() -> None:
         here = {threading.get_ident()}
         assert {*side_by_side(lambda _: threading.get_ident(), range(3), most=1)} == here
     assert {*side_by_side(lambda _: threading.get_ident(), range(3))} == here
+
+
+@pytest.mark.parametrize(("n", "parts"), [(6, [(0, 3), (3, 6)]), (1, [(0, 1)]), (0, [])])
+def test_parts_of_work_go_to_several_cores_where_there_are_some(n: int, parts: list[tuple[int, int]]) -> None:
+    done: list[tuple[int, int]] = []
+    in_parts(lambda part: done.append((part.start, part.stop)), n)
+    assert done == [(0, n)]
+    done.clear()
+    with threadpool_limits(2, user_api="blas"), small_products():
+        in_parts(lambda part: done.append((part.start, part.stop)), n)
+        with pytest.raises(ZeroDivisionError):
+            in_parts(lambda part: 1 // 0, 4)
+    assert sorted(done) == parts
+
+
+def test_what_is_in_use_is_not_given_back() -> None:
+    table = np.arange(1000.0)
+    give_back()
+    np.testing.assert_array_equal(table, np.arange(1000.0))

@@ -16,7 +16,7 @@ import numpy as np
 
 from genebrain.alignment.closed_form import spectral
 from genebrain.alignment.closed_form.spectral import BlockTridiagonal, RidgePath
-from genebrain.alignment.large_tables import add_products, large_tables, mirror
+from genebrain.alignment.large_tables import add_products, in_parts, large_tables, mirror
 from genebrain.common.types import FloatArray, IntArray
 
 SINGLE_FROM = 2048
@@ -158,7 +158,8 @@ class _OfMoments(Residual):
 
     def move(self, columns: IntArray, steps: FloatArray) -> None:
         rows = self._data.xx[:, _span(columns)]  # of a symmetric table: they lie together, its columns do not
-        self._left -= np.swapaxes(rows, 1, 2) @ np.swapaxes(steps, 0, 1)
+        a, b, left = np.swapaxes(rows, 1, 2), np.swapaxes(steps, 0, 1), self._left
+        in_parts(lambda fits: np.subtract(left[fits], a[fits] @ b[fits], out=left[fits]), len(left))
 
     def explained(self, mean: FloatArray) -> FloatArray:
         return np.sum(mean * (self._data.xu + self._left), axis=1)
