@@ -147,7 +147,7 @@ def _fit(
     with folder.stage("features"):
         split.save(run / "split.json")
         refuse_seen_people(experiment.brain, cohort, workspace.store, split.test)
-        subjects = gather_subjects(experiment, workspace, split.training)
+        subjects = gather_subjects(experiment, workspace, split.training, people=split.training)
         alone = next(iter(subjects.unpaired.values()), None)
         counts: dict[str, Any] = {} if alone is None else {"unpaired": {"people_with_scans": len(alone)}}
         if experiment.brain.positives == "scans":
@@ -171,7 +171,7 @@ def _fit(
         trained = save_tuned_scans(fitted, experiment.brain, cohort, workspace.store, split.training, run)
         if trained is not None and progress:
             log.info(f"weights of the scan encoder: use them with brain.path={trained}")
-    features, _ = workspace.brain_features(experiment.brain, split.training)
+    features = workspace.fitted_features(experiment.brain, split.training)
     write_tensors(folder.checkpoints / FEATURES, joined(features, fitted.brain_name).state())
     with replacing(run / "history.csv", private=False) as partial:
         pd.DataFrame(fitted.history).to_csv(partial, index=False)
@@ -192,13 +192,17 @@ def _fit(
 
 
 def gather_subjects(
-    experiment: Experiment, workspace: Workspace, training: IntArray, *, later: bool = False
-) -> Subjects:
-    """Features of everybody; what is fitted is fitted on ``training``, of scans ``later`` only where asked for."""
+    experiment: Experiment, workspace: Workspace, training: IntArray, *, later: bool = False,
+    people: IntArray | None = None,
+) -> Subjects:  # fmt: skip
+    """Features of everybody; what is fitted is fitted on ``training``, of scans ``later`` only where asked for.
+
+    Scans of a large cohort are read of ``people`` alone.
+    """
     cohort, pooling, genetics = workspace.cohort, experiment.pooling, experiment.genetics
 
     def brain() -> dict[str, FloatArray]:
-        return workspace.brain_features(experiment.brain, training)[1]
+        return workspace.brain_features(experiment.brain, training, people)[1]
 
     # The closed form beside a trained pooling reads the default pooling of the same tokens.
     plain = GenePooling(token=pooling.token) if pooling.trainable else pooling
@@ -234,7 +238,7 @@ def gather_subjects(
     if isinstance(experiment.brain, EncoderSide) and experiment.brain.trained:
         from genebrain.sides.tuned.scans import scan_encoder
 
-        features, _ = workspace.brain_features(experiment.brain, training)
+        features = workspace.fitted_features(experiment.brain, training)
         tuned["brain"] = scan_encoder(
             experiment.brain, cohort, workspace.store, features, training, experiment.seed  # type: ignore[arg-type]
         )  # fmt: skip
@@ -258,8 +262,10 @@ def told_rows(experiment: Experiment, subjects: Subjects, training: IntArray) ->
     return counts
 
 
-def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[AlignmentModel, Subjects, Split]:
-    """Read a fitted run back, with the features it was fitted on."""
+def load_fit(
+    run: Path, experiment: Experiment, workspace: Workspace, *, alone: bool = False
+) -> tuple[AlignmentModel, Subjects, Split]:
+    """Read a fitted run back, with its features; ``alone``: of a large cohort those of test people are enough."""
     workspace.ingest(experiment.brain)
     split = own_split(run, experiment, workspace)
     withdrawn = withdrawn_from(run, experiment, split)
@@ -271,7 +277,11 @@ def load_fit(run: Path, experiment: Experiment, workspace: Workspace) -> tuple[A
     closed = model.closed_form
     if race := closed.chosen.get("race"):
         workspace.go_on(experiment.brain, split.training, race["on"])
-    values = read_features(run, experiment.brain, inputs, closed, split.training, withdrawn, subjects.unpaired)
+    learners = workspace.learners(experiment.brain, split.training) if alone else split.training
+    people = np.union1d(split.test, learners) if alone else None
+    values = read_features(
+        run, experiment.brain, inputs, closed, split.training, withdrawn, subjects.unpaired, people, learners
+    )
     if (run / WITHDRAWN).exists() or any((split.gone or {}).values()):
         then = blocks_of_then(run, experiment, workspace, model, subjects.blocks, split.training)
         subjects = replace(subjects, blocks=then)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from genebrain.alignment.made_blocks import MadeBlocks
+from genebrain.alignment.made_blocks import MadeBlocks, PairSums
 from genebrain.alignment.towers.registry import DIPLOID_KINDS, POOLINGS
 from genebrain.common.types import FloatArray, IntArray, UserError
 
@@ -119,8 +119,13 @@ class GenePooling:
                         rows, index[:, :, one] if people is None else index[people, :, one], n_chunks[one]
                     )[0]
 
+                def sums(window: int, people: IntArray | None) -> PairSums:
+                    picked = index[:, :, window] if people is None else index[people, :, window]
+                    return PairSums(table, picked[:, :, : n_chunks[window]])
+
                 lacking = np.stack([(index[:, :, w, :n] < 0).all(axis=(1, 2)) for w, n in enumerate(n_chunks)], axis=1)
-                return MadeBlocks(made, len(index), widths, lacking)
+                pairs = self.keeps_chunks_apart and self.diploid == "sum" and index.shape[1] == 2
+                return MadeBlocks(made, len(index), widths, lacking, sums if pairs else None)
         return self._joined(rows, index, n_chunks)
 
     def _parts(self, hidden: int, count: int) -> tuple[Any, DiploidPooling]:

@@ -64,7 +64,10 @@ def _judge(folder: RunFolder, experiment: Experiment, workspace: Workspace, sett
     size = _check_early(run, workspace, settings)
     with folder.stage("evaluate"):
         test = settings.split == "test"
-        fitted, subjects, split = (load_fit if test else fit_on_train)(run, experiment, workspace)
+        if test:  # what is compared with the model is learned from everybody
+            fitted, subjects, split = load_fit(run, experiment, workspace, alone=not settings.comparisons)
+        else:
+            fitted, subjects, split = fit_on_train(run, experiment, workspace)
         rows = split.test if test else split.validation
         choosing = split.validation if test else split.validation[:0]
         cohort = workspace.cohort

@@ -121,7 +121,7 @@ def test_blocks_of_a_large_cohort_are_made_when_asked_for(cohort, chunk, monkeyp
     width = 5 if chunk == "flatten" else None
     for settings in (ColumnSettings(rotate=False, power=0.5, item_width=width), ColumnSettings()):
         fits = [WindowColumns.fit(blocks, settings) for blocks in (made, kept)]
-        np.testing.assert_array_equal(fits[0].transform(made), fits[1].transform(kept))
+        np.testing.assert_allclose(fits[0].transform(made), fits[1].transform(kept), rtol=1e-6, atol=1e-6)
     other_width = MadeBlocks(lambda number, rows: kept[0], 6, [block.shape[1] + 1 for block in kept])
     with pytest.raises(ValueError, match="fitted on windows of widths"):
         fits[0].transform(other_width)

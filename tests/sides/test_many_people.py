@@ -10,8 +10,12 @@ import pytest
 from genebrain import stored_settings, tasks
 from genebrain.alignment.closed_form.told import told_choices
 from genebrain.alignment.settings import AlignmentSettings
+from genebrain.brain.connectome import stored_moments
 from genebrain.common.run_folder import read_json
+from genebrain.common.tensor_files import read_arrays, write_tensors
+from genebrain.common.types import UserError
 from genebrain.runs.fit import load_fit
+from genebrain.runs.saved_features import FEATURES
 from genebrain.sides.brains import features
 from genebrain.sides.brains.features import some_families
 from genebrain.sides.connectome import DEFAULT_KINDS, ConnectomeSide
@@ -34,6 +38,21 @@ def many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "SOME", 60)
     monkeypatch.setattr("genebrain.sides.connectome.KEPT", 0)
     monkeypatch.setattr("genebrain.brain.connectome.stored_moments.AT_A_TIME", 40)
+
+
+def test_several_processes_make_the_same_features(many: None, cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    side = ConnectomeSide(kind=("innovation", "spectrum", "coherence"), components=(5,))
+    rows = np.arange(0, 150, 2)
+    inputs = Workspace(cohort, progress=False).brain_inputs(side, rows)
+    monkeypatch.setattr(stored_moments, "BLOCKS_OF_A_WORKER", 100)
+    fitted, here = Workspace(cohort, progress=False).brain_features(side, rows)
+    covariances = {int(some[0]): values for some, values in inputs.covariances(rows)}
+    monkeypatch.setattr(stored_moments, "BLOCKS_OF_A_WORKER", 1)
+    for name, values in inputs.transform(fitted, rows).items():
+        np.testing.assert_array_equal(values[rows], here[name][rows])
+        assert np.isnan(np.delete(values, rows, axis=0)).all()  # nobody else's scans were read
+    for some, values in inputs.covariances(rows):
+        np.testing.assert_array_equal(values, covariances[int(some[0])])
 
 
 @pytest.mark.parametrize("side", [EVERYTHING, ConnectomeSide(kind="innovation", components=(5, "all"))])
@@ -69,6 +88,35 @@ def test_few_people_race_nothing(cohort: Path, tmp_path: Path) -> None:
     chosen = read_json(run / "checkpoints" / "model.json")["closed_form"]["chosen"]
     assert "race" not in chosen
     assert set(chosen["kinds"]) == set(DEFAULT_KINDS)
+
+
+def test_of_many_people_the_judged_are_read_alone_and_judged_alike(
+    many: None, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _fitted(cohort, tmp_path / "run", Workspace(cohort, progress=False))
+    experiment = stored_settings.load(run / "config.yaml")["experiment"]
+    judged = {"n_bootstrap": 20, "n_permutations": 20, "progress": False}
+    found = []
+    for comparisons in ((), ("ridge_cca",)):
+        found.append(tasks.evaluate(run, comparisons=comparisons, **judged))
+    for part in ("retrieval", "gallery_full", "permutation", "findings"):
+        assert found[0][part] == found[1][part], part
+    workspace = Workspace(cohort, progress=False)
+    fitted, subjects, split = load_fit(run, experiment, workspace, alone=True)
+    values = subjects.brain[fitted.brain_name]
+    read = np.union1d(split.test, workspace.learners(experiment.brain, split.training))
+    assert len(read) < len(values)
+    np.testing.assert_array_equal(np.flatnonzero(np.isfinite(values).all(axis=1)), read)
+    # Some training people are enough to see that the features are others.
+    path = run / "checkpoints" / FEATURES
+    state = read_arrays(path)
+    for key in state:
+        if key.endswith(("basis", "whitening")):
+            state[key] = np.ascontiguousarray(state[key][:, ::-1] * 1.3)
+    write_tensors(path, state)
+    (run / "checksums.json").unlink()
+    with pytest.raises(UserError, match="are not those that its model was fitted with"):
+        load_fit(run, experiment, Workspace(cohort, progress=False), alone=True)
 
 
 def test_kinds_that_lose_on_some_people_are_not_made_of_all(

@@ -166,7 +166,9 @@ def rank_latents(
     """
     scores = {name: pc.scores(candidates[name]) for name, pc in brains.items()}
     data = form.of_subsets(judge.x, np.concatenate(list(scores.values()), axis=1), judge.left_out)
-    ridge = fit_ridge(data, progress=progress)
+    kinds = {name: kind_of(name) if judge.settings.stack else "" for name in scores}
+    several = len(set(kinds.values())) > 1
+    ridge = fit_ridge(data, again=several, progress=progress)
     ghat = judge.predicted(ridge)
     cv: list[dict[str, Any]] = []
     starts: dict[str, int] = {}
@@ -178,8 +180,6 @@ def rank_latents(
             cv.append({"brain": name, "k": k, "mode": "ridge", "recall@1": value, "slope": calibration.slope})
         start += u.shape[1]
     best = max(cv, key=lambda row: row["recall@1"])["recall@1"]
-    kinds = {name: kind_of(name) if judge.settings.stack else "" for name in scores}
-    several = len(set(kinds.values())) > 1
     error = np.sqrt(max(best * (1 - best), 0.0) / len(judge.x))
     ranked = []
     for kind in dict.fromkeys(kinds.values()):

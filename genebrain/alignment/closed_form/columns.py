@@ -16,7 +16,7 @@ Two kinds of block:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from genebrain.alignment import made_blocks
 from genebrain.alignment.closed_form.spectral import principal_components, varimax
-from genebrain.alignment.made_blocks import MadeBlocks
+from genebrain.alignment.made_blocks import MadeBlocks, PairSums, in_sums
 from genebrain.common.types import FloatArray, IntArray, built
 from genebrain.common.words import no_bar
 
@@ -114,10 +114,11 @@ class WindowColumns:
         settings = settings or ColumnSettings()
         _check(blocks, settings)
         fit_block = _fit_components if settings.kind == "components" else _fit_dosages
-        shown = tqdm(blocks, "gene columns", unit="window", leave=False, disable=no_bar(progress))
+        given, quiet = in_sums(blocks, settings.item_width), no_bar(progress)
+        shown = tqdm(given, "gene columns", len(blocks), unit="window", leave=False, disable=quiet)
         pieces = [fit_block(b, settings) for b in shown]
         if settings.power and settings.kind == "components":
-            pieces = _mean_variance_one(pieces, blocks)
+            pieces = _mean_variance_one(pieces, in_sums(blocks, settings.item_width))
         return cls(settings, pieces, made_blocks.widths(blocks))
 
     @property
@@ -134,7 +135,10 @@ class WindowColumns:
             raise ValueError(f"fitted on windows of widths {self.widths}, got {widths}")
         found = np.empty((made_blocks.people(blocks)[0], len(self.window)), np.float32)
         first = 0
-        for block, pieces in zip(blocks, self.pieces, strict=True):
+        for block, pieces in zip(in_sums(blocks, self.settings.item_width), self.pieces, strict=True):
+            if isinstance(block, PairSums):
+                first = _fill(found, first, block, pieces)
+                continue
             numbers = block.astype(np.float64) if self.settings.kind == "dosages" else block
             for mean, linear, selected in pieces:
                 centred: FloatArray = numbers[:, selected] - mean
@@ -172,6 +176,17 @@ class WindowColumns:
         return cls(settings, pieces, info["widths"])
 
 
+def _fill(found: FloatArray, first: int, block: PairSums, pieces: list[Piece]) -> int:
+    """Columns of a window that is made of sums, from column ``first`` on; the one behind them."""
+    start, empty = first, not sum(linear.shape[1] for _, linear, _ in pieces)  # hardly anybody had it
+    for (mean, linear, _), (values, which) in zip(pieces, () if empty else block.items(), strict=not empty):
+        last = first + linear.shape[1]
+        found[:, first:last] = ((values - mean) @ linear).astype(np.float32)[which]
+        first = last
+    found[block.lacking, start:first] = 0.0
+    return first
+
+
 def _fits(piece: Piece, settings: ColumnSettings, width: int) -> bool:
     """Whether the arrays of a restored piece belong together and to a block of this width."""
     mean, linear, used = piece
@@ -201,42 +216,55 @@ def _check(blocks: Sequence[FloatArray], settings: ColumnSettings) -> None:
             raise ValueError(f"block widths {ragged} are no multiples of item_width {settings.item_width}")
 
 
-def _fit_components(block: FloatArray, settings: ColumnSettings) -> list[Piece]:
+def _items(block: FloatArray | PairSums, n_items: int) -> Iterator[tuple[FloatArray, FloatArray | None]]:
+    """Values of every item in people who have any, and how many people each row stands for; None: one."""
+    if isinstance(block, PairSums):
+        for values, which in block.items(np.flatnonzero(~block.lacking)):
+            yield values, np.bincount(which).astype(np.float64)
+        return
+    present = block[~np.isnan(block).any(axis=1)]
+    for item in np.arange(block.shape[1]).reshape(n_items, -1):
+        yield present[:, item], None
+
+
+def _fit_components(block: FloatArray | PairSums, settings: ColumnSettings) -> list[Piece]:
     width = block.shape[1]
     if settings.item_width is None:
-        items, share, most = [np.arange(width)], settings.variance or 0.99, settings.max_components or MOST_OF_A_WINDOW
+        n_items, share, most = 1, settings.variance or 0.99, settings.max_components or MOST_OF_A_WINDOW
     else:
-        items = list(np.arange(width).reshape(-1, settings.item_width))
+        n_items = width // settings.item_width
         share, most = settings.variance or 0.98, settings.max_components or MOST_OF_AN_ITEM
     pieces: list[Piece] = []
-    present = block[~np.isnan(block).any(axis=1)]
-    if len(present) < 2:
-        return [(np.zeros(width), np.zeros((width, 0)), np.arange(width))]
-    for item in items:
-        x = present[:, item]
-        components = principal_components(x)
+    for item, (x, times) in zip(np.arange(width).reshape(n_items, -1), _items(block, n_items), strict=True):
+        people = len(x) if times is None else int(times.sum())
+        if people < 2:
+            return [(np.zeros(width), np.zeros((width, 0)), np.arange(width))]
+        components = principal_components(x, times=times)
         variances = components.variances
         if share >= 1:
-            keep = min(int(np.sum(variances > SMALLEST * variances[:1].sum())), max(1, len(x) // 3))
+            keep = min(int(np.sum(variances > SMALLEST * variances[:1].sum())), max(1, people // 3))
         else:
-            keep = max(1, min(most, len(x) // 3))
+            keep = max(1, min(most, people // 3))
             if len(variances):
                 explained = np.cumsum(variances) / components.total_variance
                 keep = min(keep, int(np.searchsorted(explained, share)) + 1)
         linear = components.axes[:, :keep] / variances[:keep] ** (0.5 - 0.5 * settings.power)
         if settings.item_width is not None and settings.rotate:
-            linear = linear @ varimax((x - components.mean) @ linear)
+            linear = linear @ varimax((x - components.mean) @ linear, times)
         pieces.append((components.mean, linear, item))
     return pieces
 
 
-def _mean_variance_one(pieces: list[list[Piece]], blocks: Sequence[FloatArray]) -> list[list[Piece]]:
+def _mean_variance_one(pieces: list[list[Piece]], blocks: Iterable[FloatArray | PairSums]) -> list[list[Piece]]:
     """One scale for all columns: an encoder's unit must not decide how strong the prior is."""
-    variances = [
-        np.nanvar((block[:, selected] - mean) @ linear, axis=0)
-        for block, own in zip(blocks, pieces, strict=True)
-        for mean, linear, selected in own
-    ]
+    variances = []
+    for block, own in zip(blocks, pieces, strict=True):
+        if not isinstance(block, PairSums):
+            variances += [np.nanvar((block[:, selected] - mean) @ linear, axis=0) for mean, linear, selected in own]
+        elif sum(linear.shape[1] for _, linear, _ in own):
+            for (mean, linear, _), (x, times) in zip(own, _items(block, len(own)), strict=True):
+                values = (x - mean) @ linear  # their mean is zero
+                variances.append(np.average(values**2, axis=0, weights=times))
     scale = np.sqrt(max(float(np.mean(np.concatenate(variances))), 1e-300)) if sum(map(len, variances)) else 1.0
     return [[(mean, linear / scale, selected) for mean, linear, selected in own] for own in pieces]
 

@@ -22,8 +22,9 @@ import numpy as np
 from scipy.special import expit
 from tqdm import tqdm
 
-from genebrain.alignment.closed_form.regression_data import RegressionData, Residual
+from genebrain.alignment.closed_form.regression_data import PeopleRows, RegressionData, Residual
 from genebrain.alignment.closed_form.spectral import varimax
+from genebrain.alignment.large_tables import side_by_side
 from genebrain.common.types import FloatArray, IntArray
 from genebrain.common.words import no_bar
 
@@ -33,6 +34,8 @@ SWEEPS = 60
 """Sweeps over the columns at most; a fit that moves no more ends before."""
 ROUNDS, SHORT_SWEEPS = 5, 6
 """Rotations that ``entry`` tries before its last fit, and the sweeps in between."""
+ABREAST, LARGE = 4, 2**28
+"""Fits that are reduced side by side at most; one after the other where rows of people have more bytes."""
 BLOCK = 32
 """Columns whose steps reach the others together."""
 FULL_SWEEP_EVERY = 5
@@ -68,25 +71,38 @@ class Posterior:
         )
 
 
-def fit_ridge(data: RegressionData, *, progress: bool = False) -> Posterior:
-    """Exact posterior under a Gaussian prior; its variance per dimension maximises the evidence on a grid."""
+def fit_ridge(data: RegressionData, *, again: bool = False, progress: bool = False) -> Posterior:
+    """Exact posterior under a Gaussian prior; its variance per dimension maximises the evidence on a grid.
+
+    ``again``: reduced tables are kept for other latents beside them.
+    """
     fits, p, k = data.xu.shape
     mean, predictive = np.zeros((fits, p, k)), np.zeros((fits, k))
-    for f in tqdm(range(fits), "ridge", unit="fit", leave=False, disable=no_bar(progress)):
-        path = data.ridge_path(f)
-        n, total = data.n[f], np.diag(data.uu[f])
-        penalty = RIDGE_GRID * n
-        explained, log_determinant = path.explained(penalty)  # [dims, grid], [grid]
-        rss = np.maximum(total[:, None] - explained, 1e-12 * np.maximum(total, 1e-300)[:, None])
-        evidence = -0.5 * n * np.log(rss / n) - 0.5 * log_determinant  # [dims, grid]
-        best = evidence.argmax(axis=1)
-        no_signal = evidence.max(axis=1) <= -0.5 * n * np.log(np.maximum(total, 1e-300) / n)
-        noise = np.where(no_signal, total, rss[np.arange(k), best]) / n
-        used = {one: path.used(penalty[one]) for one in np.unique(best[~no_signal])}
-        mean[f] = path.coefficients(np.where(no_signal, np.inf, penalty[best]))
-        predictive[f] = noise * (1.0 + np.array([used.get(one, 0.0) for one in np.where(no_signal, -1, best)]) / n)
+    # Of rows of people each fit takes its own out, and a table of all of them.
+    most = 1 if isinstance(data, PeopleRows) and data.x.nbytes > LARGE else ABREAST
+    found = side_by_side(lambda f: _ridge_of(data, f, again), range(fits), most)
+    for f, one in enumerate(tqdm(found, "ridge", fits, unit="fit", leave=False, disable=no_bar(progress))):
+        mean[f], predictive[f] = one
     every, unturned = np.broadcast_to(1.0, mean.shape), np.broadcast_to(np.eye(k), (fits, k, k))
     return Posterior(mean, predictive, every, unturned)
+
+
+def _ridge_of(data: RegressionData, f: int, again: bool) -> tuple[FloatArray, FloatArray]:
+    """Coefficients and predictive variance of one fit."""
+    path = data.ridge_path(f)
+    n, total = data.n[f], np.diag(data.uu[f])
+    penalty = RIDGE_GRID * n
+    explained, log_determinant = path.explained(penalty)  # [dims, grid], [grid]
+    rss = np.maximum(total[:, None] - explained, 1e-12 * np.maximum(total, 1e-300)[:, None])
+    evidence = -0.5 * n * np.log(rss / n) - 0.5 * log_determinant  # [dims, grid]
+    best = evidence.argmax(axis=1)
+    no_signal = evidence.max(axis=1) <= -0.5 * n * np.log(np.maximum(total, 1e-300) / n)
+    noise = np.where(no_signal, total, rss[np.arange(len(total)), best]) / n
+    used = {one: path.used(penalty[one]) for one in np.unique(best[~no_signal])}
+    if not again:
+        data.kept.pop(f"reduced {f}", None)
+    degrees = np.array([used.get(one, 0.0) for one in np.where(no_signal, -1, best)])
+    return path.coefficients(np.where(no_signal, np.inf, penalty[best])), noise * (1.0 + degrees / n)
 
 
 def fit_sparse(

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from genebrain.alignment.closed_form.choice import ClosedFormSettings, Judge, choose_prior, score_vectors
 from genebrain.alignment.closed_form.column_sets import Blocks, GeneBlocks, SetColumns, check_inputs, rivals_of
@@ -28,6 +27,7 @@ from genebrain.alignment.closed_form.score import Calibration
 from genebrain.alignment.closed_form.spectral import grouped_folds, projected
 from genebrain.alignment.closed_form.stacking import best_of_kinds, led_latents, readings_of
 from genebrain.alignment.closed_form.told import told_choices
+from genebrain.alignment.large_tables import give_back, small_products
 from genebrain.common.types import FloatArray, IntArray, built
 
 __all__ = ["ClosedForm", "ClosedFormSettings", "TooManyColumnsError", "fit_closed_form"]
@@ -181,8 +181,7 @@ def fit_closed_form(
         More gene columns than half of this machine's memory holds.
     """
     settings = settings or ClosedFormSettings()
-    # Many small matrix products: threads inside each would wait for one another most of the time.
-    with threadpool_limits(1, user_api="blas"):
+    with small_products():
         columns, table, form, judge, cv, tried = _led(
             gene_blocks, brain_candidates, families, genomes, seed, settings, unpaired or {}, progress
         )
@@ -222,7 +221,7 @@ def race(
     Returns ``people`` (number), ``kinds`` (best recall@1 of each in cross-validation, under ridge) and ``on`` (kinds
     that ridge cannot tell from the best, and those of the stack).
     """
-    with threadpool_limits(1, user_api="blas"):
+    with small_products():
         *_, cv, tried = _led(gene_blocks, brain_candidates, families, genomes, seed, settings, {}, progress)
     on = dict.fromkeys(kind_of(name) for latents, _ in tried for name, _ in latents.parts)
     reached = {kind: value for kind, (value, _) in best_of_kinds(cv).items()}
@@ -251,8 +250,10 @@ def _led(
     form = form_for(size, budget)
     if form is PeopleRows and size.of_rows > budget:
         raise TooManyColumnsError(too_many_columns(size, budget, len(gene_blocks), settings.columns))
+    judge = Judge(table(0), genomes, folds, settings)
+    give_back()  # what columns were made of
     lead, judge, cv, tried = led_latents(
-        Judge(table(0), genomes, folds, settings), table, rivals_of(columns), brain_candidates, most, form, unpaired,
+        judge, table, rivals_of(columns), brain_candidates, most, form, unpaired,
         progress=progress,
     )  # fmt: skip
     if lead and isinstance(columns, SetColumns):

@@ -18,6 +18,7 @@ from genebrain.alignment.closed_form.column_sets import ColumnSet, SetColumns
 from genebrain.alignment.closed_form.empirical_bayes import Posterior, fit_ridge
 from genebrain.alignment.closed_form.regression_data import Form
 from genebrain.alignment.closed_form.score import MAX_SLOPE, Calibration
+from genebrain.alignment.large_tables import give_back
 from genebrain.common.types import FloatArray
 
 STACK = "stack"
@@ -125,6 +126,7 @@ def further_members(
     for number, one in enumerate(columns.sets[1:], start=1):
         judge = replace(judge, x=judge.x[:0].copy())  # the table of the set before goes first
         judge = replace(judge, x=table(number))
+        give_back()
         data = form.of_subsets(judge.x, u, judge.left_out)
         fits = data, fit_ridge(data, progress=progress)
         posteriors = fit_priors(judge, u, fits, judge.settings.modes, progress=progress)

@@ -16,6 +16,7 @@ import numpy as np
 
 from genebrain.alignment.closed_form import spectral
 from genebrain.alignment.closed_form.spectral import BlockTridiagonal, RidgePath
+from genebrain.alignment.large_tables import add_products, in_parts, large_tables, mirror
 from genebrain.common.types import FloatArray, IntArray
 
 SINGLE_FROM = 2048
@@ -111,16 +112,20 @@ class Moments(RegressionData):
     def of_subsets(cls, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> Moments:
         """One fit per entry of ``left_out``, its rows subtracted: nobody is summed twice where these do not overlap."""
         p = x.shape[1]
-        xx, whole = np.zeros((len(left_out), p, p)), np.zeros((p, p))  # stacked tables would be there twice
-        apart, rest = _parts(len(x), left_out)
-        for fit, rows in [*enumerate(left_out), (-1, rest)]:
-            for _, doubles in in_doubles(x, rows):
-                part = doubles.T @ doubles
-                if fit >= 0:
-                    xx[fit] -= part
-                if fit < 0 or apart:
-                    whole += part
-        xx += whole
+        xx = np.zeros((len(left_out), p, p))  # stacked tables would be there twice
+        (apart, rest), spare = _parts(len(x), left_out), [*map(len, left_out), 0].index(0)  # a fit on everybody
+        whole = xx[spare] if spare < len(xx) else np.zeros((p, p))
+        with large_tables():
+            for table, rows in [*zip(xx, left_out, strict=True), (whole, rest)]:
+                for _, doubles in in_doubles(x, rows):
+                    add_products(table, doubles)
+        others = [table for fit, table in enumerate(xx) if fit != spare]
+        for table in others if apart else ():
+            whole += table
+        for table in others:
+            np.subtract(whole, table, out=table)
+        for table in xx:
+            mirror(table)
         return cls(*_sums(x, u, left_out), xx)
 
     def of_latents(self, x: FloatArray, u: FloatArray, left_out: Sequence[IntArray]) -> Moments:
@@ -153,7 +158,8 @@ class _OfMoments(Residual):
 
     def move(self, columns: IntArray, steps: FloatArray) -> None:
         rows = self._data.xx[:, _span(columns)]  # of a symmetric table: they lie together, its columns do not
-        self._left -= np.swapaxes(rows, 1, 2) @ np.swapaxes(steps, 0, 1)
+        a, b, left = np.swapaxes(rows, 1, 2), np.swapaxes(steps, 0, 1), self._left
+        in_parts(lambda fits: np.subtract(left[fits], a[fits] @ b[fits], out=left[fits]), len(left))
 
     def explained(self, mean: FloatArray) -> FloatArray:
         return np.sum(mean * (self._data.xu + self._left), axis=1)

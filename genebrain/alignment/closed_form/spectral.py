@@ -60,18 +60,19 @@ def projected(x: FloatArray, axes: FloatArray, mean: FloatArray | None = None) -
     return found
 
 
-def principal_components(x: FloatArray, max_components: int | None = None) -> PrincipalComponents:
+def principal_components(x: FloatArray, most: int | None = None, times: Any = None) -> PrincipalComponents:
     """Fit principal components by an eigendecomposition of the smaller of covariance and Gram matrix.
 
     Parameters
     ----------
     x : array [people, columns]
-    max_components : int, optional
+    most : int, optional
         Components beyond the numerical rank never appear, so a constant table gives none.
+    times : array [rows], optional (how many people each row stands for)
     """
-    mean = x.mean(axis=0, dtype=np.float64)
-    n, p = x.shape
-    small = _covariance(x, mean) if p <= n else (x - mean) @ (x - mean).T
+    n, p = len(x) if times is None else int(times.sum()), x.shape[1]
+    mean = x.mean(axis=0, dtype=np.float64) if times is None else times @ x.astype(np.float64) / n
+    small = _covariance(x, mean, times) if p <= n else (x - mean) @ (x - mean).T
     values, vectors = np.linalg.eigh(small)
     values, vectors = values[::-1], vectors[:, ::-1]
     largest = max(values[0], 0.0) if len(values) else 0.0
@@ -79,18 +80,19 @@ def principal_components(x: FloatArray, max_components: int | None = None) -> Pr
     floor = max(largest * RANK_TOLERANCE**1.5, n * float(np.sum(mean**2)) * 1e-13)
     keep = values > floor
     total = float(np.sum(values[keep])) / n
-    values, vectors = values[keep][:max_components], vectors[:, keep][:, :max_components]
+    values, vectors = values[keep][:most], vectors[:, keep][:, :most]
     axes = vectors if p <= n else (x - mean).T @ vectors / np.sqrt(values)
     largest_entry = np.abs(axes).argmax(axis=0) if axes.size else np.zeros(0, dtype=int)
     axes = axes * np.sign(axes[largest_entry, np.arange(axes.shape[1])])  # the same signs on every machine
     return PrincipalComponents(mean, axes, values / n, total)
 
 
-def _covariance(x: FloatArray, mean: FloatArray) -> FloatArray:
+def _covariance(x: FloatArray, mean: FloatArray, times: FloatArray | None) -> FloatArray:
     """Sum of products of centred columns."""
     found = np.zeros((x.shape[1], x.shape[1]))
     for first in range(0, len(x), ROWS):
         centred = x[first : first + ROWS] - mean
+        centred *= 1.0 if times is None else np.sqrt(times[first : first + ROWS, None])
         found += centred.T @ centred
     return found
 
@@ -118,17 +120,17 @@ def grouped_folds(families: IntArray, n_folds: int, seed: int) -> list[IntArray]
     return [np.flatnonzero(fold_of_family[member] == fold) for fold in range(n_folds)]
 
 
-def varimax(loadings: FloatArray) -> FloatArray:
-    """Orthogonal ``R [dims, dims]`` that makes ``loadings [rows, dims] @ R`` sparse (Kaiser 1958)."""
+def varimax(loadings: FloatArray, times: FloatArray | None = None) -> FloatArray:
+    """Orthogonal ``R [dims, dims]`` that makes ``loadings [rows, dims] @ R`` sparse (Kaiser 1958), rows ``times``."""
     p, k = loadings.shape
-    rotation = np.eye(k)
+    rotation, turned = np.eye(k), loadings.T if times is None else loadings.T * times
     if p == 0 or k < 2 or not np.any(loadings):
         return rotation
     previous = 0.0
     for _ in range(200):
         rotated = loadings @ rotation
         squares = rotated**2  # a third power takes twenty times as long as everything else here
-        gradient = loadings.T @ (rotated * (squares - squares.mean(axis=0)))
+        gradient = turned @ (rotated * (squares - np.average(squares, axis=0, weights=times)))
         left, singular, right = np.linalg.svd(gradient)
         rotation = left @ right
         if singular.sum() <= previous * (1.0 + 1e-7):

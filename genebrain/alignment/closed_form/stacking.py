@@ -76,7 +76,7 @@ def stacked_latents(
         added = np.concatenate([one.values[:, start:] for one in tried], axis=1)
         if not added.shape[1]:
             break
-        of_added, first = fit_ridge(data.of_latents(judge.x, added, judge.left_out), progress=progress), 0
+        of_added, first = fit_ridge(data.of_latents(judge.x, added, judge.left_out), again=True, progress=progress), 0
         ghat_added = judge.predicted(of_added)
         found: tuple[float, Latents, Posterior, FloatArray] | None = None
         for one in tried:

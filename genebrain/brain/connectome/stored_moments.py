@@ -6,8 +6,10 @@ MB).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +31,7 @@ from genebrain.brain.connectome.moments import (
 )
 from genebrain.common.types import BoolArray, IntArray
 from genebrain.common.words import no_bar
+from genebrain.engines.run import current
 
 Keys = Sequence[str | Sequence[str]]
 """One entry per subject: a scan key, or all the keys of that subject."""
@@ -40,6 +43,8 @@ USUAL_TR = 0.735
 
 AT_A_TIME = 500
 """People whose moments are held together where there are very many."""
+BLOCKS_OF_A_WORKER = 4
+"""Blocks of so many people that a process of its own must have to do, at least: it needs seconds to start."""
 
 
 class ReadsScans(Protocol):
@@ -55,6 +60,10 @@ class ReadsScans(Protocol):
 
     def frame_numbers(self, scan_key: str) -> NDArray[np.int64]:
         """Positions of the frames in the recording [frames]."""
+        ...
+
+    def only(self, scan_keys: Iterable[str]) -> ReadsScans:
+        """With these scans alone, for another process."""
         ...
 
 
@@ -142,28 +151,77 @@ class ManyScans:
             self._last[rows.tobytes()] = self._summary(rows.tolist(), progress=self.progress)
         return self._last[rows.tobytes()]
 
-    def transform(self, features: Mapping[str, Any]) -> dict[str, Float32]:
-        """Values of everybody by feature, ``[people, columns]``."""
+    def transform(self, features: Mapping[str, Any], rows: IntArray | None = None) -> dict[str, Float32]:
+        """Values by feature, ``[people, columns]``; NaN of people who are not among ``rows`` (None: everybody)."""
         self._last.clear()
         powers = any(getattr(feature, "powers_needed", True) for feature in features.values())
-        parts: dict[str, list[Float32]] = {name: [] for name in features}
-        starts = range(0, len(self), AT_A_TIME)
-        for start in tqdm(starts, desc="scans", unit=f"{AT_A_TIME} people", disable=no_bar(self.progress)):
-            some = self._summary(range(len(self))[start : start + AT_A_TIME], powers=powers)
-            with threadpool_limits(1, user_api="blas"):
-                for name, feature in features.items():
-                    parts[name].append(feature.transform(*needed(feature, some)))
-        return {name: np.concatenate(parts.pop(name)) for name in features}
+        found: dict[str, Float32] = {}
+        people = np.arange(len(self)) if rows is None else rows
+        known = all(type(one).__module__.startswith("genebrain.") for one in features.values())
+        for some, parts in self.each(people, partial(_values, features), powers=powers, alone=not known):
+            for name, values in parts.items():
+                if name not in found:
+                    found[name] = np.full((len(self), values.shape[1]), np.nan, np.float32)
+                found[name][some] = values
+        return found
+
+    def covariances(self, rows: IntArray) -> Iterator[tuple[IntArray, Float32]]:
+        """Covariances of some of these people after the others ``[some, P, P]``, and who they are."""
+        return self.each(rows, _covariances)
+
+    def each(
+        self, rows: IntArray, work: Callable[[ScanSummary], Any], *, powers: bool = False, alone: bool = False
+    ) -> Iterator[tuple[IntArray, Any]]:
+        """Who some of these people are after the others, and what ``work`` makes of their summary.
+
+        By the processes of the engine, unless it must stay in this one (``alone``: others do not know a plugin).
+        """
+        blocks = [rows[start : start + AT_A_TIME] for start in range(0, len(rows), AT_A_TIME)]
+        workers = min(current().settings.workers, len(blocks) // BLOCKS_OF_A_WORKER)
+        if workers < 2 or alone:
+            made = (work(self._summary(block.tolist(), powers=powers)) for block in blocks)
+        else:
+            from joblib import Parallel, delayed
+
+            asked = ([self.keys[row] for row in block.tolist()] for block in blocks)
+            made = Parallel(workers, return_as="generator")(
+                delayed(_worked)(
+                    work, self.store.only(chain.from_iterable(keys)), keys, self.steps, self.despike, powers
+                )
+                for keys in asked
+            )
+        shown = tqdm(blocks, desc="scans", unit=f"{AT_A_TIME} people", disable=no_bar(self.progress))
+        yield from zip(shown, made, strict=True)
 
     def _summary(self, rows: Sequence[int], **asked: bool) -> ScanSummary:
         keys = [self.keys[row] for row in rows]
         return summaries_from_store(self.store, keys, self.steps, despike=self.despike, **asked)
 
 
-def values_of(features: Mapping[str, Any], inputs: Any) -> dict[str, Any]:
-    """Values of everybody by feature, from what a side reads of their scans."""
+def _worked(
+    work: Callable[[ScanSummary], Any], store: ReadsScans, keys: Keys, steps: Mapping[str, float], *asked: bool
+) -> Any:
+    """The work of :meth:`ManyScans.each` in a process of its own."""
+    despike, powers = asked
+    return work(summaries_from_store(store, keys, steps, despike=despike, powers=powers))
+
+
+def _values(features: Mapping[str, Any], summary: ScanSummary) -> dict[str, Float32]:
+    with threadpool_limits(1, user_api="blas"):
+        return {name: feature.transform(*needed(feature, summary)) for name, feature in features.items()}
+
+
+def _covariances(summary: ScanSummary) -> Float32:
+    return summary.C0
+
+
+def values_of(features: Mapping[str, Any], inputs: Any, rows: IntArray | None = None) -> dict[str, Any]:
+    """Values of everybody by feature, from what a side reads of their scans.
+
+    Of very many people only those of ``rows`` where these are named; the values of the others are NaN.
+    """
     if isinstance(inputs, ManyScans):
-        return inputs.transform(features)
+        return inputs.transform(features, rows)
     return {name: feature.transform(*needed(feature, inputs)) for name, feature in features.items()}
 
 

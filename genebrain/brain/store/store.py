@@ -7,7 +7,9 @@ hashes: whoever gets single files learns no ids from them.
 
 from __future__ import annotations
 
+import copy
 import resource
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,13 @@ class ScanStore:
         """Position of each stored frame in the recording, int64 [n_frames]; dropped frames leave gaps."""
         record = self._record(scan_key)
         return np.setdiff1d(np.arange(record["recorded"]), record["dropped"])
+
+    def only(self, scan_keys: Iterable[str]) -> ScanStore:
+        """The same store with these scans alone, for another process."""
+        part = copy.copy(self)
+        part._records = {key: self._record(key) for key in scan_keys}
+        part._reasons, part._opened, part.index = {}, {}, self.index.loc[list(part._records)]
+        return part
 
     def verify(self) -> list[str]:
         """Keys of the scans whose file is missing or does not have its checksum."""

@@ -29,6 +29,9 @@ from ``STRICT`` on, whose columns all weigh the same, so that those of a few peo
 
 UNKNOWN = -1
 """Where whole numbers stand for dosages."""
+OF_BYTES = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
+"""Dosages by the byte that stands for them."""
+OF_BYTES[UNKNOWN] = np.nan
 
 
 class Allele(NamedTuple):
@@ -173,6 +176,8 @@ class AlleleTable:
     ) -> NDArray[np.float32]:
         whole = self.dosages[window]
         block = (whole if people is None else whole[people])[:, which]
+        if block.dtype == np.int8:
+            return np.asarray(OF_BYTES[block.view(np.uint8)])
         return np.where(block == UNKNOWN, np.float32(np.nan), block.astype(np.float32))
 
 

@@ -125,19 +125,29 @@ class BrainFeatures(KeptWork):
         """Let only these kinds be made of everybody where features are fitted on ``rows``."""
         self._kept["kinds", brain, rows.tobytes()] = tuple(kinds)
 
-    def brain_features(self, brain: BrainSide, rows: IntArray) -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
-        """Features fitted on ``rows`` (training people), and their values for everybody."""
+    def fitted_features(self, brain: BrainSide, rows: IntArray) -> dict[str, AnyFeature]:
+        """Features fitted on ``rows`` (training people), of the kinds that go on."""
+        return dict(self._fitted(brain, rows))
+
+    def brain_features(
+        self, brain: BrainSide, rows: IntArray, people: IntArray | None = None
+    ) -> tuple[dict[str, AnyFeature], dict[str, FloatArray]]:
+        """Features fitted on ``rows`` (training people), and their values for everybody.
+
+        Of a large cohort only those of ``people`` where these are named; the values of the others are NaN.
+        """
         fitted = self._fitted(brain, rows)
 
         def work() -> dict[str, FloatArray]:
             inputs = self.brain_inputs(brain, rows)
-            values = values_of(fitted, inputs)
+            values = values_of(fitted, inputs, people)
             parts = () if isinstance(inputs, ManyScans) else inputs
             if sum(getattr(part, "nbytes", 0) for part in parts) > KEPT:  # of a large cohort more than all features
                 self._forget("inputs")
             return values
 
-        values = self._once(("features", brain, rows.tobytes(), tuple(fitted)), work)
+        whose = b"" if people is None else people.tobytes()
+        values = self._once(("features", brain, rows.tobytes(), tuple(fitted), whose), work)
         # Copies of the dictionaries: what a caller puts into its own is never found by the next one.
         return dict(fitted), dict(values)
 

@@ -90,7 +90,7 @@ def dosage_sources(table: AlleleTable, frequencies: Sequence[float]) -> dict[str
 
 def _dosage_blocks(table: AlleleTable, frequency: float) -> Sequence[FloatArray]:
     """Dosages by window; of a large cohort each is made whenever it is asked for."""
-    if sum(block.nbytes for block in table.dosages) <= KEPT:
+    if sum(4 * block.size for block in table.dosages) <= KEPT:  # as single precision, however they are stored
         return table.blocks(frequency)
     widths = [sum(a.varies(frequency) for a in alleles) for alleles in table.alleles]
     return MadeBlocks(partial(table.block, frequency), len(table.dosages[0]), widths)

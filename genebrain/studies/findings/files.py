@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,40 +75,54 @@ def write_findings(
     """
     if closed.calibration.slope <= 0 or not closed.coefficients.size:
         return None
-    observed = closed.observed_latents(np.asarray(subjects.brain[closed.chosen["brain"]]))
-    families = subjects.family[rows]
+    features = subjects.brain[closed.chosen["brain"]]
+    observed, families = closed.observed_latents(features[rows]), subjects.family[rows]
     n_windows, window = windows_of_columns(closed, subjects.blocks)
     names = workspace.window_names(genetics, n_windows) + ["all windows"] * bool((window == n_windows).any())
-    genes = gene_findings(closed, columns, observed[rows], names, families, window=window, n=n)
+    genes = gene_findings(closed, columns, observed, names, families, window=window, n=n)
     folder.mkdir(parents=True, exist_ok=True)
     figures.mkdir(parents=True, exist_ok=True)
     _write(genes, folder / "genes.tsv")
     save(gene_bars(genes), figures / "genes.png")
     found: Metrics = {"model": "closed form", "genes": _told(genes), "connections": None}
-    words = _words(closed, columns, observed[rows], families, workspace, genetics, rows, n)
+    words = _words(closed, columns, observed, families, workspace, genetics, rows, n)
     if words is not None:
         _write(words, folder / "words.tsv")
         found["words"] = _told(words)
-    inputs = workspace.brain_inputs(brain, training) if isinstance(brain, ConnectomeSide) else None
-    if isinstance(inputs, ManyScans):  # of a large cohort training people whom features are fitted on are enough
-        learners = workspace.learners(brain, training)
-        people = np.concatenate([learners, rows])
-        inputs, observed = inputs.summary(people), observed[people]
-        training, rows = np.split(np.arange(len(people)), [len(learners)])
-    covariances: FloatArray | None = getattr(inputs, "C0", None)  # an estimator of the user reads the series
-    if covariances is not None:
-        connections = connection_findings(
-            covariances, training, rows, observed, closed.predicted_latents(columns), len(np.unique(families))
-        )
-        cohort = workspace.cohort
+    connections = _connections(closed, features, columns, workspace, brain, training, rows, len(np.unique(families)))
+    if connections is not None:
         _write(connections, folder / "connections.tsv")
         found["connections"] = _told(connections)
         if len(connections):
-            save(connection_matrix(connections, covariances.shape[1]), figures / "connections.png")
-            centres = known_centres(covariances.shape[1], cohort.parcel_coordinates, cohort.atlas)
-            if centres is not None and len(centres) == covariances.shape[1]:
+            cohort, n_parcels = workspace.cohort, int(connections["parcel_2"].max())
+            save(connection_matrix(connections, n_parcels), figures / "connections.png")
+            centres = known_centres(n_parcels, cohort.parcel_coordinates, cohort.atlas)
+            if centres is not None and len(centres) == n_parcels:
                 save(glass_brain(connections, centres), figures / "glass_brain.png")
     return found
+
+
+def _connections(
+    closed: ClosedForm,
+    features: FloatArray,
+    columns: FloatArray,
+    workspace: Workspace,
+    brain: BrainSide,
+    training: IntArray,
+    rows: IntArray,
+    n_families: int,
+) -> pd.DataFrame | None:
+    inputs = workspace.brain_inputs(brain, training) if isinstance(brain, ConnectomeSide) else None
+    parts: Iterable[tuple[IntArray, FloatArray]]
+    if isinstance(inputs, ManyScans):  # of a large cohort training people whom features are fitted on are enough
+        training = workspace.learners(brain, training)
+        parts = inputs.covariances(np.concatenate([training, rows]))
+    elif (covariances := getattr(inputs, "C0", None)) is not None:
+        parts = [(np.arange(len(covariances)), covariances)]
+    else:  # an estimator of the user reads the series
+        return None
+    observed, predicted = closed.observed_latents(features[training]), closed.predicted_latents(columns)
+    return connection_findings(parts, training, rows, observed, predicted, n_families)
 
 
 def _words(

@@ -179,11 +179,13 @@ def test_a_fit_stays_within_the_memory_that_it_is_said_to_need(form: Form, n: in
 def test_other_latents_reduce_no_table_again(form: Form, n: int, p: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x, u, left_out = people(n, p)
     data = form.of_subsets(x, u, left_out)
-    fit_ridge(data)
+    fit_ridge(data, again=True)
+    assert sum(name.startswith("reduced") for name in data.kept) == len(left_out)
     fresh = fit_ridge(form.of_subsets(x, u[:, ::-1].copy(), left_out))
     monkeypatch.setattr(BlockTridiagonal, "of", None)
     again = fit_ridge(data.of_latents(x, u[:, ::-1].copy(), left_out))
     np.testing.assert_allclose(again.mean, fresh.mean, atol=1e-12)
+    assert not [name for name in data.kept if name.startswith("reduced")]  # nobody asked for them again
 
 
 def test_memory_decides_how_many_columns_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

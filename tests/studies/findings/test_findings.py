@@ -124,10 +124,15 @@ def series(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(covariances), latent[:, None]
 
 
+def whole(covariances: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Everybody at once."""
+    return [(np.arange(len(covariances)), covariances)]
+
+
 def test_the_connection_that_the_genome_predicts_is_found() -> None:
     covariances, latent = series(300, 1)
     training, rows = np.arange(200), np.arange(200, 300)
-    table = connection_findings(covariances, training, rows, latent, 0.7 * latent[rows], 100)
+    table = connection_findings(whole(covariances), training, rows, latent[training], 0.7 * latent[rows], 100)
     assert len(table) == 10
     assert (table["parcel_1"][0], table["parcel_2"][0]) == (2, 4)
     assert table["q"][0] < 1e-6
@@ -141,17 +146,33 @@ def test_the_connection_that_the_genome_predicts_is_found() -> None:
 def test_how_a_connection_moves_is_learned_from_training_people_alone() -> None:
     covariances, latent = series(120, 2)
     training, rows = np.arange(80), np.arange(80, 120)
-    before = connection_findings(covariances, training, rows, latent, latent[rows], 40)
-    latent[rows] = 0  # what held-out people's scans show as latents is never used
-    pd.testing.assert_frame_equal(
-        before, connection_findings(covariances, training, rows, latent, series(120, 2)[1][rows], 40)
-    )
+    before = connection_findings(whole(covariances), training, rows, latent[training], latent[rows], 40)
+    covariances[rows] = covariances[np.roll(rows, 1)]
+    after = connection_findings(whole(covariances), training, rows, latent[training], latent[rows], 40)
+    order = ["parcel_1", "parcel_2"]
+    told = [one.sort_values(order)["in_latents"].to_numpy() for one in (before, after)]
+    np.testing.assert_array_equal(*told)
+
+
+def test_people_may_come_in_any_order_and_number_and_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    covariances, latent = series(90, 4)
+    covariances[:30:7, 0] = covariances[:30:7, :, 0] = 0  # a parcel that some scans lack
+    training, rows = np.arange(50), np.arange(60, 90)  # 50 to 59 are nobody's
+    asked = training, rows, latent[training], latent[rows], 30
+    once = connection_findings(whole(covariances), *asked)
+    monkeypatch.setattr("genebrain.studies.findings.connections.ENTRIES", 7 * 25)
+    mixed = np.random.default_rng(0).permutation(90)
+    parts = [(some, covariances[some]) for some in np.array_split(mixed, 4)]
+    pd.testing.assert_frame_equal(once, connection_findings(parts, *asked), rtol=1e-10)
+    r = {tuple(row[:2]): row[2] for row in once[["parcel_1", "parcel_2", "r"]].to_numpy()}
+    edge = covariances[:, 1, 3] / np.sqrt(covariances[:, 1, 1] * covariances[:, 3, 3])
+    assert r[2, 4] == pytest.approx(pearsonr(edge[rows], latent[rows, 0]).statistic, rel=1e-10)
 
 
 def test_a_constant_parcel_has_no_connections() -> None:
     covariances, latent = series(60, 3)
     covariances[:, 0] = covariances[:, :, 0] = 0
-    table = connection_findings(covariances, np.arange(40), np.arange(40, 60), latent, latent[40:], 20)
+    table = connection_findings(whole(covariances), np.arange(40), np.arange(40, 60), latent[:40], latent[40:], 20)
     dead = table[table["parcel_1"] == 1]
     assert (dead["r"] == 0).all()
     assert np.isfinite(table.to_numpy()).all()
