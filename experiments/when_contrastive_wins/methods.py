@@ -160,11 +160,12 @@ def taught(setting: Setting) -> Answer:
     run, train = setting.on_unpaired, setting.base.split.train
     subjects, closed = run.subjects, run.fitted.closed_form
     teacher = fit_recipe(subjects, train, NONE, setting.seed, like=closed, progress=False)
-    alone = unpaired.features_alone(
-        setting.path.parent / "cohort.yaml", setting.workspace, replace(CONNECTOME, unpaired=True), DOSAGES, closed,
-        run.split.training, setting.alone, setting.new_folder(),  # type: ignore[arg-type]
+    blocks, scans = unpaired.features_alone(
+        setting.path.parent / "cohort.yaml", setting.workspace, replace(CONNECTOME, unpaired=True), DOSAGES,
+        run.fitted.brain_name, run.split.training, setting.alone, setting.new_folder(),  # type: ignore[arg-type]
     )  # fmt: skip
-    known = teacher.gene_vectors(alone[0].numpy()), teacher.brain_vectors(alone[1].numpy())
+    known = teacher.gene_vectors(teacher.gene_columns(blocks)), teacher.brain_vectors(scans)
+    alone = torch.from_numpy(closed.gene_columns(blocks).astype(np.float32)), torch.from_numpy(scans)
     towers = subjects.start_towers(TEXTBOOK, closed, train)
     towers.learning_rate, towers.weight_decay = PATIENT.learning_rate, PATIENT.weight_decay
     pairs = subjects.pairs(closed)

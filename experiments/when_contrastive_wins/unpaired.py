@@ -9,6 +9,7 @@ of that divergence is the difference of the two plans, so that nothing is differ
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import yaml
 from torch import Tensor
 
 from genebrain.alignment.closed_form.column_sets import rows_of
+from genebrain.alignment.closed_form.latents import JOINED
 from genebrain.brain.connectome.base import needed
 from genebrain.evaluation.rank_metrics import expected_recall_at_1
 from genebrain.sides.connectome import some_of
@@ -44,8 +46,14 @@ def taken_apart(path: Path, pairs: int, seed: int) -> tuple[Path, list[str], lis
     return path.parent / "pairs.yaml", genome_alone, scan_alone
 
 
-def features_alone(path: Path, workspace: Workspace, side: Any, genetics: Any, closed: Any, training: Any, alone: tuple[list[str], list[str]], store: Path) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Gene columns of those with a genome alone, scan features of those with a scan alone."""
+def features_alone(
+    path: Path, workspace: Workspace, side: Any, genetics: Any, brain: str, training: Any,
+    alone: tuple[list[str], list[str]], store: Path,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Gene blocks of those with a genome alone, features of those with a scan alone.
+
+    ``path`` is the cohort of everybody, ``workspace`` that of the pairs; ``brain`` names the candidate.
+    """
     whole = Workspace(path, store, progress=False)
     whole.ingest(side)
     place = {name: row for row, name in enumerate(whole.cohort.table["participant_id"])}
@@ -54,11 +62,10 @@ def features_alone(path: Path, workspace: Workspace, side: Any, genetics: Any, c
     genes, scans = (np.array([place[name] for name in names]) for names in alone)
     whole.embed(genetics, training=rows)
     blocks, _ = whole.gene_blocks(genetics, GenePooling(), rows)
-    columns = closed.gene_columns(rows_of(blocks, genes))
     fitted, _ = workspace.brain_features(side, training)
-    summary = some_of(whole.brain_inputs(side, rows), scans)
-    parts = [fitted[name].transform(*needed(fitted[name], summary)) for name in closed.chosen["brain"].split("+")]
-    return torch.from_numpy(columns).float(), torch.from_numpy(np.concatenate(parts, axis=1)).float()
+    summary = some_of(whole.brain_inputs(replace(side, unpaired=False), rows), scans)
+    parts = [fitted[name].transform(*needed(fitted[name], summary)) for name in brain.split(JOINED)]
+    return rows_of(blocks, genes), np.concatenate(parts, axis=1)
 
 
 def plan(scores: Tensor) -> Tensor:
