@@ -16,7 +16,7 @@ from genebrain.brain.encoders.families import SCAN_ENCODERS
 from genebrain.brain.pretraining.settings import OBJECTIVES
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "when_contrastive_wins"
-PARTS = ("names", "optimum", "views", "unpaired", "methods")
+PARTS = ("names", "optimum", "views", "unpaired", "setting", "weights", "methods")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,7 +13,13 @@ WITHOUT_GRADIENT = (
     "filters, random",
     "filters, 32 random",
 )
-APPROVED = ("residual", "residual, mixup", "embeddings, adapters", "networks, contrast, tuned", "filters, contrast, tuned")
+APPROVED = (
+    "residual",
+    "residual, mixup",
+    "embeddings, adapters",
+    "networks, contrast, tuned",
+    "filters, contrast, tuned",
+)
 """Methods that are what they started from unless validation approves."""
 UNPAIRED = ", unpaired"
 """End of the name of a mechanism whose cohort has people with one side alone."""

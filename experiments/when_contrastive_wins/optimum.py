@@ -9,7 +9,7 @@ Genes and scans are whitened by ridges, ``x`` and ``y``; a pair scores ``x' W y`
   et al. 2026, arXiv 2604.16678). It is found by L-BFGS from the optimum of the linear loss, and cut to its leading
   singular vectors as well.
 
-Ridges, ``rho``, the number of dimensions and whether vectors are brought to unit length are chosen on validation people.
+Ridges, ``rho``, the number of dimensions and whether vectors get unit length are chosen on validation people.
 """
 
 from __future__ import annotations
@@ -119,5 +119,5 @@ def optimum(
     sides = Whitened(parts[0], gene_ridge), Whitened(parts[1], brain_ridge)
     x, y = sides[0](both[0]), sides[1](both[1])
     w = linear_optimum(x, y) if rho is None else infonce_optimum(x, y, rho)
-    chosen = {"gene_ridge": gene_ridge, "brain_ridge": brain_ridge, "rho": rho, "k": k, "unit": unit, "reached": reached}
+    chosen = {"ridges": (gene_ridge, brain_ridge), "rho": rho, "k": k, "unit": unit, "reached": reached}
     return *vectors(halves(w, k), sides, test, unit), chosen

@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
-from methods import METHODS, Setting, suits
+from methods import METHODS, suits
 from names import CLOSED, UNPAIRED, WITHOUT_GRADIENT
+from setting import Setting
 from unpaired import ALONE, taken_apart
 
 from genebrain.cohort.splits.settings import SplitSettings
@@ -63,8 +65,10 @@ def setting_of(name: str, seed: int, people: int, test: int, folder: Path) -> Se
     return Setting.of(path, SplitSettings(test=test / (people + test)), seed, folder, alone)
 
 
-def of_cohort(name: str, seed: int, people: int, methods: list[str], test: int, folder: Path) -> list[dict[str, Any]]:
-    """Rows of one cohort; the closed form is fitted in any case, since the others are compared with it."""
+def of_cohort(
+    name: str, seed: int, people: int, methods: list[str], test: int, folder: Path
+) -> Iterator[dict[str, Any]]:
+    """Rows of one cohort, one after another; all are compared with the closed form, fitted in any case."""
     start = time.process_time()
     setting = setting_of(name, seed, people, test, folder)
     split, cohort = setting.base.split, setting.base.cohort
@@ -75,7 +79,6 @@ def of_cohort(name: str, seed: int, people: int, methods: list[str], test: int, 
         ("learner", learner_pair(cohort, split.training, split.test)),
     ):
         facts[known] = None if pair is None else hits(*pair).mean()
-    rows: list[dict[str, Any]] = []
     rivals: dict[str, Any] = {}
     order = list(METHODS)
     for method in sorted({CLOSED, *methods}, key=lambda one: (one not in WITHOUT_GRADIENT, order.index(one))):
@@ -87,14 +90,23 @@ def of_cohort(name: str, seed: int, people: int, methods: list[str], test: int, 
         gain, margin = found - rivals[CLOSED], found - rivals[rival]
         error = [one.std(ddof=1) / np.sqrt(len(one)) for one in (found, gain, margin)]
         now = time.process_time()
-        rows.append(
-            {**facts, "method": method, "recall@1": found.mean(), "error": error[0], "gain": gain.mean(),
-             "gain_error": error[1], "rival": rival, "margin": margin.mean(), "margin_error": error[2],
-             "kept": answer.kept, "brain": answer.features, "cpu_seconds": round(now - start, 1)}
-        )  # fmt: skip
+        row = {
+            **facts, "method": method, "recall@1": found.mean(), "error": error[0], "gain": gain.mean(),
+            "gain_error": error[1], "rival": rival, "margin": margin.mean(), "margin_error": error[2],
+            "kept": answer.kept, "brain": answer.features, "cpu_seconds": round(now - start, 1),
+        }  # fmt: skip
         start = now
-        print({k: round(float(v), 4) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
-    return [row for row in rows if row["method"] in methods]
+        print({k: round(float(v), 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+        if method in methods:
+            yield row
+
+
+def written(row: dict[str, Any], out: Path) -> None:
+    """A row below those that are there."""
+    table = pd.DataFrame([row])
+    if out.exists():
+        table = pd.concat([pd.read_csv(out, sep="\t"), table])
+    table.sort_values(KEY).to_csv(out, sep="\t", index=False, float_format="%.4f")
 
 
 def main() -> None:
@@ -115,11 +127,10 @@ def main() -> None:
             continue
         folder = Path(tempfile.mkdtemp(prefix="when-contrastive-wins-"))
         try:
-            rows = of_cohort(name, seed, people, missing, asked.test, folder)
+            for row in of_cohort(name, seed, people, missing, asked.test, folder):
+                written(row, asked.out)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        table = pd.concat([there, pd.DataFrame(rows)] if len(there) else [pd.DataFrame(rows)])
-        table.sort_values(KEY).to_csv(asked.out, sep="\t", index=False, float_format="%.4f")
 
 
 if __name__ == "__main__":

@@ -81,12 +81,15 @@ def towards(student: Tensor, teacher: Tensor) -> Tensor:
     return ((plan(student.detach()) - plan(teacher)) * student).sum()
 
 
-def taught(towers: Any, pairs: dict[str, Tensor], alone: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], validation: dict[str, Tensor], weight: float, seed: int) -> Any:  # fmt: skip
+def taught(
+    towers: Any, pairs: Any, alone: tuple[Tensor, Tensor], teacher: tuple[Tensor, ...], validation: Any, weight: float,
+    seed: int,
+) -> Any:  # fmt: skip
     """Train towers on pairs and unpaired people until validation recall stops to rise.
 
     Parameters
     ----------
-    pairs, validation : dict
+    pairs, validation : dict of tensors
         ``gene``, ``brain``, ``genome_id``, ``family_id``.
     alone, teacher : pairs of tensors
         Features and the teacher's score vectors of people with a genome alone, and with a scan alone.
