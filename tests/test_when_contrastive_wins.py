@@ -195,6 +195,43 @@ def test_a_plan_has_equal_masses_and_a_student_like_the_teacher_has_nothing_to_l
     assert student.grad.abs().max() > 1e-3
 
 
+@pytest.fixture
+def few_people(tmp_path) -> Path:
+    """Tables and scans of ten people."""
+    (tmp_path / "scans").mkdir()
+    ids = [f"S{i}" for i in range(10)]
+    for name in ids:
+        np.save(tmp_path / "scans" / f"{name}.npy", np.arange(20.0)[:, None] + np.arange(3))
+    pd.DataFrame({"participant_id": ids, "genotype_id": [f"G{i}" for i in range(10)]}).to_csv(
+        tmp_path / "participants.tsv", sep="\t", index=False
+    )
+    pd.DataFrame({"participant_id": ids, "session": 1, "path": [f"scans/{i}.npy" for i in ids]}).to_csv(
+        tmp_path / "scans.tsv", sep="\t", index=False
+    )
+    (tmp_path / "cohort.yaml").write_text("name: few\nparticipants: participants.tsv\nscans: scans.tsv\n")
+    return tmp_path / "cohort.yaml"
+
+
+def test_windows_are_halves_of_the_scans_of_training_people_alone(views, few_people, tmp_path):
+    path = views.cut(few_people, tmp_path / "cut", {"S1", "S2"})
+    scans = pd.read_csv(path.parent / "scans.tsv", sep="\t")
+    counts = scans["participant_id"].value_counts()
+    assert counts.to_dict() == {f"S{i}": 1 + views.WINDOWS * (i in (1, 2)) for i in range(10)}
+    pieces = [np.load(one) for one in scans.query("participant_id == 'S1'")["path"]]
+    assert [len(one) for one in pieces] == [20, 10, 10, 10, 10]
+    assert pieces[1][0, 0] == 0
+    assert pieces[-1][-1, 0] == 19
+
+
+def test_people_with_one_side_alone_have_no_other(unpaired, few_people, monkeypatch):
+    monkeypatch.setattr(unpaired, "ALONE", 3)
+    path, genomes, scans = unpaired.taken_apart(few_people, 4, seed=0)
+    assert len({*genomes, *scans}) == 6
+    table, listed = (pd.read_csv(path.parent / name, sep="\t") for name in ("pairs.tsv", "paired_scans.tsv"))
+    assert set(table.loc[table["genotype_id"].str.startswith("none"), "participant_id"]) == set(scans)
+    assert set(table["participant_id"]) - set(listed["participant_id"]) == set(genomes)
+
+
 def test_the_map_names_the_winner_only_where_it_is_clear(contrast_map, tmp_path):
     rows = []
     for mechanism, gain in (("a", 0.2), ("b", 0.02), ("c", -0.2)):
