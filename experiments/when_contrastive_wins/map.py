@@ -96,7 +96,11 @@ def table(results: pd.DataFrame) -> str:
         refused = part["method"].isin(APPROVED) & ~part["kept"]
         best = part[~refused].groupby("mechanism")["recall"].max()
         plain = [one for one in WITHOUT_GRADIENT if one in set(part["method"])]
-        for method in [*plain, *sorted(set(part["method"]) - set(plain))]:
+        trained = sorted(set(part["method"]) - set(plain))
+        for method in [*plain, "", *trained]:
+            if not method:
+                lines.append(f"| *with gradients:* |{' |' * len(names)}")
+                continue
             rows = {row["mechanism"]: row for _, row in part[part["method"] == method].iterrows()}
             cells = [entry(rows[name], best[name]) if name in rows else "" for name in names]
             lines.append(f"| {method} | {' | '.join(cells)} |")
@@ -107,20 +111,22 @@ def table(results: pd.DataFrame) -> str:
 def draw(cells: pd.DataFrame, place: Path) -> None:
     """The map: best method with gradients against the best without, in standard errors."""
     names, people = sorted(cells["mechanism"].unique()), sorted(cells["people"].unique())
-    values = np.full((len(names), len(people)), np.nan)
+    values, shown = np.full((len(names), len(people)), np.nan), np.zeros((len(names), len(people)), bool)
     figure = Figure(figsize=(3.0 * len(people) + 2.8, 0.7 * len(names) + 1.5), layout="constrained")
     axes = figure.subplots()
     for row in cells.to_dict("records"):
         i, j = names.index(row["mechanism"]), people.index(row["people"])
-        values[i, j] = row["errors"]
+        values[i, j], shown[i, j] = row["errors"], True
         words = winner_in_words(row).replace(" (", "\n(")
         text = f"{words}\nrecall@1 {row['recall']:.2f} of {row['ceiling']:.2f}"
         axes.text(j, i, text, ha="center", va="center", fontsize=8)
     image = axes.imshow(np.clip(values, -10, 10), cmap="PuOr_r", vmin=-24, vmax=24, aspect="auto")
     axes.set_xticks(range(len(people)), [f"{n:,} people to learn from" for n in people])
     axes.set_yticks(range(len(names)), names)
-    label = "best with gradients minus best without,\nin standard errors (cut at 10; white: not run)"
-    figure.colorbar(image, ax=axes, label=label)
+    for i, j in zip(*np.nonzero(~shown), strict=True):
+        axes.text(j, i, "not run", ha="center", va="center", fontsize=8, color="0.6")
+    bar = figure.colorbar(image, ax=axes, label="best with gradients minus best without,\nin standard errors (cut at 10)")
+    bar.ax.set_ylim(-10, 10)
     FigureCanvasAgg(figure)
     place.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(place, dpi=110)
