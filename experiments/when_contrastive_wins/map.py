@@ -125,7 +125,9 @@ def draw(cells: pd.DataFrame, place: Path) -> None:
     axes.set_yticks(range(len(names)), names)
     for i, j in zip(*np.nonzero(~shown), strict=True):
         axes.text(j, i, "not run", ha="center", va="center", fontsize=8, color="0.6")
-    bar = figure.colorbar(image, ax=axes, label="best with gradients minus best without,\nin standard errors (cut at 10)")
+    bar = figure.colorbar(
+        image, ax=axes, label="best with gradients minus best without,\nin standard errors (cut at 10)"
+    )
     bar.ax.set_ylim(-10, 10)
     FigureCanvasAgg(figure)
     place.parent.mkdir(parents=True, exist_ok=True)
