@@ -123,6 +123,10 @@ def draw(cells: pd.DataFrame, place: Path) -> None:
     image = axes.imshow(np.clip(values, -10, 10), cmap="PuOr_r", vmin=-24, vmax=24, aspect="auto")
     axes.set_xticks(range(len(people)), [f"{n:,} people to learn from" for n in people])
     axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(np.arange(1, len(people)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(names)) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=3)
+    axes.tick_params(which="minor", length=0)
     for i, j in zip(*np.nonzero(~shown), strict=True):
         axes.text(j, i, "not run", ha="center", va="center", fontsize=8, color="0.6")
     bar = figure.colorbar(
