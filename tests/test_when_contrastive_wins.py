@@ -232,6 +232,27 @@ def test_people_with_one_side_alone_have_no_other(unpaired, few_people, monkeypa
     assert set(table["participant_id"]) - set(listed["participant_id"]) == set(genomes)
 
 
+def test_people_alone_are_read_as_the_pairs_are(study, tmp_path, monkeypatch):
+    setting, alone = sys.modules["setting"], sys.modules["unpaired"]
+    side = setting.ConnectomeSide(kind="lag0")
+    monkeypatch.setattr(setting, "CONNECTOME", side)
+    for module in (study, alone):
+        monkeypatch.setattr(module, "ALONE", 20)
+    monkeypatch.setattr(study, "SHAPE", study.SHAPE | {"n_windows": 4, "n_frames": 60, "n_genomewide": 60})
+    found = study.setting_of("smoke, unpaired", 1, 80, 40, tmp_path)
+    base = found.base
+    training, name = base.split.training, base.fitted.brain_name
+    assert len(base.cohort.table) == 120
+    known = base.cohort.table["participant_id"].iloc[training[:10]].tolist()
+    blocks, scans = alone.features_alone(
+        found.path.parent / "cohort.yaml", found.workspace, side, setting.DOSAGES, name, training, (known, known),
+        tmp_path / "store",
+    )  # fmt: skip
+    closed, subjects = base.fitted.closed_form, base.subjects
+    np.testing.assert_allclose(closed.gene_columns(blocks), subjects.gene_features(closed)[training[:10]], atol=1e-6)
+    np.testing.assert_allclose(scans, subjects.brain[name][training[:10]], atol=1e-6)
+
+
 def test_the_map_names_the_winner_only_where_it_is_clear(contrast_map, tmp_path):
     rows = []
     for mechanism, gain in (("a", 0.2), ("b", 0.02), ("c", -0.2)):
