@@ -17,20 +17,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from names import APPROVED, CLOSED, WITHOUT_GRADIENT
 
 HERE = Path(__file__).parent
 PICTURE = HERE.parents[1] / "docs" / "images" / "when_contrastive_wins.png"
-CLOSED = "closed form"
-WITHOUT_GRADIENT = (
-    CLOSED,
-    "networks, random",
-    "networks, 8 clusters",
-    "networks, 16 clusters",
-    "filters, random",
-    "filters, 32 random",
-)
-APPROVED = ("residual", "networks, contrast, tuned")
-"""Methods that are what they started from unless validation approves."""
 START, END = "<!-- table -->", "<!-- end of table -->"
 CELL = ["mechanism", "people"]
 CLEAR, ROUNDED = 3.0, 2e-4
@@ -83,41 +73,66 @@ def winner_in_words(row: pd.Series) -> str:
     return f"{name} ({abs(row['margin']):.3f}, {abs(row['errors']):.1f} SE)"
 
 
+def entry(row: pd.Series, best: float) -> str:
+    """Recall of a method in a cell; bold: the best; star: clearly above the closed form; brackets: not approved."""
+    text = f"{row['recall']:.2f}"
+    if row["method"] in APPROVED and not row["kept"]:
+        return f"({text})"
+    if row["method"] != CLOSED and row["gain"] > CLEAR * row["gain_error"]:
+        text += "*"
+    return f"**{text}**" if row["recall"] >= best - ROUNDED else text
+
+
 def table(results: pd.DataFrame) -> str:
-    """A line of Markdown per method and cell."""
-    lines = [
-        "| mechanism, people | method | recall@1 (SE) | gain over the closed form (SE) | seeds |",
-        "|---|---|---|---|---|",
-    ]
-    for (mechanism, people), cell in pooled(results).groupby(CELL):
-        for number, row in enumerate(cell.sort_values("gain", ascending=False).itertuples()):
-            name = f"{mechanism}, {people} (bound {row.ceiling:.2f})" if number == 0 else ""
-            gain = "-" if row.method == CLOSED else f"{row.gain:+.3f} ({row.gain_error:.3f})"
-            if row.method in APPROVED and not row.kept:
-                gain = f"training not approved ({row.gain:+.3f})"
-            lines.append(f"| {name} | {row.method} | {row.recall:.3f} ({row.error:.3f}) | {gain} | {row.seeds} |")
-    return "\n".join(lines)
+    """Methods in rows, mechanisms in columns, one part for each number of people."""
+    found = pooled(results)
+    lines = []
+    for people, part in found.groupby("people"):
+        names = sorted(part["mechanism"].unique())
+        lines += [f"{people:,} people to learn from:", ""]
+        lines += [f"| method | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        bound = part.groupby("mechanism")["ceiling"].max()
+        lines.append(f"| *bound* | {' | '.join(f'*{bound[name]:.2f}*' for name in names)} |")
+        refused = part["method"].isin(APPROVED) & ~part["kept"]
+        best = part[~refused].groupby("mechanism")["recall"].max()
+        plain = [one for one in WITHOUT_GRADIENT if one in set(part["method"])]
+        trained = sorted(set(part["method"]) - set(plain))
+        for method in [*plain, "", *trained]:
+            if not method:
+                lines.append(f"| *with gradients:* |{' |' * len(names)}")
+                continue
+            rows = {row["mechanism"]: row for _, row in part[part["method"] == method].iterrows()}
+            cells = [entry(rows[name], best[name]) if name in rows else "" for name in names]
+            lines.append(f"| {method} | {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
 
 
 def draw(cells: pd.DataFrame, place: Path) -> None:
     """The map: best method with gradients against the best without, in standard errors."""
     names, people = sorted(cells["mechanism"].unique()), sorted(cells["people"].unique())
-    values = np.full((len(names), len(people)), np.nan)
-    figure = Figure(figsize=(3.6 * len(people) + 2.6, 0.75 * len(names) + 1.4), layout="constrained")
+    values, shown = np.full((len(names), len(people)), np.nan), np.zeros((len(names), len(people)), bool)
+    figure = Figure(figsize=(3.0 * len(people) + 2.8, 0.7 * len(names) + 1.5), layout="constrained")
     axes = figure.subplots()
     for row in cells.to_dict("records"):
         i, j = names.index(row["mechanism"]), people.index(row["people"])
-        values[i, j] = row["errors"]
-        text = (
-            f"{winner_in_words(row).replace(' (', chr(10) + '(')}\nrecall@1 {row['recall']:.2f} of {row['ceiling']:.2f}"
-        )
+        values[i, j], shown[i, j] = row["errors"], True
+        words = winner_in_words(row).replace(" (", "\n(")
+        text = f"{words}\nrecall@1 {row['recall']:.2f} of {row['ceiling']:.2f}"
         axes.text(j, i, text, ha="center", va="center", fontsize=8)
     image = axes.imshow(np.clip(values, -10, 10), cmap="PuOr_r", vmin=-24, vmax=24, aspect="auto")
     axes.set_xticks(range(len(people)), [f"{n:,} people to learn from" for n in people])
     axes.set_yticks(range(len(names)), names)
-    figure.colorbar(
-        image, ax=axes, label="best with gradients minus best without,\nin standard errors (cut at 10; white: not run)"
+    axes.set_xticks(np.arange(1, len(people)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(names)) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=3)
+    axes.tick_params(which="minor", length=0)
+    for i, j in zip(*np.nonzero(~shown), strict=True):
+        axes.text(j, i, "not run", ha="center", va="center", fontsize=8, color="0.6")
+    bar = figure.colorbar(
+        image, ax=axes, label="best with gradients minus best without,\nin standard errors (cut at 10)"
     )
+    bar.ax.set_ylim(-10, 10)
     FigureCanvasAgg(figure)
     place.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(place, dpi=110)

@@ -17,6 +17,7 @@ from genebrain.cohort.participants import load_cohort
 from genebrain.common.types import UserError
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
+from genebrain.sides.workspace import Workspace
 from genebrain.simulation.cohort import simulate_cohort
 from tests.runs.test_transfer import SMALL
 
@@ -67,6 +68,19 @@ def test_components_are_fitted_on_them_and_nothing_else_is(cohort, run, tmp_path
     np.testing.assert_allclose(closed.brain_mean[: whole.shape[1]], whole.mean(axis=0), atol=1e-5)
     assert other.subjects.unpaired == {}
     assert np.abs(other.model.closed_form.brain_mean[:6] - closed.brain_mean[:6]).max() > 1e-4
+
+
+def test_kinds_made_of_series_are_fitted_on_them_too(cohort, tmp_path):
+    shutil.copytree(cohort.parent, tmp_path / "c", ignore=shutil.ignore_patterns("store"))
+    workspace = Workspace(tmp_path / "c" / "cohort.yaml", progress=False)
+    side = ConnectomeSide(kind=("lag0", "coherence"), components=(6,), unpaired=True)
+    workspace.ingest(side)  # the store is opened before the scans of people without a genome are in it
+    rows = np.arange(100 - ALONE // 2)
+    fitted, _ = workspace.brain_features(side, rows)
+    assert {name.split("-")[0]: one.report["training_subjects"] for name, one in fitted.items()} == {
+        "lag0": len(rows) + ALONE,
+        "coherence": len(rows) + ALONE,
+    }
 
 
 def test_who_withdrew_or_is_not_listed_takes_no_part(cohort, tmp_path):

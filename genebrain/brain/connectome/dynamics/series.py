@@ -73,9 +73,9 @@ class PeopleSeries:
         )
 
     def joined(self, other: PeopleSeries) -> PeopleSeries:
-        """These people, then others of the same store."""
+        """These people, then others of the same store, which was filled with them and opened again since."""
         keys = [*self.keys, *other.keys]
-        return PeopleSeries(self.store, keys, {**self.steps, **other.steps}, self.usual, self.despike, self.known)
+        return PeopleSeries(other.store, keys, {**self.steps, **other.steps}, self.usual, self.despike, self.known)
 
     def means(self, label: Any, statistic: Statistic) -> NDArray[np.float64]:
         """Mean of a statistic over the scans of each person that tell it, by their frames, ``[people, numbers]``.
