@@ -270,13 +270,14 @@ class Run:
             raise UserError(f"k={k}: at least 1 is wanted")
         side: Literal["genome", "brain"] = "genome" if genome is not None else "brain"
         wanted = genome if genome is not None else scan
-        if own_gallery := gallery is None:
+        called: dict[str, str] | None = None
+        if gallery is None:
             found = self.vectors(split)
             gallery = pd.DataFrame(found.brain if side == "genome" else found.genome, index=found.ids)
+            if side == "genome":
+                called = dict(self.cohort.table[["participant_id", "genotype_id"]].astype(str).itertuples(index=False))
         if isinstance(wanted, pd.DataFrame):
-            table = self.cohort.table
-            called = dict(zip(table["participant_id"], table["genotype_id"].astype(str), strict=True))
-            return ranked(wanted, gallery, k, called if own_gallery and side == "genome" else None)
+            return ranked(wanted, gallery, k, called)
         row = row_of(str(wanted), self.ids("all"))
         query = getattr(PeopleVectors([], *self.fitted.vectors(self.subjects, np.array([row]))), side)
         return ranked(pd.DataFrame(query, index=self.ids("all")[row : row + 1]), gallery, k).drop(columns="query")

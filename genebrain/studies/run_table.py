@@ -48,15 +48,16 @@ def tidy_table(runs: Sequence[Path], split: str = "test") -> pd.DataFrame:
             f"{len(unjudged)} of {len(runs)} folders hold no metrics of {split} people ({', '.join(unjudged[:5])}): "
             "judge them first (genebrain evaluate run=...)"
         )
-    rows: list[dict[str, Any]] = []
-    sets: dict[str, str] = {}
-    for name, run in zip(names_of(runs), runs, strict=True):
+    names, judged = names_of(runs), list[tuple[Metrics, set[str]]]()
+    for run in runs:
         verify_run(run)
         metrics = read_record(result_path(run, "metrics.json", split))
         with contents_of(result_path(run, "metrics.json", split), AGAIN):
-            marks = sorted(_marks(run, split, metrics))
-            test_set = next((sets[mark] for mark in marks if mark in sets), marks[0])
-            sets |= dict.fromkeys(marks, test_set)
+            judged.append((metrics, _marks(run, split, metrics)))
+    rows: list[dict[str, Any]] = []
+    sets = _test_sets([marks for _, marks in judged])
+    for name, run, (metrics, _), test_set in zip(names, runs, judged, sets, strict=True):
+        with contents_of(result_path(run, "metrics.json", split), AGAIN):
             about = {
                 "run": name,
                 "cohort": (metrics.get("cohort") or {}).get("name", ""),
@@ -172,6 +173,15 @@ def _marks(run: Path, split: str, metrics: Metrics) -> set[str]:
         return found
     cohort = metrics.get("cohort") or {}
     return {_digest(cohort.get("fingerprint") or [cohort, metrics["n_subjects"], str(run.resolve())])}
+
+
+def _test_sets(marks: Sequence[set[str]]) -> list[str]:
+    """A mark of each run's people; runs that share one, themselves or through others, have the same."""
+    groups: list[set[str]] = []
+    for own in marks:
+        apart = [group for group in groups if not group & own]
+        groups = [*apart, own.union(*(group for group in groups if group & own))]
+    return [next(min(group) for group in groups if group & own) for own in marks]
 
 
 def _digest(about: Any) -> str:

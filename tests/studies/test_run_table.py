@@ -89,6 +89,12 @@ def test_other_vectors_of_one_side_are_still_the_same_people(runs, tmp_path):
     other = genebrain.fit(**people(150, seed=3), run=tmp_path / "others", alignment=CLOSED, progress=False)
     for run in (same, other):
         tasks.evaluate(run, **JUDGE)
+    swapped = people(150)
+    swapped["genes"], swapped["brains"] = swapped["genes"] * 3, given["brains"]
+    neither = genebrain.fit(**swapped, run=tmp_path / "neither", alignment=CLOSED, progress=False)
+    tasks.evaluate(neither, **JUDGE)
+    through = tidy_table([runs[0], neither, same]).groupby("run")["test_set"].first()
+    assert through.nunique() == 1, "the first two share nothing but the third"
     marks = tidy_table([runs[0], same, other]).groupby("run")["test_set"].first()
     assert marks["one"] == marks["scaled"], "the same genes of the same rows"
     assert marks["others"] != marks["one"], "the same ids, and other people"
