@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +21,15 @@ from genebrain.common.reading import read_record
 
 BEAT_S, STALE_S = 20.0, 600.0
 AGAIN = "delete that file and run the same command again"
+
+
+def in_work(folder: Path) -> bool:
+    """Whether a living job holds a claim in a folder (which need not be there)."""
+    for claim in folder.glob("*.claim"):
+        with suppress(OSError):
+            if not gone(claim.read_text(encoding="utf-8")) and time.time() - claim.stat().st_mtime < STALE_S:
+                return True
+    return False
 
 
 class Claims:

@@ -7,6 +7,7 @@ of the work again.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import logging
 import os
@@ -57,7 +58,11 @@ class Cluster:
         self._own: Any = None
         self._run = itertools.count()
         if settings.address is None:
-            self._own = _slurm(settings.slurm) if isinstance(settings.slurm, SlurmJobs) else self._processes()
+            self._own = (
+                _slurm(settings.slurm)
+                if isinstance(settings.slurm, SlurmJobs)
+                else local_cluster(self._settings.workers)
+            )
         self._client = self._connect()
 
     def close(self) -> None:
@@ -81,10 +86,11 @@ class Cluster:
     def _run_seen(
         self, work: Work, shares: Sequence[Share], seen: tuple[str, str, str], shared: Any, what: str
     ) -> Iterator[tuple[Share, Any]]:
-        waiting, under_way = list(reversed(shares)), dict[Any, Share]()
+        # The largest come first: one at the end would keep a single worker busy.
+        waiting, under_way = sorted(shares, key=lambda share: -share.size)[::-1], dict[Any, Share]()
         tries, reasons = dict[str, int](), list[tuple[Share, str]]()
         lost = 0
-        sent = self._begin(seen, shared)
+        sent = self._begin(work, seen, shared)
         while waiting or under_way:
             try:
                 while waiting and len(under_way) < AHEAD * max(1, self._n_threads()):
@@ -110,7 +116,7 @@ class Cluster:
                 waiting += under_way.values()
                 under_way = {}
                 self._again(lost, len(waiting), len(shares))
-                sent = self._begin(seen, shared)
+                sent = self._begin(work, seen, shared)
         if reasons:
             raise failed(what, reasons, len(shares), self._settings.tries)
 
@@ -137,7 +143,7 @@ class Cluster:
             else:
                 yield future, Outcome(reason=f"{type(error).__name__}: {error}"[:500])
 
-    def _begin(self, seen: tuple[str, str, str], shared: Any) -> Any:
+    def _begin(self, work: Work, seen: tuple[str, str, str], shared: Any) -> Any:
         """Wait for a worker, look at all that are there, and send what is the same for all shares."""
         patience = self._settings.patience_s
         try:
@@ -152,6 +158,8 @@ class Cluster:
         if problems:
             shown = "; ".join(problems[:5])
             raise WorkerError(f"{len(problems)} of {counted(len(found), 'worker')} cannot do this work: {shown}")
+        # All at once: what is sent reaches one worker after the other, each of which would import for seconds first.
+        self._client.run(importlib.import_module, work.__module__)
         return None if shared is None else self._client.scatter([shared], broadcast=True, hash=False)[0]
 
     def _again(self, lost: int, left: int, total: int) -> None:
@@ -183,15 +191,17 @@ class Cluster:
                         f"({' '.join(str(error).split())[:200]}): start one with 'dask scheduler', or leave it out"
                     ) from error
 
-    def _processes(self) -> Any:
-        """Worker processes of this machine; nothing listens outside it."""
-        return self._dask.LocalCluster(
-            n_workers=self._settings.workers, threads_per_worker=1, processes=True, host="127.0.0.1",
-            dashboard_address=None,
-        )  # fmt: skip
-
     def _n_threads(self) -> int:
         return sum(self._client.nthreads().values())
+
+
+def local_cluster(workers: int, **more: Any) -> Any:
+    """Worker processes of this machine; nothing listens outside it, and any number of them fits on it."""
+    import distributed
+
+    options = {"threads_per_worker": 1, "processes": True, "host": "127.0.0.1", "dashboard_address": None} | more
+    # Without a dashboard there is still a server, whose own port (8787) another run may hold.
+    return distributed.LocalCluster(workers, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"}, **options)
 
 
 def on_worker(work: Work, shared: Any, arguments: tuple[Any, ...], seen: tuple[str, str, str]) -> Outcome:

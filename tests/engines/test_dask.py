@@ -12,13 +12,13 @@ from genebrain.engines.settings import EngineSettings, SlurmJobs
 from genebrain.engines.share import FailedSharesError, WorkerError
 from tests.engines import works
 
-distributed = pytest.importorskip("distributed")
+pytest.importorskip("distributed")
 
 
 @pytest.fixture(scope="module")
 def address():
     """A scheduler and one worker in threads of this process."""
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as own:
+    with cluster_module.local_cluster(1, threads_per_worker=2, processes=False, host=None) as own:
         yield own.scheduler_address
 
 
@@ -51,6 +51,15 @@ def test_workers_of_another_version_or_without_the_folder_are_told(tmp_path, add
     monkeypatch.setattr(cluster_module, "__version__", "9.9")
     with pytest.raises(WorkerError, match=r"1 of 1 worker cannot do this work: .*it runs genebrain .* this is 9\.9"):
         run(works.square, range(2), tmp_path, address, shared=0)
+
+
+def test_two_clusters_of_one_machine_do_not_meet():
+    """Under errors for warnings: Dask warns of a port that is taken."""
+    with (
+        cluster_module.local_cluster(1, processes=False, host=None) as one,
+        cluster_module.local_cluster(1, processes=False, host=None) as other,
+    ):
+        assert one.scheduler_address != other.scheduler_address
 
 
 def test_nobody_answers(tmp_path):

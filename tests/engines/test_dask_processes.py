@@ -124,7 +124,7 @@ def test_a_scheduler_that_is_started_anew_gets_the_rest(tmp_path, capsys):
         begun += [scheduler(), worker()]
         thread.join(150)
         assert found == {n: n for n in range(12)}
-        assert "was lost" in capsys.readouterr().out
+        assert "was lost" in "".join(capsys.readouterr())
     finally:
         for process in begun:
             if process.poll() is None:

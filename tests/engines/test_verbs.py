@@ -13,11 +13,12 @@ from genebrain.brain.store import spread
 from genebrain.brain.store.store import ScanStore
 from genebrain.cli import main
 from genebrain.common.types import UserError
+from genebrain.engines.cluster import local_cluster
 from genebrain.engines.settings import EngineSettings
 from genebrain.genetics.chunks import spread as chunk_spread
 from tests.engines import cohorts
 
-distributed = pytest.importorskip("distributed")
+pytest.importorskip("distributed")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -52,7 +53,7 @@ def cuts_windows_anywhere(monkeypatch):
 
 
 def test_embed_on_dask_gives_the_same_store(cohort, alone, tmp_path, cuts_windows_anywhere):
-    with distributed.LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with local_cluster(1, processes=False, host=None) as cluster:
         tasks.embed(cohort, store=tmp_path, engine=EngineSettings("dask", address=cluster.scheduler_address))
     assert cohorts.contents(tmp_path) == alone
     assert not list(tmp_path.rglob("shares"))
@@ -64,11 +65,9 @@ def test_two_schedulers_on_one_store_give_it_once(cohort, alone, tmp_path, cuts_
         engine = EngineSettings("dask", address=cluster.scheduler_address)
         return tasks.embed(cohort, store=tmp_path, engine=engine)["chunks"]["encoded"]
 
-    small = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
-    # One after the other: two threads that start a dashboard import its modules half.
     with (
-        distributed.LocalCluster(**small) as one,
-        distributed.LocalCluster(**small) as other,
+        local_cluster(1, processes=False, host=None) as one,
+        local_cluster(1, processes=False, host=None) as other,
         ThreadPoolExecutor(2) as pool,
     ):
         encoded = list(pool.map(embed, (one, other)))
@@ -181,7 +180,7 @@ def score(variants, out, **more):
 def test_variants_have_the_same_scores_under_every_engine(variants, tmp_path):
     alone = score(variants, tmp_path / "alone.tsv")
     claimed = score(variants, tmp_path / "claimed.tsv", shard="next")
-    with distributed.LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with local_cluster(1, processes=False, host=None) as cluster:
         engine = EngineSettings("dask", address=cluster.scheduler_address)
         spread_out = score(variants, tmp_path / "dask.tsv", engine=engine)
     assert alone["work"] == claimed["work"] == spread_out["work"]

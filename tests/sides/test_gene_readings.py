@@ -43,7 +43,7 @@ def test_a_second_look_counts_no_alleles(cohort: Cohort, tmp_path: Path, monkeyp
     gene, first = GeneSide(chunk_bp=300), Workspace(cohort, tmp_path, progress=False)
     first.read_chunks(gene, TRAINING)
     (kept,) = tmp_path.glob("chunk_index/*/alleles-*.safetensors")
-    monkeypatch.setattr(features, "allele_table", None)
+    monkeypatch.setattr(features, "counted_alleles", None)
     second = Workspace(cohort, tmp_path, progress=False)
     assert second.alleles(gene, TRAINING).alleles == first.alleles(gene, TRAINING).alleles
     for one, other in zip(second.alleles(gene, TRAINING).dosages, first.alleles(gene, TRAINING).dosages, strict=True):

@@ -27,7 +27,7 @@ from genebrain.common.words import no_bar
 from genebrain.engines.run import current
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places
-from genebrain.genetics.chunks.spread import cut_windows, is_large, window_file, worth_spreading
+from genebrain.genetics.chunks.spread import UNFINISHED, cut_windows, is_large, window_file, worth_spreading
 from genebrain.genetics.chunks.window import KEY_BYTES, CutInputs, CutWindow, UniqueChunks, cut_window
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genome.kept_letters import KeptLetters
@@ -173,7 +173,7 @@ def cut_together(root: Path, several: Sequence[Mapping[str, Any]], *, progress: 
 
 def _cut_in(folder: Path) -> Path:
     """Where windows of a chunk set wait until all are cut."""
-    return folder.with_name(f"{folder.name}.windows")
+    return folder.with_name(f"{folder.name}{UNFINISHED}")
 
 
 def _drop_absent_copies(

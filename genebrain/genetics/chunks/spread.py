@@ -13,6 +13,8 @@ from genebrain.engines.run import current, run_shares
 from genebrain.engines.share import Share
 from genebrain.genetics.chunks.window import CutInputs, cut_records
 
+UNFINISHED = ".windows"
+"""Ending of a folder of windows of which not all are done."""
 WORTH = 4e9
 """Letters (people x bases) of a cohort from which on several processes share the windows out."""
 

@@ -150,6 +150,16 @@ class AlleleTable:
     n_seen: int
     rare: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
+    @classmethod
+    def joined(cls, parts: Sequence[AlleleTable]) -> AlleleTable:
+        """One table of the windows of several, in their order."""
+        return cls(
+            [window for part in parts for window in part.alleles],
+            [block for part in parts for block in part.dosages],
+            sum(part.n_seen for part in parts),
+            np.concatenate([part.rare for part in parts], axis=1),
+        )
+
     def mask(self, frequency: float) -> AlleleMask:
         """The mask at a frequency (not below the lowest)."""
         return AlleleMask(frequency, tuple(tuple(a for a in w if a.is_common(frequency)) for w in self.alleles))
@@ -201,21 +211,23 @@ def allele_table(
         The lowest at which an allele is common.
     """
     counted = np.asarray(counting_rows, np.int64)
-    found: list[list[Allele]] = []
-    blocks, burden, seen = [], [], 0
-    for sites, window in zip(sites_of(genotypes, windows, samples), windows, strict=True):
-        alleles, columns, rare = [], [], np.zeros(len(samples), np.float32)
-        for calls, allele in _alleles(sites, window, counted):
-            seen += allele.copies > 0
-            if allele.is_common(frequency):
-                alleles.append(allele)
-                columns.append(calls.copies())
-            else:
-                rare += np.nan_to_num(calls.copies())
-        found.append(alleles)
-        blocks.append(np.stack(columns, axis=1) if columns else np.zeros((len(samples), 0), np.float32))
-        burden.append(rare)
-    return AlleleTable(found, blocks, seen, np.stack(burden, axis=1))
+    read = zip(sites_of(genotypes, windows, samples), windows, strict=True)
+    return AlleleTable.joined([window_table(sites, window, counted, frequency) for sites, window in read])
+
+
+def window_table(sites: Sites, window: Window, counted: NDArray[np.int64], frequency: float) -> AlleleTable:
+    """The same of one window, whose records have been read."""
+    n_people = sites.alleles.shape[1]
+    alleles, columns, rare, seen = [], [], np.zeros(n_people, np.float32), 0
+    for calls, allele in _alleles(sites, window, counted):
+        seen += allele.copies > 0
+        if allele.is_common(frequency):
+            alleles.append(allele)
+            columns.append(calls.copies())
+        else:
+            rare += np.nan_to_num(calls.copies())
+    block = np.stack(columns, axis=1) if columns else np.zeros((n_people, 0), np.float32)
+    return AlleleTable([alleles], [block], seen, rare[:, None])
 
 
 def dosages_of(

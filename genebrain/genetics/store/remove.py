@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from genebrain.engines.run import CLAIMS
 from genebrain.genetics.store.shares import stored_poolings
 from genebrain.genetics.store.table_files import as_names, read_array, write_tensors, writing_alone
 
@@ -40,4 +41,7 @@ def remove_chunks(table: Path, keys: NDArray[np.uint8]) -> int:
                     arrays = {name: read_array(shard, name)[~gone] for name in poolings}
                     write_tensors(shard, {"keys": stored[~gone], **arrays})
                 removed += int(gone.sum())
+    for share in (table / CLAIMS).glob("*.safetensors"):  # not in the table yet; what others need is encoded again
+        if np.isin(as_names(read_array(share, "keys")), names).any():
+            share.unlink()
     return removed

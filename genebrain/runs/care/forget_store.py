@@ -60,8 +60,8 @@ def forget_in_store(
             for part in parts:
                 if part.kind == TABLES:
                     counts["chunks_of_DNA"] += remove_chunks(part.path, private)
-    if old and not dry_run:
-        delete_parts(store, old)
+    if not dry_run:
+        delete_parts(store, old)  # and what killed writers left, which may hold their letters
     if dry_run:
         counts = {"scans": sum(map(len, keys.values())), "scan_embeddings": counts["scan_embeddings"],
                   "chunk_indexes": len(old)}  # fmt: skip

@@ -10,6 +10,9 @@ from pathlib import Path
 from genebrain.common.alone import refuse_links, waiting_for
 from genebrain.common.leftovers import abandoned, sweep
 from genebrain.common.types import UserError
+from genebrain.engines.claims import in_work
+from genebrain.engines.run import CLAIMS
+from genebrain.genetics.chunks.spread import UNFINISHED
 from genebrain.runs.care.named_runs import NamedRun, same_place
 from genebrain.runs.care.needs import CHUNK_INDEX, read_needs
 from genebrain.runs.care.parts import Part
@@ -56,9 +59,10 @@ def unneeded(store: Path, parts: Sequence[Part], runs: Sequence[NamedRun]) -> li
 
 
 def half_made(store: Path) -> list[Path]:
-    """Half-made chunk indexes of killed writers."""
-    found = [*(store / CHUNK_INDEX).glob("*.partial-*")]
-    return [path for path in found if path.is_dir() and not path.is_symlink() and abandoned(path)]
+    """Half-made chunk indexes of killed writers, while nobody fills the store: windows hold letters and dosages."""
+    found = [path for path in (store / CHUNK_INDEX).glob("*.partial-*") if abandoned(path)]
+    found += [path for path in (store / CHUNK_INDEX).glob(f"*{UNFINISHED}") if not in_work(path / CLAIMS)]
+    return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
 def delete_parts(store: Path, parts: Sequence[Part]) -> None:

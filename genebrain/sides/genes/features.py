@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genebrain.alignment.closed_form.column_sets import Blocks, mapped
 from genebrain.alignment.made_blocks import MadeBlocks
 from genebrain.cohort.notices import tell
-from genebrain.cohort.participants import Cohort
 from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.engines.run import current
 from genebrain.engines.share import Waiting
 from genebrain.genetics.chunks.build import content_fingerprint, cut_together
 from genebrain.genetics.chunks.chunk_set import ChunkSet, together
+from genebrain.genetics.chunks.counted_alleles import counted_alleles
+from genebrain.genetics.chunks.spread import UNFINISHED
 from genebrain.genetics.chunks.stored_alleles import alleles_file, load_alleles, save_alleles
+from genebrain.genetics.chunks.window import CutInputs
 from genebrain.genetics.chunks.word_counts import counts_in
 from genebrain.genetics.genome.gene_windows import read_windows
-from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable, allele_table, dosages_of
+from genebrain.genetics.haplotypes.common_alleles import Allele, AlleleTable, dosages_of
 from genebrain.genetics.haplotypes.told import told_genotypes
 from genebrain.sides.compact import compact
 from genebrain.sides.genes.masked import MaskedGenes
@@ -92,11 +98,30 @@ class GeneFeatures(KeptWork):
         low = min(gene.frequencies, default=0.0)
 
         def work() -> AlleleTable:
-            name = alleles_file(Path(), self._counted(gene, training))
-            stored = [path for path in (self.store / CHUNK_INDEX).glob(f"*/{name}") if "." not in path.parent.name]
-            return _alleles(self.cohort, training, low) if not stored else load_alleles(stored[0])
+            if stored := self._stored_alleles(gene, training):
+                return load_alleles(stored[0])
+            place, inputs = self._counting(gene, training), CutInputs.of(**gene.chunk_inputs(self.cohort))
+            try:
+                with self._filling():
+                    found = counted_alleles(inputs, np.asarray(training, np.int64), low, place, progress=self.progress)
+                    if not current().is_array:  # other jobs may still be reading the parts
+                        shutil.rmtree(place, ignore_errors=True)
+            except (UserError, OSError):
+                if place.is_dir() or not (stored := self._stored_alleles(gene, training)):
+                    raise
+                return load_alleles(stored[0])  # another job of the array has stored it, and tidied up
+            refuse_all_rare(found, low, len(training))
+            return found
 
         return self._once(_key(gene, training), work)
+
+    def _stored_alleles(self, gene: GeneSide, training: IntArray) -> list[Path]:
+        name = alleles_file(Path(), self._counted(gene, training))
+        return [path for path in (self.store / CHUNK_INDEX).glob(f"*/{name}") if "." not in path.parent.name]
+
+    def _counting(self, gene: GeneSide, training: IntArray) -> Path:
+        """Where windows wait until all are counted."""
+        return self.store / CHUNK_INDEX / f"{self._counted(gene, training)}{UNFINISHED}"
 
     def _counted(self, gene: GeneSide, training: IntArray) -> str:
         """Name of the alleles that these training people have in these windows."""
@@ -112,6 +137,7 @@ class GeneFeatures(KeptWork):
         path = alleles_file(folder, self._counted(gene, training))
         if table.n_seen and folder.is_dir() and not path.exists():
             save_alleles(path, table)
+            shutil.rmtree(self._counting(gene, training), ignore_errors=True)
 
     def take_alleles(self, gene: GeneSide, training: IntArray, alleles: list[list[Allele]]) -> None:
         """Take these alleles as the common ones, in the place of what would be counted on training people.
@@ -199,10 +225,3 @@ class GeneFeatures(KeptWork):
 
 def _key(gene: GeneSide, training: IntArray) -> tuple[str, float, bytes]:
     return "alleles", min(gene.frequencies, default=0.0), training.tobytes()
-
-
-def _alleles(cohort: Cohort, training: IntArray, frequency: float) -> AlleleTable:
-    windows, samples = read_windows(cohort.windows), cohort.table["genotype_id"].tolist()
-    found = allele_table(cohort.genotypes, windows, samples, counting_rows=training, frequency=frequency)
-    refuse_all_rare(found, frequency, len(training))
-    return found

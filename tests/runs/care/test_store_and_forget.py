@@ -16,8 +16,9 @@ from genebrain.alignment.settings import AlignmentSettings
 from genebrain.brain.store import store as scan_store
 from genebrain.cohort.participants import load_cohort
 from genebrain.common.types import UserError
+from genebrain.engines.claims import Claims
 from genebrain.genetics.chunks.chunk_set import ChunkSet
-from genebrain.genetics.store.table_files import ShardIndex
+from genebrain.genetics.store.table_files import ShardIndex, write_tensors
 from genebrain.runs.run import load_run
 from genebrain.sides.connectome import ConnectomeSide
 from genebrain.sides.genome import GeneSide
@@ -202,6 +203,31 @@ def test_people_who_withdrew_are_gone_and_the_others_read_as_before(place, capsy
     again = forget(place)
     assert again["scans"] == again["chunks_of_DNA"] == 0
     tasks.store("verify", cohort=place / "c/cohort.yaml", progress=False)
+
+
+def test_windows_and_shares_that_a_killed_process_left_are_forgotten_too(place):
+    """Windows that were cut or counted hold letters and dosages of everybody, and no index says so."""
+    store, index = place / "c/store", place / "c/store/chunk_index"
+    row, private = next((row, found[0]) for row in range(44) if (found := private_chunks(place, [row])))
+    cut, counted, alive = (index / f"{name * 8}.windows" for name in ("cut1", "alle", "live"))
+    for folder in (cut, counted, alive):
+        folder.mkdir(mode=0o700)
+        (folder / "window-00000.safetensors").write_bytes(b"letters of everybody")
+    (table,) = [f for f in (store / "chunks").iterdir() if f.is_dir()]
+    shares = table / "shares"
+    shares.mkdir(mode=0o700)
+    for name, key in (("theirs", private), ("others", bytes(16))):
+        arrays = {"keys": np.frombuffer(key, np.uint8)[None], "last": np.zeros((1, 4), np.float32)}
+        write_tensors(shares / f"{name}.safetensors", arrays)
+    withdraw(place, [row])
+    with Claims(alive / "shares") as claims:
+        assert claims.take("window-00001")  # a job of an array works there
+        forget(place, dry_run=True)
+        assert cut.is_dir()
+        assert len(list(shares.iterdir())) == 2
+        forget(place)
+    assert [folder.is_dir() for folder in (cut, counted, alive)] == [False, False, True]
+    assert [file.name for file in shares.iterdir()] == ["others.safetensors"]
 
 
 def test_dry_run_changes_nothing(place):
