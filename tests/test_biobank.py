@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from genebrain import config
+from genebrain.cohort.participants import load_cohort
+from genebrain.sides.genome import GeneSide
+from genebrain.simulation.cohort import simulate_cohort
 from tests.scripts import script
 
 biobank = script("biobank/run.py")
@@ -42,6 +46,17 @@ def test_stages_are_commands_that_compose(tmp_path):
     assert tuple(listed) == biobank.STAGES
     for verb, *words in listed.values():
         config.compose(verb, words)
+
+
+def test_genotypes_in_pgen_are_those_of_the_vcf(tmp_path):
+    small = {"n_windows": 2, "window_bp": 3000, "n_frames": 30, "n_parcels": 8, "n_genomewide": 20, "n_active": 2}
+    cohorts = [simulate_cohort(tmp_path / name, n_subjects=12, seed=4, k=1, **small) for name in ("vcf", "pgen")]
+    pgen = biobank.use_pgen(cohorts[1])
+    assert load_cohort(cohorts[1]).genotypes == pgen
+    assert not list(pgen.parent.glob("*.vcf*"))
+    one, other = (GeneSide().chunk_set(load_cohort(c), tmp_path / c.parent.name, progress=False) for c in cohorts)
+    assert one.sequences == other.sequences
+    np.testing.assert_array_equal(one.index, other.index)
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """A biobank by simulation: time, memory and disk of every stage at growing numbers of people, and what they foretell.
 
     python experiments/biobank/run.py --people 1000 3000 --windows 12         minutes
-    python experiments/biobank/run.py --people 3000 10000 40000 --windows 38   hours
+    python experiments/biobank/run.py --people 3000 10000 40000 --windows 38   an hour
+    python experiments/biobank/run.py --people 3000 --windows 38 --pgen --parcels 424
 
 Each stage is a verb in a process of its own, whose largest memory the system says. What a stage costs is taken to grow
 as a power of the number of people; its exponent is that of the two largest sizes; the last rows extrapolate with it.
@@ -18,6 +19,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from pgen import use_pgen
 
 FAR = 500_000
 STAGES = ("simulate", "plan", "embed", "fit", "evaluate", "report")
@@ -66,7 +69,9 @@ def size_of(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e9
 
 
-def study(sizes: list[int], windows: int, window_bp: list[int], parcels: int, scratch: Path | None) -> list[Row]:
+def study(
+    sizes: list[int], windows: int, window_bp: list[int], parcels: int, scratch: Path | None, pgen: bool = False
+) -> list[Row]:
     """Every stage at every size; cohorts are deleted when they are done."""
     rows: list[Row] = []
     for people in sizes:
@@ -79,6 +84,8 @@ def study(sizes: list[int], windows: int, window_bp: list[int], parcels: int, sc
                 f"{cost['peak_gb']:6.2f} GB memory {cost['disk_gb']:8.3f} GB disk",
                 flush=True,
             )
+            if stage == "simulate" and pgen:
+                use_pgen(folder / "cohort" / "cohort.yaml")
         shutil.rmtree(folder)
     return rows
 
@@ -134,11 +141,14 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=12)
     parser.add_argument("--window-bp", type=int, nargs=2, default=[20_000, 60_000], help="shortest and longest")
     parser.add_argument("--parcels", type=int, default=80)
+    parser.add_argument("--pgen", action="store_true", help="read genotypes from PGEN, written of the VCF in between")
     parser.add_argument("--scratch", type=Path, help="folder for the cohorts; deleted as they are done")
     parser.add_argument("--out", type=Path, help="table to write (tsv)")
     arguments = parser.parse_args()
     sizes = sorted(arguments.people)
-    rows = study(sizes, arguments.windows, arguments.window_bp, arguments.parcels, arguments.scratch)
+    rows = study(
+        sizes, arguments.windows, arguments.window_bp, arguments.parcels, arguments.scratch, pgen=arguments.pgen
+    )
     if arguments.out is not None:
         with arguments.out.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS, delimiter="\t", lineterminator="\n")
