@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 
 
 def counted(n: int, noun: str) -> str:
-    """``1 scan``, ``2,000 scans``."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    """``1 scan``, ``2,000 scans``; ``1 person``, ``2 people``."""
+    many = "people" if noun == "person" else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else many}"
 
 
 def told(reasons: Mapping[str, int]) -> str:

@@ -231,7 +231,9 @@ def usable_people(
             "(brain.windows.seconds), or bring longer scans"
         )
     if lost:
-        log.warning(f"left out: {lost} people whose scans have no room for {counted(windows.clips, 'window')}")
+        log.warning(
+            f"left out: {counted(lost, 'person')} whose scans have no room for {counted(windows.clips, 'window')}"
+        )
     return People(usable, kept[0], kept[1], family, lost)
 
 

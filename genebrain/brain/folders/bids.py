@@ -86,7 +86,7 @@ def _without_raw(files: Files, chosen: dict[str, str]) -> tuple[Files, list[str]
         return files, []
     kept = {name: own for name, own in files.items() if name not in set(raw)}
     lost = {files[name]["sub"] for name in raw} - {own["sub"] for own in kept.values()}
-    without = f"; {len(lost)} people have no other" if lost else ""
+    without = f"; {counted(len(lost), 'person')} without another" if lost else ""
     return kept, [f"left alone: {counted(len(raw), 'raw scan')} beside preprocessed ones{without}"]
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from genebrain.cohort.participants import Cohort
 from genebrain.common.types import IntArray, UserError
+from genebrain.common.words import counted
 
 
 def audit_split(cohort: Cohort, side: IntArray, parts: Sequence[str], sites: pd.Series[str]) -> dict[str, Any]:
@@ -79,9 +80,9 @@ def audit_saved(cohort: Cohort, rows: Mapping[str, IntArray], audit: Any, parts:
     if strange := int(((people < 0) | (people >= n)).sum()):
         problems.append(f"{strange} rows are no people of this cohort of {n}")
     if twice := int((np.unique(people, return_counts=True)[1] > 1).sum()):
-        problems.append(f"{twice} people are on two sides")
+        problems.append(f"{counted(twice, 'person')} on two sides")
     if not problems and len(people) < n:
-        problems.append(f"{n - len(people)} people are on no side")
+        problems.append(f"{counted(n - len(people), 'person')} on no side")
     if not problems:
         side = np.full(n, -1, np.int64)
         for code, part in enumerate(parts):

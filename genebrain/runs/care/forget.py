@@ -22,6 +22,7 @@ from genebrain.cohort.tables.id_lists import find_people, read_id_list
 from genebrain.cohort.tables.names import match_names
 from genebrain.cohort.tables.problems import named
 from genebrain.common.types import UserError
+from genebrain.common.words import counted
 from genebrain.runs.care.forget_runs import Outcome, mend_run, planned
 from genebrain.runs.care.forget_store import forget_in_store
 from genebrain.runs.care.named_runs import runs_below, same_place
@@ -126,7 +127,8 @@ def _their_scans(parts: Assembly, participants: frozenset[str]) -> pd.DataFrame:
 def _tell(counts: dict[str, int], outcomes: Sequence[Outcome], stores: Sequence[Path], dry_run: bool) -> None:
     verb = "would be deleted" if dry_run else "deleted"
     what = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items() if name != "people")
-    log.info(f"{counts['people']} people; {verb} from {', '.join(map(str, stores)) or 'no store'}: {what or 'nothing'}")
+    people, where = counted(counts["people"], "person"), ", ".join(map(str, stores)) or "no store"
+    log.info(f"{people}; {verb} from {where}: {what or 'nothing'}")
     for one in outcomes:
         log.info(f"{one.run}: {one.words}")
     if again := [str(one.run) for one in outcomes if one.fit_again]:

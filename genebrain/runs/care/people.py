@@ -21,6 +21,7 @@ from genebrain.brain.store.store import ScanStore
 from genebrain.common.reading import contents_of, read_record
 from genebrain.common.run_folder import write_json
 from genebrain.common.types import FloatArray, IntArray, UserError
+from genebrain.common.words import counted
 from genebrain.sides.scans import BrainSide
 from genebrain.sides.vectors.brains import VectorBrain
 from genebrain.sides.vectors.genes import VectorGenes
@@ -110,7 +111,9 @@ def rows_now(run: Path, workspace: Workspace) -> IntArray | None:
         counts["without a genome gone"] = alone_gone(run, workspace)
         workspace.keep_people(kept, NEW, replace(cohort, unpaired_scans=more))
         workspace.cohort.funnel["dropped"][GONE] = counts[GONE]
-        what = "; ".join(f"{n} people {why}" for why, n in counts.items() if n) or "its files, not its people"
+        what = (
+            "; ".join(f"{counted(n, 'person')} {why}" for why, n in counts.items() if n) or "its files, not its people"
+        )
         log.warning(f"note: the cohort of {run} changed since the fit ({what}); who is new takes no part")
     place = {known.id_of(name): row for row, name in enumerate(workspace.cohort.table["participant_id"])}
     return np.array([place.get(name, -1) for name in known.scans], np.int64)

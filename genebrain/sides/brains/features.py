@@ -18,7 +18,7 @@ from genebrain.brain.store.report import worth_telling
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.restrict import restrict
 from genebrain.common.types import FloatArray, IntArray
-from genebrain.common.words import told
+from genebrain.common.words import counted, told
 from genebrain.sides.connectome import ConnectomeSide, some_of
 from genebrain.sides.estimators.side import EstimatorSide
 from genebrain.sides.kept import KeptWork
@@ -55,7 +55,7 @@ class BrainFeatures(KeptWork):
                 self.keep_people(np.array(sorted(usable), dtype=np.int64), "no usable scan")
                 windows = report.get("windows", {}).get("why_without", {})
                 why = told(report["quarantine"]["reasons"] | report["short"]["reasons"] | windows)
-                log.warning(f"left out: {lost} people without a usable scan ({why})")
+                log.warning(f"left out: {counted(lost, 'person')} without a usable scan ({why})")
             return {**report, "people_without_usable_scan": lost}
 
         return self._once(("ingest", brain.source), work)

@@ -25,6 +25,7 @@ from genebrain.alignment.closed_form.columns import ColumnSettings
 from genebrain.alignment.closed_form.motifs.members import MOTIFS
 from genebrain.alignment.made_blocks import MadeBlocks, lacking
 from genebrain.common.types import FloatArray, IntArray
+from genebrain.common.words import counted
 from genebrain.sides.pooling import KEPT
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def told_missing(blocks: Sequence[FloatArray]) -> str:
         return ""
     people, nobody = int(missing.any(axis=1).sum()), int(missing.all(axis=0).sum())
     return (
-        f"note: {int(missing.sum()):,} of {missing.size:,} windows of people ({people:,} people) have no embedding, as "
-        "too many genotypes are missing (genetics.missing_threshold) or the sequence is unknown; they take the mean of "
-        "the training people" + (f". Missing in everybody: {nobody} windows" if nobody else "")
+        f"note: {int(missing.sum()):,} of {missing.size:,} windows of people ({counted(people, 'person')}) have no "
+        "embedding, as too many genotypes are missing (genetics.missing_threshold) or the sequence is unknown; they "
+        "take the mean of the training people" + (f". Missing in everybody: {nobody} windows" if nobody else "")
     )

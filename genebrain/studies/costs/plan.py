@@ -14,6 +14,7 @@ from genebrain.alignment.closed_form.choice import MANY
 from genebrain.cohort.participants import Cohort
 from genebrain.cohort.restrict import restrict
 from genebrain.common.types import UserError
+from genebrain.common.words import counted
 from genebrain.engines.run import using
 from genebrain.engines.settings import EngineSettings
 from genebrain.genetics.genome.gene_windows import read_windows
@@ -79,7 +80,7 @@ def scan_stages(brain: ConnectomeSide | EncoderSide, cohort: Cohort) -> list[Sta
         try:
             found = _timed(brain, cohort, np.sort(order[:n]))
         except UserError as error:
-            why = f"{n} people could not be read: {' '.join(str(error).split())[:120]}"
+            why = f"{counted(n, 'person')} could not be read: {' '.join(str(error).split())[:120]}"
             return [Stage("scans", None, True, 0.0, why)]
         if found[0] > READING_S or n >= min(MOST_PEOPLE, len(cohort)):
             break

@@ -198,7 +198,7 @@ HARMLESS: dict[str, tuple[Callable[[Path], None], str]] = {
     "SPM's copies": (prefixed("s6", "w", "swra"), "3 images whose names do not begin with sub-"),
     "resource forks and dot files": (prefixed("._", "."), "2 images whose names do not begin with sub-"),
     "dot folders": (lambda f: touch(f, f".trash/sub-01/func/sub-01_task-rest_{MNI}"), ""),
-    "raw scans": (lambda f: touch(f, "raw/sub-09_task-rest_bold.nii.gz"), "1 raw scan .* 1 people have no other"),
+    "raw scans": (lambda f: touch(f, "raw/sub-09_task-rest_bold.nii.gz"), "1 raw scan .* 1 person without another"),
     "reference images and masks": (lambda f: touch(f, "sub-01/func/sub-01_task-rest_desc-coreg_boldref.nii.gz"), ""),
     "unfinished copies": (lambda f: touch(f, f"sub-01/func/sub-01_task-rest_{MNI}.part"), ""),
     "copies of browsers and of people": (

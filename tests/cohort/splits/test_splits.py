@@ -147,9 +147,9 @@ def test_a_saved_split_is_audited_when_it_is_read(cohort, tmp_path):
     single = next(row for row in split.test if (family == family[row]).sum() == 1)
     rows = {part: getattr(split, part).tolist() for part in ("train", "validation", "test", "left_out")}
     changes = {
-        r"20 people are on two sides": {"test": rows["train"][:20]},
+        r"20 people on two sides": {"test": rows["train"][:20]},
         r"1 rows are no people of this cohort of 60": {"test": [*rows["test"], 60]},
-        r"20 people are on no side": {"test": []},
+        r"20 people on no side": {"test": []},
         r"1 families are on two sides; 1 pairs are on two sides": {
             "train": [single if row == kin else row for row in rows["train"]],
             "test": [kin if row == single else row for row in rows["test"]],
