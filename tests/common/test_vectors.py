@@ -179,7 +179,7 @@ def test_a_large_table_is_read_in_parts(tmp_path, monkeypatch):
         ("participant_id\ta\n", "0 rows"),
         ("participant_id\nx\n", "0 columns"),
         ("participant_id\ta\nx\tinf\n", "1 columns hold words or infinite numbers: a"),
-        ("participant_id\ta\nx\t1e300\n", "infinite"),
+        ("participant_id\ta\tb\nx\t1\t2\ny\t1e300\t2\n", r"1 of 2 columns .* beyond 3\.4e38.*: a; in 1 of 2 rows: 2"),
     ],
 )
 def test_tables_that_are_none(tmp_path, content, words):

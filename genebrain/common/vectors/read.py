@@ -117,11 +117,13 @@ def checked(path: Path, ids: list[str], columns: list[str], values: Any) -> Vect
         raise UserError(f"vectors: {path.name}: {len(twice)} columns have the same name: {_first(twice)}")
     with np.errstate(over="ignore"):
         narrow = np.ascontiguousarray(values, dtype=np.float32)
-    infinite = np.isinf(narrow).any(axis=0)
+    infinite = np.isinf(narrow)
     if infinite.any():
-        names = [columns[i] for i in np.flatnonzero(infinite)]
+        names = [columns[i] for i in np.flatnonzero(infinite.any(axis=0))]
+        rows = [f"{i + 1:,}" for i in np.flatnonzero(infinite.any(axis=1))]
         raise UserError(
-            f"vectors: {path.name}: {len(names)} of {len(columns)} columns hold infinite numbers: {_first(names)}"
+            f"vectors: {path.name}: {len(names)} of {len(columns)} columns hold infinite numbers, or such beyond "
+            f"3.4e38, the largest of single precision: {_first(names)}; in {len(rows)} of {len(ids)} rows: {_first(rows)}"
         )
     return VectorTable([one.strip() for one in ids], columns, narrow, path)
 
