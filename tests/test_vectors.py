@@ -291,7 +291,7 @@ def test_a_window_that_a_person_lacks_is_the_mean_of_the_others(people, tmp_path
     genes.iloc[7, 2:4] = np.nan
     genebrain.fit(genes=genes, brains=people["brains"], ids=people["ids"], run=tmp_path / "r", progress=False,
                   alignment=CLOSED)  # fmt: skip
-    assert "1 of 640 windows of people (1 people) have no embedding" in capsys.readouterr().err
+    assert "1 of 640 windows of people (1 person) have no embedding" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("window", ["concat", "mean", "max"])

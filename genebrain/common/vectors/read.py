@@ -123,7 +123,7 @@ def checked(path: Path, ids: list[str], columns: list[str], values: Any) -> Vect
         rows = [f"{i + 1:,}" for i in np.flatnonzero(infinite.any(axis=1))]
         raise UserError(
             f"vectors: {path.name}: {len(names)} of {len(columns)} columns hold infinite numbers, or such beyond "
-            f"3.4e38, the largest of single precision: {_first(names)}; in {len(rows)} of {len(ids)} rows: {_first(rows)}"
+            f"3.4e38, the most of single precision: {_first(names)}; in {len(rows)} of {len(ids)} rows: {_first(rows)}"
         )
     return VectorTable([one.strip() for one in ids], columns, narrow, path)
 
