@@ -26,6 +26,7 @@ from genebrain.cohort.tables.sources import genotype_samples, read_participants,
 from genebrain.cohort.tables.vectors import gene_vector_ids, people_of_ids, vector_scans
 from genebrain.cohort.tables.visits import fill_motion, in_order, scans_of, without_relatives
 from genebrain.common.types import BoolArray, UserError
+from genebrain.common.words import counted
 
 
 @dataclass
@@ -278,7 +279,7 @@ def _own_split(parts: Assembly, listed: pd.DataFrame, table: pd.DataFrame) -> li
         return None
     ids = list(given["participant_id"])
     if twice := [name for name, n in Counter(ids).items() if n > 1]:
-        words = f"{file.name} gives {len(twice)} people several sides: {named(twice)}; one row a person"
+        words = f"{file.name} gives {counted(len(twice), 'person')} several sides: {named(twice)}; one row each"
         parts.problems.error("split", words, people=len(twice))
         return None
     people = find_people([(name,) for name in ids], [list(listed["participant_id"])], _ids_elsewhere(parts))

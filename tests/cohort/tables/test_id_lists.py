@@ -95,7 +95,7 @@ def test_the_split_file_is_obeyed_too(small: SmallCohort) -> None:
     with pytest.raises(UserError, match="of the split list are found nowhere in the cohort: 999"):
         load_cohort(small.write())
     (small.folder / "split.tsv").write_text("\n".join(["participant_id\tsplit", *rows, "003\ttrain"]))
-    with pytest.raises(UserError, match="gives 1 people several sides: 003"):
+    with pytest.raises(UserError, match="gives 1 person several sides: 003"):
         load_cohort(small.write())
     (small.folder / "split.tsv").write_text("\n".join(["participant_id\tsplit", *rows]))
     assert load_cohort(small.write()).table["own_split"].value_counts().to_dict() == {"train": 21, "test": 3}
