@@ -201,7 +201,8 @@ def local_cluster(workers: int, **more: Any) -> Any:
 
     options = {"threads_per_worker": 1, "processes": True, "host": "127.0.0.1", "dashboard_address": None} | more
     # Without a dashboard there is still a server, whose own port (8787) another run may hold.
-    return distributed.LocalCluster(workers, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"}, **options)
+    options["scheduler_kwargs"] = {"dashboard_address": "127.0.0.1:0"}
+    return distributed.LocalCluster(n_workers=workers, **options)
 
 
 def on_worker(work: Work, shared: Any, arguments: tuple[Any, ...], seen: tuple[str, str, str]) -> Outcome:

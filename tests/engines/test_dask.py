@@ -60,6 +60,7 @@ def test_two_clusters_of_one_machine_do_not_meet():
         cluster_module.local_cluster(1, processes=False, host=None) as other,
     ):
         assert one.scheduler_address != other.scheduler_address
+        assert len(one.workers) == len(other.workers) == 1  # and not one for each core
 
 
 def test_nobody_answers(tmp_path):
