@@ -184,6 +184,11 @@ class Cluster:
                 return self._dask.Client(
                     target, timeout=max(1.0, min(10.0, end - time.monotonic())), set_as_default=False
                 )
+            except TypeError as error:  # no certificates were set up
+                words = (
+                    f"no connection to engine.address={self._settings.address}: {' '.join(str(error).split())[:200]}"
+                )
+                raise UserError(f"{words}; tls:// needs certificates in Dask's own configuration") from error
             except (OSError, TimeoutError, ValueError) as error:
                 if isinstance(error, ValueError) or time.monotonic() > end:
                     raise UserError(

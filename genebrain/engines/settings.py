@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -11,6 +12,13 @@ from typing import Any, Literal, get_args
 from genebrain.common.types import UserError
 
 Kind = Literal["local", "dask", "array"]
+
+
+_WRITTEN = (
+    ("memory", r"\d+(\.\d+)? ?[kmgtp]i?b?", "16GB"),
+    ("walltime", r"(\d+-)?\d+(:\d+){1,2}|\d+-\d+", "'12:00:00', hours:minutes:seconds"),
+)
+"""Words that SLURM and Dask would read as something else, or not at all, written in another way."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,10 @@ class SlurmJobs:
         if wrong:
             told = ", ".join(f"engine.slurm.{name}={getattr(self, name)}" for name in wrong)
             raise UserError(f"{told}: whole numbers from 1 are wanted")
+        for name, form, example in _WRITTEN:
+            given = getattr(self, name)
+            if not isinstance(given, str) or not re.fullmatch(form, given.strip(), re.IGNORECASE):
+                raise UserError(f"engine.slurm.{name}={given}: write it as {example}")
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> SlurmJobs:
@@ -95,6 +107,8 @@ class EngineSettings:
         if isinstance(self.slurm, Mapping):
             object.__setattr__(self, "slurm", SlurmJobs.parse(self.slurm))
         problems = []
+        if self.slurm is not None and not isinstance(self.slurm, SlurmJobs):
+            problems.append(f"engine.slurm={self.slurm}: write {{partition: {self.slurm}, cores: 8, memory: 32GB}}")
         if self.kind not in get_args(Kind):
             problems.append(f"engine.kind={self.kind}: use one of {', '.join(get_args(Kind))}")
         if not _positive(self.workers) or not _positive(self.tries):

@@ -72,6 +72,12 @@ def test_nobody_answers(tmp_path):
         list(run_shares(works.square, works.shares([1]), tmp_path, shared=0, progress=False))
 
 
+def test_an_address_of_tls_without_certificates_is_told(tmp_path):
+    settings = EngineSettings("dask", address="tls://127.0.0.1:1", patience_s=1)
+    with pytest.raises(UserError, match="tls:// needs certificates in Dask's own configuration"), using(settings):
+        list(run_shares(works.square, works.shares(range(2)), tmp_path, shared=0, progress=False))
+
+
 def test_a_job_of_slurm_asks_for_what_was_said(monkeypatch):
     jobqueue = pytest.importorskip("dask_jobqueue")
     monkeypatch.setattr(jobqueue.SLURMCluster, "scale", lambda self, jobs: None)  # no sbatch here

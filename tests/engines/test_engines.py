@@ -165,6 +165,23 @@ def test_settings_say_what_is_wrong():
         pass
 
 
+@pytest.mark.parametrize(
+    ("slurm", "words"),
+    [
+        ("long", r"^engine\.slurm=long: write \{partition: long, cores: 8, memory: 32GB\}$"),
+        ({"memory": "lots"}, "^engine.slurm.memory=lots: write it as 16GB$"),
+        ({"memory": 32}, "^engine.slurm.memory=32: write it as 16GB$"),  # bytes
+        ({"walltime": 43200}, "^engine.slurm.walltime=43200: write it as '12:00:00', "),  # of YAML, without quotes
+        ({"walltime": "long"}, "^engine.slurm.walltime=long: "),
+    ],
+)
+def test_jobs_of_slurm_that_would_ask_for_something_else_are_refused(slurm, words):
+    for good in ({"memory": "4GB"}, {"memory": "3.5 GiB"}, {"walltime": "1-00:00:00"}, {"walltime": "90:00"}):
+        EngineSettings("dask", slurm=good)
+    with pytest.raises(UserError, match=words):
+        EngineSettings("dask", slurm=slurm)
+
+
 def test_dask_that_is_not_installed_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UserError, match=r"pip install 'genebrain\[cluster\]'"):

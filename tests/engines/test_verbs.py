@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -123,6 +124,20 @@ def test_embed_takes_free_shares_until_none_is_left(cohort, alone, tmp_path, cut
     assert merged["chunks"]["merged_parts"] > 1
     assert cohorts.contents(tmp_path) == alone
     assert not list(tmp_path.rglob("shares"))
+
+
+@pytest.mark.parametrize("shard", ["next", None])
+def test_a_kill_before_windows_were_deleted_leaves_none_behind(
+    cohort, alone, tmp_path, cuts_windows_anywhere, monkeypatch, shard
+):
+    """They hold letters and dosages of everybody, and the next run finds all that they were for."""
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)
+        tasks.embed(cohort, store=tmp_path, shard=shard)
+    assert len(list(tmp_path.rglob("*.windows"))) == 3  # under two masks, and the alleles
+    tasks.embed(cohort, store=tmp_path)
+    assert not list(tmp_path.rglob("*.windows"))
+    assert cohorts.contents(tmp_path) == alone
 
 
 @pytest.mark.parametrize("shards", [("1/3", "2/3", "3/3"), ("next",)])

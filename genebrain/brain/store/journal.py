@@ -91,7 +91,7 @@ def known_records(folder: Path) -> dict[str, Record]:
         records |= {record["key"]: record for record in found}
         if damaged and name == INDEX:
             log.warning(f"note: {damaged} damaged lines of {folder / name}: these scans are read again")
-    for path in sorted((folder / CLAIMS).glob("*.done.json")):
+    for path in _noted_by_jobs(folder):
         for record in read_record(path, AGAIN)["result"]:
             records[record["key"]] = record
     return records
@@ -190,7 +190,17 @@ def remove_scans(folder: Path, keys: Collection[str]) -> int:
         left = [record for record in records if record["key"] not in keys]
         if len(left) < len(records):
             write_private(folder / name, "".join(map(_line, left)).encode())
+    for path in _noted_by_jobs(folder):
+        found = read_record(path, AGAIN)["result"]
+        left = [record for record in found if record["key"] not in keys]
+        if len(left) < len(found):
+            write_private(path, json.dumps({"result": left}).encode())
     return removed
+
+
+def _noted_by_jobs(folder: Path) -> list[Path]:
+    """Records that jobs of an array have left, share by share."""
+    return sorted((folder / CLAIMS).glob("*.done.json"))
 
 
 def _records(path: Path) -> tuple[list[Record], int]:

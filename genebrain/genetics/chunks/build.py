@@ -27,7 +27,14 @@ from genebrain.common.words import no_bar
 from genebrain.engines.run import current
 from genebrain.genetics.chunks.chunk_set import ChunkSet
 from genebrain.genetics.chunks.cutting import CutOrigin, cut_places
-from genebrain.genetics.chunks.spread import UNFINISHED, cut_windows, is_large, window_file, worth_spreading
+from genebrain.genetics.chunks.spread import (
+    UNFINISHED,
+    cut_windows,
+    is_large,
+    remove_waiting,
+    window_file,
+    worth_spreading,
+)
 from genebrain.genetics.chunks.window import KEY_BYTES, CutInputs, CutWindow, UniqueChunks, cut_window
 from genebrain.genetics.genome.gene_windows import Window
 from genebrain.genetics.genome.kept_letters import KeptLetters
@@ -140,10 +147,11 @@ def stored_chunks(root: Path, *, progress: bool = True, **inputs: Any) -> ChunkS
     Large cohorts are cut by the engine in use, window by window.
     """
     folder = root / content_fingerprint(**inputs)
+    cut_in, wanted = _cut_in(folder), CutInputs.of(**inputs)
     if (folder / "report.json").exists():
+        remove_waiting(cut_in)  # whoever joined them may have been killed before this
         mark_used(folder)
         return ChunkSet.load(folder)
-    cut_in, wanted = _cut_in(folder), CutInputs.of(**inputs)
     if cut_in.is_dir() or worth_spreading(wanted):
         cut_windows({cut_in: wanted}, progress=progress)
     words = f"another job joins the windows in {root}; waiting for it"
@@ -154,6 +162,7 @@ def stored_chunks(root: Path, *, progress: bool = True, **inputs: Any) -> ChunkS
             chunks.save(folder)
             shutil.rmtree(cut_in, ignore_errors=True)
             return chunks
+    remove_waiting(cut_in)  # begun again by this job, when another one had just joined and deleted them
     return ChunkSet.load(folder)
 
 

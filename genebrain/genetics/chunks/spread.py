@@ -5,11 +5,13 @@ A window is read once, however many masks of rare alleles it is cut under.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from genebrain.common.files import make_private
-from genebrain.engines.run import current, run_shares
+from genebrain.engines.claims import in_work
+from genebrain.engines.run import CLAIMS, current, run_shares
 from genebrain.engines.share import Share
 from genebrain.genetics.chunks.window import CutInputs, cut_records
 
@@ -22,6 +24,12 @@ WORTH = 4e9
 def window_file(folder: Path, number: int) -> Path:
     """File of a window that was cut."""
     return folder / f"window-{number:05d}.safetensors"
+
+
+def remove_waiting(folder: Path) -> None:
+    """Delete windows that nothing waits for any more, unless a job of an array is at them: it deletes them itself."""
+    if folder.is_dir() and not in_work(folder / CLAIMS):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def cut_share(several: Sequence[tuple[str, CutInputs]], number: int) -> None:

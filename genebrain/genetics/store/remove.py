@@ -44,4 +44,5 @@ def remove_chunks(table: Path, keys: NDArray[np.uint8]) -> int:
     for share in (table / CLAIMS).glob("*.safetensors"):  # not in the table yet; what others need is encoded again
         if np.isin(as_names(read_array(share, "keys")), names).any():
             share.unlink()
+            share.with_suffix(".done.json").unlink(missing_ok=True)
     return removed

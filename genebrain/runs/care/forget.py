@@ -26,6 +26,7 @@ from genebrain.common.words import counted
 from genebrain.runs.care.forget_runs import Outcome, mend_run, planned
 from genebrain.runs.care.forget_store import forget_in_store
 from genebrain.runs.care.named_runs import runs_below, same_place
+from genebrain.runs.care.prune import refuse_jobs
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,8 @@ def forget_people(
     stores = list(
         {place.resolve(): place for place in (store, *(run.store for run in mine)) if place.is_dir()}.values()
     )
+    for place in () if dry_run else stores:
+        refuse_jobs(place)
     counts: dict[str, int] = {"people": len(who.participants)}
     outcomes: list[Outcome] = []
     for plan in plans:

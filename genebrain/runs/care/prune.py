@@ -10,7 +10,7 @@ from pathlib import Path
 from genebrain.common.alone import refuse_links, waiting_for
 from genebrain.common.leftovers import abandoned, sweep
 from genebrain.common.types import UserError
-from genebrain.engines.claims import in_work
+from genebrain.engines.claims import STALE_S, in_work
 from genebrain.engines.run import CLAIMS
 from genebrain.genetics.chunks.spread import UNFINISHED
 from genebrain.runs.care.named_runs import NamedRun, same_place
@@ -63,6 +63,23 @@ def half_made(store: Path) -> list[Path]:
     found = [path for path in (store / CHUNK_INDEX).glob("*.partial-*") if abandoned(path)]
     found += [path for path in (store / CHUNK_INDEX).glob(f"*{UNFINISHED}") if not in_work(path / CLAIMS)]
     return [path for path in found if path.is_dir() and not path.is_symlink()]
+
+
+def refuse_jobs(store: Path) -> None:
+    """Refuse to go on while jobs of an array fill a store: they hold what they have read, and would store it after us.
+
+    Raises
+    ------
+    UserError
+        Naming the folders in which they work.
+    """
+    places = [path.parent for depth in ("*", "*/*") for path in store.glob(f"{depth}/{CLAIMS}") if in_work(path)]
+    if places:
+        raise UserError(
+            f"nothing was deleted: jobs of an array fill the store ({', '.join(map(str, places))}); end them, or wait "
+            f"until they have ended, and repeat the command ({STALE_S / 60:g} minutes later, if they were killed on "
+            "another machine)"
+        )
 
 
 def delete_parts(store: Path, parts: Sequence[Part]) -> None:

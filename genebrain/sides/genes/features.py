@@ -19,7 +19,7 @@ from genebrain.engines.share import Waiting
 from genebrain.genetics.chunks.build import content_fingerprint, cut_together
 from genebrain.genetics.chunks.chunk_set import ChunkSet, together
 from genebrain.genetics.chunks.counted_alleles import counted_alleles
-from genebrain.genetics.chunks.spread import UNFINISHED
+from genebrain.genetics.chunks.spread import UNFINISHED, remove_waiting
 from genebrain.genetics.chunks.stored_alleles import alleles_file, load_alleles, save_alleles
 from genebrain.genetics.chunks.window import CutInputs
 from genebrain.genetics.chunks.word_counts import counts_in
@@ -99,6 +99,7 @@ class GeneFeatures(KeptWork):
 
         def work() -> AlleleTable:
             if stored := self._stored_alleles(gene, training):
+                remove_waiting(self._counting(gene, training))  # whoever stored them may have been killed before this
                 return load_alleles(stored[0])
             place, inputs = self._counting(gene, training), CutInputs.of(**gene.chunk_inputs(self.cohort))
             try:
@@ -135,9 +136,10 @@ class GeneFeatures(KeptWork):
         table = self.alleles(gene, training)
         folder = self.store / CHUNK_INDEX / content_fingerprint(**masked.chunk_inputs(self.cohort))
         path = alleles_file(folder, self._counted(gene, training))
-        if table.n_seen and folder.is_dir() and not path.exists():
-            save_alleles(path, table)
-            shutil.rmtree(self._counting(gene, training), ignore_errors=True)
+        if table.n_seen and folder.is_dir():
+            if not path.exists():
+                save_alleles(path, table)
+            remove_waiting(self._counting(gene, training))
 
     def take_alleles(self, gene: GeneSide, training: IntArray, alleles: list[list[Allele]]) -> None:
         """Take these alleles as the common ones, in the place of what would be counted on training people.

@@ -18,12 +18,15 @@ import pytest
 from genebrain.brain.connectome.features import scan_moments
 from genebrain.brain.images.cleaning import Cleaning
 from genebrain.brain.store import spread
-from genebrain.brain.store.journal import PARTIAL, read_records, scan_keys
+from genebrain.brain.store.journal import PARTIAL, known_records, read_records, remove_scans, scan_keys
 from genebrain.brain.store.read_parcels import ReadingOptions
 from genebrain.brain.store.scan_table import read_scan_table
 from genebrain.brain.store.store import ScanStore, fill_store
 from genebrain.common.files import ArrayWriter, StorageError
 from genebrain.common.types import UserError
+from genebrain.engines.run import using
+from genebrain.engines.settings import EngineSettings
+from genebrain.engines.shard import Shard
 
 
 def series_of(seed: int, frames: int = 50, parcels: int = 6) -> np.ndarray:
@@ -209,6 +212,19 @@ def test_an_interrupted_ingest_goes_on_where_it_stopped(table, tmp_path, monkeyp
         np.testing.assert_array_equal(a.read(first), b.read(second))
     assert not (store / "index.partial.jsonl").exists()
     assert run(table, store).n_reused == 5
+
+
+def test_what_jobs_of_an_array_noted_of_a_removed_scan_goes_too(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(spread, "MANY", 0)
+    with using(EngineSettings("array"), Shard(claims=True)):
+        run(table, tmp_path)
+    first, *others = sorted(known_records(tmp_path))
+    noted = list((tmp_path / "shares").glob("*.done.json"))
+    assert len(noted) == 1
+    assert first in noted[0].read_text()
+    assert remove_scans(tmp_path, [first]) == 1
+    assert sorted(known_records(tmp_path)) == others
+    assert first not in noted[0].read_text()
 
 
 class FullDisk:
