@@ -223,9 +223,7 @@ def test_windows_and_shares_that_a_killed_process_left_are_forgotten_too(place):
     with Claims(alive / "shares") as claims:
         assert claims.take("window-00001")  # a job of an array works there
         forget(place, dry_run=True)
-        with pytest.raises(
-            UserError, match=r"nothing was deleted: jobs of an array .*live\.windows\); end"
-        ):
+        with pytest.raises(UserError, match=r"nothing was deleted: jobs of an array .*live\.windows\); end"):
             forget(place)  # it would store what it holds of them afterwards
         assert [folder.is_dir() for folder in (cut, counted, alive)] == [True] * 3
         assert len(list(shares.iterdir())) == 2
