@@ -7,6 +7,7 @@ to do. Nothing here ever runs or unpickles what it reads.
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import re
@@ -28,6 +29,8 @@ AGAIN = "restore it from a copy, or make it again"
 SEAL = b"\0genebrain sha256\0"
 """In front of the checksum that stands behind the numbers of a sealed array."""
 
+_NOT_ITS_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ESTALE, errno.ETIMEDOUT)
+"""What the system says where nothing is wrong with the file: whoever deletes it then loses it for nothing."""
 _WRONG = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RecursionError,
     RuntimeError, SyntaxError, TypeError, ValueError, struct.error, tokenize.TokenError, csv.Error,
@@ -45,6 +48,9 @@ def contents_of(path: Path, advice: str = AGAIN) -> Iterator[None]:
     except UserError:
         raise
     except _WRONG as error:
+        if isinstance(error, OSError) and error.errno in _NOT_ITS_FAULT:
+            more = " (ulimit -n says how many a process may have open)" if error.errno == errno.EMFILE else ""
+            raise UserError(f"{path} cannot be read: {error.strerror}{more}; leave the file as it is") from error
         words = " ".join(str(error).split())[:200]
         what = words if isinstance(error, OSError | ValueError) and words else f"{type(error).__name__}: {words}"
         raise UserError(f"{path} is damaged ({what}); {advice}") from error

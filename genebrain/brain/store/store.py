@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import resource
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ LARGEST_COMPARED = 2**28
 AGAIN = "restore it from a copy, or delete the folder: scans are then read again"
 AGAIN_SCAN = "delete that file and run the same command again: the scan is read anew"
 _COMPARED: set[tuple[str, int, int, str]] = set()
+_STORES: weakref.WeakSet[ScanStore] = weakref.WeakSet()
+"""Stores of this process that have maps open."""
 OWN = {
     "parcels": ("n_parcels", "n_valid", "n_lost", "scale"),
     "volumes": ("mask_source", "stored_axes", "n_brain", "n_cut", "background"),
@@ -162,8 +165,7 @@ class ScanStore:
             path = array_path(self.folder, scan_key)
             if not path.is_file():
                 raise UserError(f"the file of scan {scan_key} is missing from the store")
-            while len(self._opened) >= self._most_open():
-                self._opened.pop(next(iter(self._opened)))
+            self._make_room()
             # A plain array over the map: slices of a memmap object carry Python bookkeeping of their own.
             array = read_npy(path, AGAIN_SCAN, mapped=True)
             self._compare(path, scan_key, array)
@@ -182,11 +184,20 @@ class ScanStore:
             raise UserError(f"{path} is damaged (its checksum differs); {AGAIN_SCAN}")
         _COMPARED.add(seen)
 
-    def _most_open(self) -> int:
-        """Every map holds a file open, and a usual shell allows a process 1,024: half of them are left to others."""
+    def _make_room(self) -> None:
+        """Close maps until one more may be open.
+
+        Every map holds a file open, and a usual shell allows a process 1,024: all stores of the process share half of
+        them, the rest is left to others.
+        """
+        _STORES.add(self)
         allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = MOST_OPEN[self.kind]
-        return most if allowed == resource.RLIM_INFINITY else max(1, min(most, allowed // 2))
+        shared = allowed // 2 if allowed != resource.RLIM_INFINITY else max(MOST_OPEN.values())
+        while len(self._opened) >= MOST_OPEN[self.kind]:
+            self._opened.pop(next(iter(self._opened)))
+        while sum(len(store._opened) for store in _STORES) >= max(1, shared):
+            fullest = max(_STORES, key=lambda store: len(store._opened))
+            fullest._opened.pop(next(iter(fullest._opened)))
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process opens its own maps."""

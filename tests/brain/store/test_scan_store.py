@@ -79,20 +79,37 @@ def test_windows_outside_the_scan_and_unknown_keys_are_refused(table, tmp_path):
         store.read("nobody")
 
 
-def test_a_store_of_more_scans_than_a_process_may_open_files_is_read(tmp_path):
+def test_stores_of_more_scans_than_a_process_may_open_files_are_read(tmp_path):
+    """Several stores are open where a model meets a second cohort: they share what the process may have open."""
     scans = {f"s{i:03d}": series_of(i, frames=30, parcels=3) for i in range(150)}
     run(make_table(tmp_path, scans), tmp_path / "store")
-    store = ScanStore(tmp_path / "store")
+    stores = [ScanStore(tmp_path / "store") for _ in range(3)]
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
     resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 100, before[1]))
     try:
-        first = [store.read(key) for key in store.index.index]
-        again = [store.read(key) for key in store.index.index]
+        first, again, third = ([store.read(key) for key in store.index.index] for store in stores)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert len(first) == 150
-    assert all(np.array_equal(*pair) for pair in zip(first, again, strict=True))
+    assert all(np.array_equal(*pair) for other in (again, third) for pair in zip(first, other, strict=True))
+
+
+def test_a_file_that_the_system_does_not_open_is_not_called_damaged(table, tmp_path, monkeypatch):
+    """Who follows the advice about damaged scans deletes them."""
+    run(table, tmp_path / "store")
+    store = ScanStore(tmp_path / "store")
+
+    def refused(*args, **kwargs):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", refused)
+    monkeypatch.setattr(np, "load", refused)
+    monkeypatch.setattr(np, "memmap", refused)
+    with pytest.raises(UserError, match=r"cannot be read: Too many open files \(ulimit.*leave the file") as error:
+        store.read(store.index.index[0])
+    assert "damaged" not in str(error.value)
+    assert "delete" not in str(error.value)
 
 
 def test_files_are_private_and_hold_no_ids(table, tmp_path):
