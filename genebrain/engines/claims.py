@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -27,9 +26,24 @@ def in_work(folder: Path) -> bool:
     """Whether a living job holds a claim in a folder (which need not be there)."""
     for claim in folder.glob("*.claim"):
         with suppress(OSError):
-            if not gone(claim.read_text(encoding="utf-8")) and time.time() - claim.stat().st_mtime < STALE_S:
+            if not _stale(claim) and claim.exists():
                 return True
     return False
+
+
+def _stale(claim: Path) -> bool:
+    """Whether the holder of a claim is gone, or has not touched it for too long; a claim that is not there is none."""
+    try:
+        if gone(claim.read_text(encoding="utf-8")):
+            return True
+        # The clocks of two machines may differ: the file system says what time it is.
+        clock = claim.with_name(f".clock-{writer()}")
+        clock.touch(mode=0o600)
+        now = clock.stat().st_mtime
+        clock.unlink(missing_ok=True)
+        return now - claim.stat().st_mtime > STALE_S
+    except FileNotFoundError:
+        return False
 
 
 class Claims:
@@ -63,7 +77,7 @@ class Claims:
         if self.done(key):
             return False
         path = self._claim(key)
-        if path.exists() and self._stale(path):
+        if path.exists() and _stale(path):
             with suppress(FileNotFoundError):  # another job was faster
                 aside = path.with_name(f"{path.name}.{writer()}")
                 path.rename(aside)
@@ -122,19 +136,6 @@ class Claims:
 
     def _failed(self, key: str) -> Path:
         return self.folder / f"{key}.failed.json"
-
-    def _stale(self, path: Path) -> bool:
-        try:
-            if gone(path.read_text(encoding="utf-8")):
-                return True
-            # The clocks of two machines may differ: the file system says what time it is.
-            clock = self.folder / f".clock-{writer()}"
-            clock.touch(mode=0o600)
-            now = clock.stat().st_mtime
-            clock.unlink(missing_ok=True)
-            return now - path.stat().st_mtime > STALE_S
-        except FileNotFoundError:
-            return False
 
     def _keep_alive(self) -> None:
         while not self._ended.wait(BEAT_S):

@@ -126,10 +126,14 @@ class GeneFeatures(KeptWork):
 
     def _counted(self, gene: GeneSide, training: IntArray) -> str:
         """Name of the alleles that these training people have in these windows."""
-        inputs = gene.chunk_inputs(self.cohort)
-        told = {name: inputs[name] for name in ("genotypes", "reference", "windows", "samples")}
-        low = min(gene.frequencies, default=0.0)
-        return content_fingerprint(**told, counting_rows=training, frequency=low, version=ALLELES_VERSION)
+
+        def work() -> str:  # reads up to 64 MiB of each file
+            inputs = gene.chunk_inputs(self.cohort)
+            told = {name: inputs[name] for name in ("genotypes", "reference", "windows", "samples")}
+            low = min(gene.frequencies, default=0.0)
+            return content_fingerprint(**told, counting_rows=training, frequency=low, version=ALLELES_VERSION)
+
+        return self._once(("counted", *_key(gene, training)[1:]), work)
 
     def _keep_alleles(self, gene: GeneSide, masked: GeneSide, training: IntArray) -> None:
         """Store what was counted with the chunks that were cut by it, but no alleles that were taken from elsewhere."""
